@@ -1,0 +1,5 @@
+"""Trace, explain, verify and compare torch optimizers, step by step."""
+
+from optitrace.version import __version__
+
+__all__ = ["__version__"]

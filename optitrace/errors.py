@@ -1,0 +1,55 @@
+"""The errors that a person can cause: one sentence of fact, one of remedy, one exit code each."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class OptitraceError(Exception):
+    """A mistake that is told in a sentence and never as a traceback.
+
+    Attributes:
+        exit_code: what the command line exits with.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(OptitraceError):
+    """A name, a value or a combination that cannot be run."""
+
+    exit_code = 2
+
+
+class InputFileError(OptitraceError):
+    """A file that cannot be read as what it should be."""
+
+    exit_code = 3
+
+
+class OutputError(OptitraceError):
+    """A place that cannot be written to."""
+
+    exit_code = 4
+
+
+class DeviceError(OptitraceError):
+    """A device that is not there, or that ran out of memory."""
+
+    exit_code = 5
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'adam'?"`` for the known name closest to `name`, or an empty text.
+
+    >>> did_you_mean("adan", ["sgd", "adam"])
+    "; did you mean 'adam'?"
+    >>> did_you_mean("zzz", ["sgd", "adam"])
+    ''
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

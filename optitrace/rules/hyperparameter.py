@@ -1,0 +1,223 @@
+"""The hyperparameter: a name, a default, a type, and how its value is read from text and checked."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import types
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from optitrace.errors import UsageError
+
+Value: TypeAlias = "float | int | bool | str | tuple[float | None, ...] | None"
+"""What a hyperparameter can be."""
+
+SUMMARIES: dict[str, str] = {
+    "adjust_lr_fn": "How lr is scaled with the shape of the matrix.",
+    "alpha": "Smoothing constant of the running mean of squared gradients.",
+    "amsgrad": "Use the largest second moment so far.",
+    "asgd.alpha": "Power of the fall of the step size.",
+    "beta2_decay": "Exponent by which the second moment's smoothing grows.",
+    "betas": "Decay rates of the running means of the gradient and of its square.",
+    "centered": "Divide by an estimate of the standard deviation.",
+    "d": "Largest root mean square of an update before it is clipped.",
+    "dampening": "Share of the gradient kept out of the momentum buffer.",
+    "decoupled_weight_decay": "Shrink the weights themselves, as AdamW does.",
+    "eps": "Small number that keeps a division from failing.",
+    "adafactor.eps": "Smallest root of the second moment (none: the dtype's), of the weights' size.",
+    "etas": "Factors that shrink and grow a step size.",
+    "history_size": "How many past updates are remembered.",
+    "initial_accumulator_value": "Start of the sum of squared gradients.",
+    "lambd": "Decay of the weights toward zero.",
+    "line_search_fn": "Line search; none steps by lr.",
+    "lr": "Learning rate.",
+    "adadelta.lr": "Factor of every step.",
+    "adafactor.lr": "Cap of the relative step.",
+    "lbfgs.lr": "Factor of every step.",
+    "rprop.lr": "Initial step size.",
+    "lr_decay": "Fall of the learning rate with the steps.",
+    "max_eval": "Most closure evaluations in a step (none: 1.25 max_iter).",
+    "max_iter": "Most iterations in a step.",
+    "maximize": "Climb instead of descend.",
+    "momentum": "Share of the last update that is kept.",
+    "momentum_decay": "Speed of the momentum schedule.",
+    "nesterov": "Look ahead along the momentum.",
+    "ns_coefficients": "Coefficients of the Newton-Schulz iteration.",
+    "ns_steps": "Number of Newton-Schulz iterations.",
+    "rho": "Decay rate of both running means.",
+    "step_sizes": "Smallest and largest step size.",
+    "t0": "Step at which averaging begins.",
+    "tolerance_change": "Stop when the loss or the weights change by less.",
+    "tolerance_grad": "Stop when the gradient's largest entry is smaller.",
+    "weight_decay": "Pull of the weights toward zero.",
+}
+"""What each hyperparameter does, by name, or by optimizer and name where one name has two meanings."""
+
+MINIMUM: dict[str, float] = {
+    "asgd.alpha": 0,
+    "asgd.lambd": 0,
+    "asgd.t0": 0,
+    "lbfgs.history_size": 1,
+    "lbfgs.max_eval": 1,
+    "lbfgs.max_iter": 1,
+    "lbfgs.tolerance_change": 0,
+    "lbfgs.tolerance_grad": 0,
+    "muon.ns_steps": 0,
+}
+"""Lower bounds that torch itself does not check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameter:
+    """One setting of an optimizer.
+
+    Attributes:
+        optimizer: the optimizer that it belongs to, in lower case.
+        name: torch's name.
+        default: the value where none is given.
+        type: its type, as Python's typing writes it.
+    """
+
+    optimizer: str
+    name: str
+    default: Value
+    type: Any
+
+    @classmethod
+    def of(cls, optimizer: str, parameter: inspect.Parameter) -> Hyperparameter:
+        """Return the hyperparameter that a parameter of a rule or of a class stands for."""
+        return cls(optimizer, parameter.name, parameter.default, parameter.annotation)
+
+    @property
+    def summary(self) -> str:
+        """What it does, in one sentence; empty for a name that is not known."""
+        return SUMMARIES.get(f"{self.optimizer}.{self.name}", SUMMARIES.get(self.name, ""))
+
+    def parse(self, text: str) -> Value:
+        """Return the value that a text stands for.
+
+        Numbers in a tuple are separated by commas or semicolons: ``0.9,0.99``.
+
+        Raises:
+            UsageError: the text does not stand for a value of this type.
+        """
+        try:
+            return self.check(_parse(text.strip(), self.type))
+        except ValueError:
+            raise self._wrong(text) from None
+
+    def check(self, value: Any) -> Value:
+        """Return `value` as this hyperparameter's type.
+
+        Raises:
+            UsageError: it is of another type, not finite, or below what the optimizer can use.
+        """
+        try:
+            converted: Value = _convert(value, self.type)
+        except (TypeError, ValueError):
+            raise self._wrong(value) from None
+        for part in converted if isinstance(converted, tuple) else (converted,):
+            if isinstance(part, float) and not math.isfinite(part):
+                raise UsageError(f"{self.optimizer}: {self.name} is {part}; it must be finite.")
+            self._check_minimum(part)
+        return converted
+
+    def _check_minimum(self, value: Any) -> None:
+        minimum = MINIMUM.get(f"{self.optimizer}.{self.name}")
+        if minimum is not None and value is not None and value < minimum:
+            raise UsageError(f"{self.optimizer}: {self.name} is {value:g}; it must be at least {minimum:g}.")
+
+    def _wrong(self, value: object) -> UsageError:
+        given = f"'{value}'" if isinstance(value, str) else repr(value)
+        return UsageError(f"{self.optimizer}: {self.name} must be {describe(self.type)}, not {given}.")
+
+
+def describe(kind: Any) -> str:
+    """Return a type in words, for messages and help.
+
+    >>> describe(tuple[float, float])
+    '2 numbers such as 0.1,0.2'
+    """
+    if kind is bool:
+        return "true or false"
+    if kind is int:
+        return "a whole number"
+    if kind is float:
+        return "a number"
+    if kind is types.NoneType:
+        return "none"
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    if get_origin(kind) is tuple:
+        count = len(get_args(kind))
+        return f"{count} numbers such as {','.join(f'0.{k}' for k in range(1, count + 1))}"
+    if _is_union(kind):
+        return " or ".join(describe(member) for member in get_args(kind))
+    return "a text"
+
+
+def show(value: Value) -> str:
+    """Return a value as it is typed on the command line.
+
+    >>> show((None, 0.001)), show(True), show(0.01)
+    ('none,0.001', 'true', '0.01')
+    """
+    if isinstance(value, tuple):
+        return ",".join(show(part) for part in value)
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType)
+
+
+def _parse(text: str, kind: Any) -> Any:
+    """Read a text as a type; ValueError where it does not fit."""
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind is int:
+        return int(text)
+    if kind is float:
+        return float(text)
+    if get_origin(kind) is tuple:
+        parts = text.strip("()[] ").replace(";", ",").split(",")
+        members = get_args(kind)
+        if len(parts) != len(members):
+            raise ValueError(text)
+        return tuple(_parse(part.strip(), member) for part, member in zip(parts, members, strict=True))
+    if _is_union(kind):
+        if text.lower() == "none" and types.NoneType in get_args(kind):
+            return None
+        return _parse(text, next(m for m in get_args(kind) if m is not types.NoneType))
+    return text
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    """Return a value as a type; ValueError or TypeError where it does not fit."""
+    if kind is float and not isinstance(value, bool | str):
+        return float(value)
+    if kind is int and not isinstance(value, bool | str) and int(value) == value:
+        return int(value)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if get_origin(kind) is Literal and value in get_args(kind):
+        return value
+    if kind is types.NoneType and value is None:
+        return value
+    if get_origin(kind) is tuple:
+        return tuple(_convert(v, member) for v, member in zip(value, get_args(kind), strict=True))
+    if _is_union(kind):
+        return _convert_to_a_member(value, get_args(kind))
+    raise TypeError(value)
+
+
+def _convert_to_a_member(value: Any, members: tuple[Any, ...]) -> Any:
+    for member in members:
+        try:
+            return _convert(value, member)
+        except (TypeError, ValueError):
+            continue
+    raise TypeError(value)

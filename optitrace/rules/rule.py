@@ -1,0 +1,110 @@
+"""The rule: one published update, written once as a function, with what is known about it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optitrace.rules.arithmetic import Number
+
+RuleFunction = Callable[..., "tuple[Number, ...]"]
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """One thing that an optimizer remembers from step to step.
+
+    Attributes:
+        symbol: the paper's symbol, which is the rule's positional parameter.
+        key: torch's name in ``optimizer.state[parameter]``.
+        initial: the value before step 1; a text names the hyperparameter that gives it.
+        when: the hyperparameter that must be on (true, or not zero) for it to exist; always if empty.
+        scalar: whether it is one number for the whole parameter, not one for each weight.
+    """
+
+    symbol: str
+    key: str
+    initial: float | str = 0.0
+    when: str = ""
+    scalar: bool = False
+
+    def exists(self, hyperparameters: Mapping[str, Any]) -> bool:
+        """Tell whether an optimizer with these hyperparameters keeps this entry."""
+        return not self.when or bool(hyperparameters[self.when])
+
+    def initial_value(self, hyperparameters: Mapping[str, Any]) -> Any:
+        """Return the value before step 1."""
+        return hyperparameters[self.initial] if isinstance(self.initial, str) else self.initial
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One update rule.
+
+    Calling it takes one step: ``weights, *state = rule(w, g, t, *state, **hyperparameters)``, where
+    `w` and `g` are the weights and the gradient (Python numbers or tensors of one shape), `t` is the
+    step's number from 1, and the state stands in the order of `state`, None where it does not exist.
+
+    Attributes:
+        name: the optimizer's name, in lower case.
+        function: the update itself; its keyword-only parameters are the hyperparameters, with
+            torch's defaults.
+        state: what is remembered, in the order of the function's parameters.
+        source: where the rule was published.
+        departures: where torch, and so this rule, differs from that source.
+        fixed: arguments of the function that this optimizer fixes, and so does not offer.
+        defaults: defaults of this optimizer that differ from the function's.
+    """
+
+    name: str
+    function: RuleFunction
+    state: tuple[StateEntry, ...]
+    source: str
+    departures: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *arguments: Any, **hyperparameters: Any) -> tuple[Number, ...]:
+        """Take one step."""
+        return self.function(*arguments, **{**self.defaults, **hyperparameters, **self.fixed})
+
+    @property
+    def summary(self) -> str:
+        """What the optimizer is, in one line."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0].rstrip(".")
+
+    @property
+    def parameters(self) -> tuple[inspect.Parameter, ...]:
+        """The hyperparameters, with torch's names, defaults and types."""
+        signature = inspect.signature(self.function, eval_str=True)
+        return tuple(
+            parameter.replace(default=self.defaults.get(parameter.name, parameter.default))
+            for parameter in signature.parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in self.fixed
+        )
+
+    def initial_state(self, hyperparameters: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the state before step 1, as Python numbers; None for what does not exist."""
+        return tuple(
+            entry.initial_value(hyperparameters) if entry.exists(hyperparameters) else None
+            for entry in self.state
+        )
+
+
+def rule(*state: StateEntry, source: str, departures: tuple[str, ...] = ()) -> Callable[[RuleFunction], Rule]:
+    """Make a `Rule` of the function below, under the function's name."""
+
+    def make(function: RuleFunction) -> Rule:
+        return Rule(function.__name__, function, state, source, departures)
+
+    return make
+
+
+def variant(
+    base: Rule, name: str, *, source: str, fixed: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Rule:
+    """Return the rule that is `base` with some arguments fixed and other defaults."""
+    return replace(base, name=name, source=source, fixed=fixed, defaults=defaults)
