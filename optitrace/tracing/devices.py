@@ -1,0 +1,31 @@
+"""Devices: the one place that asks whether there is one."""
+
+from __future__ import annotations
+
+import torch
+
+from optitrace.errors import DeviceError
+
+
+def choose_device() -> str:
+    """Return the device that ``auto`` stands for: CUDA where there is one, and else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def open_device(name: str) -> torch.device:
+    """Return the torch device of a name.
+
+    Raises:
+        DeviceError: this machine, or this build of torch, does not have it.
+    """
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise DeviceError(
+                f"there is no CUDA device for '{name}' (torch {torch.__version__} finds none); "
+                "use the device cpu."
+            )
+        if (device.index or 0) >= count:
+            raise DeviceError(f"there is no device '{name}'; the last of the {count} is cuda:{count - 1}.")
+    return device

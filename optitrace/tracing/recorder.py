@@ -1,0 +1,144 @@
+"""The recorder: takes the numbers of each step as they come, and makes the columns of a trace."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from math import isfinite
+from typing import Any
+
+from torch import Tensor
+
+from optitrace.tracing.series import BLOCK, Series, series_like
+from optitrace.tracing.trace import Column, Outcome, Status
+
+
+class Recorder:
+    """Keeps every K-th step and the last, and notes the first number that is not finite.
+
+    For each step: `before`, with what the step is going to use, then `after`, with what it left. The
+    numbers are copied at once, since the optimizer overwrites them, and gathered in blocks of steps;
+    on an accelerator the blocks stay on the device until they are full, so that no step waits for it.
+
+    Attributes:
+        taken: how many steps were completed.
+        non_finite: the outcome that names the first number that is not finite; None if all were, as
+            far as the blocks were gathered: all of them after `finish`.
+
+    Args:
+        weights: the weights at the start, of which row 0 is made.
+        every: keep only the steps that are multiples of this, and the last one taken.
+    """
+
+    def __init__(self, weights: Tensor, *, every: int = 1) -> None:
+        self.taken = 0
+        self.non_finite: Outcome | None = None
+        self._every = every
+        self._gathered = 0
+        self._steps = array("q", [0])
+        self._columns = _empty_columns(weights)
+        self._state_columns: dict[str, Column] = {}
+        self._series: dict[str, Series] = {
+            "loss": series_like(weights.sum()),
+            "gradient": series_like(weights),
+            "weights": series_like(weights),
+            "lr": series_like(0.0),
+        }
+        self._state: dict[str, Series] = {}
+        self._latest: list[tuple[Column, list[Any]]] = []
+
+    def before(self, loss: Tensor, gradient: Tensor, lr: float) -> None:
+        """Note what the next step uses."""
+        self._series["loss"].add(loss)
+        self._series["gradient"].add(gradient)
+        self._series["lr"].add(lr)
+
+    def after(self, weights: Tensor, state: Mapping[str, Any]) -> None:
+        """Note what the step left, and so complete it.
+
+        An entry that is a list is noted by its length; one that is None is left out.
+        """
+        if state.keys() == self._state.keys():
+            for name, series in self._state.items():
+                series.add(state[name])
+        else:
+            self._note_changed(state)
+        self._series["weights"].add(weights)
+        self.taken += 1
+        if self.taken - self._gathered == BLOCK:
+            self._gather()
+
+    def finish(self) -> tuple[array[int], dict[str, Column], dict[str, Column]]:
+        """Return the kept steps, the columns and the state's columns, by name."""
+        self._gather()
+        if self._steps[-1] < self.taken:
+            self._steps.append(self.taken)
+            for column, value in self._latest:
+                _extend(column, value)
+        return self._steps, self._columns, self._state_columns
+
+    def _note_changed(self, state: Mapping[str, Any]) -> None:
+        """Note a state that has other entries than the step before."""
+        for name, value in state.items():
+            if value is not None and name not in self._state:
+                series = self._state[name] = series_like(value)
+                self._state_columns[name] = Column(array("d"), series.shape, first=self._rows_at(self.taken))
+                for _ in range(self.taken - self._gathered):
+                    series.skip()
+        for name, series in self._state.items():
+            value = state.get(name)
+            series.skip() if value is None else series.add(value)
+
+    def _rows_at(self, step: int) -> int:
+        """Return how many rows the start and the kept steps up to this one make."""
+        return 1 + step // self._every
+
+    def _gather(self) -> None:
+        """End the block: check its values, and keep those of the K-th steps."""
+        count = self.taken - self._gathered
+        begin = -(self._gathered + 1) % self._every
+        self._latest = []
+        for name, series, column in self._all():
+            judged = not series.has_gaps
+            values = series.take()[:count]
+            if judged:
+                self._judge(name, values, column.shape)
+            absent = max(0, column.first - len(self._steps))
+            _extend(column, values[begin :: self._every][absent:])
+            self._latest.append((column, values[-1:]))
+        self._steps.extend(range(self._gathered + begin + 1, self.taken + 1, self._every))
+        self._gathered = self.taken
+
+    def _all(self) -> Iterator[tuple[str, Series, Column]]:
+        """Yield every quantity with its series and its column, in the order in which a step has them."""
+        for name in ("loss", "gradient", "lr"):
+            yield name, self._series[name], self._columns[name]
+        for name, series in self._state.items():
+            yield name, series, self._state_columns[name]
+        yield "weights", self._series["weights"], self._columns["weights"]
+
+    def _judge(self, name: str, values: list[Any], shape: tuple[int, ...]) -> None:
+        """Note the first value that is not finite, if no earlier one is known."""
+        if all(map(isfinite, chain.from_iterable(values) if shape else values)):
+            return
+        bad = next(k for k, v in enumerate(values) if not all(map(isfinite, v if shape else [v])))
+        step = self._gathered + 1 + bad
+        if self.non_finite is None or self.non_finite.step is None or step < self.non_finite.step:
+            self.non_finite = Outcome(Status.NON_FINITE, step, name)
+
+
+def _empty_columns(weights: Tensor) -> dict[str, Column]:
+    """Return the columns that every trace has, with the start as row 0 of the weights."""
+    start: list[float] = weights.reshape(-1).tolist()
+    vector = (len(start),)
+    return {
+        "loss": Column(array("d"), (), first=1),
+        "gradient": Column(array("d"), vector, first=1),
+        "weights": Column(array("d", start), vector),
+        "lr": Column(array("d"), (), first=1),
+    }
+
+
+def _extend(column: Column, values: list[Any]) -> None:
+    column.values.extend(chain.from_iterable(values) if column.shape else values)

@@ -1,0 +1,99 @@
+"""Series: one quantity over a block of steps, gathered on the host or on an accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import nan, prod
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+BLOCK = 1024
+"""How many steps a block has."""
+
+
+class Series(Protocol):
+    """The values of one quantity since the block began."""
+
+    shape: tuple[int, ...]
+    has_gaps: bool
+
+    def add(self, value: Any) -> None:
+        """Copy the value of the next step."""
+
+    def skip(self) -> None:
+        """Note that the next step has no value: a gap, which is not a number."""
+
+    def take(self) -> list[Any]:
+        """Return the values, each a float or a flat list of floats, and begin a new block."""
+
+
+class HostSeries:
+    """A series of numbers, or of tensors in the host's memory: each is read when it is added."""
+
+    def __init__(self, shape: tuple[int, ...], read: Callable[[Any], float | list[float]]) -> None:
+        self.shape = shape
+        self.has_gaps = False
+        self._read = read
+        self._values: list[float | list[float]] = []
+
+    def add(self, value: Any) -> None:
+        """Copy the value of the next step."""
+        self._values.append(self._read(value))
+
+    def skip(self) -> None:
+        """Note that the next step has no value: a gap, which is not a number."""
+        self._values.append([nan] * prod(self.shape) if self.shape else nan)
+        self.has_gaps = True
+
+    def take(self) -> list[Any]:
+        """Return the values, each a float or a flat list of floats, and begin a new block."""
+        values, self._values = self._values, []
+        self.has_gaps = False
+        return values
+
+
+class DeviceSeries:
+    """A series of tensors on an accelerator: each is copied there, and read with its whole block.
+
+    float64 holds every value of every dtype exactly.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self.shape: tuple[int, ...] = (like.numel(),) if like.ndim else ()
+        self.has_gaps = False
+        self._buffer = torch.full((BLOCK, *self.shape), nan, dtype=torch.float64, device=like.device)
+        self._count = 0
+
+    def add(self, value: Tensor) -> None:
+        """Copy the value of the next step."""
+        self._buffer[self._count].copy_(value.reshape(self.shape))
+        self._count += 1
+
+    def skip(self) -> None:
+        """Note that the next step has no value: a gap, which is not a number."""
+        self._buffer[self._count].fill_(nan)
+        self._count += 1
+        self.has_gaps = True
+
+    def take(self) -> list[Any]:
+        """Return the values, each a float or a flat list of floats, and begin a new block."""
+        values: list[Any] = self._buffer[: self._count].tolist()
+        self._count = 0
+        self.has_gaps = False
+        return values
+
+
+def series_like(value: Any) -> Series:
+    """Return an empty series for values like this one: a tensor, a number, or a list (its length)."""
+    if isinstance(value, Tensor):
+        if value.device.type != "cpu":
+            return DeviceSeries(value)
+        return HostSeries((value.numel(),) if value.ndim else (), Tensor.tolist if value.ndim < 2 else _flat)
+    return HostSeries((), len if isinstance(value, list) else float)
+
+
+def _flat(tensor: Tensor) -> list[float]:
+    numbers: list[float] = tensor.reshape(-1).tolist()
+    return numbers

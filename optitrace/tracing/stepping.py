@@ -1,0 +1,103 @@
+"""Making a torch optimizer and stepping it, without the second that torch's wrappers take to load.
+
+torch decorates `Optimizer.step` and `Optimizer.add_param_group` for torch.compile, and the first call
+of either imports `torch._dynamo`, which takes longer than all else. The plain functions stand under
+the decorators, as ``__wrapped__``; under `torch.no_grad` they do what the decorated ones do, bit for
+bit. Where one cannot be found, or where hooks want to see the step, the ordinary way is taken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim import optimizer as torch_optimizer
+
+from optitrace.errors import UsageError
+from optitrace.experiment.experiment import Experiment
+from optitrace.rules import catalogue
+
+Step = Callable[..., Any]
+"""A step: takes the closure, if the optimizer wants one, and changes the weights in place."""
+
+_HOOKS = (
+    "_global_optimizer_pre_hooks",
+    "_global_optimizer_post_hooks",
+    "_optimizer_step_pre_hooks",
+    "_optimizer_step_post_hooks",
+)
+
+
+def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
+    """Return the experiment's optimizer over the weights.
+
+    Raises:
+        UsageError: torch refuses the settings, or the installed torch lacks the class or a setting.
+    """
+    optimizer_class = _find_class(experiment.entry)
+    known = inspect.signature(optimizer_class).parameters
+    implementation = {
+        flag: experiment.implementation == flag for flag in ("foreach", "fused") if flag in known
+    }
+    settings = {
+        h.name: experiment.hyperparameters[h.name]
+        for h in experiment.entry.hyperparameters
+        if h.name in known or experiment.hyperparameters[h.name] != h.default
+    }
+    if missing := settings.keys() - known.keys():
+        raise UsageError(
+            f"{optimizer_class.__name__} of torch {torch.__version__} has no {', '.join(sorted(missing))}; "
+            "a newer torch has."
+        )
+    try:
+        return construct(optimizer_class, [weights], {**settings, **implementation})
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UsageError(
+            f"torch refuses these settings of {experiment.optimizer}: {str(error).rstrip('.')}."
+        ) from error
+
+
+def construct(
+    optimizer_class: type[Optimizer], parameters: list[Tensor], arguments: Mapping[str, Any]
+) -> Optimizer:
+    """Return ``optimizer_class(parameters, **arguments)``."""
+    if not _is_torch_own(optimizer_class):
+        return optimizer_class(parameters, **arguments)
+    optimizer = optimizer_class.__new__(optimizer_class)
+    plain = inspect.unwrap(optimizer_class.add_param_group)
+    optimizer.__dict__["add_param_group"] = MethodType(plain, optimizer)
+    optimizer_class.__init__(optimizer, parameters, **arguments)
+    del optimizer.__dict__["add_param_group"]
+    return optimizer
+
+
+def plain_step(optimizer: Optimizer) -> Step:
+    """Return a function that does what ``optimizer.step`` does, to be called under `torch.no_grad`."""
+    if not _is_torch_own(type(optimizer)) or _has_hooks(optimizer):
+        return optimizer.step
+    step: Step = MethodType(inspect.unwrap(type(optimizer).step), optimizer)
+    return step
+
+
+def _find_class(entry: catalogue.Optimizer) -> type[Optimizer]:
+    module, _, name = entry.class_path.rpartition(".")
+    try:
+        found: type[Optimizer] = getattr(importlib.import_module(module), name)
+    except AttributeError:
+        raise UsageError(f"torch {torch.__version__} has no {name}; a newer torch has.") from None
+    return found
+
+
+def _is_torch_own(optimizer_class: type[Optimizer]) -> bool:
+    return optimizer_class.__module__.partition(".")[0] == "torch"
+
+
+def _has_hooks(optimizer: Optimizer) -> bool:
+    """Tell whether any hook is registered; also true if torch no longer says so where it did."""
+    return any(getattr(optimizer, name, getattr(torch_optimizer, name, "unknown")) for name in _HOOKS)
