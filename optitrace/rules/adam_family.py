@@ -56,6 +56,7 @@ def adam(
 adamw = variant(
     adam,
     "adamw",
+    "Adam whose weight decay shrinks the weights themselves",
     source="Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2",
     fixed={"decoupled_weight_decay": True},
     defaults={"weight_decay": 1e-2},
@@ -172,7 +173,7 @@ def radam(
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g**2
     m_hat = m / (1 - beta1**t)
-    rho_inf = 2 / (1 - beta2) - 1
+    rho_inf = maximum(2 / (1 - beta2) - 1, 5)  # at most 5: nothing is rectified, and at 4 r would divide by 0
     rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
     r = sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
     step = where(rho > 5, r * sqrt(1 - beta2**t) / (sqrt(v) + eps), 1.0)

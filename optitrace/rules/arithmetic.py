@@ -11,7 +11,8 @@ or the last two, and any axes in front are a batch. Reductions keep the axes the
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from array import array
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,10 @@ def sign(x: Number) -> Number:
     return x.sign()
 
 
+@overload
+def maximum(a: Matrix, b: Number) -> Matrix: ...
+@overload
+def maximum(a: Number, b: Number) -> Number: ...
 def maximum(a: Number, b: Number) -> Number:
     """Return the greater of the two, element by element; NaN where either is NaN."""
     if isinstance(a, float | int):
@@ -104,6 +109,14 @@ def columns(x: Matrix) -> int:
 def bfloat16(x: Matrix) -> Matrix:
     """Return the values rounded to bfloat16 (8 significant bits), in the dtype they came in."""
     return x.bfloat16().to(x.dtype)
+
+
+def float32(numbers: tuple[Number, ...]) -> tuple[Number, ...]:
+    """Return the numbers rounded to float32 (24 significant bits), in the dtypes they came in.
+
+    torch takes a scalar that it multiplies a bfloat16 tensor with as float32.
+    """
+    return tuple(array("f", [x])[0] if isinstance(x, float | int) else x.float().to(x.dtype) for x in numbers)
 
 
 def machine_epsilon(x: Number) -> float:

@@ -9,6 +9,7 @@ from optitrace.rules.arithmetic import (
     Number,
     bfloat16,
     columns,
+    float32,
     maximum,
     norm,
     rows,
@@ -43,12 +44,12 @@ def muon(
     adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
 ) -> tuple[Number, ...]:
     """Momentum made orthogonal by Newton-Schulz iterations, for matrices."""
-    a, b, c = ns_coefficients
+    a, b, c = float32(ns_coefficients)
     m = momentum * m + (1 - momentum) * g
     x = bfloat16(momentum * m + (1 - momentum) * g if nesterov else m)
     if rows(w) > columns(w):
         x = transpose(x)
-    x = bfloat16(x / maximum(bfloat16(norm(x)), eps))
+    x = bfloat16(x / bfloat16(maximum(norm(x), eps)))
     for _ in range(ns_steps):
         gram = bfloat16(x @ transpose(x))
         update = bfloat16(b * gram + c * gram @ gram)

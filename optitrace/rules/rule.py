@@ -50,6 +50,7 @@ class Rule:
 
     Attributes:
         name: the optimizer's name, in lower case.
+        summary: what the optimizer is, in one line.
         function: the update itself; its keyword-only parameters are the hyperparameters, with
             torch's defaults.
         state: what is remembered, in the order of the function's parameters.
@@ -60,6 +61,7 @@ class Rule:
     """
 
     name: str
+    summary: str
     function: RuleFunction
     state: tuple[StateEntry, ...]
     source: str
@@ -70,11 +72,6 @@ class Rule:
     def __call__(self, *arguments: Any, **hyperparameters: Any) -> tuple[Number, ...]:
         """Take one step."""
         return self.function(*arguments, **{**self.defaults, **hyperparameters, **self.fixed})
-
-    @property
-    def summary(self) -> str:
-        """What the optimizer is, in one line."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0].rstrip(".")
 
     @property
     def parameters(self) -> tuple[inspect.Parameter, ...]:
@@ -95,16 +92,17 @@ class Rule:
 
 
 def rule(*state: StateEntry, source: str, departures: tuple[str, ...] = ()) -> Callable[[RuleFunction], Rule]:
-    """Make a `Rule` of the function below, under the function's name."""
+    """Make a `Rule` of the function below, under the function's name and with its docstring as summary."""
 
     def make(function: RuleFunction) -> Rule:
-        return Rule(function.__name__, function, state, source, departures)
+        summary = (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".")
+        return Rule(function.__name__, summary, function, state, source, departures)
 
     return make
 
 
 def variant(
-    base: Rule, name: str, *, source: str, fixed: Mapping[str, Any], defaults: Mapping[str, Any]
+    base: Rule, name: str, summary: str, *, source: str, fixed: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> Rule:
     """Return the rule that is `base` with some arguments fixed and other defaults."""
-    return replace(base, name=name, source=source, fixed=fixed, defaults=defaults)
+    return replace(base, name=name, summary=summary, source=source, fixed=fixed, defaults=defaults)
