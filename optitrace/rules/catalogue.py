@@ -79,10 +79,8 @@ def find(name: str) -> Optimizer:
     try:
         return OPTIMIZERS[name.lower()]
     except KeyError:
-        raise UsageError(
-            f"unknown optimizer '{name}'{did_you_mean(name.lower(), OPTIMIZERS)}"
-            f"{';' if not did_you_mean(name.lower(), OPTIMIZERS) else ''} 'optitrace list' shows all."
-        ) from None
+        near = did_you_mean(name.lower(), OPTIMIZERS) or ";"
+        raise UsageError(f"unknown optimizer '{name}'{near} 'optitrace list' shows all.") from None
 
 
 def _ruled(

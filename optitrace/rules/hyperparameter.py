@@ -67,6 +67,12 @@ MINIMUM: dict[str, float] = {
 }
 """Lower bounds that torch itself does not check."""
 
+MAXIMUM: dict[str, float] = {"muon.ns_steps": 99}
+"""Upper bounds that torch checks only when it steps."""
+
+RANGES = ("rprop.step_sizes",)
+"""Pairs of step sizes, the smallest and the largest, which torch itself does not check."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameter:
@@ -111,22 +117,29 @@ class Hyperparameter:
         """Return `value` as this hyperparameter's type.
 
         Raises:
-            UsageError: it is of another type, not finite, or below what the optimizer can use.
+            UsageError: it is of another type, not finite, or out of the bounds of what the optimizer can use.
         """
         try:
             converted: Value = _convert(value, self.type)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise self._wrong(value) from None
-        for part in converted if isinstance(converted, tuple) else (converted,):
-            if isinstance(part, float) and not math.isfinite(part):
-                raise UsageError(f"{self.optimizer}: {self.name} is {part}; it must be finite.")
-            self._check_minimum(part)
+        if reason := self._out_of_bounds(converted):
+            raise UsageError(f"{self.optimizer}: {self.name} is {show(converted)}; {reason}.")
         return converted
 
-    def _check_minimum(self, value: Any) -> None:
-        minimum = MINIMUM.get(f"{self.optimizer}.{self.name}")
-        if minimum is not None and value is not None and value < minimum:
-            raise UsageError(f"{self.optimizer}: {self.name} is {value:g}; it must be at least {minimum:g}.")
+    def _out_of_bounds(self, value: Any) -> str:
+        """Return what a value of the right type must be and is not; an empty text if it may be used."""
+        key = f"{self.optimizer}.{self.name}"
+        parts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
+            return "it must be finite"
+        if value is not None and key in MINIMUM and value < MINIMUM[key]:
+            return f"it must be at least {MINIMUM[key]:g}"
+        if value is not None and key in MAXIMUM and value > MAXIMUM[key]:
+            return f"it must be at most {MAXIMUM[key]:g}"
+        if key in RANGES and not 0 < value[0] <= value[1]:
+            return "it must be the smallest step size, above 0, and then the largest"
+        return ""
 
     def _wrong(self, value: object) -> UsageError:
         given = f"'{value}'" if isinstance(value, str) else repr(value)
@@ -158,16 +171,16 @@ def describe(kind: Any) -> str:
 
 
 def show(value: Value) -> str:
-    """Return a value as it is typed on the command line.
+    """Return a value as it is typed on the command line, with all its digits.
 
-    >>> show((None, 0.001)), show(True), show(0.01)
-    ('none,0.001', 'true', '0.01')
+    >>> show((None, 0.001)), show(True), show(50.0)
+    ('none,0.001', 'true', '50')
     """
     if isinstance(value, tuple):
         return ",".join(show(part) for part in value)
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _is_union(kind: Any) -> bool:
