@@ -1,0 +1,91 @@
+"""A rule's function taken apart as a syntax tree, and a changed tree made a function again."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import inspect
+import linecache
+import textwrap
+from typing import TYPE_CHECKING
+
+from optitrace.rules import arithmetic
+
+if TYPE_CHECKING:
+    from optitrace.rules.rule import RuleFunction
+
+
+def definition(function: RuleFunction) -> ast.FunctionDef:
+    """Return the function's definition, without its decorators."""
+    statement = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    if not isinstance(statement, ast.FunctionDef):
+        raise TypeError(f"{function.__qualname__} is not defined by a def")
+    statement.decorator_list.clear()
+    return statement
+
+
+def compiled(changed: ast.FunctionDef, original: RuleFunction, title: str) -> RuleFunction:
+    """Return the function that `changed` defines, among the names of `original` and of the arithmetic.
+
+    Its source is kept under `title`, so that `inspect.getsource`, and with it every reader of rules,
+    works on it as on a function from a file.
+    """
+    source = ast.unparse(changed) + "\n"
+    file_name = f"<{title}>"
+    linecache.cache[file_name] = (len(source), None, source.splitlines(keepends=True), file_name)
+    code = compile(source, file_name, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
+    names = {**vars(arithmetic), **original.__globals__}
+    exec(code, names)
+    function: RuleFunction = names[changed.name]
+    return function
+
+
+def replaced(tree: ast.FunctionDef, piece: str, stead: str) -> ast.FunctionDef:
+    """Return a copy of a definition in which `stead` stands wherever `piece` stood.
+
+    Both are Python: an expression, or statements, of which `stead` may be none. They are compared as
+    syntax trees, so spaces, brackets and line breaks do not matter.
+
+    Raises:
+        LookupError: `piece` does not occur.
+    """
+    replacement = _Replacement(piece, stead)
+    changed = replacement.visit(ast.parse(ast.unparse(tree)).body[0])
+    if not replacement.found:
+        raise LookupError(f"{tree.name} has no '{piece}'")
+    assert isinstance(changed, ast.FunctionDef)
+    return changed
+
+
+class _Replacement(ast.NodeTransformer):
+    """Puts one piece of source in the stead of another, and notes whether it was there."""
+
+    def __init__(self, piece: str, stead: str) -> None:
+        self.stead = stead
+        self.piece = ast.parse(piece).body
+        self.found = False
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        match self.piece:
+            case [ast.Expr(expression)] if ast.dump(node) == ast.dump(expression):
+                self.found = True
+                return ast.parse(self.stead, mode="eval").body
+        self.generic_visit(node)
+        for block in ("body", "orelse"):
+            statements = getattr(node, block, None)
+            if isinstance(statements, list):
+                setattr(node, block, self._in_block(statements))
+        return node
+
+    def _in_block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        length = len(self.piece)
+        for start in range(len(statements) - length + 1):
+            if _dump(statements[start : start + length]) == _dump(self.piece):
+                self.found = True
+                after = self._in_block(statements[start + length :])
+                return [*statements[:start], *ast.parse(self.stead).body, *after]
+        return statements
+
+
+def _dump(statements: list[ast.stmt]) -> list[str]:
+    return [ast.dump(statement) for statement in statements]
