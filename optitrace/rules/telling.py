@@ -104,10 +104,11 @@ TELLING: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 }
 """Hyperparameters by optimizer: what is not named has the default."""
 
-SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {"muon": ((1, 4), (4, 1), (2, 3), (3, 2))}
-"""The shapes of weights to try, where a vector of four, `VECTOR`, is not what the rule takes."""
-
 VECTOR = (4,)
+"""The shape of the weights where a rule takes a vector."""
+
+SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {"muon": ((1, 4), (4, 1), (2, 3), (3, 2))}
+"""The shapes of the weights where a rule takes a matrix: a row, a column, a wide one and a tall one."""
 
 
 def start(size: int) -> list[float]:

@@ -31,6 +31,16 @@ def test_a_mistake_is_named_by_a_clause(name: str) -> None:
     assert name.startswith("Newton-Schulz") or name[0].islower()
 
 
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named_in_the_words_of_torch(name: str) -> None:
+    rule = OPTIMIZERS[name].rule
+    assert rule is not None
+    symbols = {entry.symbol for entry in rule.state if entry.symbol != entry.key}
+    words = {word for mistake in MISTAKES[name] for word in re.split("[ ,]+", mistake.name)}
+
+    assert words.isdisjoint(symbols | {"w", "g"})
+
+
 def test_a_damaged_rule_computes_its_mistake() -> None:
     wrong = damaged(sgd, FIRST_DAMPENED)
     settings = {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}

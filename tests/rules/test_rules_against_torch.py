@@ -100,6 +100,42 @@ def test_a_rule_gives_the_weights_and_the_state_of_torch(case: tuple[str, int, t
     assert departure(RULES[case[0]], *case) <= TOLERANCE
 
 
+@pytest.mark.parametrize("name", [name for name in RULES if name != "muon"])
+def test_a_rule_gives_on_numbers_what_it_gives_on_a_vector_of_one(name: str) -> None:
+    rule = RULES[name]
+    for settings in TELLING[name]:
+        hyperparameters = {**{p.name: p.default for p in rule.parameters}, **settings}
+        initial = rule.initial_state(hyperparameters)
+        numbers: list[Any] = [*start(1), *initial]
+        vectors: list[Any] = [None if x is None else torch.tensor([float(x)]) for x in numbers]
+        for t in range(1, STEPS + 1):
+            [g] = gradient(t, 1)
+            numbers = [*rule(numbers[0], g, t, *numbers[1:], **hyperparameters)]
+            vectors = [*rule(vectors[0], torch.tensor([g]), t, *vectors[1:], **hyperparameters)]
+
+        for number, vector in zip(numbers, vectors, strict=True):
+            assert (number is None) == (vector is None)
+            assert number is None or relative_error(number, torch.as_tensor(vector)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_runs_a_batch_of_settings_as_it_runs_each(name: str) -> None:
+    rule = RULES[name]
+    shape = SHAPES.get(name, (VECTOR,))[-1]
+    size = math.prod(shape)
+    w, g = (torch.tensor(x).reshape(shape) for x in (start(size), gradient(1, size)))
+    lrs = torch.tensor([0.1, 0.01]).reshape(2, *(1 for _ in shape))
+    for telling in TELLING[name]:
+        hyperparameters = {**{p.name: p.default for p in rule.parameters}, **telling}
+
+        def stepped(lr: Any, rule: Rule = rule, hyperparameters: dict[str, Any] = hyperparameters) -> Any:
+            settings = {**hyperparameters, "lr": lr}
+            state = (x if x is None else x + 0 * w for x in rule.initial_state(settings))
+            return rule(w, g, 1, *state, **settings)[0]
+
+        assert relative_error(stepped(lrs), torch.stack([stepped(0.1), stepped(0.01)])) <= TOLERANCE
+
+
 @pytest.mark.parametrize(
     ("name", "mistake"),
     [
@@ -178,7 +214,9 @@ def outcomes(name: str) -> dict[str, set[bool]]:
     return seen
 
 
-@pytest.mark.parametrize("function", {rule.function for rule in RULES.values()}, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "function", list(dict.fromkeys(rule.function for rule in RULES.values())), ids=lambda f: f.__name__
+)
 def test_the_telling_settings_take_every_branch_both_ways(function: Any) -> None:
     together: dict[str, set[bool]] = defaultdict(set)
     for name, rule in RULES.items():

@@ -5,15 +5,15 @@ from __future__ import annotations
 from optitrace.rules.mistakes.mistake import Mistake
 from optitrace.rules.mistakes.shared import COUPLED, MOMENTS, NO_MAXIMIZE, PENALTY, decoupled
 
-_NO_M_CORRECTION = Mistake("the bias of m is not corrected", {"m / (1 - beta1**t)": "m"})
+_NO_M_CORRECTION = Mistake("the bias of exp_avg is not corrected", {"m / (1 - beta1**t)": "m"})
 _ROOT_OF_V = (
     Mistake("eps is inside the square root", {"sqrt(v_hat) + eps": "sqrt(v_hat + eps)"}),
     Mistake("eps is left out", {"sqrt(v_hat) + eps": "sqrt(v_hat)"}),
     Mistake(
-        "eps is added before the bias of v is corrected",
+        "eps is added before the bias of exp_avg_sq is corrected",
         {"sqrt(v_hat) + eps": "sqrt(v_hat) + eps / sqrt(1 - beta2**t)"},
     ),
-    Mistake("the square root of v is left out", {"sqrt(v_hat) + eps": "v_hat + eps"}),
+    Mistake("the square root of exp_avg_sq is left out", {"sqrt(v_hat) + eps": "v_hat + eps"}),
 )
 _V_HAT = "v_hat = (v_max if amsgrad else v) / (1 - beta2**t)"
 
@@ -22,13 +22,13 @@ _ADAM_BODY = (
     *MOMENTS,
     Mistake("no bias is corrected", {"m / (1 - beta1**t)": "m", _V_HAT: "v_hat = v_max if amsgrad else v"}),
     _NO_M_CORRECTION,
-    Mistake("the bias of v is not corrected", {_V_HAT: "v_hat = v_max if amsgrad else v"}),
+    Mistake("the bias of exp_avg_sq is not corrected", {_V_HAT: "v_hat = v_max if amsgrad else v"}),
     Mistake(
         "the bias corrections are one step ahead",
         {"beta1**t": "beta1**(t + 1)", "beta2**t": "beta2**(t + 1)"},
     ),
     *_ROOT_OF_V,
-    Mistake("the gradient itself stands in the stead of m", {"m / (1 - beta1**t)": "g"}),
+    Mistake("the step has the gradient itself in place of exp_avg", {"m / (1 - beta1**t)": "g"}),
     Mistake("amsgrad is left out", {_V_HAT: "v_hat = v / (1 - beta2**t)"}),
     Mistake(
         "amsgrad takes the maximum after the bias correction",
@@ -42,7 +42,7 @@ _ADAM_BODY = (
         {_V_HAT: "v_hat = v_max if amsgrad else v / (1 - beta2**t)"},
     ),
     Mistake(
-        "amsgrad overwrites v by its maximum",
+        "amsgrad overwrites exp_avg_sq by its maximum",
         {"v_max = maximum(v_max, v)": "v_max = maximum(v_max, v); v = v_max"},
     ),
 )
@@ -52,7 +52,7 @@ ADAM = (
     *_ADAM_BODY,
     *COUPLED,
     Mistake(
-        "weight decay joins m but not v",
+        "weight decay joins exp_avg but not exp_avg_sq",
         {"(1 - beta2) * g**2": "(1 - beta2) * (g if decoupled_weight_decay else g - weight_decay * w)**2"},
     ),
     *decoupled(_STEP),
@@ -66,7 +66,7 @@ ADAMW = (
         {"if weight_decay and decoupled_weight_decay: w = w - lr * weight_decay * w": ""},
     ),
     Mistake(
-        "weight decay is turned by maximize",
+        "maximize turns the sign of weight decay too",
         {"lr * weight_decay * w": "(-lr if maximize else lr) * weight_decay * w"},
     ),
 )
@@ -77,22 +77,23 @@ _U_STEP = "lr / (1 - beta1**t) * m / u"
 ADAMAX = (
     NO_MAXIMIZE,
     *PENALTY,
-    Mistake("the two betas are exchanged", {"beta1, beta2 = betas": "beta2, beta1 = betas"}),
-    Mistake("m takes in the whole gradient", {"(1 - beta1) * g": "g"}),
-    Mistake("the bias of m is not corrected", {"lr / (1 - beta1**t)": "lr"}),
-    Mistake("the bias of m is corrected one step ahead", {"beta1**t": "beta1**(t + 1)"}),
-    Mistake("the bias of u is corrected", {_U_STEP: "lr / (1 - beta1**t) * m / (u / (1 - beta2**t))"}),
+    Mistake("the two betas are swapped", {"beta1, beta2 = betas": "beta2, beta1 = betas"}),
+    Mistake("exp_avg adds the gradient without the factor 1 - beta1", {"(1 - beta1) * g": "g"}),
+    Mistake("the bias of exp_avg is not corrected", {"lr / (1 - beta1**t)": "lr"}),
+    Mistake("the bias of exp_avg is corrected one step ahead", {"beta1**t": "beta1**(t + 1)"}),
+    Mistake("the bias of exp_inf is corrected", {_U_STEP: "lr / (1 - beta1**t) * m / (u / (1 - beta2**t))"}),
     Mistake("eps is not added to the gradient's size", {_U: "u = maximum(beta2 * u, absolute(g))"}),
     Mistake(
-        "eps is added to u, not to the gradient's size", {_U: "u = maximum(beta2 * u, absolute(g)) + eps"}
+        "eps is added to exp_inf itself, not to the gradient's size",
+        {_U: "u = maximum(beta2 * u, absolute(g)) + eps"},
     ),
     Mistake(
-        "eps is added where m is divided",
+        "eps is added to exp_inf only where it divides",
         {_U: "u = maximum(beta2 * u, absolute(g))", _U_STEP: "lr / (1 - beta1**t) * m / (u + eps)"},
     ),
-    Mistake("u is a running mean", {_U: "u = beta2 * u + (1 - beta2) * (absolute(g) + eps)"}),
-    Mistake("u does not decay", {"beta2 * u": "u"}),
-    Mistake("u takes in the gradient with its sign", {"absolute(g)": "g"}),
+    Mistake("exp_inf is a running mean", {_U: "u = beta2 * u + (1 - beta2) * (absolute(g) + eps)"}),
+    Mistake("exp_inf does not decay", {"beta2 * u": "u"}),
+    Mistake("exp_inf sees the gradient with its sign", {"absolute(g)": "g"}),
 )
 
 _MU = "mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))"
@@ -105,7 +106,7 @@ NADAM = (
     *decoupled(_STEP),
     *MOMENTS,
     *_ROOT_OF_V,
-    Mistake("the bias of v is not corrected", {"v / (1 - beta2**t)": "v"}),
+    Mistake("the bias of exp_avg_sq is not corrected", {"v / (1 - beta2**t)": "v"}),
     Mistake("momentum does not look ahead, as in adam", {_M_HAT: "m_hat = m / (1 - beta1**t)"}),
     Mistake("mu does not follow a schedule", {_MU: "mu = beta1", _MU_NEXT: "mu_next = beta1"}),
     Mistake(
@@ -116,18 +117,18 @@ NADAM = (
         "the schedule of mu begins at 0",
         {"t * momentum_decay": "(t - 1) * momentum_decay", "(t + 1) * momentum_decay": "t * momentum_decay"},
     ),
-    Mistake("this step's mu stands for the next step's", {_MU_NEXT: "mu_next = mu"}),
+    Mistake("the look-ahead has this step's mu in place of the next one's", {_MU_NEXT: "mu_next = mu"}),
     Mistake(
-        "the bias of m is corrected by mu, not by its product",
+        "the bias of exp_avg is corrected by mu, not by its product",
         {"mu_product = mu_product * mu": "mu_product = mu"},
     ),
     Mistake(
-        "the bias of m is corrected by powers of beta1, not by the product of mu",
+        "the bias of exp_avg is corrected by powers of beta1, not by the product of mu",
         {_M_HAT: "m_hat = mu_next * m / (1 - beta1**(t + 1)) + (1 - mu) * g / (1 - beta1**t)"},
     ),
     Mistake("the product of mu lacks the next mu", {"mu_product * mu_next": "mu_product"}),
     Mistake(
-        "m is averaged with mu instead of beta1",
+        "exp_avg is averaged with mu instead of beta1",
         {"m = beta1 * m + (1 - beta1) * g": "m = mu * m + (1 - mu) * g"},
     ),
     Mistake(
@@ -146,21 +147,18 @@ RADAM = (
     *decoupled(_RADAM_STEP),
     *MOMENTS,
     _NO_M_CORRECTION,
-    Mistake("the bias of v is not corrected", {_ADAPTIVE: "r / (sqrt(v) + eps)"}),
+    Mistake("the bias of exp_avg_sq is not corrected", {_ADAPTIVE: "r / (sqrt(v) + eps)"}),
     Mistake("eps is inside the square root", {"sqrt(v) + eps": "sqrt(v + eps)"}),
     Mistake("eps is left out", {"sqrt(v) + eps": "sqrt(v)"}),
     Mistake(
-        "eps is added after the bias of v is corrected", {_ADAPTIVE: "r / (sqrt(v / (1 - beta2**t)) + eps)"}
+        "eps is added after the bias of exp_avg_sq is corrected",
+        {_ADAPTIVE: "r / (sqrt(v / (1 - beta2**t)) + eps)"},
     ),
     Mistake("the variance is rectified from rho > 4 on", {"rho > 5": "rho > 4"}),
     Mistake("the adaptive step is not rectified", {_ADAPTIVE: "sqrt(1 - beta2**t) / (sqrt(v) + eps)"}),
     Mistake(
-        "the warm-up divides by v as well",
-        {
-            "where(rho > 5, "
-            + _ADAPTIVE
-            + ", 1.0)": "where(rho > 5, r, 1.0) * sqrt(1 - beta2**t) / (sqrt(v) + eps)"
-        },
+        "the warm-up divides by exp_avg_sq as well",
+        {f"where(rho > 5, {_ADAPTIVE}, 1.0)": _ADAPTIVE.replace("r *", "where(rho > 5, r, 1.0) *")},
     ),
     Mistake("the warm-up takes no step", {"1.0": "0.0"}),
     Mistake("the warm-up never ends", {"rho > 5": "False"}),
@@ -171,9 +169,7 @@ RADAM = (
     ),
     Mistake(
         "rectification lacks its square root",
-        {
-            f"r = sqrt({_RECTIFICATION})": f"r = {_RECTIFICATION}",
-        },
+        {f"r = sqrt({_RECTIFICATION})": f"r = {_RECTIFICATION}"},
     ),
 )
 
@@ -193,16 +189,17 @@ SPARSEADAM = (
         {_M_LINE: "m = beta1 * m + (1 - beta1) * g", _V_LINE: "v = beta2 * v + (1 - beta2) * g**2"},
     ),
     Mistake("no bias is corrected", {_LR_T: "lr"}),
-    Mistake("the bias of m is not corrected", {_LR_T: "lr * sqrt(1 - beta2**t)"}),
-    Mistake("the bias of v is not corrected", {_LR_T: "lr / (1 - beta1**t)"}),
-    Mistake("the two bias corrections are exchanged", {_LR_T: "lr * sqrt(1 - beta1**t) / (1 - beta2**t)"}),
+    Mistake("the bias of exp_avg is not corrected", {_LR_T: "lr * sqrt(1 - beta2**t)"}),
+    Mistake("the bias of exp_avg_sq is not corrected", {_LR_T: "lr / (1 - beta1**t)"}),
+    Mistake("the two bias corrections are swapped", {_LR_T: "lr * sqrt(1 - beta1**t) / (1 - beta2**t)"}),
     Mistake(
-        "the bias correction of v lacks its square root", {_LR_T: "lr * (1 - beta2**t) / (1 - beta1**t)"}
+        "the bias correction of exp_avg_sq lacks its square root",
+        {_LR_T: "lr * (1 - beta2**t) / (1 - beta1**t)"},
     ),
     Mistake("eps is inside the square root", {"sqrt(v) + eps": "sqrt(v + eps)"}),
     Mistake("eps is left out", {"sqrt(v) + eps": "sqrt(v)"}),
     Mistake(
-        "eps is added after the bias of v is corrected",
+        "eps is added after the bias of exp_avg_sq is corrected",
         {"sqrt(v) + eps": "sqrt(v) + eps * sqrt(1 - beta2**t)"},
     ),
 )

@@ -36,15 +36,18 @@ RMSPROP = (
     NO_MAXIMIZE,
     *PENALTY,
     Mistake("alpha weighs the new squared gradient", {_V: "v = (1 - alpha) * v + alpha * g**2"}),
-    Mistake("v takes in the whole squared gradient", {_V: "v = alpha * v + g**2"}),
     Mistake(
-        "the bias of v is corrected", {_ROOT: "sqrt(v - g_mean**2 if centered else v / (1 - alpha**t)) + eps"}
+        "square_avg adds the squared gradient without the factor 1 - alpha", {_V: "v = alpha * v + g**2"}
     ),
-    Mistake("the step has the v of the step before", {_V: "", _DIVIDED: f"{_DIVIDED}\n{_V}"}),
+    Mistake(
+        "the bias of square_avg is corrected",
+        {_ROOT: "sqrt(v - g_mean**2 if centered else v / (1 - alpha**t)) + eps"},
+    ),
+    Mistake("the step has the square_avg of the step before", {_V: "", _DIVIDED: f"{_DIVIDED}\n{_V}"}),
     Mistake("eps is inside the square root", {_ROOT: "sqrt((v - g_mean**2 if centered else v) + eps)"}),
     Mistake("eps is left out", {_ROOT: "sqrt(v - g_mean**2 if centered else v)"}),
     Mistake("the square root is left out", {_ROOT: "(v - g_mean**2 if centered else v) + eps"}),
-    Mistake("centered is left out of the step", {_ROOT: "sqrt(v) + eps"}),
+    Mistake("centered is left out", {_ROOT: "sqrt(v) + eps"}),
     Mistake("centered subtracts the mean, not its square", {"g_mean**2": "g_mean"}),
     Mistake(
         "centered subtracts the mean of the step before", {_CENTER: "", _DIVIDED: f"{_DIVIDED}\n{_CENTER}"}
@@ -74,14 +77,14 @@ ADADELTA = (
         "rho weighs the new squared gradient", {"rho * v + (1 - rho) * g**2": "(1 - rho) * v + rho * g**2"}
     ),
     Mistake("rho weighs the new squared step", {_U: "u = (1 - rho) * u + rho * step**2"}),
-    Mistake("v takes in the whole squared gradient", {"(1 - rho) * g**2": "g**2"}),
-    Mistake("u is used after its update", {_U: f"{_U}\n{_STEP}"}),
-    Mistake("u takes in the step times lr", {_U: "u = rho * u + (1 - rho) * (lr * step)**2"}),
-    Mistake("u takes in the gradient instead of the step", {_U: "u = rho * u + (1 - rho) * g**2"}),
+    Mistake("square_avg adds the squared gradient without the factor 1 - rho", {"(1 - rho) * g**2": "g**2"}),
+    Mistake("acc_delta is used after its update", {_U: f"{_U}\n{_STEP}"}),
+    Mistake("acc_delta averages the step times lr", {_U: "u = rho * u + (1 - rho) * (lr * step)**2"}),
+    Mistake("acc_delta averages the gradient instead of the step", {_U: "u = rho * u + (1 - rho) * g**2"}),
     Mistake("lr is left out", {"w = w - lr * step": "w = w - step"}),
     Mistake("eps is outside both square roots", {_STEP: "step = (sqrt(u) + eps) / (sqrt(v) + eps) * g"}),
-    Mistake("eps is added to v only", {"sqrt(u + eps)": "sqrt(u)"}),
-    Mistake("eps is added to u only", {"sqrt(v + eps)": "sqrt(v)"}),
+    Mistake("eps is added to square_avg only", {"sqrt(u + eps)": "sqrt(u)"}),
+    Mistake("eps is added to acc_delta only", {"sqrt(v + eps)": "sqrt(v)"}),
     Mistake("both square roots are left out", {_STEP: "step = (u + eps) / (v + eps) * g"}),
     Mistake("the size of past steps is left out", {_STEP: "step = g / sqrt(v + eps)"}),
 )

@@ -64,7 +64,7 @@ ASGD = (
     Mistake("averaging begins one step late", {"t - t0": "t - t0 - 1"}),
     Mistake("averaging begins at step 1, whatever t0", {"t - t0": "t"}),
     Mistake("the average has the mu of this step", {_MU: "", _MEAN: f"{_MU}\n{_MEAN}"}),
-    Mistake("the average takes in the weights before the step", {f"{_STEP}\n{_MEAN}": f"{_MEAN}\n{_STEP}"}),
+    Mistake("the average is of the weights before the step", {f"{_STEP}\n{_MEAN}": f"{_MEAN}\n{_STEP}"}),
     Mistake(
         "the average stays at its start until t0",
         {_MEAN: "w_mean = where(mu == 1, w_mean, w_mean + mu * (w - w_mean))"},
@@ -77,11 +77,11 @@ _MOVE = "w = w - s * sign(g)"
 
 RPROP = (
     NO_MAXIMIZE,
-    Mistake("the two etas are exchanged", {"eta_minus, eta_plus = etas": "eta_plus, eta_minus = etas"}),
+    Mistake("the two etas are swapped", {"eta_minus, eta_plus = etas": "eta_plus, eta_minus = etas"}),
     Mistake("the step sizes have no bounds", {_CLAMP: ""}),
     Mistake("the step sizes have no lower bound", {_CLAMP: "s = minimum(s, s_max)"}),
     Mistake("the step sizes have no upper bound", {_CLAMP: "s = maximum(s, s_min)"}),
-    Mistake("the bounds of the step sizes spare step 1", {_CLAMP: f"if t > 1: {_CLAMP}"}),
+    Mistake("the step sizes have no bounds at step 1", {_CLAMP: f"if t > 1: {_CLAMP}"}),
     Mistake("a weight moves although its gradient changed sign", {_FORGET: ""}),
     Mistake(
         "a gradient that changed sign is not stored as zero",

@@ -12,7 +12,7 @@ _STEP = "w = w - lr * ratio * x"
 
 MUON = (
     Mistake(
-        "the momentum_buffer takes in the whole gradient",
+        "the momentum_buffer adds the gradient without the factor 1 - momentum",
         {_BUFFER: "m = momentum * m + g", _LOOK: "x = bfloat16(momentum * m + g if nesterov else m)"},
     ),
     Mistake("momentum is left out", {_LOOK: "x = bfloat16(g)"}),
@@ -40,7 +40,7 @@ MUON = (
     ),
     Mistake("lr is not adjusted to the shape", {_STEP: "w = w - lr * x"}),
     Mistake(
-        "rows and columns are exchanged in the adjustment of lr",
+        "rows and columns are swapped in the adjustment of lr",
         {"rows(w) / columns(w)": "columns(w) / rows(w)"},
     ),
     Mistake("a wide matrix has its lr reduced", {"maximum(1, rows(w) / columns(w))": "rows(w) / columns(w)"}),

@@ -22,7 +22,7 @@ PENALTY = (
         {"g = g + weight_decay * w": "w = w - lr * weight_decay * w"},
     ),
     Mistake(
-        "weight decay counts twice, as the slope of weight_decay * w**2",
+        "weight decay counts twice, as if its penalty had no factor of one half",
         {"weight_decay * w": "2 * weight_decay * w"},
     ),
 )
@@ -61,8 +61,10 @@ def decoupled(update: str) -> tuple[Mistake, ...]:
 
 
 MOMENTS = (
-    Mistake("the two betas are exchanged", {"beta1, beta2 = betas": "beta2, beta1 = betas"}),
-    Mistake("m takes in the whole gradient", {"(1 - beta1) * g": "g"}),
-    Mistake("v takes in the whole squared gradient", {"(1 - beta2) * g**2": "g**2"}),
+    Mistake("the two betas are swapped", {"beta1, beta2 = betas": "beta2, beta1 = betas"}),
+    Mistake("exp_avg adds the gradient without the factor 1 - beta1", {"(1 - beta1) * g": "g"}),
+    Mistake(
+        "exp_avg_sq adds the squared gradient without the factor 1 - beta2", {"(1 - beta2) * g**2": "g**2"}
+    ),
 )
 """Mistakes in the running means of the gradient and of its square."""
