@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optitrace.rules.mistakes.mistake import Mistake
 
+_COEFFICIENTS = "a, b, c = float32(ns_coefficients)"
 _BUFFER = "m = momentum * m + (1 - momentum) * g"
 _LOOK = "x = bfloat16(momentum * m + (1 - momentum) * g if nesterov else m)"
 _NORMALIZE = "x = bfloat16(x / bfloat16(maximum(norm(x), eps)))"
@@ -21,12 +22,15 @@ MUON = (
     Mistake("the momentum is not normalized", {_NORMALIZE: ""}),
     Mistake("eps is added to the norm", {"maximum(norm(x), eps)": "norm(x) + eps"}),
     Mistake("eps is left out", {"maximum(norm(x), eps)": "norm(x)"}),
-    Mistake("one Newton-Schulz iteration is missing", {"range(ns_steps)": "range(ns_steps - 1)"}),
+    Mistake(
+        "one Newton-Schulz iteration is missing",
+        {_COEFFICIENTS: f"{_COEFFICIENTS}\nns_steps = ns_steps - 1"},
+    ),
     Mistake("the Newton-Schulz iteration lacks its fifth power", {"b * gram + c * gram @ gram": "b * gram"}),
     Mistake("the Newton-Schulz iteration lacks its linear term", {"a * x + update @ x": "update @ x"}),
     Mistake(
         "the Newton-Schulz coefficients are in the opposite order",
-        {"a, b, c = float32(ns_coefficients)": "c, b, a = float32(ns_coefficients)"},
+        {_COEFFICIENTS: "c, b, a = float32(ns_coefficients)"},
     ),
     Mistake(
         "Newton-Schulz runs in the dtype of the weights",
