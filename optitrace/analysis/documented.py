@@ -1,0 +1,186 @@
+"""The documented experiment: the optimizer cells of the document, run again and compared.
+
+The document steps an optimizer on loss = w1² + 2·w2² from (0.5, 0.5) with torch 2.5.1 and prints four
+decimals. Its cells differ in the optimizer and in the gradient protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optitrace.experiment.experiment import Experiment, design
+from optitrace.tracing.trace import Trace
+
+DECIMALS = 4
+"""How many decimals the document prints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """Numbers that the document prints: a quantity at a step, both coordinates."""
+
+    quantity: str
+    step: int
+    numbers: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of the document that steps an optimizer.
+
+    Attributes:
+        number: the cell's number.
+        shows: what it shows, in short.
+        optimizer: the optimizer.
+        gradient: the gradient protocol that the cell's code amounts to.
+        prints: what it prints.
+        remark: what is to be learned from it.
+        hyperparameters: those that are not the default.
+    """
+
+    number: int
+    shows: str
+    optimizer: str
+    gradient: str
+    prints: tuple[Printed, ...]
+    remark: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """How many steps the cell takes."""
+        return max(printed.step for printed in self.prints)
+
+    @property
+    def last(self) -> Printed:
+        """The last weights that the cell prints."""
+        return [printed for printed in self.prints if printed.quantity == "weights"][-1]
+
+    def experiment(self) -> Experiment:
+        """Return the cell as an experiment, for the CPU, where the document ran."""
+        return design(self.optimizer, self.hyperparameters, gradient=self.gradient, steps=self.steps)
+
+
+START = (Printed("gradient", 1, (1.0, 2.0)), Printed("weights", 0, (0.5, 0.5)))
+
+CELLS = (
+    Cell(
+        9,
+        "one step of SGD",
+        "sgd",
+        "fresh",
+        (*START, Printed("weights", 1, (0.49, 0.48))),
+        "The whole rule of plain SGD: each weight loses lr times its gradient.",
+    ),
+    Cell(
+        10,
+        "SGD, step() twice",
+        "sgd",
+        "stale",
+        (*START, Printed("weights", 1, (0.49, 0.48)), Printed("weights", 2, (0.48, 0.46))),
+        "step() does not look at the loss: without a new backward() it repeats the old gradient.",
+    ),
+    Cell(
+        14,
+        "SGD, gradient renewed",
+        "sgd",
+        "fresh",
+        (
+            *START,
+            Printed("weights", 1, (0.49, 0.48)),
+            Printed("gradient", 2, (0.98, 1.92)),
+            Printed("weights", 2, (0.4802, 0.4608)),
+        ),
+        "Training: clear, evaluate at the new weights, step. A clone() of a weight in the loss copies "
+        "its value and passes its gradient through, so it changes nothing.",
+    ),
+    Cell(
+        15,
+        "SGD with weight decay",
+        "sgd",
+        "stale",
+        (*START, Printed("weights", 1, (0.485, 0.475)), Printed("weights", 2, (0.4702, 0.4502))),
+        "The printed gradient holds no weight decay: backward() knows the loss alone, and the "
+        "optimizer adds weight_decay times the weight inside step().",
+        {"weight_decay": 1.0},
+    ),
+    Cell(
+        16,
+        "SGD with momentum",
+        "sgd",
+        "stale",
+        (*START, Printed("weights", 1, (0.49, 0.48)), Printed("weights", 2, (0.479, 0.458))),
+        "The first step is that of plain SGD, since the buffer begins as the gradient; the second adds "
+        "a tenth of the first.",
+        {"momentum": 0.1},
+    ),
+    Cell(
+        17,
+        "Adagrad",
+        "adagrad",
+        "fresh",
+        (
+            *START,
+            Printed("weights", 1, (0.49, 0.49)),
+            Printed("gradient", 2, (0.98, 1.96)),
+            Printed("weights", 2, (0.483, 0.483)),
+        ),
+        "Adagrad's first step is lr in every coordinate: each gradient is divided by its own size.",
+    ),
+)
+"""Every cell of the document that steps an optimizer."""
+
+
+def cells_like(experiment: Experiment) -> list[Cell]:
+    """Return the cells whose settings a run has; the last of several that step alike.
+
+    The gradient protocol and the number of steps may differ, as may dtype, device and implementation.
+    """
+    if experiment.steps == 0:
+        return []
+    return list({cell.gradient: cell for cell in CELLS if _settings(cell.experiment()) == _settings(experiment)}.values())
+
+
+def _settings(experiment: Experiment) -> tuple[object, ...]:
+    """Return what the document varies or fixes, but for the gradient protocol."""
+    return experiment.optimizer, experiment.hyperparameters, experiment.objective, experiment.start
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """A cell that was run again.
+
+    Attributes:
+        cell: the cell.
+        numbers: the last weights, where the cell prints its own.
+        agrees: whether everything that the cell prints came out the same, at its decimals.
+    """
+
+    cell: Cell
+    numbers: tuple[float, ...]
+    agrees: bool
+
+
+def reproduce(cell: Cell) -> Reproduction:
+    """Run a cell again."""
+    from optitrace.tracing.tracer import trace
+
+    traced = trace(cell.experiment())
+    same = all(
+        all(map(agrees, measured(traced, printed), printed.numbers)) for printed in cell.prints
+    )
+    return Reproduction(cell, measured(traced, cell.last), same)
+
+
+def agrees(ours: float, printed: float) -> bool:
+    """Tell whether a number of ours is the document's at the decimals that it prints."""
+    return f"{ours:.{DECIMALS}f}" == f"{printed:.{DECIMALS}f}"
+
+
+def measured(trace: Trace, printed: Printed) -> tuple[float, ...]:
+    """Return the numbers of a trace that stand where the document prints its own."""
+    row = trace.columns[printed.quantity].row(trace.steps.index(printed.step))
+    assert row is not None
+    return row

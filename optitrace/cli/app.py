@@ -1,0 +1,90 @@
+"""The command line as a whole: the commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from optitrace.cli import terminal
+from optitrace.cli.list_command import list_optimizers
+from optitrace.cli.notebook_command import notebook
+from optitrace.cli.trace_command import trace_command
+from optitrace.cli.typer_overrides import Command, Group, OptimizerCommand, ParseError, parse_error_sentence
+from optitrace.errors import OptitraceError, UsageError
+from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.version import __version__
+
+ABOUT = """\
+Trace torch optimizers, step by step.
+
+[bold]optitrace sgd --momentum 0.1 --steps 2[/] runs the real torch.optim.SGD on
+loss = w1² + 2·w2² from (0.5, 0.5) and shows the gradient and the weights at each step.
+[bold]optitrace OPTIMIZER --help[/] shows what an optimizer can be told.
+"""
+
+EXAMPLES = """\
+[bold]Examples[/]
+
+  optitrace sgd --momentum 0.1 --steps 2
+  optitrace adam --lr 0.1 -n 50 --state --every 10
+  optitrace rmsprop --centered --coefficients 1,100 --start 1,1 -o trace.json
+  optitrace sgd --lr 0.6 -n 300 --format csv > trace.csv
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, this process's own if none is given; return what to exit with."""
+    terminal.prepare_streams()
+    stdout = sys.stdout
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = _commands().main(args=list(given) or ["--help"], prog_name="optitrace", standalone_mode=False)
+    except OptitraceError as error:
+        terminal.say(str(error))
+        return error.exit_code
+    except ParseError as error:
+        terminal.say(parse_error_sentence(error))
+        return UsageError.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as error:
+        reader_has_gone = sys.stdout is not stdout
+        code = 0 if reader_has_gone else error.code
+    return code if isinstance(code, int) else 0
+
+
+def _commands() -> TyperGroup:
+    """Return the root command with every other below it."""
+    app = typer.Typer(cls=Group, rich_markup_mode="rich", help=ABOUT, epilog=EXAMPLES)
+    app.callback()(_root)
+    for optimizer in OPTIMIZERS.values():
+        app.command(
+            optimizer.name,
+            cls=OptimizerCommand,
+            help=f"{optimizer.summary}.\n\n{optimizer.source}.",
+            short_help=optimizer.summary,
+            rich_help_panel="Optimizers",
+        )(trace_command(optimizer))
+    app.command("list", cls=Command, rich_help_panel="Verbs")(list_optimizers)
+    app.command("notebook", cls=Command, rich_help_panel="Verbs")(notebook)
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    return group
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        terminal.print_text([f"optitrace {__version__}\n"])
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Take the options before a command."""

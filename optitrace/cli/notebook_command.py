@@ -1,0 +1,30 @@
+"""`optitrace notebook`: reproduce every result of the document."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from optitrace.cli import terminal
+from optitrace.cli.torch_loading import load_torch
+from optitrace.errors import UsageError
+
+
+def notebook(
+    format: Annotated[str, typer.Option("--format", "-f", metavar="table|json", help="Format.")] = "table",
+) -> None:
+    """Reproduce the documented notebook, result by result; exit with 1 if one differs."""
+    if format not in ("table", "json"):
+        raise UsageError(f"unknown format '{format}'; there are table and json.")
+    load_torch()
+    from optitrace.analysis.notebook import results
+    from optitrace.views.notebook_table import notebook_json, notebook_table
+
+    found = results()
+    if format == "json":
+        terminal.print_text([notebook_json(found)])
+    else:
+        terminal.print_rich(notebook_table(found, ascii_only=terminal.ascii_only()), "auto")
+    if any(result.agree is False for result in found):
+        raise typer.Exit(1)

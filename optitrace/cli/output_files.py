@@ -1,0 +1,106 @@
+"""The files that a command writes: checked before the run, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from optitrace.errors import OutputError, UsageError
+from optitrace.views.formats import format_of
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file to be written, and its format."""
+
+    path: Path
+    format: str
+
+
+def plan_files(paths: Sequence[str], format: str | None) -> list[OutputFile]:
+    """Return the files to write, after seeing that each can be; ``-`` is standard output and no file.
+
+    Args:
+        paths: where to write.
+        format: the format of files whose suffix names none; an error if not given.
+
+    Raises:
+        UsageError: the suffix of a path names no format.
+        OutputError: a path cannot be written to.
+    """
+    files = []
+    for path in paths:
+        if path == STDOUT:
+            continue
+        try:
+            own = format_of(path)
+        except UsageError:
+            if format is None:
+                raise
+            own = format
+        _check(Path(path))
+        files.append(OutputFile(Path(path), own))
+    return files
+
+
+def write_file(path: Path, chunks: Iterable[str]) -> None:
+    """Write a text file in UTF-8, whole or not at all.
+
+    A file is written beside the path and then put in its place, so that no reader sees half of it; a
+    device or a pipe is written to directly.
+
+    Raises:
+        OutputError: it could not be written; what stood there before still stands.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8") as stream:
+                stream.writelines(chunks)
+        else:
+            _replace(path.resolve(), chunks)
+    except OSError as error:
+        raise _cannot_write(path, error.strerror or str(error)) from error
+
+
+def _replace(path: Path, chunks: Iterable[str]) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
+            stream.writelines(chunks)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, _mode(path))
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _mode(path: Path) -> int:
+    """Return the permissions of a file, or those that a new one has here."""
+    if path.exists():
+        return stat.S_IMODE(path.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _check(path: Path) -> None:
+    if path.is_dir():
+        raise _cannot_write(path, "it is a folder")
+    if not path.parent.is_dir():
+        raise _cannot_write(path, f"there is no folder '{path.parent}'")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise _cannot_write(path, "no permission")
+
+
+def _cannot_write(path: Path, reason: str) -> OutputError:
+    return OutputError(f"cannot write '{path}': {reason}.")

@@ -1,0 +1,100 @@
+"""Trace files: a trace as JSON, exact and the same bytes for the same run.
+
+`trace.schema.json` beside this file says what a JSON trace is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from optitrace.experiment.experiment import Experiment
+from optitrace.tracing.trace import Column, Outcome, Trace
+
+SCHEMA = 1
+"""The version of the shape of a trace file."""
+
+
+def json_chunks(trace: Trace) -> Iterator[str]:
+    """Yield a trace as one JSON object, with a line for each step."""
+    head = json.dumps(_head(trace), ensure_ascii=False)
+    yield head.removesuffix("}") + ', "steps": [\n'
+    last = len(trace.steps) - 1
+    for index in range(len(trace.steps)):
+        yield _row(trace, index) + (",\n" if index < last else "\n")
+    yield f'], "final_loss": {_number(trace.final_loss)}}}\n'
+
+
+def jsonl_chunks(trace: Trace) -> Iterator[str]:
+    """Yield a trace as lines of JSON: what was run and how it ended first, then a line for each step."""
+    head = _head(trace) | {"final_loss": exact(trace.final_loss)}
+    yield json.dumps(head, ensure_ascii=False) + "\n"
+    for index in range(len(trace.steps)):
+        yield _row(trace, index) + "\n"
+
+
+def exact(value: float) -> float | str:
+    """Return a number as it is; a text for one that is not finite, since JSON has none for it."""
+    if math.isfinite(value):
+        return value
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _head(trace: Trace) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "experiment": _experiment(trace.experiment),
+        "versions": asdict(trace.versions),
+        "outcome": _outcome(trace.outcome),
+    }
+
+
+def _experiment(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "optimizer": experiment.optimizer,
+        "hyperparameters": dict(experiment.hyperparameters),
+        "objective": {
+            "name": experiment.objective.name,
+            "coefficients": experiment.objective.coefficients,
+        },
+        "start": experiment.start,
+        "steps": experiment.steps,
+        "gradient": experiment.gradient,
+        "dtype": experiment.dtype,
+        "device": experiment.device,
+        "implementation": experiment.implementation,
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {name: value for name, value in asdict(outcome).items() if value is not None}
+
+
+def _row(trace: Trace, index: int) -> str:
+    """Return one step as a JSON object on one line."""
+    state = ", ".join(
+        f"{json.dumps(name)}: {_value(column, index)}"
+        for name, column in trace.state.items()
+        if column.row(index) is not None
+    )
+    return (
+        f'{{"step": {trace.steps[index]}, "loss": {_value(trace.loss, index)}, '
+        f'"gradient": {_value(trace.gradient, index)}, "weights": {_value(trace.weights, index)}, '
+        f'"lr": {_value(trace.lr, index)}, "state": {{{state}}}}}'
+    )
+
+
+def _value(column: Column, index: int) -> str:
+    row = column.row(index)
+    if row is None:
+        return "null"
+    return f"[{', '.join(map(_number, row))}]" if column.shape else _number(row[0])
+
+
+def _number(value: float) -> str:
+    return repr(value) if math.isfinite(value) else f'"{exact(value)}"'

@@ -1,0 +1,43 @@
+"""Traces as CSV and TSV: exact numbers, a column for each coordinate, empty where there is no value."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from optitrace.tracing.trace import Trace
+from optitrace.tracing.trace_file import exact
+from optitrace.views.fields import Field, all_fields
+
+
+def csv_chunks(trace: Trace) -> Iterator[str]:
+    """Yield a trace as CSV, a line at a time."""
+    return _lines(trace, ",")
+
+
+def tsv_chunks(trace: Trace) -> Iterator[str]:
+    """Yield a trace as tab-separated values, a line at a time."""
+    return _lines(trace, "\t")
+
+
+def _lines(trace: Trace, delimiter: str) -> Iterator[str]:
+    columns = all_fields(trace)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(_names(columns))
+    for row, step in enumerate(trace.steps):
+        values = (column.value(row) for column in columns)
+        writer.writerow([step, *("" if value is None else exact(value) for value in values)])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def _names(columns: list[Field]) -> list[str]:
+    """Return the header; a state entry whose name is taken, as Adam's step, is ``state_step``."""
+    names = ["step"]
+    for column in columns:
+        name = column.quantity if column.coordinate is None else f"{column.quantity}_{column.coordinate}"
+        names.append(f"state_{name}" if column.is_state and name in names else name)
+    return names

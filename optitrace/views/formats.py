@@ -1,0 +1,68 @@
+"""The formats in which a trace can be written, by name and by the suffix of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from optitrace.errors import UsageError, did_you_mean
+from optitrace.tracing.trace import Trace
+from optitrace.tracing.trace_file import json_chunks, jsonl_chunks
+from optitrace.views.delimited import csv_chunks, tsv_chunks
+from optitrace.views.grid import Look
+from optitrace.views.markdown import markdown_chunks
+
+FORMATS = ("table", "json", "jsonl", "csv", "tsv", "markdown")
+"""The names of the formats."""
+
+SUFFIXES = {
+    ".txt": "table",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".md": "markdown",
+}
+"""The format of a file, by its suffix."""
+
+
+def format_of(path: str) -> str:
+    """Return the format of a file by its suffix.
+
+    Raises:
+        UsageError: no format has this suffix.
+    """
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        said = f"'{suffix}' is not the suffix of a format" if suffix else "it has no suffix"
+        raise UsageError(f"cannot tell the format of '{path}': {said}; use one of {', '.join(SUFFIXES)}.")
+    return SUFFIXES[suffix]
+
+
+def check_format(name: str) -> str:
+    """Return the name of a format.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    if name not in FORMATS:
+        guess = did_you_mean(name, FORMATS) or ";"
+        raise UsageError(f"unknown format '{name}'{guess} there are {', '.join(FORMATS)}.")
+    return name
+
+
+def chunks(trace: Trace, name: str, look: Look, notes: Sequence[str] = ()) -> Iterator[str]:
+    """Yield a trace as text in a format, piece by piece, at the width that it needs."""
+    if name == "table":
+        return _plain_table(trace, look, notes)
+    if name == "markdown":
+        return markdown_chunks(trace, look)
+    exact = {"json": json_chunks, "jsonl": jsonl_chunks, "csv": csv_chunks, "tsv": tsv_chunks}
+    return exact[name](trace)
+
+
+def _plain_table(trace: Trace, look: Look, notes: Sequence[str]) -> Iterator[str]:
+    from optitrace.views.plain import plain_text
+    from optitrace.views.table import render
+
+    yield plain_text(render(trace, look, notes=notes))

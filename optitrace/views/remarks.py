@@ -1,0 +1,38 @@
+"""Remarks under a table: what theory and the document have to say of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optitrace.analysis.documented import DECIMALS, Reproduction
+from optitrace.analysis.stability import StabilityLimit
+from optitrace.experiment.experiment import Experiment
+from optitrace.rules.hyperparameter import show
+
+
+def stability_remark(experiment: Experiment, limit: StabilityLimit) -> str:
+    """Return the sentence that says from which lr on a run diverges, and what its lr is."""
+    name = experiment.optimizer
+    if limit.lr == 0:
+        return f"{name} diverges here for any lr: {limit.reason}"
+    lr = show(experiment.hyperparameters["lr"])
+    return f"{name} diverges here for lr > {limit.lr:.4g} (= {limit.reason}), and lr is {lr}"
+
+
+def documented_remark(reproductions: Sequence[Reproduction]) -> str:
+    """Return the line that says what the document prints for these settings, and what reproduces it."""
+    return "; ".join(map(_reproduction, reproductions))
+
+
+def _reproduction(reproduction: Reproduction) -> str:
+    cell, printed = reproduction.cell, reproduction.cell.last
+    ours = _numbers(reproduction.numbers)
+    verdict = "which gives the same" if reproduction.agrees else f"which here gives {ours}"
+    return (
+        f"documented cell {cell.number} prints {_numbers(printed.numbers)} after step {printed.step}: "
+        f"that is --gradient {cell.gradient}, {verdict}"
+    )
+
+
+def _numbers(numbers: Sequence[float]) -> str:
+    return f"({', '.join(f'{number:.{DECIMALS}f}' for number in numbers)})"

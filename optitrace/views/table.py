@@ -1,0 +1,133 @@
+"""The table: a trace for a person, in whatever width there is. No number is ever cropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from optitrace.tracing.trace import Trace
+from optitrace.views.grid import MOST_ROWS, Grid, Look, make_grid
+from optitrace.views.spelling import to_ascii
+from optitrace.views.wording import closing, subtitle, title
+
+GUTTER = 2
+"""Blank characters between two columns."""
+
+_ASCII_HEAD = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
+"""rich's SIMPLE_HEAD, a line under the heading and nothing else, in ASCII."""
+
+
+def render(
+    trace: Trace, look: Look, *, width: int | None = None, notes: Sequence[str] = (), ascii_only: bool = False
+) -> RenderableType:
+    """Return a trace as a table with its title above and what is to be said of it below.
+
+    Args:
+        trace: what to show.
+        look: what of it, and how.
+        width: how many characters a line may have; as many as needed if not given.
+        notes: lines to set under the table, after the final loss.
+        ascii_only: whether to spell everything in ASCII.
+    """
+    spell = to_ascii if ascii_only else str
+    grid = make_grid(trace, look)
+    lines = [*_hidden(grid), *closing(trace, look.precision), *notes]
+    return Group(
+        Text(spell(title(trace.experiment)), style="bold"),
+        Text(spell(subtitle(trace.experiment)), style="dim"),
+        *(part for block in _tables(grid, width, ascii_only) for part in (Text(), block)),
+        Text(),
+        *(Text(spell(line)) for line in lines),
+    )
+
+
+def _hidden(grid: Grid) -> list[str]:
+    """Return the line that says how many rows are left out, and how to see them."""
+    if not grid.hidden:
+        return []
+    every = -(-(len(grid.rows) + grid.hidden) // MOST_ROWS)
+    return [f"{grid.hidden} rows are hidden; --all shows them, --every {every} thins them out"]
+
+
+def _tables(grid: Grid, width: int | None, ascii_only: bool) -> list[RenderableType]:
+    """Return the grid as one table, as several that share the step column, or as a list of values."""
+    widths = _widths(grid)
+    if width is None:
+        return [_table(grid, range(len(widths)), ascii_only)]
+    if any(widths[0] + GUTTER + other > width for other in widths[1:]):
+        return [Text("\n".join(_as_list(grid, width)))]
+    return [_table(grid, [0, *block], ascii_only) for block in _blocks(grid.groups, widths, width)]
+
+
+def _table(grid: Grid, columns: Sequence[int], ascii_only: bool) -> Table:
+    table = Table(
+        box=_ASCII_HEAD if ascii_only else box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GUTTER - 1, 0, 0),
+        header_style="bold",
+    )
+    for column in columns:
+        table.add_column(Text("\n".join(grid.headings[column])), justify="right", no_wrap=True)
+    dots = [":" if ascii_only else "⋮"] * len(columns)
+    for index, row in enumerate(grid.rows):
+        if index == grid.gap:
+            table.add_row(*dots, style="dim")
+        table.add_row(*(_cell(row[column]) for column in columns))
+    return table
+
+
+def _cell(text: str) -> Text:
+    return Text(text, style="red" if text in ("inf", "-inf", "nan") else "")
+
+
+def _blocks(groups: Sequence[int], widths: Sequence[int], width: int) -> list[list[int]]:
+    """Return the columns after the first in blocks that fit beside it, quantities kept together."""
+    blocks: list[list[int]] = []
+    for group in sorted(set(groups[1:])):
+        members = [column for column in range(1, len(groups)) if groups[column] == group]
+        if blocks and _fits([0, *blocks[-1], *members], widths, width):
+            blocks[-1] += members
+        else:
+            blocks += _pack(members, widths, width)
+    return blocks
+
+
+def _pack(members: Sequence[int], widths: Sequence[int], width: int) -> list[list[int]]:
+    """Return the columns of one quantity in as few blocks as they need."""
+    blocks: list[list[int]] = [[]]
+    for column in members:
+        if blocks[-1] and not _fits([0, *blocks[-1], column], widths, width):
+            blocks.append([])
+        blocks[-1].append(column)
+    return blocks
+
+
+def _fits(columns: Sequence[int], widths: Sequence[int], width: int) -> bool:
+    return sum(widths[column] for column in columns) + GUTTER * (len(columns) - 1) <= width
+
+
+def _widths(grid: Grid) -> list[int]:
+    """Return how many characters each column needs."""
+    return [
+        max(map(len, (*heading, *(row[column] for row in grid.rows))))
+        for column, heading in enumerate(grid.headings)
+    ]
+
+
+def _as_list(grid: Grid, width: int) -> Iterator[str]:
+    """Yield each row as lines of a name and a value, for where no two columns fit."""
+    for row in grid.rows:
+        for (quantity, weight), cell in zip(grid.headings, row, strict=True):
+            name = f"{quantity} {weight}".strip()
+            if not cell:
+                continue
+            if len(name) + GUTTER + len(cell) <= width:
+                yield f"{name}{cell:>{width - len(name)}}"
+            else:
+                yield from (name, f"{cell:>{width}}")
+        yield ""

@@ -1,0 +1,66 @@
+"""The words around a table: what was run, how it ended."""
+
+from __future__ import annotations
+
+from optitrace.experiment.experiment import Experiment
+from optitrace.rules.hyperparameter import show
+from optitrace.rules.numerals import format_number
+from optitrace.tracing.trace import Status, Trace
+
+
+def title(experiment: Experiment) -> str:
+    """Return the optimizer, its lr, and the other hyperparameters that differ from their defaults.
+
+    >>> from optitrace.experiment.experiment import design
+    >>> title(design("sgd", {"momentum": 0.1}))
+    'sgd(lr=0.01, momentum=0.1)'
+    """
+    settings = experiment.hyperparameters
+    shown = [
+        f"{h.name}={_bracketed(show(settings[h.name]))}"
+        for h in experiment.entry.hyperparameters
+        if h.name == "lr" or settings[h.name] != h.default
+    ]
+    return f"{experiment.optimizer}({', '.join(shown)})"
+
+
+def subtitle(experiment: Experiment) -> str:
+    """Return the loss, the start, the dtype, the device, and what else is not the default.
+
+    >>> from optitrace.experiment.experiment import design
+    >>> subtitle(design("sgd", gradient="stale"))
+    'loss = w1² + 2·w2² from (0.5, 0.5), float32 on cpu, stale gradient'
+    """
+    parts = [
+        f"loss = {experiment.objective.formula} from {vector(experiment.start)}",
+        f"{experiment.dtype} on {experiment.device}",
+    ]
+    if experiment.gradient != "fresh":
+        parts.append(f"{experiment.gradient} gradient")
+    if experiment.implementation != "single":
+        parts.append(f"{experiment.implementation} implementation")
+    return ", ".join(parts)
+
+
+def vector(numbers: tuple[float, ...], most: int = 6) -> str:
+    """Return numbers in parentheses, as short as they can be said; an ellipsis stands for the rest."""
+    shown = [f"{number:g}" for number in numbers[:most]]
+    return f"({', '.join(shown + ['…'] if len(numbers) > most else shown)})"
+
+
+def _bracketed(text: str) -> str:
+    return f"({text})" if "," in text else text
+
+
+def closing(trace: Trace, precision: int) -> list[str]:
+    """Return the lines under every table: the final loss, and how the run ended if not as planned."""
+    taken = trace.steps[-1]
+    loss = format_number(trace.final_loss, precision)
+    lines = [f"final loss {loss} after {taken} step{'' if taken == 1 else 's'}"]
+    outcome = trace.outcome
+    if outcome.status is Status.NON_FINITE:
+        verb = "are" if outcome.quantity == "weights" else "is"
+        lines.append(f"step {outcome.step}: the {outcome.quantity} {verb} no longer finite")
+    elif outcome.status is not Status.COMPLETED:
+        lines.append(f"{outcome.status} after step {outcome.step} of {trace.experiment.steps}")
+    return lines
