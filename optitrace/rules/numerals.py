@@ -32,3 +32,21 @@ def format_number(value: float, precision: int) -> str:
         if float(fixed) != 0:
             return fixed
     return f"{value:.{precision}e}"
+
+
+def format_operand(value: float, precision: int, extra: int) -> str:
+    """Return a number with `extra` more digits than `format_number` gives, and in the same form.
+
+    Zeros at the end of the extra digits are left out.
+
+    >>> format_operand(0.98765432, 4, 0), format_operand(0.98765432, 4, 2)
+    ('0.9877', '0.987654')
+    >>> format_operand(3.14159e-7, 2, 2), format_operand(0.5, 4, 3)
+    ('3.1416e-07', '0.5000')
+    """
+    text = format_number(value, precision)
+    if extra == 0 or value == 0 or not math.isfinite(value):
+        return text
+    mantissa, form, exponent = f"{value:.{precision + extra}{'e' if 'e' in text else 'f'}}".partition("e")
+    zeros = len(mantissa) - len(mantissa.rstrip("0"))
+    return mantissa[: len(mantissa) - min(zeros, extra)] + form + exponent
