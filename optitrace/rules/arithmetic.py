@@ -79,10 +79,15 @@ def where(condition: Condition, a: Number, b: Number) -> Number:
     return a.where(condition, b)
 
 
-def rms(x: Number) -> Number:
-    """Return the root mean square over the last axis, which is kept with size 1."""
+def rms(x: Number | tuple[float, ...]) -> Number:
+    """Return the root mean square over the last axis, which is kept with size 1.
+
+    A vector may also be given as a tuple of Python numbers.
+    """
     if isinstance(x, float | int):
         return abs(float(x))
+    if isinstance(x, tuple):
+        return sqrt(sum(entry * entry for entry in x) / len(x))
     return x.square().mean(-1, keepdim=True).sqrt()
 
 
