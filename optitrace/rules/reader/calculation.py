@@ -1,0 +1,174 @@
+"""An expression of a rule as a function of its leaves, compiled once and evaluated many times."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import wraps
+from itertools import repeat
+from typing import Any, NamedTuple, TypeAlias
+
+from optitrace.rules.arithmetic import columns, machine_epsilon, rows
+from optitrace.rules.reader.ieee import divide, power
+from optitrace.rules.reader.notation import REDUCTIONS
+from optitrace.rules.reader.parts import plain
+
+Value: TypeAlias = Any
+"""A Python number; a tuple of them, one for each coordinate; or a torch tensor, which is a matrix."""
+
+FACTS: Mapping[str, Callable[[Any], float]] = {
+    "rows": rows,
+    "columns": columns,
+    "machine_epsilon": machine_epsilon,
+}
+"""The functions of the rules that ask for the shape or the dtype of a value, not for its numbers."""
+
+
+class Leaf(NamedTuple):
+    """Something in an expression that a number is put in for.
+
+    Attributes:
+        name: a symbol of the rule.
+        whole: whether it stands inside a function of all coordinates, and so is shown with all of them.
+        fact: the function that is asked about it (one of `FACTS`); empty for the symbol itself.
+    """
+
+    name: str
+    whole: bool
+    fact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """An expression without branches.
+
+    Attributes:
+        leaves: what numbers are put in for, each once.
+        function: the expression for one coordinate, or for a matrix: a function of the values of its own
+            leaves and then of its reductions.
+        of_mixtures: the same for numbers that remember their parts.
+        own: the numbers of the leaves that `function` takes.
+        reductions: the functions of all coordinates in it, with what they are applied to.
+        is_of_matrices: whether it multiplies or transposes matrices, so that no coordinate of its result
+            comes from that coordinate alone.
+    """
+
+    leaves: tuple[Leaf, ...]
+    function: Callable[..., Value]
+    of_mixtures: Callable[..., Value]
+    own: tuple[int, ...]
+    reductions: tuple[tuple[Callable[[Value], Value], Calculation], ...]
+    is_of_matrices: bool
+
+    def evaluate(self, values: Sequence[Value]) -> Value:
+        """Return the result for the values of the leaves."""
+        return _spread(self.function, self._arguments(values, values))
+
+    def evaluate_mixtures(self, values: Sequence[Value]) -> Value:
+        """Return the result for leaves that remember their parts, which a product of matrices forgets."""
+        plain_values = [tuple(map(plain, v)) if isinstance(v, tuple) else plain(v) for v in values]
+        if self.is_of_matrices:
+            return self.evaluate(plain_values)
+        return _spread(self.of_mixtures, self._arguments(values, plain_values))
+
+    def _arguments(self, values: Sequence[Value], reduced: Sequence[Value]) -> list[Value]:
+        arguments = [values[number] for number in self.own]
+        arguments += [function(inner.evaluate(reduced)) for function, inner in self.reductions]
+        return arguments
+
+
+def compile_expression(node: ast.expr, functions: Mapping[str, Any]) -> Calculation:
+    """Return an expression as a calculation.
+
+    Args:
+        node: the expression, without conditional parts.
+        functions: the functions that it may call, by name.
+    """
+    is_of_matrices = any(
+        isinstance(part, ast.MatMult) or (isinstance(part, ast.Name) and part.id == "transpose")
+        for part in ast.walk(node)
+    )
+    return _compile(node, functions, [], is_of_matrices, is_of_matrices)
+
+
+def leaf_of(node: ast.expr, whole: bool) -> Leaf | None:
+    """Return the leaf that a node is; None where it is none."""
+    match node:
+        case ast.Name(name):
+            return Leaf(name, whole)
+        case ast.Call(ast.Name(fact), [ast.Name(name)]) if fact in FACTS:
+            return Leaf(name, whole, fact)
+    return None
+
+
+def _compile(
+    node: ast.expr, functions: Mapping[str, Any], leaves: list[Leaf], whole: bool, is_of_matrices: bool
+) -> Calculation:
+    """Compile an expression, adding to `leaves`, which it shares with the expressions inside it."""
+    own: dict[int, str] = {}
+    reductions: list[tuple[Callable[[Value], Value], Calculation]] = []
+
+    def argument(part: ast.expr) -> ast.expr | None:
+        leaf = leaf_of(part, whole)
+        if leaf is not None:
+            if leaf not in leaves:
+                leaves.append(leaf)
+            return ast.Name(own.setdefault(leaves.index(leaf), f"_{len(own)}"), ast.Load())
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in REDUCTIONS:
+            inner = _compile(part.args[0], functions, leaves, True, is_of_matrices)
+            reductions.append((functions[part.func.id], inner))
+            return ast.Name(f"_r{len(reductions) - 1}", ast.Load())
+        return None
+
+    body = _Translation(argument).visit(deepcopy(node))
+    names = [*own.values(), *(f"_r{position}" for position in range(len(reductions)))]
+    source = f"lambda {', '.join(names)}: {ast.unparse(body)}"
+    known = {**functions, "_power": power, "_divide": divide}
+    forgetful = {name: f if name == "_divide" else _forgetting(f) for name, f in known.items() if callable(f)}
+    return Calculation(
+        leaves=tuple(leaves),
+        function=eval(source, dict(known)),
+        of_mixtures=eval(source, dict(forgetful)),
+        own=tuple(own),
+        reductions=tuple(reductions),
+        is_of_matrices=is_of_matrices,
+    )
+
+
+class _Translation(ast.NodeTransformer):
+    """Puts arguments for leaves, and the division and the power of `ieee` for Python's."""
+
+    def __init__(self, argument: Callable[[ast.expr], ast.expr | None]) -> None:
+        self.argument = argument
+
+    def visit(self, node: ast.AST) -> Any:
+        replaced = self.argument(node) if isinstance(node, ast.expr) else None
+        if replaced is not None:
+            return replaced
+        if isinstance(node, ast.Call):
+            return ast.Call(node.func, [self.visit(part) for part in node.args], [])
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div | ast.Pow):
+            name = "_divide" if isinstance(node.op, ast.Div) else "_power"
+            return ast.Call(ast.Name(name, ast.Load()), [self.visit(node.left), self.visit(node.right)], [])
+        if isinstance(node, ast.BinOp):
+            return ast.BinOp(self.visit(node.left), node.op, self.visit(node.right))
+        return self.generic_visit(node)
+
+
+def _forgetting(function: Callable[..., Value]) -> Callable[..., Value]:
+    """Return a function of numbers that remember their parts, for one that does not keep them apart."""
+
+    @wraps(function)
+    def of_mixtures(*arguments: Value) -> Value:
+        return function(*map(plain, arguments))
+
+    return of_mixtures
+
+
+def _spread(function: Callable[..., Value], arguments: Sequence[Value]) -> Value:
+    """Return a function's value for each coordinate, or the only one if nothing has coordinates."""
+    if tuple in map(type, arguments):
+        return tuple(map(function, *(a if type(a) is tuple else repeat(a) for a in arguments)))
+    return function(*arguments)
