@@ -140,7 +140,8 @@ def cells_like(experiment: Experiment) -> list[Cell]:
     """
     if experiment.steps == 0:
         return []
-    return list({cell.gradient: cell for cell in CELLS if _settings(cell.experiment()) == _settings(experiment)}.values())
+    own = _settings(experiment)
+    return list({cell.gradient: cell for cell in CELLS if _settings(cell.experiment()) == own}.values())
 
 
 def _settings(experiment: Experiment) -> tuple[object, ...]:
@@ -168,9 +169,7 @@ def reproduce(cell: Cell) -> Reproduction:
     from optitrace.tracing.tracer import trace
 
     traced = trace(cell.experiment())
-    same = all(
-        all(map(agrees, measured(traced, printed), printed.numbers)) for printed in cell.prints
-    )
+    same = all(all(map(agrees, measured(traced, printed), printed.numbers)) for printed in cell.prints)
     return Reproduction(cell, measured(traced, cell.last), same)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 
@@ -16,8 +16,11 @@ from optitrace.cli.terminal import COLORS
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import DTYPES, GRADIENTS
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
-from optitrace.views.formats import FORMATS
+from optitrace.views.formats import FORMATS, SUFFIXES
 from optitrace.views.grid import Look
+
+NO_VALUE = " "
+"""The metavar of an option that takes no value."""
 
 
 def text_option(
@@ -26,54 +29,58 @@ def text_option(
     """Return an option that takes a text."""
     option = typer.Option(
         default,
-        *names or (f"--{name.replace('_', '-')}",),
+        *names or (f"--{name}",),
         metavar=metavar,
-        help=help,
+        help=_with_default(help, default),
         rich_help_panel=panel,
-        show_default=default is not None,
+        show_default=False,
     )
     return _parameter(name, str | None, option)
 
 
-def flag(name: str, *names: str, help: str, panel: str) -> inspect.Parameter:
+def flag(name: str, *, help: str, panel: str) -> inspect.Parameter:
     """Return an option that is on or off."""
-    option = typer.Option(False, *names or (f"--{name}",), help=help, rich_help_panel=panel)
+    option = typer.Option(False, f"--{name}", metavar=NO_VALUE, help=help, rich_help_panel=panel)
     return _parameter(name, bool, option)
+
+
+def hyperparameter_option(hyperparameter: Hyperparameter) -> inspect.Parameter:
+    """Return the option of a hyperparameter: its name with dashes, and a switch for true or false."""
+    name = hyperparameter.name.replace("_", "-")
+    is_switch = hyperparameter.type is bool
+    option = typer.Option(
+        None,
+        f"--{name}/--no-{name}" if is_switch else f"--{name}",
+        metavar=NO_VALUE if is_switch else _metavar(hyperparameter),
+        help=_with_default(_explained(hyperparameter), show(hyperparameter.default)),
+        rich_help_panel="Hyperparameters",
+        show_default=False,
+    )
+    return _parameter(hyperparameter.name, bool | None if is_switch else str | None, option)
+
+
+def _explained(hyperparameter: Hyperparameter) -> str:
+    """Return what a hyperparameter does, and the words that it can be, if it is one of a few."""
+    if any(get_origin(member) is Literal for member in get_args(hyperparameter.type)):
+        return f"{hyperparameter.summary.removesuffix('.')}: {describe(hyperparameter.type)}."
+    return hyperparameter.summary
+
+
+def _with_default(help: str, default: str | None) -> str:
+    """Return a help text with the default behind it; Typer would set it in two kinds of brackets."""
+    return help if default is None else rf"{help} [dim]\[{default}][/]"
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def hyperparameter_option(hyperparameter: Hyperparameter) -> inspect.Parameter:
-    """Return the option of a hyperparameter: its name with dashes, and a switch for true or false."""
-    option_name = f"--{hyperparameter.name.replace('_', '-')}"
-    panel = "Hyperparameters"
-    if hyperparameter.type is bool:
-        option = typer.Option(
-            None,
-            f"{option_name}/--no-{option_name[2:]}",
-            help=hyperparameter.summary,
-            rich_help_panel=panel,
-            show_default=show(hyperparameter.default),
-        )
-        return _parameter(hyperparameter.name, bool | None, option)
-    option = typer.Option(
-        None,
-        option_name,
-        metavar=_metavar(hyperparameter),
-        help=hyperparameter.summary,
-        rich_help_panel=panel,
-        show_default=show(hyperparameter.default),
-    )
-    return _parameter(hyperparameter.name, str | None, option)
-
-
 def _metavar(hyperparameter: Hyperparameter) -> str:
-    kind = describe(hyperparameter.type)
-    if " such as " in kind:
-        return ",".join("ABC"[: kind.count(",") + 1])
-    return {"a number": "NUMBER", "a whole number": "N"}.get(kind, kind.replace(" or ", "|").upper())
+    """Return what stands for a value in help: NUMBER, N, the words there are, or A,B for a pair."""
+    kind = hyperparameter.type
+    if get_origin(kind) is tuple:
+        return ",".join("ABCDEFGH"[: len(get_args(kind))])
+    return {"a number": "NUMBER", "a whole number": "N"}.get(describe(kind).removesuffix(" or none"), "WORD")
 
 
 EXPERIMENT = "Experiment"
@@ -82,31 +89,43 @@ EXPERIMENT_OPTIONS = (
     text_option("steps", "--steps", "-n", metavar="N", default="10", panel=EXPERIMENT, help="Steps to take."),
     text_option(
         "gradient",
-        metavar="|".join(GRADIENTS),
+        metavar="WHEN",
         default="fresh",
         panel=EXPERIMENT,
-        help="; ".join(f"{name}: {what}" for name, what in GRADIENTS.items()) + ".",
+        help="When the gradient is computed; "
+        + "; ".join(f"[bold]{name}[/]: {what}" for name, what in GRADIENTS.items())
+        + ".",
     ),
-    text_option("start", metavar="W1,W2,…", panel=EXPERIMENT, help="Weights at the start (0.5 each)."),
+    text_option(
+        "start", metavar="W1,W2", panel=EXPERIMENT, help=r"Weights at the start. [dim]\[0.5 each][/]"
+    ),
     text_option(
         "coefficients",
-        metavar="C1,C2,…",
+        metavar="C1,C2",
         default="1,2",
         panel=EXPERIMENT,
-        help="The loss is C1·w1² + C2·w2² + …, with a weight for each coefficient.",
+        help="The loss is C1·w1² + C2·w2² + …, a weight for each coefficient.",
     ),
     text_option(
-        "dtype", metavar="|".join(DTYPES), default="float32", panel=EXPERIMENT, help="Dtype of the weights."
+        "dtype",
+        metavar="DTYPE",
+        default="float32",
+        panel=EXPERIMENT,
+        help=f"Of the weights: {', '.join(DTYPES)}.",
     ),
     text_option(
-        "device", metavar="cpu|cuda|cuda:N|auto", default="cpu", panel=EXPERIMENT, help="Where to compute."
+        "device",
+        metavar="DEVICE",
+        default="cpu",
+        panel=EXPERIMENT,
+        help="Where to compute: cpu, cuda, cuda:N, auto.",
     ),
     text_option(
         "implementation",
-        metavar="auto|single|foreach|fused",
+        metavar="HOW",
         default="auto",
         panel=EXPERIMENT,
-        help="How torch computes a step.",
+        help="How torch computes a step: single, foreach, fused, or auto for torch's choice.",
     ),
 )
 
@@ -122,7 +141,12 @@ LOOK_OPTIONS = (
 
 WRITING_OPTIONS = (
     text_option(
-        "format", "--format", "-f", metavar="|".join(FORMATS), panel=OUTPUT, help="Format on standard output."
+        "format",
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        panel=OUTPUT,
+        help=rf"On standard output: {', '.join(FORMATS)}. [dim]\[table][/]",
     ),
     _parameter(
         "output",
@@ -132,13 +156,13 @@ WRITING_OPTIONS = (
             "--output",
             "-o",
             metavar="FILE",
-            help="Write a file too, in the format of its suffix; can be repeated.",
+            help=f"Write a file as well, its format by its suffix ({' '.join(SUFFIXES)}); repeatable.",
             rich_help_panel=OUTPUT,
             show_default=False,
         ),
     ),
     text_option(
-        "color", metavar="|".join(COLORS), default="auto", panel=OUTPUT, help="When to use colour."
+        "color", metavar="WHEN", default="auto", panel=OUTPUT, help=f"Use colour: {', '.join(COLORS)}."
     ),
 )
 
@@ -197,4 +221,3 @@ def experiment_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("gradient", "dtype", "device", "implementation"):
         settings[name] = given[name]
     return settings
-

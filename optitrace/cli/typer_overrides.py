@@ -24,7 +24,11 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> Any:
         """Return the parameters, each flag that was not given false rather than none."""
-        return _with_false_flags(super().get_params(ctx))
+        parameters = _with_false_flags(super().get_params(ctx))
+        for parameter in parameters:
+            if parameter.name == "help":
+                parameter.rich_help_panel = "Output"
+        return parameters
 
 
 class OptimizerCommand(Command):
@@ -74,6 +78,7 @@ def _unknown_command(name: str, known: list[str]) -> str:
 
 def _with_false_flags(parameters: Any) -> Any:
     for parameter in parameters:
-        if parameter.is_eager and parameter.default is None:
-            parameter.default = False
+        if parameter.is_eager:
+            parameter.metavar = " "
+            parameter.default = parameter.default or False
     return parameters
