@@ -21,6 +21,7 @@ from optitrace.rules.gradient_descent import asgd, rprop, sgd
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.orthogonal import muon
 from optitrace.rules.reader import ASCII, UNICODE, Explanation, Line, Spelling, read
+from optitrace.rules.rule import rule
 from optitrace.rules.telling import TELLING, gradient, start
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
@@ -242,6 +243,44 @@ def test_an_update_is_split_as_far_as_it_is_a_sum(
     assert parts == [part.name for part in second.parts]
 
 
+@rule(source="none: a rule for this test")
+def shrinking(w: Any, g: Any, t: int, *, lr: float = 0.1, weight_decay: float = 0.5) -> tuple[Any, ...]:
+    w = (1 - lr * weight_decay) * w
+    w = w - lr * g
+    return (w,)
+
+
+def test_weights_that_are_shrunk_by_a_factor_show_their_decay_too() -> None:
+    parts = read(shrinking).explain(2.0, 3.0, 1, {}, {}).parts
+
+    assert {part.name: part.value for part in parts} == pytest.approx(
+        {"gradient": -0.3, "weight decay": -0.1}
+    )
+
+
+@rule(source="none: a rule for this test")
+def guarded(w: Any, g: Any, t: int, *, lr: float = 0.1) -> tuple[Any, ...]:
+    if g > 0:
+        w = w - lr * g
+    return (w,)
+
+
+def test_a_guard_on_coordinates_is_refused() -> None:
+    with pytest.raises(TypeError, match="a guard cannot hold for some coordinates alone; use where"):
+        read(guarded).explain([1.0, 2.0], [1.0, -1.0], 1, {}, {})
+
+
+@rule(source="none: a rule for this test")
+def augmented(w: Any, g: Any, t: int, *, lr: float = 0.1) -> tuple[Any, ...]:
+    w -= lr * g
+    return (w,)
+
+
+def test_what_is_not_an_assignment_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"a rule cannot contain 'w -= lr \* g'"):
+        read(augmented)
+
+
 def text(step: Explanation) -> list[str]:
     return [str(line) for line in step.lines]
 
@@ -363,7 +402,7 @@ def test_fixed_arguments_are_read_as_decided() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "unicode", "ascii_spelling"),
+    ("written", "unicode", "ascii_spelling"),
     [
         (adam, "v = β₂·v + (1 − β₂)·g²", "v = beta2*v + (1 - beta2)*g**2"),
         (adam, "w = w − lr·m_hat / (√v_hat + eps)", "w = w - lr*m_hat / (sqrt(v_hat) + eps)"),
@@ -377,9 +416,9 @@ def test_fixed_arguments_are_read_as_decided() -> None:
         (rprop, "g = 0 if change < 0 else g", "g = 0 if change < 0 else g"),
     ],
 )
-def test_a_rule_is_written_as_mathematics(rule: Any, unicode: str, ascii_spelling: str) -> None:
-    assert unicode in read(rule).formulas()
-    assert ascii_spelling in read(rule).formulas(ASCII)
+def test_a_rule_is_written_as_mathematics(written: Any, unicode: str, ascii_spelling: str) -> None:
+    assert unicode in read(written).formulas()
+    assert ascii_spelling in read(written).formulas(ASCII)
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -75,6 +75,8 @@ class Evaluation:
                     self.typed.update(() if function else symbols)
                 case Guard(_, condition, then, otherwise):
                     holds = condition.evaluate([self._value(leaf) for leaf in condition.leaves])
+                    if isinstance(holds, tuple):
+                        raise TypeError("a guard cannot hold for some coordinates alone; use where")
                     self.run(then if holds else otherwise, iteration)
                 case Loop(count, body):
                     for number in range(self.values[count]):

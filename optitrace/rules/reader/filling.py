@@ -70,32 +70,30 @@ class Style:
         rounded = tuple(map(float, texts))
         if len(kept) < len(value):
             rounded = rounded[: SHOWN // 2] + value[SHOWN // 2 : -SHOWN // 2] + rounded[SHOWN // 2 :]
-        texts = [self.spelling.number(text) for text in texts]
-        if len(kept) < len(value) or self.is_shortened:
-            texts.insert(SHOWN // 2, self.spelling.ellipsis)
+        texts = self._shortened([self.spelling.number(text) for text in texts], len(value))
         return Written(f"({', '.join(texts)})" if len(texts) > 1 else texts[0], rounded)
 
     def _matrix(self, value: Value, extra: int) -> Written:
         """Write a matrix: commas between the entries of a row, semicolons between rows."""
         rows: list[list[float]] = value.tolist() if value.dim() == 2 else [[value.item()]]
-        crowded = sum(map(len, rows)) > SHOWN
-        lines = []
-        for i in _ends(len(rows), crowded):
-            if i is None:
-                lines.append(self.spelling.ellipsis)
-                continue
-            texts = []
-            for j in _ends(len(rows[i]), crowded):
-                if j is None:
-                    texts.append(self.spelling.ellipsis)
-                    continue
-                part = self.write(rows[i][j], extra)
-                texts.append(part.text)
-                rows[i][j] = part.value
-            lines.append(", ".join(texts))
-        text = "; ".join(lines)
-        rounded = value.new_tensor(rows).reshape(value.shape)
-        return Written(f"({text})" if value.numel() > 1 else text, rounded)
+        height, width = len(rows), len(rows[0])
+        down, across = (
+            (_ends(height), _ends(width)) if height * width > SHOWN else (range(height), range(width))
+        )
+        texts = {(i, j): format_operand(rows[i][j], self.precision, extra) for i in down for j in across}
+        for (i, j), text in texts.items():
+            rows[i][j] = float(text)
+        signed = [[self.spelling.number(texts[i, j]) for j in across] for i in down]
+        lines = [", ".join(self._shortened(row, width)) for row in signed]
+        text = "; ".join(self._shortened(lines, height))
+        return Written(f"({text})" if len(texts) > 1 else text, value.new_tensor(rows).reshape(value.shape))
+
+    def _shortened(self, texts: list[str], size: int) -> list[str]:
+        """Return the texts of `size` values, with an ellipsis in the middle where some are left out."""
+        if len(texts) == size and not self.is_shortened:
+            return texts
+        half = len(texts) // 2
+        return [*texts[:half], self.spelling.ellipsis, *texts[half:]]
 
 
 def shown(size: int) -> list[int]:
@@ -182,6 +180,5 @@ def _numbers(value: Value) -> list[float]:
     return list(value) if isinstance(value, tuple) else value.flatten().tolist()
 
 
-def _ends(size: int, crowded: bool) -> list[int | None]:
-    """Return the rows or columns of a matrix that are written; None for those left out between."""
-    return [0, None, size - 1] if crowded and size > 2 else list(range(size))
+def _ends(size: int) -> Sequence[int]:
+    return (0, size - 1) if size > 2 else range(size)

@@ -28,7 +28,7 @@ from optitrace.rules.rule import Rule, StateEntry
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One step of a rule in numbers.
+    """One step of a rule in numbers; all but the lines are whole, whichever coordinate is followed.
 
     Attributes:
         lines: the lines that acted, in the rule's order.
