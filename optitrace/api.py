@@ -1,0 +1,168 @@
+"""optitrace from Python: the same runs as from a shell, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optitrace.experiment.experiment import Experiment, design
+from optitrace.tracing import trace as tracing
+from optitrace.views.formats import chunks
+from optitrace.views.grid import Look
+from optitrace.views.wording import closing, title
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from torch import Tensor
+
+
+class Trace:
+    """One run of an optimizer, step by step.
+
+    Row 0 is the start. The row of step k holds the loss and the gradient that step k used, and the
+    weights and the state after it. Printed, it is a table; in a notebook, an HTML table.
+
+    Tensors are on the CPU in float64, which holds every recorded number exactly, whatever the dtype of
+    the run. Their first axis is that of the rows, `steps`. Where a row has no value, as row 0 has no
+    loss, they hold NaN.
+
+    Attributes:
+        record: the trace as the rooms of this package pass it on.
+    """
+
+    def __init__(self, record: tracing.Trace) -> None:
+        self.record = record
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was run."""
+        return self.record.experiment
+
+    @property
+    def outcome(self) -> tracing.Outcome:
+        """How the run ended."""
+        return self.record.outcome
+
+    @property
+    def final_loss(self) -> float:
+        """The loss at the last weights."""
+        return self.record.final_loss
+
+    @property
+    def steps(self) -> list[int]:
+        """The step of each row, from 0."""
+        return list(self.record.steps)
+
+    @property
+    def loss(self) -> Tensor:
+        """The loss that each step used, shape (rows,)."""
+        return self._tensor(self.record.loss)
+
+    @property
+    def gradient(self) -> Tensor:
+        """The gradient that each step used, shape (rows, coordinates)."""
+        return self._tensor(self.record.gradient)
+
+    @property
+    def weights(self) -> Tensor:
+        """The weights after each step, shape (rows, coordinates)."""
+        return self._tensor(self.record.weights)
+
+    @property
+    def lr(self) -> Tensor:
+        """The learning rate that each step used, shape (rows,)."""
+        return self._tensor(self.record.lr)
+
+    @property
+    def state(self) -> Mapping[str, Tensor]:
+        """The optimizer's state after each step, by torch's names, each of shape (rows, ...)."""
+        return {name: self._tensor(column) for name, column in self.record.state.items()}
+
+    def to_json(self) -> str:
+        """Return the trace as JSON, the same bytes that ``--format json`` writes."""
+        return "".join(chunks(self.record, "json", Look()))
+
+    def to_csv(self) -> str:
+        """Return the trace as CSV, the same bytes that ``--format csv`` writes."""
+        return "".join(chunks(self.record, "csv", Look()))
+
+    def __str__(self) -> str:
+        return "".join(chunks(self.record, "table", Look())).removesuffix("\n")
+
+    def __repr__(self) -> str:
+        return f"<Trace of {title(self.experiment)}: {'; '.join(closing(self.record, 4))}>"
+
+    def __rich__(self) -> RenderableType:
+        from optitrace.views.table import render
+
+        return render(self.record, Look())
+
+    def _repr_html_(self) -> str:
+        from optitrace.views.html import html_table
+
+        return html_table(self.record, Look())
+
+    def _tensor(self, column: tracing.Column) -> Tensor:
+        import torch
+
+        rows = len(self.record.steps)
+        tensor = torch.full((rows, *column.shape), torch.nan, dtype=torch.float64)
+        if column.values:
+            values = torch.frombuffer(column.values, dtype=torch.float64).reshape(-1, *column.shape)
+            tensor[column.first :] = values
+        return tensor
+
+
+def trace(
+    optimizer: str,
+    *,
+    steps: int = 10,
+    gradient: str = "fresh",
+    start: Sequence[float] | None = None,
+    coefficients: Sequence[float] = (1.0, 2.0),
+    dtype: str = "float32",
+    device: str = "cpu",
+    implementation: str = "auto",
+    every: int = 1,
+    **hyperparameters: Any,
+) -> Trace:
+    """Run an optimizer of torch.optim on a quadratic and return what it did.
+
+    >>> traced = trace("sgd", momentum=0.1, steps=2)
+    >>> traced.weights[2].tolist()
+    [0.47920000553131104, 0.45879998803138733]
+
+    Args:
+        optimizer: its name, in any letter case.
+        steps: how many steps to take.
+        gradient: ``fresh``, ``stale`` or ``accumulated``.
+        start: the weights before step 1; 0.5 each if not given.
+        coefficients: the cᵢ of the loss Σ cᵢ·wᵢ², one for each weight.
+        dtype: ``float32``, ``float64``, ``bfloat16`` or ``float16``.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
+        implementation: ``single``, ``foreach``, ``fused``, or ``auto`` for torch's own choice.
+        every: keep the steps that are multiples of this, the start and the last step.
+        **hyperparameters: those of the optimizer that are not to have their default.
+
+    Raises:
+        UsageError: a name is not known, or a value or a combination of them cannot be run.
+        DeviceError: the device is not there.
+    """
+    if device == "auto":
+        from optitrace.tracing.devices import choose_device
+
+        device = choose_device()
+    experiment = design(
+        optimizer,
+        hyperparameters,
+        steps=steps,
+        gradient=gradient,
+        start=start,
+        coefficients=coefficients,
+        dtype=dtype,
+        device=device,
+        implementation=implementation,
+    )
+    from optitrace.tracing.tracer import trace as run
+
+    return Trace(run(experiment, every=every))
