@@ -1,0 +1,159 @@
+"""The explanation of a trace: each step recomputed by the rule, line by line, beside torch's result."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from optitrace.analysis.ulps import ulps_between
+from optitrace.errors import UsageError
+from optitrace.rules.reader import UNICODE, Line, Part, Reading, Spelling, read
+from optitrace.tracing.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class RuleStep:
+    """One step in the words of its rule.
+
+    It begins at torch's own weights and state of the step before, in float64, so no error adds up.
+
+    Attributes:
+        step: the step's number.
+        lines: the rule's lines that acted, in order.
+        parts: what the weight change is the sum of, for the coordinates that are followed.
+        weights: torch's weights after the step, of the coordinates that are followed.
+        ulps: how far each is from the rule's, in units in the last place of the run's dtype.
+    """
+
+    step: int
+    lines: tuple[Line, ...]
+    parts: tuple[Part, ...]
+    weights: tuple[float, ...]
+    ulps: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStep:
+    """One step of LBFGS, which has no rule that could be shown: its control flow depends on the data.
+
+    Attributes:
+        step: the step's number.
+        evaluations: how often it evaluated the loss and its gradient.
+        iterations: how many directions it went along.
+        step_length: the length of its last one, as a multiple of the direction; None if it took none.
+        history: how many past updates it remembers.
+        weights: torch's weights after the step.
+    """
+
+    step: int
+    evaluations: int
+    iterations: int
+    step_length: float | None
+    history: int
+    weights: tuple[float, ...]
+
+
+ExplainedStep: TypeAlias = RuleStep | SearchStep
+
+
+def explain(
+    trace: Trace,
+    *,
+    rows: Collection[int] | None = None,
+    precision: int = 4,
+    coordinate: int | None = None,
+    spelling: Spelling = UNICODE,
+) -> dict[int, ExplainedStep]:
+    """Return the explanation of the steps of a trace, by row.
+
+    Args:
+        trace: a trace that holds every step.
+        rows: the rows to explain; all if not given. Row 0, the start, has nothing to explain.
+        precision: decimals of the numbers.
+        coordinate: the coordinate, from 1, to follow as plain numbers; all, as vectors, if not given.
+        spelling: the signs that formulas are written in.
+
+    Raises:
+        UsageError: the trace left steps out, there is no such coordinate, or it is asked for where
+            there is no rule.
+    """
+    if any(step != row for row, step in enumerate(trace.steps)):
+        raise UsageError("an explanation needs every step, and some were left out; trace without --every.")
+    wanted = sorted(set(rows if rows is not None else range(len(trace.steps))) - {0})
+    rule = trace.experiment.entry.rule
+    if rule is None:
+        if coordinate is not None:
+            raise UsageError(f"{trace.experiment.optimizer} has no rule, so no coordinate can be followed.")
+        return {row: _search_step(trace, row) for row in wanted}
+    reading = read(rule)
+    return {row: _rule_step(trace, row, reading, precision, coordinate, spelling) for row in wanted}
+
+
+def _rule_step(
+    trace: Trace, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
+) -> RuleStep:
+    experiment = trace.experiment
+    lr = _scalar(trace, "lr", row)
+    explained = reading.explain(
+        trace.weights.row(row - 1),
+        trace.gradient.row(row),
+        trace.steps[row],
+        _state_before(trace, row),
+        {**experiment.hyperparameters, "lr": lr},
+        precision=precision,
+        coordinate=coordinate,
+        spelling=spelling,
+        dtype=experiment.dtype,
+    )
+    torchs, rules = trace.weights.row(row) or (), _as_tuple(explained.weights)
+    followed = slice(None) if coordinate is None else slice(coordinate - 1, coordinate)
+    return RuleStep(
+        step=trace.steps[row],
+        lines=explained.lines,
+        parts=tuple(Part(part.name, _as_tuple(part.value)[followed]) for part in explained.parts),
+        weights=torchs[followed],
+        ulps=tuple(
+            ulps_between(a, b, experiment.dtype)
+            for a, b in zip(torchs[followed], rules[followed], strict=True)
+        ),
+    )
+
+
+def _state_before(trace: Trace, row: int) -> Mapping[str, object]:
+    """Return the state that a step began with; what did not exist yet has the rule's initial value."""
+    state = {}
+    for name, column in trace.state.items():
+        values = column.row(row - 1)
+        if values is not None:
+            state[name] = values if column.shape else values[0]
+    return state
+
+
+def _search_step(trace: Trace, row: int) -> SearchStep:
+    evaluations, iterations = _state(trace, "func_evals", row), _state(trace, "n_iter", row)
+    lengths = trace.state["t"].row(row) if "t" in trace.state else None
+    return SearchStep(
+        step=trace.steps[row],
+        evaluations=int(evaluations - _state(trace, "func_evals", row - 1)),
+        iterations=int(iterations - _state(trace, "n_iter", row - 1)),
+        step_length=lengths[0] if lengths else None,
+        history=int(_state(trace, "old_dirs", row)),
+        weights=trace.weights.row(row) or (),
+    )
+
+
+def _state(trace: Trace, name: str, row: int) -> float:
+    """Return a number of the state, 0 where it is not there."""
+    values = trace.state[name].row(row) if name in trace.state else None
+    return values[0] if values else 0.0
+
+
+def _scalar(trace: Trace, name: str, row: int) -> float:
+    values = trace.columns[name].row(row)
+    assert values is not None
+    return values[0]
+
+
+def _as_tuple(values: object) -> tuple[float, ...]:
+    return values if isinstance(values, tuple) else (float(values),)  # type: ignore[arg-type]
