@@ -43,6 +43,34 @@ class DeviceError(OptitraceError):
     exit_code = 5
 
 
+LONGEST_QUOTED = 60
+"""How many characters of what a person typed a sentence repeats."""
+
+
+def quoted(text: str) -> str:
+    r"""Return what a person typed in quotes: on one line, and a long text with its middle left out.
+
+    >>> quoted("adan"), quoted("two\nlines")
+    ("'adan'", "'two\\nlines'")
+    >>> quoted("9" * 5000)
+    "'9999999999999999999999999999...9999999999999999999999999999'"
+    """
+    shown = printable(text)
+    if len(shown) > LONGEST_QUOTED:
+        half = LONGEST_QUOTED // 2 - 2
+        shown = f"{shown[:half]}...{shown[-half:]}"
+    return f"'{shown}'"
+
+
+def printable(text: str) -> str:
+    r"""Return a text with whatever has no shape of its own, as a line break, spelled out.
+
+    >>> printable("two\nlines")
+    'two\\nlines'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'adam'?"`` for the known name closest to `name`, or an empty text.
 
