@@ -65,7 +65,7 @@ def _commands() -> TyperGroup:
         app.command(
             optimizer.name,
             cls=OptimizerCommand,
-            help=f"{optimizer.summary}.\n\n{optimizer.source}.",
+            help=optimizer.summary,
             short_help=optimizer.summary,
             rich_help_panel="Optimizers",
         )(trace_command(optimizer))

@@ -9,6 +9,7 @@ import typer
 from optitrace.cli import terminal
 from optitrace.errors import UsageError
 from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.reader import ASCII, UNICODE
 
 
 def list_optimizers(
@@ -22,6 +23,8 @@ def list_optimizers(
     if format == "json":
         terminal.print_text([catalogue_json(chosen)])
     elif format == "table":
-        terminal.print_rich(optimizer_table(chosen[0]) if name else catalogue_table(chosen), "auto")
+        spelling = ASCII if terminal.ascii_only() else UNICODE
+        table = optimizer_table(chosen[0], spelling) if name else catalogue_table(chosen)
+        terminal.print_rich(table, "auto")
     else:
         raise UsageError(f"unknown format '{format}'; there are table and json.")

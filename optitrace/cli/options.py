@@ -136,6 +136,8 @@ LOOK_OPTIONS = (
     flag("update", panel=OUTPUT, help="Show the change of the weights."),
     text_option("precision", metavar="N", default="4", panel=OUTPUT, help="Decimals in a table."),
     text_option("every", metavar="K", default="1", panel=OUTPUT, help="Keep every K-th step and the last."),
+    flag("explain", panel=OUTPUT, help="Show how the rule makes each number of an update."),
+    text_option("coordinate", metavar="I", panel=OUTPUT, help="Explain this coordinate alone, from 1."),
     flag("all", panel=OUTPUT, help="Show every row of a long table."),
 )
 

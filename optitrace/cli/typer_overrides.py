@@ -44,6 +44,16 @@ class OptimizerCommand(Command):
                 raise
             raise UsageError(self._unknown(str(option), ctx)) from None
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show the help, with the optimizer's rule, which is read only now."""
+        from optitrace.cli import terminal
+        from optitrace.cli.optimizer_help import help_text
+        from optitrace.rules.catalogue import find
+        from optitrace.rules.reader import ASCII, UNICODE
+
+        self.help = help_text(find(str(self.name)), ASCII if terminal.ascii_only() else UNICODE)
+        super().format_help(ctx, formatter)
+
     def _unknown(self, option: str, ctx: Any) -> str:
         from optitrace.rules.catalogue import find
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,22 +18,26 @@ SCHEMA = 1
 """The version of the shape of a trace file."""
 
 
-def json_chunks(trace: Trace) -> Iterator[str]:
+MoreFields = Callable[[int], Mapping[str, Any]]
+"""What a row has beside the trace's own columns, by the row's number."""
+
+
+def json_chunks(trace: Trace, more: MoreFields = lambda row: {}) -> Iterator[str]:
     """Yield a trace as one JSON object, with a line for each step."""
     head = json.dumps(_head(trace), ensure_ascii=False)
     yield head.removesuffix("}") + ', "steps": [\n'
     last = len(trace.steps) - 1
     for index in range(len(trace.steps)):
-        yield _row(trace, index) + (",\n" if index < last else "\n")
+        yield _row(trace, index, more) + (",\n" if index < last else "\n")
     yield f'], "final_loss": {_number(trace.final_loss)}}}\n'
 
 
-def jsonl_chunks(trace: Trace) -> Iterator[str]:
+def jsonl_chunks(trace: Trace, more: MoreFields = lambda row: {}) -> Iterator[str]:
     """Yield a trace as lines of JSON: what was run and how it ended first, then a line for each step."""
     head = _head(trace) | {"final_loss": exact(trace.final_loss)}
     yield json.dumps(head, ensure_ascii=False) + "\n"
     for index in range(len(trace.steps)):
-        yield _row(trace, index) + "\n"
+        yield _row(trace, index, more) + "\n"
 
 
 def exact(value: float) -> float | str:
@@ -75,7 +79,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {name: value for name, value in asdict(outcome).items() if value is not None}
 
 
-def _row(trace: Trace, index: int) -> str:
+def _row(trace: Trace, index: int, more: MoreFields) -> str:
     """Return one step as a JSON object on one line."""
     state = ", ".join(
         f"{json.dumps(name)}: {_value(column, index)}"
@@ -85,8 +89,22 @@ def _row(trace: Trace, index: int) -> str:
     return (
         f'{{"step": {trace.steps[index]}, "loss": {_value(trace.loss, index)}, '
         f'"gradient": {_value(trace.gradient, index)}, "weights": {_value(trace.weights, index)}, '
-        f'"lr": {_value(trace.lr, index)}, "state": {{{state}}}}}'
+        f'"lr": {_value(trace.lr, index)}, "state": {{{state}}}{_others(more(index))}}}'
     )
+
+
+def _others(fields: Mapping[str, Any]) -> str:
+    """Return further fields of a row, each after a comma."""
+    return "".join(f", {json.dumps(name)}: {json.dumps(_exact_all(v))}" for name, v in fields.items())
+
+
+def _exact_all(value: Any) -> Any:
+    """Return nested data with every number as `exact` has it."""
+    if isinstance(value, float):
+        return exact(value)
+    if isinstance(value, Mapping):
+        return {name: _exact_all(member) for name, member in value.items()}
+    return [_exact_all(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def _value(column: Column, index: int) -> str:

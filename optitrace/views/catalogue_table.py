@@ -13,6 +13,7 @@ from rich.text import Text
 
 from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
+from optitrace.rules.reader import ASCII, UNICODE, Spelling, read
 
 
 def catalogue_table(optimizers: Iterable[Optimizer]) -> RenderableType:
@@ -32,7 +33,7 @@ def catalogue_json(optimizers: Iterable[Optimizer]) -> str:
     return json.dumps([_as_data(optimizer) for optimizer in optimizers], indent=2) + "\n"
 
 
-def optimizer_table(optimizer: Optimizer) -> RenderableType:
+def optimizer_table(optimizer: Optimizer, spelling: Spelling = UNICODE) -> RenderableType:
     """Return all that the catalogue knows of one optimizer."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("hyperparameter", no_wrap=True)
@@ -45,9 +46,13 @@ def optimizer_table(optimizer: Optimizer) -> RenderableType:
         for entry in (optimizer.rule.state if optimizer.rule else ())
     )
     departures = optimizer.rule.departures if optimizer.rule else ()
+    formulas = read(optimizer.rule).formulas(spelling) if optimizer.rule else ("no rule: see the source",)
     return Group(
         Text(f"{optimizer.name}: {optimizer.summary}", style="bold"),
         Text(f"{optimizer.class_path}, {' or '.join(optimizer.implementations)}"),
+        Text(),
+        *(Text(f"  {line}") for line in formulas),
+        Text(),
         Text(f"source: {optimizer.source}"),
         *(Text(f"departs: {departure}") for departure in departures),
         Text(f"state: {state or ', '.join(optimizer.state)}"),
@@ -65,5 +70,6 @@ def _as_data(optimizer: Optimizer) -> dict[str, Any]:
         "hyperparameters": {h.name: h.default for h in optimizer.hyperparameters},
         "state": list(optimizer.state),
         "implementations": list(optimizer.implementations),
+        "rule": list(read(optimizer.rule).formulas(ASCII)) if optimizer.rule else None,
         "departures": list(optimizer.rule.departures) if optimizer.rule else [],
     }

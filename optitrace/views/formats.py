@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import PurePath
 
+from optitrace.analysis.explanation import NOTHING, ExplainedStep
 from optitrace.errors import UsageError, did_you_mean
 from optitrace.tracing.trace import Trace
 from optitrace.tracing.trace_file import json_chunks, jsonl_chunks
 from optitrace.views.delimited import csv_chunks, tsv_chunks
+from optitrace.views.explanation import explained_fields
 from optitrace.views.grid import Look
 from optitrace.views.markdown import markdown_chunks
 
 FORMATS = ("table", "json", "jsonl", "csv", "tsv", "markdown")
 """The names of the formats."""
+
+EXPLAINING = ("table", "json", "jsonl")
+"""The formats that have a place for an explanation."""
 
 SUFFIXES = {
     ".txt": "table",
@@ -51,18 +57,32 @@ def check_format(name: str) -> str:
     return name
 
 
-def chunks(trace: Trace, name: str, look: Look, notes: Sequence[str] = ()) -> Iterator[str]:
-    """Yield a trace as text in a format, piece by piece, at the width that it needs."""
+def chunks(
+    trace: Trace,
+    name: str,
+    look: Look,
+    notes: Sequence[str] = (),
+    explained: Mapping[int, ExplainedStep] = NOTHING,
+) -> Iterator[str]:
+    """Yield a trace as text in a format, piece by piece, at the width that it needs.
+
+    An explanation is a part of a table, of JSON and of JSONL; the other formats have no place for it.
+    """
     if name == "table":
-        return _plain_table(trace, look, notes)
+        return _plain_table(trace, look, notes, explained)
     if name == "markdown":
         return markdown_chunks(trace, look)
-    exact = {"json": json_chunks, "jsonl": jsonl_chunks, "csv": csv_chunks, "tsv": tsv_chunks}
-    return exact[name](trace)
+    if name == "csv":
+        return csv_chunks(trace)
+    if name == "tsv":
+        return tsv_chunks(trace)
+    return {"json": json_chunks, "jsonl": jsonl_chunks}[name](trace, partial(explained_fields, explained))
 
 
-def _plain_table(trace: Trace, look: Look, notes: Sequence[str]) -> Iterator[str]:
+def _plain_table(
+    trace: Trace, look: Look, notes: Sequence[str], explained: Mapping[int, ExplainedStep]
+) -> Iterator[str]:
     from optitrace.views.plain import plain_text
     from optitrace.views.table import render
 
-    yield plain_text(render(trace, look, notes=notes))
+    yield plain_text(render(trace, look, notes=notes, explained=explained))

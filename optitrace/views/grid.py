@@ -52,6 +52,14 @@ class Grid:
     hidden: int = 0
 
 
+def visible_rows(trace: Trace, look: Look) -> list[int]:
+    """Return the rows that are shown: all, or the head and the tail of a long trace."""
+    rows = list(range(len(trace.steps)))
+    if len(rows) <= MOST_ROWS or look.all_rows:
+        return rows
+    return rows[:END_ROWS] + rows[-END_ROWS:]
+
+
 def make_grid(trace: Trace, look: Look) -> Grid:
     """Return the grid of a trace: step, loss, gradient, weights, and what else was asked for."""
     shown = [
@@ -63,11 +71,8 @@ def make_grid(trace: Trace, look: Look) -> Grid:
         shown += fields("update", trace.weights, is_change=True)
     if look.state:
         shown += state_fields(trace)
-    rows = list(range(len(trace.steps)))
-    hidden = 0
-    if len(rows) > MOST_ROWS and not look.all_rows:
-        hidden = len(rows) - 2 * END_ROWS
-        rows = rows[:END_ROWS] + rows[-END_ROWS:]
+    rows = visible_rows(trace, look)
+    hidden = len(trace.steps) - len(rows)
     columns = [[str(trace.steps[row]) for row in rows]]
     columns += [_texts(field, rows, look.precision) for field in shown]
     quantities = [("step", False), *((field.quantity, field.is_state) for field in shown)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optitrace.analysis.explanation import NOTHING, ExplainedStep
 from optitrace.tracing.trace import Trace
+from optitrace.views.explanation import explained_lines
 from optitrace.views.grid import MOST_ROWS, Grid, Look, make_grid
 from optitrace.views.spelling import to_ascii
 from optitrace.views.wording import closing, subtitle, title
@@ -22,7 +24,13 @@ _ASCII_HEAD = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
 
 
 def render(
-    trace: Trace, look: Look, *, width: int | None = None, notes: Sequence[str] = (), ascii_only: bool = False
+    trace: Trace,
+    look: Look,
+    *,
+    width: int | None = None,
+    explained: Mapping[int, ExplainedStep] = NOTHING,
+    notes: Sequence[str] = (),
+    ascii_only: bool = False,
 ) -> RenderableType:
     """Return a trace as a table with its title above and what is to be said of it below.
 
@@ -30,7 +38,8 @@ def render(
         trace: what to show.
         look: what of it, and how.
         width: how many characters a line may have; as many as needed if not given.
-        notes: lines to set under the table, after the final loss.
+        explained: the rows to explain below the table.
+        notes: lines to set at the end, after the final loss.
         ascii_only: whether to spell everything in ASCII.
     """
     spell = to_ascii if ascii_only else str
@@ -41,6 +50,7 @@ def render(
         Text(spell(subtitle(trace.experiment)), style="dim"),
         *(part for block in _tables(grid, width, ascii_only) for part in (Text(), block)),
         Text(),
+        *(Text(spell(line)) for line in explained_lines(explained.values(), look.precision, width)),
         *(Text(spell(line)) for line in lines),
     )
 

@@ -1,0 +1,139 @@
+"""Showing a trace: what the options ask for, on standard output and in files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from optitrace.analysis.explanation import NOTHING, ExplainedStep, explain
+from optitrace.cli import options, terminal
+from optitrace.cli.output_files import OutputFile, plan_files, write_file
+from optitrace.errors import OutputError, UsageError
+from optitrace.rules.reader import ASCII, UNICODE
+from optitrace.tracing.trace import Status, Trace
+from optitrace.views.formats import EXPLAINING, check_format, chunks
+from optitrace.views.grid import Look, visible_rows
+
+SHOWING_OPTIONS = (*options.LOOK_OPTIONS, *options.WRITING_OPTIONS, options.STRICT_OPTION)
+"""The options that `read_wish` reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a trace is to be shown.
+
+    Attributes:
+        look: what of it, and how.
+        format: the format on standard output.
+        files: the files to write beside it.
+        color: when to use colour.
+        explains: whether to explain the steps.
+        coordinate: the coordinate to explain, from 1; all if None.
+        strict: whether a number that is not finite is a failure.
+    """
+
+    look: Look
+    format: str
+    files: Sequence[OutputFile]
+    color: str
+    explains: bool
+    coordinate: int | None
+    strict: bool
+
+
+def read_wish(given: Mapping[str, Any]) -> Wish:
+    """Return what the options of `SHOWING_OPTIONS` ask for, after seeing that it can be done.
+
+    Raises:
+        UsageError: a value is wrong, or a format has no place for what is asked for.
+        OutputError: a file cannot be written.
+    """
+    format = check_format(given["format"]) if given["format"] else None
+    coordinate = given["coordinate"]
+    explains = given["explain"] or coordinate is not None
+    if explains and format not in (None, *EXPLAINING):
+        raise UsageError(f"{format} has no place for an explanation; use {', '.join(EXPLAINING)}.")
+    return Wish(
+        look=options.look(given),
+        format=format or "table",
+        files=plan_files(given["output"], format),
+        color=terminal.check_color(given["color"]),
+        explains=explains,
+        coordinate=options.whole_number("coordinate", coordinate, least=1) if coordinate else None,
+        strict=given["strict"],
+    )
+
+
+def show(trace: Trace, wish: Wish, notes: Sequence[str]) -> list[OutputError]:
+    """Write the files that are wished for and print the trace; return what could not be written."""
+    errors = _write(trace, wish)
+    if wish.format != "table":
+        explained = _explain(trace, wish, wish.format)
+        terminal.print_text(chunks(trace, wish.format, wish.look, explained=explained))
+        return errors
+    from optitrace.views.table import render
+
+    table = render(
+        trace,
+        wish.look,
+        width=terminal.width(),
+        explained=_explain(trace, wish, "table", ascii_only=terminal.ascii_only()),
+        notes=notes,
+        ascii_only=terminal.ascii_only(),
+    )
+    terminal.print_rich(table, wish.color)
+    return errors
+
+
+def hints(trace: Trace, wish: Wish) -> list[str]:
+    """Return the line that says what else there is to see."""
+    more = []
+    if not wish.explains:
+        more.append("--explain")
+    if trace.state and not wish.look.state:
+        more.append(f"--state ({', '.join(trace.state)})")
+    if not wish.look.update:
+        more.append("--update")
+    more += ["--format json", f"optitrace {trace.experiment.optimizer} --help"]
+    return [f"more: {', '.join(more)}"]
+
+
+def finish(trace: Trace, wish: Wish, errors: Sequence[OutputError]) -> None:
+    """Say what could not be written, and exit with what that or the outcome means, if it means any."""
+    for error in errors:
+        terminal.say(str(error))
+    if errors:
+        raise typer.Exit(OutputError.exit_code)
+    if wish.strict and trace.outcome.status is Status.NON_FINITE:
+        raise typer.Exit(1)
+
+
+def _write(trace: Trace, wish: Wish) -> list[OutputError]:
+    """Write every file that can be written; return what went wrong with the others."""
+    errors = []
+    for file in wish.files:
+        explained = _explain(trace, wish, file.format)
+        try:
+            write_file(file.path, chunks(trace, file.format, wish.look, explained=explained))
+        except OutputError as error:
+            errors.append(error)
+    return errors
+
+
+def _explain(
+    trace: Trace, wish: Wish, format: str, *, ascii_only: bool = False
+) -> Mapping[int, ExplainedStep]:
+    """Return the explanation that a format has a place for: of what a table shows, of all in JSON."""
+    if not wish.explains or format not in EXPLAINING:
+        return NOTHING
+    is_table = format == "table"
+    return explain(
+        trace,
+        rows=visible_rows(trace, wish.look) if is_table else None,
+        precision=wish.look.precision,
+        coordinate=wish.coordinate,
+        spelling=UNICODE if is_table and not ascii_only else ASCII,
+    )

@@ -1,0 +1,111 @@
+"""Explained steps for a person, as text, and for a script, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from textwrap import wrap
+from typing import Any
+
+from optitrace.analysis.explanation import ExplainedStep, RuleStep, SearchStep
+from optitrace.rules.numerals import format_number
+from optitrace.rules.reader import Line, Part
+from optitrace.views.vectors import as_vector
+
+INDENT = "  "
+"""Before each line of a step."""
+
+MOST_INDENTED = 20
+"""Characters of a formula that fit behind its symbol even in the narrowest terminal."""
+
+
+def explained_lines(steps: Iterable[ExplainedStep], precision: int, width: int | None) -> Iterator[str]:
+    """Yield the text of explained steps, a heading and some lines for each.
+
+    A line too wide for the width is broken before its equals signs, which then stand below each other.
+    """
+    for step in steps:
+        yield f"step {step.step}"
+        lines = _rule_lines(step, precision, width) if isinstance(step, RuleStep) else _search_lines(step)
+        yield from (INDENT + line for line in lines)
+        yield ""
+
+
+def explained_fields(explained: Mapping[int, ExplainedStep], row: int) -> dict[str, Any]:
+    """Return what an explanation adds to a row of a JSON trace: nothing where there is none."""
+    if row not in explained:
+        return {}
+    step = explained[row]
+    if isinstance(step, SearchStep):
+        return {
+            "search": {
+                "evaluations": step.evaluations,
+                "iterations": step.iterations,
+                "step_length": step.step_length,
+                "history": step.history,
+            }
+        }
+    return {
+        "explanation": [
+            {"symbol": line.name, "formula": line.formula, "filled": line.filled, "value": line.value}
+            for line in step.lines
+        ],
+        "parts": {part.name: part.value for part in step.parts},
+        "ulps": step.ulps,
+    }
+
+
+def _rule_lines(step: RuleStep, precision: int, width: int | None) -> Iterator[str]:
+    for line in step.lines:
+        yield from _broken(_equation(line), _aside(line), width)
+    ulps = as_vector([f"{ulp:.1f}" for ulp in step.ulps])
+    yield f"torch: w = {_numbers(step.weights, precision)}, {ulps} ulp from the rule"
+    if len(step.parts) > 1:
+        parts = " + ".join(f"{_numbers(_flat(part), precision)} {part.name}" for part in step.parts)
+        yield f"change: {parts}"
+
+
+def _search_lines(step: SearchStep) -> Iterator[str]:
+    yield "LBFGS has no rule to show: how it goes on depends on the loss; what it did:"
+    yield f"{step.evaluations} evaluations of the loss and its gradient, along {step.iterations} directions"
+    if step.step_length is not None:
+        yield f"last step length {step.step_length:g}, {step.history} past updates remembered"
+
+
+def _equation(line: Line) -> list[str]:
+    """Return a line's parts between its equals signs; a round of a loop is told by its number."""
+    return str(line).split(" = ")
+
+
+def _aside(line: Line) -> str:
+    """Return why a line is the one that acted, and in which round of a loop."""
+    asides = [f"since {line.when}"] if line.when else []
+    if line.iteration:
+        asides.append(f"iteration {line.iteration}")
+    return f"   ({', '.join(asides)})" if asides else ""
+
+
+def _broken(parts: list[str], aside: str, width: int | None) -> Iterator[str]:
+    whole = " = ".join(parts) + aside
+    if width is None or len(INDENT) + len(whole) <= width:
+        yield whole
+        return
+    symbol, first, *others = parts
+    under = " " * len(symbol)
+    for text in (f"{symbol} = {first}{aside}", *(f"{under} = {other}" for other in others)):
+        yield from wrap(
+            text,
+            max(width - len(INDENT), len(under) + MOST_INDENTED),
+            subsequent_indent=f"{under}     ",
+            drop_whitespace=False,
+            break_long_words=False,
+        )
+
+
+def _flat(part: Part) -> tuple[float, ...]:
+    value = part.value
+    assert isinstance(value, tuple)
+    return tuple(number for number in value if isinstance(number, float | int))
+
+
+def _numbers(values: tuple[float, ...], precision: int) -> str:
+    return as_vector([format_number(value, precision) for value in values])
