@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import sys
@@ -34,7 +35,17 @@ def prepare_streams() -> None:
     """See to it that no character can make printing fail."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=SPELL_IN_ASCII)
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """Return the ASCII spelling of what could not be encoded, and where to go on."""
+    assert isinstance(error, UnicodeEncodeError)
+    return to_ascii(error.object[error.start : error.end]), error.end
+
+
+SPELL_IN_ASCII = "optitrace.spell_in_ascii"
+codecs.register_error(SPELL_IN_ASCII, _spelled)
 
 
 def width() -> int | None:

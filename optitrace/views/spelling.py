@@ -21,9 +21,15 @@ _ASCII = str.maketrans(
         "✗": "NO",
         "∂": "d",
         "’": "'",
+        "\u00a0": " ",
+        "α": "alpha",
+        "β": "beta",
+        "ε": "eps",
+        "η": "eta",
+        "μ": "mu",
+        "ρ": "rho",
     }
 )
-
 
 SIGNS = "".join(map(chr, _ASCII)) + "─"
 """The signs outside ASCII that views use."""
