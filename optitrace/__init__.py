@@ -1,7 +1,7 @@
 """Trace, explain, verify and compare torch optimizers, step by step."""
 
-from optitrace.api import Trace, trace
+from optitrace.api import Explanation, Trace, explain, trace
 from optitrace.errors import OptitraceError
 from optitrace.version import __version__
 
-__all__ = ["OptitraceError", "Trace", "__version__", "trace"]
+__all__ = ["Explanation", "OptitraceError", "Trace", "__version__", "explain", "trace"]

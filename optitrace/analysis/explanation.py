@@ -56,9 +56,6 @@ class SearchStep:
 
 ExplainedStep: TypeAlias = RuleStep | SearchStep
 
-NOTHING: Mapping[int, ExplainedStep] = {}
-"""An explanation of no step."""
-
 
 def explain(
     trace: Trace,

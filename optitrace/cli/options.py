@@ -138,6 +138,7 @@ LOOK_OPTIONS = (
     text_option("every", metavar="K", default="1", panel=OUTPUT, help="Keep every K-th step and the last."),
     flag("explain", panel=OUTPUT, help="Show how the rule makes each number of an update."),
     text_option("coordinate", metavar="I", panel=OUTPUT, help="Explain this coordinate alone, from 1."),
+    flag("theory", panel=OUTPUT, help="Say what theory predicts of sgd on the quadratic."),
     flag("all", panel=OUTPUT, help="Show every row of a long table."),
 )
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import typer
 
-from optitrace.analysis.explanation import NOTHING, ExplainedStep, explain
+from optitrace.analysis.explanation import explain
+from optitrace.analysis.findings import NO_FINDINGS, Findings
+from optitrace.analysis.theory import theory
 from optitrace.cli import options, terminal
 from optitrace.cli.output_files import OutputFile, plan_files, write_file
 from optitrace.errors import OutputError, UsageError
 from optitrace.rules.reader import ASCII, UNICODE
 from optitrace.tracing.trace import Status, Trace
-from optitrace.views.formats import EXPLAINING, check_format, chunks
+from optitrace.views.formats import WITH_FINDINGS, check_format, chunks
 from optitrace.views.grid import Look, visible_rows
 
 SHOWING_OPTIONS = (*options.LOOK_OPTIONS, *options.WRITING_OPTIONS, options.STRICT_OPTION)
@@ -32,6 +34,7 @@ class Wish:
         color: when to use colour.
         explains: whether to explain the steps.
         coordinate: the coordinate to explain, from 1; all if None.
+        theorizes: whether to say what theory predicts.
         strict: whether a number that is not finite is a failure.
     """
 
@@ -41,6 +44,7 @@ class Wish:
     color: str
     explains: bool
     coordinate: int | None
+    theorizes: bool
     strict: bool
 
 
@@ -54,8 +58,10 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
     format = check_format(given["format"]) if given["format"] else None
     coordinate = given["coordinate"]
     explains = given["explain"] or coordinate is not None
-    if explains and format not in (None, *EXPLAINING):
-        raise UsageError(f"{format} has no place for an explanation; use {', '.join(EXPLAINING)}.")
+    if (explains or given["theory"]) and format not in (None, *WITH_FINDINGS):
+        raise UsageError(
+            f"{format} has no place for an explanation or for theory; use {', '.join(WITH_FINDINGS)}."
+        )
     return Wish(
         look=options.look(given),
         format=format or "table",
@@ -63,6 +69,7 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
         color=terminal.check_color(given["color"]),
         explains=explains,
         coordinate=options.whole_number("coordinate", coordinate, least=1) if coordinate else None,
+        theorizes=given["theory"],
         strict=given["strict"],
     )
 
@@ -71,8 +78,8 @@ def show(trace: Trace, wish: Wish, notes: Sequence[str]) -> list[OutputError]:
     """Write the files that are wished for and print the trace; return what could not be written."""
     errors = _write(trace, wish)
     if wish.format != "table":
-        explained = _explain(trace, wish, wish.format)
-        terminal.print_text(chunks(trace, wish.format, wish.look, explained=explained))
+        findings = _findings(trace, wish, wish.format)
+        terminal.print_text(chunks(trace, wish.format, wish.look, findings=findings))
         return errors
     from optitrace.views.table import render
 
@@ -80,7 +87,7 @@ def show(trace: Trace, wish: Wish, notes: Sequence[str]) -> list[OutputError]:
         trace,
         wish.look,
         width=terminal.width(),
-        explained=_explain(trace, wish, "table", ascii_only=terminal.ascii_only()),
+        findings=_findings(trace, wish, "table", ascii_only=terminal.ascii_only()),
         notes=notes,
         ascii_only=terminal.ascii_only(),
     )
@@ -115,25 +122,27 @@ def _write(trace: Trace, wish: Wish) -> list[OutputError]:
     """Write every file that can be written; return what went wrong with the others."""
     errors = []
     for file in wish.files:
-        explained = _explain(trace, wish, file.format)
+        findings = _findings(trace, wish, file.format)
         try:
-            write_file(file.path, chunks(trace, file.format, wish.look, explained=explained))
+            write_file(file.path, chunks(trace, file.format, wish.look, findings=findings))
         except OutputError as error:
             errors.append(error)
     return errors
 
 
-def _explain(
-    trace: Trace, wish: Wish, format: str, *, ascii_only: bool = False
-) -> Mapping[int, ExplainedStep]:
-    """Return the explanation that a format has a place for: of what a table shows, of all in JSON."""
-    if not wish.explains or format not in EXPLAINING:
-        return NOTHING
+def _findings(trace: Trace, wish: Wish, format: str, *, ascii_only: bool = False) -> Findings:
+    """Return what a format has a place for; the steps that a table shows, and all in JSON."""
+    if format not in WITH_FINDINGS:
+        return NO_FINDINGS
+    theorized = theory(trace) if wish.theorizes else None
+    if not wish.explains:
+        return Findings(theory=theorized)
     is_table = format == "table"
-    return explain(
+    explained = explain(
         trace,
         rows=visible_rows(trace, wish.look) if is_table else None,
         precision=wish.look.precision,
         coordinate=wish.coordinate,
         spelling=UNICODE if is_table and not ascii_only else ASCII,
     )
+    return Findings(explained, theorized)

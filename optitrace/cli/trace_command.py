@@ -10,6 +10,7 @@ import typer
 
 from optitrace.analysis.documented import cells_like, reproduce
 from optitrace.analysis.stability import stability_limit
+from optitrace.analysis.theory import check_theory
 from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.progress import Progress
@@ -43,6 +44,8 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
     wish = read_wish(given)
     every = options.whole_number("every", given["every"], least=1)
     experiment = _experiment(optimizer, given)
+    if wish.theorizes:
+        check_theory(experiment)
     if wish.explains:
         _check_explainable(experiment, every, wish.coordinate)
     load_torch()

@@ -21,10 +21,15 @@ SCHEMA = 1
 MoreFields = Callable[[int], Mapping[str, Any]]
 """What a row has beside the trace's own columns, by the row's number."""
 
+NO_FIELDS: Mapping[str, Any] = {}
+"""Nothing beside the trace's own."""
 
-def json_chunks(trace: Trace, more: MoreFields = lambda row: {}) -> Iterator[str]:
-    """Yield a trace as one JSON object, with a line for each step."""
-    head = json.dumps(_head(trace), ensure_ascii=False)
+
+def json_chunks(
+    trace: Trace, above: Mapping[str, Any] = NO_FIELDS, more: MoreFields = lambda row: NO_FIELDS
+) -> Iterator[str]:
+    """Yield a trace as one JSON object, with a line for each step; `above` stands before the steps."""
+    head = json.dumps(_exact_all({**_head(trace), **above}), ensure_ascii=False)
     yield head.removesuffix("}") + ', "steps": [\n'
     last = len(trace.steps) - 1
     for index in range(len(trace.steps)):
@@ -32,10 +37,12 @@ def json_chunks(trace: Trace, more: MoreFields = lambda row: {}) -> Iterator[str
     yield f'], "final_loss": {_number(trace.final_loss)}}}\n'
 
 
-def jsonl_chunks(trace: Trace, more: MoreFields = lambda row: {}) -> Iterator[str]:
+def jsonl_chunks(
+    trace: Trace, above: Mapping[str, Any] = NO_FIELDS, more: MoreFields = lambda row: NO_FIELDS
+) -> Iterator[str]:
     """Yield a trace as lines of JSON: what was run and how it ended first, then a line for each step."""
-    head = _head(trace) | {"final_loss": exact(trace.final_loss)}
-    yield json.dumps(head, ensure_ascii=False) + "\n"
+    head = {**_head(trace), **above, "final_loss": trace.final_loss}
+    yield json.dumps(_exact_all(head), ensure_ascii=False) + "\n"
     for index in range(len(trace.steps)):
         yield _row(trace, index, more) + "\n"
 

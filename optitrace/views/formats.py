@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import PurePath
 
-from optitrace.analysis.explanation import NOTHING, ExplainedStep
+from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.errors import UsageError, did_you_mean
 from optitrace.tracing.trace import Trace
 from optitrace.tracing.trace_file import json_chunks, jsonl_chunks
@@ -14,12 +14,13 @@ from optitrace.views.delimited import csv_chunks, tsv_chunks
 from optitrace.views.explanation import explained_fields
 from optitrace.views.grid import Look
 from optitrace.views.markdown import markdown_chunks
+from optitrace.views.theory import theory_fields
 
 FORMATS = ("table", "json", "jsonl", "csv", "tsv", "markdown")
 """The names of the formats."""
 
-EXPLAINING = ("table", "json", "jsonl")
-"""The formats that have a place for an explanation."""
+WITH_FINDINGS = ("table", "json", "jsonl")
+"""The formats that have a place for an explanation and for theory."""
 
 SUFFIXES = {
     ".txt": "table",
@@ -62,27 +63,26 @@ def chunks(
     name: str,
     look: Look,
     notes: Sequence[str] = (),
-    explained: Mapping[int, ExplainedStep] = NOTHING,
+    findings: Findings = NO_FINDINGS,
 ) -> Iterator[str]:
     """Yield a trace as text in a format, piece by piece, at the width that it needs.
 
-    An explanation is a part of a table, of JSON and of JSONL; the other formats have no place for it.
+    Findings are a part of a table, of JSON and of JSONL; the other formats have no place for them.
     """
     if name == "table":
-        return _plain_table(trace, look, notes, explained)
+        return _plain_table(trace, look, notes, findings)
     if name == "markdown":
         return markdown_chunks(trace, look)
     if name == "csv":
         return csv_chunks(trace)
     if name == "tsv":
         return tsv_chunks(trace)
-    return {"json": json_chunks, "jsonl": jsonl_chunks}[name](trace, partial(explained_fields, explained))
+    write = {"json": json_chunks, "jsonl": jsonl_chunks}[name]
+    return write(trace, theory_fields(findings.theory), partial(explained_fields, findings.explained))
 
 
-def _plain_table(
-    trace: Trace, look: Look, notes: Sequence[str], explained: Mapping[int, ExplainedStep]
-) -> Iterator[str]:
+def _plain_table(trace: Trace, look: Look, notes: Sequence[str], findings: Findings) -> Iterator[str]:
     from optitrace.views.plain import plain_text
     from optitrace.views.table import render
 
-    yield plain_text(render(trace, look, notes=notes, explained=explained))
+    yield plain_text(render(trace, look, notes=notes, findings=findings))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optitrace.analysis.explanation import NOTHING, ExplainedStep
+from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.tracing.trace import Trace
 from optitrace.views.explanation import explained_lines
 from optitrace.views.grid import MOST_ROWS, Grid, Look, make_grid
 from optitrace.views.spelling import to_ascii
+from optitrace.views.theory import theory_lines
 from optitrace.views.wording import closing, subtitle, title
 
 GUTTER = 2
@@ -28,7 +29,7 @@ def render(
     look: Look,
     *,
     width: int | None = None,
-    explained: Mapping[int, ExplainedStep] = NOTHING,
+    findings: Findings = NO_FINDINGS,
     notes: Sequence[str] = (),
     ascii_only: bool = False,
 ) -> RenderableType:
@@ -38,19 +39,20 @@ def render(
         trace: what to show.
         look: what of it, and how.
         width: how many characters a line may have; as many as needed if not given.
-        explained: the rows to explain below the table.
+        findings: what was learned of the trace, to be told below the table.
         notes: lines to set at the end, after the final loss.
         ascii_only: whether to spell everything in ASCII.
     """
     spell = to_ascii if ascii_only else str
     grid = make_grid(trace, look)
-    lines = [*_hidden(grid), *closing(trace, look.precision), *notes]
+    lines = [*_hidden(grid), *closing(trace, look.precision), *theory_lines(findings.theory), *notes]
+    explained = explained_lines(findings.explained.values(), look.precision, width)
     return Group(
         Text(spell(title(trace.experiment)), style="bold"),
         Text(spell(subtitle(trace.experiment)), style="dim"),
         *(part for block in _tables(grid, width, ascii_only) for part in (Text(), block)),
         Text(),
-        *(Text(spell(line)) for line in explained_lines(explained.values(), look.precision, width)),
+        *(Text(spell(line)) for line in explained),
         *(Text(spell(line)) for line in lines),
     )
 

@@ -1,0 +1,74 @@
+"""Gradient descent with momentum on a quadratic, as the linear iteration that it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from optitrace.experiment.experiment import Experiment
+
+
+@dataclass(frozen=True, slots=True)
+class LinearIteration:
+    """The iteration that each coordinate of a run of SGD goes through, which differs by curvature.
+
+    Attributes:
+        lr: the learning rate.
+        momentum: the momentum m.
+        share: the share 1 − dampening of each gradient that enters the momentum buffer; 1 without one.
+        nesterov: whether a step looks ahead.
+        curvatures: the second derivatives along the coordinates that do not start at their minimum,
+            weight decay added, and negated where the loss is climbed.
+        coordinates: which coordinates these are, from 1.
+    """
+
+    lr: float
+    momentum: float
+    share: float
+    nesterov: bool
+    curvatures: tuple[float, ...]
+    coordinates: tuple[int, ...]
+
+    def radius(self, curvature: float) -> float:
+        """Return the spectral radius of the iteration matrix: the factor of an error in the long run.
+
+        With x = lr·curvature and m the momentum, the matrix of (w, b) has the characteristic
+        polynomial z² − (1 + m − x)·z + m; in Nesterov's form, z² − (1 + m)(1 − x)·z + m(1 − x).
+        (Polyak 1964; Lessard, Recht & Packard 2016, section 4.)
+        """
+        x, m = self.lr * self.share * curvature, self.momentum
+        trace, determinant = ((1 + m) * (1 - x), m * (1 - x)) if self.nesterov else (1 + m - x, m)
+        discriminant = trace * trace / 4 - determinant
+        if discriminant < 0:
+            return math.sqrt(determinant)
+        return abs(trace) / 2 + math.sqrt(discriminant)
+
+
+def linear_iteration(experiment: Experiment) -> LinearIteration | None:
+    """Return the iteration of a run; None where it is none: another optimizer, or an old gradient."""
+    if experiment.optimizer != "sgd" or experiment.gradient != "fresh":
+        return None
+    settings = experiment.hyperparameters
+    lr, momentum = _number(settings["lr"]), _number(settings["momentum"])
+    weight_decay = _number(settings["weight_decay"])
+    direction = -1 if settings["maximize"] else 1
+    moving = {
+        coordinate: direction * curvature + weight_decay
+        for coordinate, (curvature, start) in enumerate(
+            zip(experiment.objective.curvatures, experiment.start, strict=True), start=1
+        )
+        if start != 0
+    }
+    return LinearIteration(
+        lr=lr,
+        momentum=momentum,
+        share=1 - _number(settings["dampening"]) if momentum else 1.0,
+        nesterov=bool(settings["nesterov"]),
+        curvatures=tuple(moving.values()),
+        coordinates=tuple(moving),
+    )
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return value
