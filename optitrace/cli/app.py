@@ -39,7 +39,6 @@ EXAMPLES = """\
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, this process's own if none is given; return what to exit with."""
     terminal.prepare_streams()
-    stdout = sys.stdout
     given = sys.argv[1:] if arguments is None else arguments
     try:
         code = _commands().main(args=list(given) or ["--help"], prog_name="optitrace", standalone_mode=False)
@@ -52,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except SystemExit as error:
-        reader_has_gone = sys.stdout is not stdout
-        code = 0 if reader_has_gone else error.code
+        code = error.code
     return code if isinstance(code, int) else 0
 
 

@@ -8,6 +8,8 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from optitrace.cli.terminal import is_terminal
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -41,7 +43,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         """Begin, if there is a person to see it."""
-        if sys.stderr is not None and sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             self._bar = _Bar(self._steps)
         return self
 

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import shutil
 import sys
-from collections.abc import Iterable
-from typing import TextIO
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Literal, TextIO
 
 from rich.console import Console, RenderableType
 
-from optitrace.errors import OutputError, UsageError, did_you_mean
+from optitrace.errors import OutputError, UsageError, did_you_mean, printable, quoted
 from optitrace.views.plain import WIDE_ENOUGH
-from optitrace.views.spelling import SIGNS, to_ascii
+from optitrace.views.spelling import spell_unencodable
 
-COLORS = ("auto", "always", "never")
+COLOR_SYSTEMS: Mapping[str, Literal["auto", "standard"] | None] = {
+    "auto": "auto",
+    "always": "standard",
+    "never": None,
+}
+"""The colours that rich is to use, by when colour is used."""
+
+COLORS = tuple(COLOR_SYSTEMS)
 """When colour is used; ``auto`` is on a terminal, unless NO_COLOR is set."""
+
+SPELL_IN_ASCII = "optitrace.spell_in_ascii"
+codecs.register_error(SPELL_IN_ASCII, spell_unencodable)
 
 
 def check_color(color: str) -> str:
@@ -27,41 +39,32 @@ def check_color(color: str) -> str:
     """
     if color not in COLORS:
         guess = did_you_mean(color, COLORS) or ";"
-        raise UsageError(f"unknown color '{color}'{guess} there are {', '.join(COLORS)}.")
+        raise UsageError(f"unknown color {quoted(color)}{guess} there are {', '.join(COLORS)}.")
     return color
 
 
 def prepare_streams() -> None:
-    """See to it that no character can make printing fail."""
+    """See to it that no character can make printing fail: what cannot be shown is spelled in ASCII."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=SPELL_IN_ASCII)
 
 
-def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """Return the ASCII spelling of what could not be encoded, and where to go on."""
-    assert isinstance(error, UnicodeEncodeError)
-    return to_ascii(error.object[error.start : error.end]), error.end
-
-
-SPELL_IN_ASCII = "optitrace.spell_in_ascii"
-codecs.register_error(SPELL_IN_ASCII, _spelled)
-
-
 def width() -> int | None:
     """Return how many characters a line may have: the terminal's, or COLUMNS; None if it is neither."""
-    if _is_terminal(sys.stdout) or os.environ.get("COLUMNS", "").isdigit():
+    if is_terminal(sys.stdout) or os.environ.get("COLUMNS", "").isdigit():
         return shutil.get_terminal_size().columns
     return None
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a person sees what is written to a stream."""
+    return stream is not None and stream.isatty()
+
+
 def ascii_only() -> bool:
-    """Tell whether standard output can show ASCII alone."""
-    try:
-        SIGNS.encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except UnicodeEncodeError:
-        return True
-    return False
+    """Tell whether standard output can show ASCII alone, or a few signs more."""
+    return not (getattr(sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")
 
 
 def print_rich(renderable: RenderableType, color: str) -> None:
@@ -70,19 +73,18 @@ def print_rich(renderable: RenderableType, color: str) -> None:
     Raises:
         OutputError: standard output cannot be written to.
     """
+    file = io.StringIO()
     console = Console(
-        file=_stdout(),
+        file=file,
         width=width() or WIDE_ENOUGH,
         height=50,
-        force_terminal=True if color == "always" else None,
+        force_terminal=True if color == "always" or is_terminal(sys.stdout) else None,
         no_color=False if color == "always" else None,
-        color_system=None if color == "never" else "auto",
+        color_system=COLOR_SYSTEMS[color],
         highlight=False,
     )
-    with console.capture() as captured:
-        console.print(renderable)
-    lines = captured.get().splitlines()
-    print_text(f"{line.rstrip()}\n" for line in lines)
+    console.print(renderable)
+    print_text(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
 def print_text(chunks: Iterable[str]) -> None:
@@ -100,7 +102,9 @@ def print_text(chunks: Iterable[str]) -> None:
         leave_stdout()
     except OSError as error:
         leave_stdout()
-        raise OutputError(f"cannot write to standard output: {error.strerror}.") from error
+        raise OutputError(
+            f"cannot write to standard output: {error.strerror}; write to a file with --output."
+        ) from error
 
 
 def leave_stdout() -> None:
@@ -109,18 +113,13 @@ def leave_stdout() -> None:
 
 
 def say(message: str) -> None:
-    """Say something to the person, on standard error."""
+    """Say something to the person, in one line on standard error."""
     if sys.stderr is not None:
-        stream_is_ascii = (sys.stderr.encoding or "ascii").lower() in ("ascii", "us-ascii", "ansi_x3.4-1968")
-        text = to_ascii(message) if stream_is_ascii else message
-        print(f"optitrace: {text}", file=sys.stderr)  # noqa: T201
+        with suppress(OSError):
+            print(f"optitrace: {printable(message)}", file=sys.stderr)  # noqa: T201
 
 
 def _stdout() -> TextIO:
     if sys.stdout is None:
-        raise OutputError("cannot write to standard output: it is closed.")
+        raise OutputError("cannot write to standard output: it is closed; write to a file with --output.")
     return sys.stdout
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()

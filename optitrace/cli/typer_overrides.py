@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from optitrace.errors import UsageError, did_you_mean
+from optitrace.cli import terminal
+from optitrace.errors import UsageError, did_you_mean, quoted
 
 ParseError: type[Exception] = typer.BadParameter.__mro__[2]
 """What Typer raises for a command line that it cannot read; its parent class has no public name."""
 
 
-def parse_error_sentence(error: Exception) -> str:
-    """Return what Typer says of a command line that it cannot read, as one line."""
+def parse_error_sentence(error: Exception, command: str = "optitrace") -> str:
+    """Return what Typer says of a command line that it cannot read, and where to find what it could."""
     message: str = error.format_message()  # type: ignore[attr-defined]
-    return " ".join(message.split())
+    fact = message.rstrip(".").replace("argument(s)", "argument")
+    return f"{fact[:1].lower()}{fact[1:]}; '{command} --help' shows what it takes."
+
+
+def _unknown_option(error: Exception) -> str | None:
+    """Return the option of which an error says that there is none; None if it says something else."""
+    return getattr(error, "option_name", None) if hasattr(error, "possibilities") else None
+
+
+def _print_help(show: Callable[..., Any], ctx: Any, formatter: Any) -> None:
+    """Print the help that Typer shows, in the way in which everything is printed."""
+    with redirect_stdout(_InPlaceOfStdout()) as stream:
+        show(ctx, formatter)
+    terminal.print_text([stream.getvalue()])
+
+
+class _InPlaceOfStdout(io.StringIO):
+    """What Typer prints to, as much of a terminal as standard output is, and as able to show signs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stdout = sys.stdout
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stdout, "encoding", None) or "ascii"
+
+    def isatty(self) -> bool:
+        return terminal.is_terminal(self._stdout)
 
 
 class Command(TyperCommand):
@@ -30,37 +63,44 @@ class Command(TyperCommand):
                 parameter.rich_help_panel = "Output"
         return parameters
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and tell of a mistake in a sentence of our own."""
+        try:
+            return super().parse_args(ctx, args)
+        except ParseError as error:
+            option = _unknown_option(error)
+            sentence = self._has_no(option, ctx) if option else parse_error_sentence(error, ctx.command_path)
+            raise UsageError(sentence) from None
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        _print_help(super().format_help, ctx, formatter)
+
+    def _has_no(self, option: str, ctx: Any) -> str:
+        known = [name for parameter in self.get_params(ctx) for name in parameter.opts]
+        guess = did_you_mean(option, known) or f"; '{ctx.command_path} --help' shows all."
+        return f"{self.name} has no option {quoted(option)}{guess}"
+
 
 class OptimizerCommand(Command):
     """The command of an optimizer, which knows what to say to a hyperparameter that it does not have."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and tell of an unknown option in a sentence of our own."""
-        try:
-            return super().parse_args(ctx, args)
-        except ParseError as error:
-            option = getattr(error, "option_name", None)
-            if option is None:
-                raise
-            raise UsageError(self._unknown(str(option), ctx)) from None
+    def _has_no(self, option: str, ctx: Any) -> str:
+        from optitrace.rules.catalogue import OPTIMIZERS, find
+
+        name = option.lstrip("-").removeprefix("no-").replace("-", "_")
+        if any(name == h.name for optimizer in OPTIMIZERS.values() for h in optimizer.hyperparameters):
+            return find(str(self.name)).has_no(name)
+        return super()._has_no(option, ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the help, with the optimizer's rule, which is read only now."""
-        from optitrace.cli import terminal
         from optitrace.cli.optimizer_help import help_text
         from optitrace.rules.catalogue import find
         from optitrace.rules.reader import ASCII, UNICODE
 
         self.help = help_text(find(str(self.name)), ASCII if terminal.ascii_only() else UNICODE)
         super().format_help(ctx, formatter)
-
-    def _unknown(self, option: str, ctx: Any) -> str:
-        from optitrace.rules.catalogue import find
-
-        known = [name for parameter in self.get_params(ctx) for name in parameter.opts]
-        if guess := did_you_mean(option, known):
-            return f"{self.name} has no option '{option}'{guess}"
-        return find(str(self.name)).has_no(option.lstrip("-").replace("-", "_"))
 
 
 class Group(TyperGroup):
@@ -76,14 +116,30 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first argument names."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
             raise UsageError(_unknown_command(args[0], list(self.commands)))
         return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and tell of an option that stands before the command and is none of the program's."""
+        try:
+            return super().parse_args(ctx, args)
+        except ParseError as error:
+            if option := _unknown_option(error):
+                raise UsageError(
+                    f"{quoted(option)} is no option of the program itself; those of an optimizer "
+                    "follow its name, as in 'optitrace sgd --lr 0.1'."
+                ) from None
+            raise
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        _print_help(super().format_help, ctx, formatter)
 
 
 def _unknown_command(name: str, known: list[str]) -> str:
     guess = did_you_mean(name.lower(), known) or ";"
-    return f"unknown optimizer '{name}'{guess} 'optitrace list' shows all."
+    return f"unknown optimizer {quoted(name)}{guess} 'optitrace list' shows all."
 
 
 def _with_false_flags(parameters: Any) -> Any:

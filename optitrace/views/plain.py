@@ -6,8 +6,8 @@ import io
 
 from rich.console import Console, RenderableType
 
-WIDE_ENOUGH = 10_000
-"""A width at which no line of text is folded."""
+WIDE_ENOUGH = 1_000_000_000
+"""A width at which no line is folded and no table cropped, however many columns it has."""
 
 
 def plain_text(renderable: RenderableType) -> str:

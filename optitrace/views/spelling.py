@@ -21,6 +21,7 @@ _ASCII = str.maketrans(
         "✗": "NO",
         "∂": "d",
         "’": "'",
+        "─": "-",
         "\u00a0": " ",
         "α": "alpha",
         "β": "beta",
@@ -31,9 +32,6 @@ _ASCII = str.maketrans(
     }
 )
 
-SIGNS = "".join(map(chr, _ASCII)) + "─"
-"""The signs outside ASCII that views use."""
-
 
 def to_ascii(text: str) -> str:
     """Return a text spelled in ASCII.
@@ -42,3 +40,10 @@ def to_ascii(text: str) -> str:
     'w1^2 - 2*w2^2'
     """
     return text.translate(_ASCII).encode("ascii", errors="replace").decode("ascii")
+
+
+def spell_unencodable(error: UnicodeError) -> tuple[str, int]:
+    """Spell in ASCII what an encoding does not have: an error handler as `codecs.register_error` takes it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return to_ascii(error.object[error.start : error.end]), error.end
