@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from optitrace.errors import OutputError, UsageError
+from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.views.formats import format_of
 
 STDOUT = "-"
@@ -39,13 +39,14 @@ def plan_files(paths: Sequence[str], format: str | None) -> list[OutputFile]:
     for path in paths:
         if path == STDOUT:
             continue
+        if path:
+            _check(Path(path))
         try:
             own = format_of(path)
         except UsageError:
             if format is None:
                 raise
             own = format
-        _check(Path(path))
         files.append(OutputFile(Path(path), own))
     return files
 
@@ -64,13 +65,13 @@ def write_file(path: Path, chunks: Iterable[str]) -> None:
             with path.open("w", encoding="utf-8") as stream:
                 stream.writelines(chunks)
         else:
-            _replace(path.resolve(), chunks)
+            _replace(Path(os.path.realpath(path)), chunks)
     except OSError as error:
-        raise _cannot_write(path, error.strerror or str(error)) from error
+        raise _cannot_write(path, f"{error.strerror or error}; choose another place") from error
 
 
 def _replace(path: Path, chunks: Iterable[str]) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=".optitrace-", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as stream:
             stream.writelines(chunks)
@@ -94,13 +95,26 @@ def _mode(path: Path) -> int:
 
 
 def _check(path: Path) -> None:
+    try:
+        reason = _obstacle(path)
+    except OSError as error:
+        reason = f"{error.strerror or error}; choose another place"
+    if reason:
+        raise _cannot_write(path, reason)
+
+
+def _obstacle(path: Path) -> str:
+    """Return why a path cannot be written to, and what to do; an empty text if nothing is known."""
     if path.is_dir():
-        raise _cannot_write(path, "it is a folder")
+        return f"it is a folder; name a file in it, such as {quoted(str(path / 'trace.csv'))}"
     if not path.parent.is_dir():
-        raise _cannot_write(path, f"there is no folder '{path.parent}'")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise _cannot_write(path, "no permission")
+        return f"there is no folder {quoted(str(path.parent))}; make it first"
+    is_device = path.exists() and not path.is_file()
+    folder_is_open = is_device or os.access(os.path.dirname(os.path.realpath(path)), os.W_OK)
+    if not folder_is_open or (path.exists() and not os.access(path, os.W_OK)):
+        return "there is no permission to; choose another place"
+    return ""
 
 
 def _cannot_write(path: Path, reason: str) -> OutputError:
-    return OutputError(f"cannot write '{path}': {reason}.")
+    return OutputError(f"cannot write {quoted(str(path))}: {reason}.")
