@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from optitrace.cli import terminal
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, quoted
 from optitrace.rules.catalogue import OPTIMIZERS, find
-from optitrace.rules.reader import ASCII, UNICODE
 
 
 def list_optimizers(
@@ -23,8 +22,11 @@ def list_optimizers(
     if format == "json":
         terminal.print_text([catalogue_json(chosen)])
     elif format == "table":
-        spelling = ASCII if terminal.ascii_only() else UNICODE
-        table = optimizer_table(chosen[0], spelling) if name else catalogue_table(chosen)
+        width, ascii_only = terminal.width(), terminal.ascii_only()
+        if name:
+            table = optimizer_table(chosen[0], width=width, ascii_only=ascii_only)
+        else:
+            table = catalogue_table(chosen, width=width, ascii_only=ascii_only)
         terminal.print_rich(table, "auto")
     else:
-        raise UsageError(f"unknown format '{format}'; there are table and json.")
+        raise UsageError(f"unknown format {quoted(format)}; there are table and json.")

@@ -8,7 +8,7 @@ import typer
 
 from optitrace.cli import terminal
 from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, quoted
 
 
 def notebook(
@@ -16,7 +16,7 @@ def notebook(
 ) -> None:
     """Reproduce the documented notebook, result by result; exit with 1 if one differs."""
     if format not in ("table", "json"):
-        raise UsageError(f"unknown format '{format}'; there are table and json.")
+        raise UsageError(f"unknown format {quoted(format)}; there are table and json.")
     load_torch()
     from optitrace.analysis.notebook import results
     from optitrace.views.notebook_table import notebook_json, notebook_table
@@ -25,6 +25,7 @@ def notebook(
     if format == "json":
         terminal.print_text([notebook_json(found)])
     else:
-        terminal.print_rich(notebook_table(found, ascii_only=terminal.ascii_only()), "auto")
+        table = notebook_table(found, width=terminal.width(), ascii_only=terminal.ascii_only())
+        terminal.print_rich(table, "auto")
     if any(result.agree is False for result in found):
         raise typer.Exit(1)

@@ -6,25 +6,34 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.reader import ASCII, UNICODE, Spelling, read
+from optitrace.rules.reader import ASCII, UNICODE, read
+from optitrace.views.headed_table import headed_table
+from optitrace.views.spelling import to_ascii
+from optitrace.views.wording import setting
 
 
-def catalogue_table(optimizers: Iterable[Optimizer]) -> RenderableType:
+def catalogue_table(
+    optimizers: Iterable[Optimizer], *, width: int | None = None, ascii_only: bool = False
+) -> RenderableType:
     """Return every optimizer with its hyperparameters and their defaults, and its state."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("optimizer", no_wrap=True)
-    table.add_column("hyperparameters and their defaults")
-    table.add_column("state")
-    for optimizer in optimizers:
-        settings = ", ".join(f"{h.name}={show(h.default)}" for h in optimizer.hyperparameters)
-        table.add_row(optimizer.name, settings, ", ".join(optimizer.state))
+    table = headed_table(
+        ("optimizer", "hyperparameters and their defaults", "state"),
+        [
+            (
+                optimizer.name,
+                ", ".join(setting(h.name, h.default) for h in optimizer.hyperparameters),
+                ", ".join(optimizer.state),
+            )
+            for optimizer in optimizers
+        ],
+        width=width,
+        ascii_only=ascii_only,
+    )
     return Group(table, Text(), Text("'optitrace list NAME' tells more of one, 'optitrace NAME' runs it"))
 
 
@@ -33,29 +42,33 @@ def catalogue_json(optimizers: Iterable[Optimizer]) -> str:
     return json.dumps([_as_data(optimizer) for optimizer in optimizers], indent=2) + "\n"
 
 
-def optimizer_table(optimizer: Optimizer, spelling: Spelling = UNICODE) -> RenderableType:
+def optimizer_table(
+    optimizer: Optimizer, *, width: int | None = None, ascii_only: bool = False
+) -> RenderableType:
     """Return all that the catalogue knows of one optimizer."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("hyperparameter", no_wrap=True)
-    table.add_column("default", no_wrap=True)
-    table.add_column("meaning")
-    for hyperparameter in optimizer.hyperparameters:
-        table.add_row(hyperparameter.name, show(hyperparameter.default), hyperparameter.summary)
+    spell = to_ascii if ascii_only else str
+    table = headed_table(
+        ("hyperparameter", "default", "meaning"),
+        [(h.name, show(h.default), h.summary) for h in optimizer.hyperparameters],
+        width=width,
+        ascii_only=ascii_only,
+    )
     state = ", ".join(
         f"{entry.key} ({entry.symbol}{f', with {entry.when}' if entry.when else ''})"
         for entry in (optimizer.rule.state if optimizer.rule else ())
     )
     departures = optimizer.rule.departures if optimizer.rule else ()
+    spelling = ASCII if ascii_only else UNICODE
     formulas = read(optimizer.rule).formulas(spelling) if optimizer.rule else ("no rule: see the source",)
     return Group(
-        Text(f"{optimizer.name}: {optimizer.summary}", style="bold"),
-        Text(f"{optimizer.class_path}, {' or '.join(optimizer.implementations)}"),
+        Text(spell(f"{optimizer.name}: {optimizer.summary}"), style="bold"),
+        Text(spell(f"{optimizer.class_path}, {' or '.join(optimizer.implementations)}")),
         Text(),
         *(Text(f"  {line}") for line in formulas),
         Text(),
-        Text(f"source: {optimizer.source}"),
-        *(Text(f"departs: {departure}") for departure in departures),
-        Text(f"state: {state or ', '.join(optimizer.state)}"),
+        Text(spell(f"source: {optimizer.source}")),
+        *(Text(spell(f"departs: {departure}")) for departure in departures),
+        Text(spell(f"state: {state or ', '.join(optimizer.state)}")),
         Text(),
         table,
     )

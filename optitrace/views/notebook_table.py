@@ -6,29 +6,29 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from optitrace.analysis.documented import CELLS
 from optitrace.analysis.notebook import Result
+from optitrace.views.headed_table import headed_table
 from optitrace.views.spelling import to_ascii
 
 VERDICTS = {True: "yes", False: "NO", None: "not judged"}
 """What is said of a result, by whether it agrees."""
 
 
-def notebook_table(results: Sequence[Result], *, ascii_only: bool = False) -> RenderableType:
+def notebook_table(
+    results: Sequence[Result], *, width: int | None = None, ascii_only: bool = False
+) -> RenderableType:
     """Return every result of the document beside ours, with what is to be learned from each cell."""
-    table = Table(box=box.ASCII if ascii_only else box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("cell", justify="right")
-    for heading in ("shows", "document", "here", "agrees"):
-        table.add_column(heading)
-    for result in results:
-        style = "red" if result.agree is False else ""
-        verdict = Text(VERDICTS[result.agree], style=style)
-        table.add_row(str(result.cell), result.shows, result.document, result.ours, verdict)
+    table = headed_table(
+        ("cell", "shows", "document", "here", "agrees"),
+        [(str(r.cell), r.shows, r.document, r.ours, VERDICTS[r.agree]) for r in results],
+        width=width,
+        alarm=VERDICTS[False],
+        ascii_only=ascii_only,
+    )
     judged = [result.agree for result in results if result.agree is not None]
     summary = f"{sum(judged)} of {len(judged)} results agree with the document"
     spell = to_ascii if ascii_only else str

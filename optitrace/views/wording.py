@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optitrace.experiment.experiment import Experiment
-from optitrace.rules.hyperparameter import show
+from optitrace.rules.hyperparameter import Value, show
 from optitrace.rules.numerals import format_number
 from optitrace.tracing.trace import Status, Trace
 
@@ -17,11 +17,21 @@ def title(experiment: Experiment) -> str:
     """
     settings = experiment.hyperparameters
     shown = [
-        f"{h.name}={_bracketed(show(settings[h.name]))}"
+        setting(h.name, settings[h.name])
         for h in experiment.entry.hyperparameters
         if h.name == "lr" or settings[h.name] != h.default
     ]
     return f"{experiment.optimizer}({', '.join(shown)})"
+
+
+def setting(name: str, value: Value) -> str:
+    """Return a hyperparameter and its value, a tuple in parentheses.
+
+    >>> setting("lr", 0.01), setting("betas", (0.9, 0.999))
+    ('lr=0.01', 'betas=(0.9,0.999)')
+    """
+    shown = show(value)
+    return f"{name}=({shown})" if isinstance(value, tuple) else f"{name}={shown}"
 
 
 def subtitle(experiment: Experiment) -> str:
@@ -46,10 +56,6 @@ def vector(numbers: tuple[float, ...], most: int = 6) -> str:
     """Return numbers in parentheses, as short as they can be said; an ellipsis stands for the rest."""
     shown = [f"{number:g}" for number in numbers[:most]]
     return f"({', '.join([*shown, '…'] if len(numbers) > most else shown)})"
-
-
-def _bracketed(text: str) -> str:
-    return f"({text})" if "," in text else text
 
 
 def closing(trace: Trace, precision: int) -> list[str]:

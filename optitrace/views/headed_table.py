@@ -1,0 +1,74 @@
+"""Tables of words: folded between words, and a list where even a single word would be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from optitrace.views.spelling import to_ascii
+
+GUTTER = 2
+"""Blank characters between two columns."""
+
+_ASCII_HEAD = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
+"""rich's SIMPLE_HEAD, a line under the heading and nothing else, in ASCII."""
+
+
+def open_table(*, ascii_only: bool) -> Table:
+    """Return a table without columns that has a line under its heading, and no other."""
+    return Table(
+        box=_ASCII_HEAD if ascii_only else box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GUTTER - 1, 0, 0),
+        header_style="bold",
+    )
+
+
+def headed_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    width: int | None = None,
+    alarm: str | None = None,
+    ascii_only: bool = False,
+) -> RenderableType:
+    """Return rows of words under their headings.
+
+    Args:
+        headings: what each column is.
+        rows: the cells.
+        width: how many characters a line may have; as many as needed if not given.
+        alarm: the cell that is set in red.
+        ascii_only: whether to spell everything in ASCII.
+    """
+    spell = to_ascii if ascii_only else str
+    headings = [spell(heading) for heading in headings]
+    rows = [[spell(cell) for cell in row] for row in rows]
+    if width is not None and _least_width([headings, *rows]) > width:
+        return Text("\n".join(_as_list(headings, rows)))
+    table = open_table(ascii_only=ascii_only)
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*(Text(cell, style="red" if cell == alarm else "") for cell in row))
+    return table
+
+
+def _least_width(lines: Sequence[Sequence[str]]) -> int:
+    """Return the width at which no column cuts a word."""
+    columns = zip(*lines, strict=True)
+    words = [max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
+    return sum(words) + GUTTER * (len(words) - 1)
+
+
+def _as_list(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield each row as lines of a heading and a cell, with an empty line between two rows."""
+    for index, row in enumerate(rows):
+        if index:
+            yield ""
+        yield from (f"{heading}: {cell}" for heading, cell in zip(headings, row, strict=True) if cell)
