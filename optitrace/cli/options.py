@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from optitrace.cli.terminal import COLORS
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, quoted
 from optitrace.experiment.experiment import DTYPES, GRADIENTS
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
 from optitrace.views.formats import FORMATS, SUFFIXES
@@ -184,7 +184,7 @@ def whole_number(name: str, text: str, *, least: int, most: int | None = None) -
     except ValueError:
         number = least - 1
     if number < least or (most is not None and number > most):
-        raise UsageError(f"{name} is '{text}'; it must be {allowed}.")
+        raise UsageError(f"{name} is {quoted(text)}; it must be {allowed}.")
     return number
 
 
@@ -199,7 +199,7 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in parts)
     except ValueError:
         raise UsageError(
-            f"{name} is '{text}'; it must be numbers separated by commas, such as 0.5,0.5."
+            f"{name} is {quoted(text)}; it must be numbers separated by commas, such as 0.5,0.5."
         ) from None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from optitrace.errors import UsageError, did_you_mean
+from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.rules.adam_family import adam, adamax, adamw, nadam, radam, sparseadam
 from optitrace.rules.adaptive import adadelta, adafactor, adagrad, rmsprop
 from optitrace.rules.gradient_descent import asgd, rprop, sgd
@@ -80,7 +80,7 @@ def find(name: str) -> Optimizer:
         return OPTIMIZERS[name.lower()]
     except KeyError:
         near = did_you_mean(name.lower(), OPTIMIZERS) or ";"
-        raise UsageError(f"unknown optimizer '{name}'{near} 'optitrace list' shows all.") from None
+        raise UsageError(f"unknown optimizer {quoted(name)}{near} 'optitrace list' shows all.") from None
 
 
 def _ruled(

@@ -8,7 +8,7 @@ import types
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, quoted
 
 Value: TypeAlias = "float | int | bool | str | tuple[float | None, ...] | None"
 """What a hyperparameter can be."""
@@ -142,7 +142,7 @@ class Hyperparameter:
         return ""
 
     def _wrong(self, value: object) -> UsageError:
-        given = f"'{value}'" if isinstance(value, str) else repr(value)
+        given = quoted(value) if isinstance(value, str) else repr(value)
         return UsageError(f"{self.optimizer}: {self.name} must be {describe(self.type)}, not {given}.")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import PurePath
 
 from optitrace.analysis.findings import NO_FINDINGS, Findings
-from optitrace.errors import UsageError, did_you_mean
+from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.tracing.trace import Trace
 from optitrace.tracing.trace_file import json_chunks, jsonl_chunks
 from optitrace.views.delimited import csv_chunks, tsv_chunks
@@ -41,8 +41,10 @@ def format_of(path: str) -> str:
     """
     suffix = PurePath(path).suffix.lower()
     if suffix not in SUFFIXES:
-        said = f"'{suffix}' is not the suffix of a format" if suffix else "it has no suffix"
-        raise UsageError(f"cannot tell the format of '{path}': {said}; use one of {', '.join(SUFFIXES)}.")
+        said = f"{quoted(suffix)} is not the suffix of a format" if suffix else "it has no suffix"
+        raise UsageError(
+            f"cannot tell the format of {quoted(path)}: {said}; use one of {', '.join(SUFFIXES)}."
+        )
     return SUFFIXES[suffix]
 
 
@@ -54,7 +56,7 @@ def check_format(name: str) -> str:
     """
     if name not in FORMATS:
         guess = did_you_mean(name, FORMATS) or ";"
-        raise UsageError(f"unknown format '{name}'{guess} there are {', '.join(FORMATS)}.")
+        raise UsageError(f"unknown format {quoted(name)}{guess} there are {', '.join(FORMATS)}.")
     return name
 
 
