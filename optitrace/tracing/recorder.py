@@ -97,13 +97,14 @@ class Recorder:
     def _gather(self) -> None:
         """End the block: check its values, and keep those of the K-th steps."""
         count = self.taken - self._gathered
+        if not count:
+            return
         begin = -(self._gathered + 1) % self._every
         self._latest = []
         for name, series, column in self._all():
-            judged = not series.has_gaps
+            gaps = series.gaps
             values = series.take()[:count]
-            if judged:
-                self._judge(name, values, column.shape)
+            self._judge(name, values, gaps, column.shape)
             absent = max(0, column.first - len(self._steps))
             _extend(column, values[begin :: self._every][absent:])
             self._latest.append((column, values[-1:]))
@@ -118,12 +119,15 @@ class Recorder:
             yield name, series, self._state_columns[name]
         yield "weights", self._series["weights"], self._columns["weights"]
 
-    def _judge(self, name: str, values: list[Any], shape: tuple[int, ...]) -> None:
-        """Note the first value that is not finite, if no earlier one is known."""
+    def _judge(self, name: str, values: list[Any], gaps: set[int], shape: tuple[int, ...]) -> None:
+        """Note the first value that is not finite and no gap, if no earlier one is known."""
         if all(map(isfinite, chain.from_iterable(values) if shape else values)):
             return
-        bad = next(k for k, v in enumerate(values) if not all(map(isfinite, v if shape else [v])))
-        step = self._gathered + 1 + bad
+        wrong = (k for k, v in enumerate(values) if not all(map(isfinite, v if shape else [v])))
+        first = next((k for k in wrong if k not in gaps), None)
+        if first is None:
+            return
+        step = self._gathered + 1 + first
         if self.non_finite is None or self.non_finite.step is None or step < self.non_finite.step:
             self.non_finite = Outcome(Status.NON_FINITE, step, name)
 

@@ -14,10 +14,15 @@ BLOCK = 1024
 
 
 class Series(Protocol):
-    """The values of one quantity since the block began."""
+    """The values of one quantity since the block began.
+
+    Attributes:
+        shape: the shape of a value, flat; () for a scalar, which may come as a tensor or as a number.
+        gaps: which values are gaps, counted from the beginning of the block.
+    """
 
     shape: tuple[int, ...]
-    has_gaps: bool
+    gaps: set[int]
 
     def add(self, value: Any) -> None:
         """Copy the value of the next step."""
@@ -34,7 +39,7 @@ class HostSeries:
 
     def __init__(self, shape: tuple[int, ...], read: Callable[[Any], float | list[float]]) -> None:
         self.shape = shape
-        self.has_gaps = False
+        self.gaps: set[int] = set()
         self._read = read
         self._values: list[float | list[float]] = []
 
@@ -44,13 +49,12 @@ class HostSeries:
 
     def skip(self) -> None:
         """Note that the next step has no value: a gap, which is not a number."""
+        self.gaps.add(len(self._values))
         self._values.append([nan] * prod(self.shape) if self.shape else nan)
-        self.has_gaps = True
 
     def take(self) -> list[Any]:
         """Return the values, each a float or a flat list of floats, and begin a new block."""
-        values, self._values = self._values, []
-        self.has_gaps = False
+        values, self._values, self.gaps = self._values, [], set()
         return values
 
 
@@ -62,26 +66,29 @@ class DeviceSeries:
 
     def __init__(self, like: Tensor) -> None:
         self.shape: tuple[int, ...] = (like.numel(),) if like.ndim else ()
-        self.has_gaps = False
+        self.gaps: set[int] = set()
         self._buffer = torch.full((BLOCK, *self.shape), nan, dtype=torch.float64, device=like.device)
         self._count = 0
 
-    def add(self, value: Tensor) -> None:
+    def add(self, value: Any) -> None:
         """Copy the value of the next step."""
-        self._buffer[self._count].copy_(value.reshape(self.shape))
+        place = self._buffer[self._count]
+        if isinstance(value, Tensor):
+            place.copy_(value.reshape(self.shape))
+        else:
+            place.fill_(value)
         self._count += 1
 
     def skip(self) -> None:
         """Note that the next step has no value: a gap, which is not a number."""
+        self.gaps.add(self._count)
         self._buffer[self._count].fill_(nan)
         self._count += 1
-        self.has_gaps = True
 
     def take(self) -> list[Any]:
         """Return the values, each a float or a flat list of floats, and begin a new block."""
         values: list[Any] = self._buffer[: self._count].tolist()
-        self._count = 0
-        self.has_gaps = False
+        self._count, self.gaps = 0, set()
         return values
 
 
@@ -90,8 +97,14 @@ def series_like(value: Any) -> Series:
     if isinstance(value, Tensor):
         if value.device.type != "cpu":
             return DeviceSeries(value)
-        return HostSeries((value.numel(),) if value.ndim else (), Tensor.tolist if value.ndim < 2 else _flat)
-    return HostSeries((), len if isinstance(value, list) else float)
+        if value.ndim:
+            return HostSeries((value.numel(),), Tensor.tolist if value.ndim == 1 else _flat)
+    return HostSeries((), len if isinstance(value, list) else _scalar)
+
+
+def _scalar(value: Any) -> float:
+    number: float = value.tolist() if isinstance(value, Tensor) else float(value)
+    return number
 
 
 def _flat(tensor: Tensor) -> list[float]:
