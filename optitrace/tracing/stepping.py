@@ -95,7 +95,7 @@ def _find_class(entry: catalogue.Optimizer) -> type[Optimizer]:
 
 
 def _is_torch_own(optimizer_class: type[Optimizer]) -> bool:
-    return optimizer_class.__module__.partition(".")[0] == "torch"
+    return optimizer_class.__module__.split(".")[:2] == ["torch", "optim"]
 
 
 def _has_hooks(optimizer: Optimizer) -> bool:

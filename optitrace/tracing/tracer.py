@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from optitrace.errors import UsageError
+from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.tracing.devices import open_device
 from optitrace.tracing.gradients import protocol
@@ -15,6 +15,8 @@ from optitrace.tracing.recorder import Recorder
 from optitrace.tracing.stepping import make_optimizer, plain_step
 from optitrace.tracing.trace import Outcome, Status, Trace, Versions
 from optitrace.version import __version__
+
+_OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 
 def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = lambda: False) -> Trace:
@@ -27,10 +29,17 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
 
     Raises:
         UsageError: torch refuses the settings, or cannot compute them in this dtype.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or has no memory even for the start.
     """
-    run = _Run(experiment)
-    recorder = Recorder(run.weights.detach(), every=every)
+    if every < 1:
+        raise UsageError(f"every is {every}; it must be a whole number from 1 on.")
+    try:
+        run = _Run(experiment)
+        recorder = Recorder(run.weights.detach(), every=every)
+    except _OUT_OF_MEMORY as error:
+        raise DeviceError(
+            f"{experiment.device} ran out of memory before the first step; use fewer coordinates."
+        ) from error
     ended = Outcome()
     try:
         with torch.no_grad():
@@ -40,7 +49,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
                     break
                 run.step(recorder)
             final_loss = run.loss(run.weights).item()
-    except (torch.OutOfMemoryError, MemoryError):
+    except _OUT_OF_MEMORY:
         ended = Outcome(Status.OUT_OF_MEMORY, recorder.taken)
         final_loss = float("nan")
     except (RuntimeError, AssertionError) as error:
@@ -106,7 +115,7 @@ class _Run:
             nonlocal evaluations
             loss = self._evaluate()
             if evaluations == 0:
-                recorder.before(loss, _gradient(self.weights), self._group["lr"])
+                recorder.before(loss.detach(), _gradient(self.weights), self._group["lr"])
             evaluations += 1
             return loss
 
