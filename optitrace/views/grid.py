@@ -15,6 +15,9 @@ MOST_ROWS = 60
 END_ROWS = 20
 """How many rows the head and the tail have."""
 
+LARGEST_COUNT = 2.0**53
+"""Up to here every whole number is a float."""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -88,6 +91,10 @@ def make_grid(trace: Trace, look: Look) -> Grid:
 def _texts(field: Field, rows: Sequence[int], precision: int) -> list[str]:
     """Return the cells of a field; a scalar entry of the state that only counts has no decimals."""
     values = [field.value(row) for row in rows]
-    if field.is_state and field.coordinate is None and all(v is None or v.is_integer() for v in values):
-        precision = 0
+    if field.is_state and field.coordinate is None and all(v is None or _is_count(v) for v in values):
+        return ["" if value is None else str(int(value)) for value in values]
     return ["" if value is None else format_number(value, precision) for value in values]
+
+
+def _is_count(value: float) -> bool:
+    return value.is_integer() and 0 <= value <= LARGEST_COUNT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,15 +13,10 @@ from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.tracing.trace import Trace
 from optitrace.views.explanation import explained_lines
 from optitrace.views.grid import MOST_ROWS, Grid, Look, make_grid
+from optitrace.views.headed_table import GUTTER, open_table
 from optitrace.views.spelling import to_ascii
 from optitrace.views.theory import theory_lines
 from optitrace.views.wording import closing, subtitle, title
-
-GUTTER = 2
-"""Blank characters between two columns."""
-
-_ASCII_HEAD = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
-"""rich's SIMPLE_HEAD, a line under the heading and nothing else, in ASCII."""
 
 
 def render(
@@ -61,7 +56,8 @@ def _hidden(grid: Grid) -> list[str]:
     """Return the line that says how many rows are left out, and how to see them."""
     if not grid.hidden:
         return []
-    every = -(-(len(grid.rows) + grid.hidden) // MOST_ROWS)
+    last_step = int(grid.rows[-1][0])
+    every = -(-last_step // (MOST_ROWS - 1))
     return [f"{grid.hidden} rows are hidden; --all shows them, --every {every} thins them out"]
 
 
@@ -71,26 +67,26 @@ def _tables(grid: Grid, width: int | None, ascii_only: bool) -> list[RenderableT
     if width is None:
         return [_table(grid, range(len(widths)), ascii_only)]
     if any(widths[0] + GUTTER + other > width for other in widths[1:]):
-        return [Text("\n".join(_as_list(grid, width)))]
+        return [Text("\n".join(_as_list(grid, width, _dots(ascii_only))))]
     return [_table(grid, [0, *block], ascii_only) for block in _blocks(grid.groups, widths, width)]
 
 
 def _table(grid: Grid, columns: Sequence[int], ascii_only: bool) -> Table:
-    table = Table(
-        box=_ASCII_HEAD if ascii_only else box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GUTTER - 1, 0, 0),
-        header_style="bold",
-    )
+    table = open_table(ascii_only=ascii_only)
+    lines = 2 if any(grid.headings[column][1] for column in columns) else 1
     for column in columns:
-        table.add_column(Text("\n".join(grid.headings[column])), justify="right", no_wrap=True)
-    dots = [":" if ascii_only else "⋮"] * len(columns)
+        heading = "\n".join(grid.headings[column][:lines])
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     for index, row in enumerate(grid.rows):
         if index == grid.gap:
-            table.add_row(*dots, style="dim")
+            table.add_row(*[_dots(ascii_only)] * len(columns), style="dim")
         table.add_row(*(_cell(row[column]) for column in columns))
     return table
+
+
+def _dots(ascii_only: bool) -> str:
+    """Return what stands in place of the hidden rows."""
+    return ":" if ascii_only else "⋮"
 
 
 def _cell(text: str) -> Text:
@@ -126,20 +122,23 @@ def _fits(columns: Sequence[int], widths: Sequence[int], width: int) -> bool:
 def _widths(grid: Grid) -> list[int]:
     """Return how many characters each column needs."""
     return [
-        max(map(len, (*heading, *(row[column] for row in grid.rows))))
+        max(map(cell_len, (*heading, *(row[column] for row in grid.rows))))
         for column, heading in enumerate(grid.headings)
     ]
 
 
-def _as_list(grid: Grid, width: int) -> Iterator[str]:
+def _as_list(grid: Grid, width: int, dots: str) -> Iterator[str]:
     """Yield each row as lines of a name and a value, for where no two columns fit."""
-    for row in grid.rows:
+    for index, row in enumerate(grid.rows):
+        if index:
+            yield ""
+        if index == grid.gap:
+            yield from (dots, "")
         for (quantity, weight), cell in zip(grid.headings, row, strict=True):
             name = f"{quantity} {weight}".strip()
             if not cell:
                 continue
-            if len(name) + GUTTER + len(cell) <= width:
-                yield f"{name}{cell:>{width - len(name)}}"
+            if cell_len(name) + GUTTER + len(cell) <= width:
+                yield f"{name}{cell:>{width - cell_len(name)}}"
             else:
                 yield from (name, f"{cell:>{width}}")
-        yield ""
