@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from optitrace.errors import UsageError
+from optitrace.rules.hyperparameter import show
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +63,7 @@ class Quadratic:
         'w1² + 2·w2² − 0.5·w3²'
         """
         if self.dimension > MOST_TERMS_SHOWN:
-            shown = ", ".join(f"{c:g}" for c in self.coefficients[: MOST_TERMS_SHOWN - 1])
+            shown = ", ".join(show(c) for c in self.coefficients[: MOST_TERMS_SHOWN - 1])
             return f"Σ cᵢ·wᵢ², c = ({shown}, …), {self.dimension} coordinates"
         first, *rest = enumerate(self.coefficients, start=1)
         sign = "−" if first[1] < 0 else ""
@@ -82,5 +83,5 @@ class Quadratic:
 
 def _term(index: int, coefficient: float) -> str:
     """Return one term of the sum, without its sign."""
-    factor = "" if abs(coefficient) == 1 else f"{abs(coefficient):g}·"
+    factor = "" if abs(coefficient) == 1 else f"{show(abs(coefficient))}·"
     return f"{factor}w{index}²"

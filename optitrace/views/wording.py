@@ -54,7 +54,7 @@ def subtitle(experiment: Experiment) -> str:
 
 def vector(numbers: tuple[float, ...], most: int = 6) -> str:
     """Return numbers in parentheses, as short as they can be said; an ellipsis stands for the rest."""
-    shown = [f"{number:g}" for number in numbers[:most]]
+    shown = [show(number) for number in numbers[:most]]
     return f"({', '.join([*shown, '…'] if len(numbers) > most else shown)})"
 
 
