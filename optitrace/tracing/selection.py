@@ -1,0 +1,40 @@
+"""Choosing rows of a trace."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optitrace.tracing.trace import Column, Trace
+
+
+def every_kth(trace: Trace, k: int) -> Trace:
+    """Return what a run that keeps every `k`-th step would have recorded: those steps and the last."""
+    last = len(trace.steps) - 1
+    return select(trace, [row for row, step in enumerate(trace.steps) if row == last or step % k == 0])
+
+
+def select(trace: Trace, rows: Sequence[int]) -> Trace:
+    """Return a trace of some of its rows, which are given in ascending order."""
+    if len(rows) == len(trace.steps):
+        return trace
+    return replace(
+        trace,
+        steps=array("q", [trace.steps[row] for row in rows]),
+        loss=_select(trace.loss, rows),
+        gradient=_select(trace.gradient, rows),
+        weights=_select(trace.weights, rows),
+        lr=_select(trace.lr, rows),
+        state={name: _select(column, rows) for name, column in trace.state.items()},
+    )
+
+
+def _select(column: Column, rows: Sequence[int]) -> Column:
+    absent = bisect_left(rows, column.first)
+    values = array("d")
+    for row in rows[absent:]:
+        begin = (row - column.first) * column.size
+        values.extend(column.values[begin : begin + column.size])
+    return replace(column, values=values, first=absent)

@@ -1,0 +1,238 @@
+"""Reading trace files: JSON and JSONL, checked as they are read, and every fault told in one line."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import ge
+from typing import TYPE_CHECKING, Any
+
+from optitrace.errors import InputFileError, UsageError, printable, quoted
+from optitrace.experiment.experiment import Experiment, design
+from optitrace.tracing.trace import Column, Outcome, Status, Trace, Versions
+
+if TYPE_CHECKING:
+    from optitrace.tracing.trace_shape import Head, Row
+
+STDIN = "-"
+"""The path that stands for standard input."""
+
+Place = Callable[[int], str]
+"""What the file calls the row of an index."""
+
+
+def read_trace(path: str) -> Trace:
+    """Read a trace that was saved as JSON or JSONL, whatever its suffix; ``-`` is standard input.
+
+    Raises:
+        InputFileError: the file cannot be read, or is no trace; says where and why.
+    """
+    name = "standard input" if path == STDIN else quoted(path)
+    try:
+        return parse_trace(_content(path))
+    except _FaultError as fault:
+        raise InputFileError(f"cannot read {name}: {printable(str(fault))}.") from None
+
+
+def parse_trace(content: bytes) -> Trace:
+    """Return the trace that the content of a file stands for.
+
+    Raises:
+        InputFileError: it is no trace; says where and why, but names no file.
+    """
+    _check_text(content)
+    from optitrace.tracing import trace_shape
+
+    first, _, rest = content.partition(b"\n")
+    if rest.strip() and _is_whole_object(first):
+        head = _validated(trace_shape.HEAD, first, "line 1")
+        lines = [(k, line) for k, line in enumerate(rest.split(b"\n"), start=2) if line.strip()]
+        rows = [_validated(trace_shape.ROW, line, f"line {k}") for k, line in lines]
+        return _trace(head, rows, lambda index: f"line {lines[index][0]}: ")
+    whole = _validated(trace_shape.WHOLE, content, "")
+    return _trace(whole, whole["steps"], lambda index: f"steps[{index}].")
+
+
+class _FaultError(InputFileError):
+    """What is wrong with a content, without the name of its file."""
+
+
+def _content(path: str) -> bytes:
+    try:
+        if path == STDIN:
+            if sys.stdin is None:
+                raise _FaultError("it is closed")
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        raise _FaultError("there is no such file") from None
+    except IsADirectoryError:
+        raise _FaultError("it is a folder") from None
+    except OSError as error:
+        raise _FaultError(error.strerror or str(error)) from None
+    except ValueError:
+        raise _FaultError("no file can have this name") from None
+
+
+def _check_text(content: bytes) -> None:
+    """Refuse, with a remedy, what is not JSON at the first look."""
+    if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _FaultError("it begins with a byte order mark; save it as UTF-8 without one")
+    begin = content[:1000].lstrip()
+    if not begin:
+        raise _FaultError("it is empty")
+    if not begin.startswith((b"{", b"[")):
+        raise _FaultError(
+            "line 1: it is not JSON; traces are read back from '-o FILE.json' or '-o FILE.jsonl'"
+        )
+
+
+def _is_whole_object(line: bytes) -> bool:
+    if not line.rstrip().endswith(b"}"):
+        return False
+    from pydantic_core import from_json
+
+    try:
+        return isinstance(from_json(line), dict)
+    except ValueError:
+        return False
+
+
+def _validated(adapter: Any, content: bytes, place: str) -> Any:
+    from pydantic import ValidationError
+
+    from optitrace.tracing.trace_fault import sentence
+
+    try:
+        return adapter.validate_json(content)
+    except ValidationError as error:
+        raise _FaultError(sentence(error, place)) from None
+
+
+def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:
+    """Return the trace of a file whose parts have the right shape, once they are seen to fit together."""
+    experiment = _experiment(head)
+    steps = _steps(rows, place)
+    size = len(experiment.start)
+    versions, outcome = head["versions"], head["outcome"]
+    loss, gradient, lr = (_of_steps(rows, name, place) for name in ("loss", "gradient", "lr"))
+    trace = Trace(
+        experiment=experiment,
+        versions=Versions(versions["optitrace"], versions["torch"], versions["python"]),
+        outcome=Outcome(outcome["status"], outcome.get("step"), outcome.get("quantity")),
+        steps=steps,
+        loss=Column(array("d", loss), (), first=1),
+        gradient=_vectors("gradient", gradient, 1, size, place),
+        weights=_vectors("weights", [row["weights"] for row in rows], 0, size, place),
+        lr=Column(array("d", lr), (), first=1),
+        state=_state([row["state"] for row in rows], place),
+        final_loss=head["final_loss"],
+    )
+    _check_ending(trace, place)
+    return trace
+
+
+def _experiment(head: Head) -> Experiment:
+    given = head["experiment"]
+    try:
+        return design(
+            given["optimizer"],
+            {name: tuple(v) if isinstance(v, list) else v for name, v in given["hyperparameters"].items()},
+            coefficients=given["objective"]["coefficients"],
+            start=given["start"],
+            steps=given["steps"],
+            gradient=given["gradient"],
+            dtype=given["dtype"],
+            device=given["device"],
+            implementation=given["implementation"],
+        )
+    except UsageError as error:
+        raise _FaultError(f"experiment: {str(error).rstrip('.')}") from None
+
+
+def _steps(rows: Sequence[Row], place: Place) -> array[int]:
+    steps = array("q", [row["step"] for row in rows])
+    if not steps or steps[0] != 0:
+        raise _FaultError(
+            f"{place(0)}step should be 0, the start" if steps else "it has no steps: it is cut short"
+        )
+    for index, is_wrong in enumerate(map(ge, steps, steps[1:]), start=1):
+        if is_wrong:
+            raise _FaultError(f"{place(index)}step is {steps[index]}, after step {steps[index - 1]}")
+    return steps
+
+
+def _of_steps(rows: Sequence[Row], name: str, place: Place) -> list[Any]:
+    """Return a quantity that every row has but the start."""
+    values: list[Any] = [row[name] for row in rows]  # type: ignore[literal-required]
+    if values[0] is not None:
+        raise _FaultError(f"{place(0)}{name} should be null: row 0 is the start")
+    if None in values[1:]:
+        raise _FaultError(f"{place(values.index(None, 1))}{name} is null; only that of the start can be")
+    return values[1:]
+
+
+def _vectors(name: str, values: Sequence[list[float]], first: int, size: int, place: Place) -> Column:
+    """Return a column of vectors that must have `size` coordinates each."""
+    if set(map(len, values)) - {size}:
+        wrong = next(k for k, value in enumerate(values) if len(value) != size)
+        raise _FaultError(f"{place(wrong + first)}{name} has {_coordinates(values[wrong])}, not {size}")
+    return Column(array("d", chain.from_iterable(values)), (size,), first)
+
+
+def _state(states: Sequence[Mapping[str, Any]], place: Place) -> dict[str, Column]:
+    """Return the state's columns; an entry that is there once must be there ever after."""
+    if states[0]:
+        raise _FaultError(f"{place(0)}state should be empty: row 0 is the start")
+    columns = {}
+    for name in dict.fromkeys(chain(states[-1], chain.from_iterable(states))):
+        if not name.isprintable() or not name:
+            raise _FaultError(f"the state has an entry named {name!r}, which cannot be shown")
+        first = next(k for k, state in enumerate(states) if name in state)
+        try:
+            values = [state[name] for state in states[first:]]
+        except KeyError:
+            missing = next(k for k in range(first, len(states)) if name not in states[k])
+            raise _FaultError(f"{place(missing)}state.{name} is missing, and the row before has it") from None
+        columns[name] = _entry(name, values, first, place)
+    return columns
+
+
+def _entry(name: str, values: Sequence[Any], first: int, place: Place) -> Column:
+    if isinstance(values[0], list):
+        if all(type(value) is list for value in values):
+            return _vectors(f"state.{name}", values, first, len(values[0]), place)
+    elif list not in set(map(type, values)):
+        return Column(array("d", values), (), first)
+    wrong = next(k for k, value in enumerate(values) if type(value) is not type(values[0]))
+    kinds = ("a list", "a number") if isinstance(values[wrong], list) else ("a number", "a list")
+    raise _FaultError(f"{place(wrong + first)}state.{name} is {kinds[0]}, and {kinds[1]} in the row before")
+
+
+def _check_ending(trace: Trace, place: Place) -> None:
+    """See whether the rows end where the outcome says that the run did."""
+    outcome, last = trace.outcome, trace.steps[-1]
+    if (outcome.step is None) is not (outcome.status is Status.COMPLETED):
+        raise _FaultError(
+            f"outcome: a run that is {outcome.status} has {'a' if outcome.step is None else 'no'} step"
+        )
+    if (outcome.quantity is None) is (outcome.status is Status.NON_FINITE):
+        raise _FaultError("outcome: a quantity belongs to a run that is non-finite, and to no other")
+    if outcome.quantity is not None and outcome.quantity not in {*trace.columns, *trace.state}:
+        raise _FaultError(f"outcome.quantity is {outcome.quantity!r}, which is no quantity of this trace")
+    planned = trace.experiment.steps
+    if outcome.step is not None and outcome.step > planned:
+        raise _FaultError(f"outcome.step is {outcome.step}, and the run has {planned} steps")
+    stopped = outcome.status in (Status.INTERRUPTED, Status.OUT_OF_MEMORY)
+    end = outcome.step if stopped and outcome.step is not None else planned
+    if last != end:
+        index = len(trace.steps) - 1
+        raise _FaultError(f"{place(index)}step is {last} in the last row, but the run ended after step {end}")
+
+
+def _coordinates(value: Sequence[float]) -> str:
+    return f"{len(value)} coordinate{'' if len(value) == 1 else 's'}"

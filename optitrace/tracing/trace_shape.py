@@ -1,0 +1,127 @@
+"""The shape of a trace file as types that pydantic checks while it reads.
+
+`trace.schema.json` says the same to other programs; a test holds the two together. What one part of a
+file asks of another, such as equal lengths, is checked in `trace_reading`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, NotRequired, TypeAlias
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from optitrace.tracing.trace import Status
+from optitrace.tracing.trace_file import SCHEMA
+
+_Finite: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+if TYPE_CHECKING:  # what they are once they are read
+    _Number: TypeAlias = float
+    _Entry: TypeAlias = float | list[float]
+else:
+    _NonFinite = Annotated[Literal["NaN", "Infinity", "-Infinity"], AfterValidator(float)]
+    _Number = Annotated[_Finite | _NonFinite, Field(union_mode="left_to_right")]
+    _Entry = Annotated[
+        _Number | Annotated[list[_Number], Field(min_length=1)], Field(union_mode="left_to_right")
+    ]
+_Vector: TypeAlias = Annotated[list[_Number], Field(min_length=1)]
+_Count: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+_Setting: TypeAlias = (
+    Annotated[bool, Field(strict=True)]
+    | Annotated[int, Field(strict=True, gt=-(2**63), lt=2**63)]
+    | _Finite
+    | Annotated[str, Field(strict=True)]
+    | list[_Finite | None]
+    | None
+)
+
+_CLOSED = ConfigDict(extra="forbid")
+
+
+class Row(TypedDict):
+    """One step."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    step: _Count
+    loss: _Number | None
+    gradient: _Vector | None
+    weights: _Vector
+    lr: _Number | None
+    state: dict[str, _Entry]
+
+
+class ObjectiveShape(TypedDict):
+    """The loss."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    name: Literal["quadratic"]
+    coefficients: Annotated[list[_Finite], Field(min_length=1)]
+
+
+class ExperimentShape(TypedDict):
+    """What was run."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    optimizer: str
+    hyperparameters: dict[str, _Setting]
+    objective: ObjectiveShape
+    start: Annotated[list[_Finite], Field(min_length=1)]
+    steps: _Count
+    gradient: str
+    dtype: str
+    device: str
+    implementation: Literal["single", "foreach", "fused"]
+
+
+class VersionsShape(TypedDict):
+    """What it was run with."""
+
+    optitrace: str
+    torch: str
+    python: str
+
+
+class OutcomeShape(TypedDict):
+    """How it ended."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    status: Status
+    step: NotRequired[_Count]
+    quantity: NotRequired[str]
+
+
+class Head(TypedDict):
+    """All but the steps: the first line of a JSONL file."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    schema: Annotated[int, Field(strict=True, ge=SCHEMA, le=SCHEMA)]
+    experiment: ExperimentShape
+    versions: VersionsShape
+    outcome: OutcomeShape
+    final_loss: _Number
+
+
+class Whole(Head):
+    """A JSON file."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    steps: Annotated[list[Row], Field(min_length=1)]
+
+
+HEAD = TypeAdapter(Head)
+ROW = TypeAdapter(Row)
+WHOLE = TypeAdapter(Whole)
+
+FIELDS = frozenset().union(
+    *(
+        shape.__annotations__
+        for shape in (Whole, Row, ExperimentShape, ObjectiveShape, VersionsShape, OutcomeShape)
+    )
+)
+"""Every name that the format itself gives."""
