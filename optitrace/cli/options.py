@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from optitrace.cli.terminal import COLORS
-from optitrace.errors import UsageError, quoted
 from optitrace.experiment.experiment import DTYPES, GRADIENTS
+from optitrace.experiment.text import numbers, whole_number
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
 from optitrace.views.formats import FORMATS, SUFFIXES
 from optitrace.views.grid import Look
@@ -170,37 +170,6 @@ WRITING_OPTIONS = (
 )
 
 STRICT_OPTION = flag("strict", panel=OUTPUT, help="Exit with 1 if a number is no longer finite.")
-
-
-def whole_number(name: str, text: str, *, least: int, most: int | None = None) -> int:
-    """Return the whole number that a text stands for.
-
-    Raises:
-        UsageError: it is none, or out of its range.
-    """
-    allowed = f"a whole number from {least} {'on' if most is None else f'to {most}'}"
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if number < least or (most is not None and number > most):
-        raise UsageError(f"{name} is {quoted(text)}; it must be {allowed}.")
-    return number
-
-
-def numbers(name: str, text: str) -> tuple[float, ...]:
-    """Return the numbers that a text stands for, separated by commas or semicolons.
-
-    Raises:
-        UsageError: a part of it is no number.
-    """
-    parts = text.replace(";", ",").split(",")
-    try:
-        return tuple(float(part) for part in parts)
-    except ValueError:
-        raise UsageError(
-            f"{name} is {quoted(text)}; it must be numbers separated by commas, such as 0.5,0.5."
-        ) from None
 
 
 def look(given: Mapping[str, Any]) -> Look:

@@ -14,6 +14,7 @@ from optitrace.analysis.theory import theory
 from optitrace.cli import options, terminal
 from optitrace.cli.output_files import OutputFile, plan_files, write_file
 from optitrace.errors import OutputError, UsageError
+from optitrace.experiment.text import whole_number
 from optitrace.rules.reader import ASCII, UNICODE
 from optitrace.tracing.trace import Status, Trace
 from optitrace.views.formats import WITH_FINDINGS, check_format, chunks
@@ -68,7 +69,7 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
         files=plan_files(given["output"], format),
         color=terminal.check_color(given["color"]),
         explains=explains,
-        coordinate=options.whole_number("coordinate", coordinate, least=1) if coordinate else None,
+        coordinate=whole_number("coordinate", coordinate, least=1) if coordinate else None,
         theorizes=given["theory"],
         strict=given["strict"],
     )

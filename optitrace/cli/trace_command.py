@@ -18,6 +18,7 @@ from optitrace.cli.showing import SHOWING_OPTIONS, finish, hints, read_wish, sho
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment, design
+from optitrace.experiment.text import whole_number
 from optitrace.rules.catalogue import Optimizer
 from optitrace.tracing.trace import Status, Trace
 from optitrace.views.remarks import documented_remark, stability_remark
@@ -42,7 +43,7 @@ def trace_command(optimizer: Optimizer) -> Callable[..., None]:
 def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
     """Run the experiment that the options ask for, write its files, and show it."""
     wish = read_wish(given)
-    every = options.whole_number("every", given["every"], least=1)
+    every = whole_number("every", given["every"], least=1)
     experiment = _experiment(optimizer, given)
     if wish.theorizes:
         check_theory(experiment)

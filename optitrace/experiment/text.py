@@ -1,0 +1,182 @@
+"""An experiment as text, ``NAME:key=value,…``, as it stands in a command that names several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optitrace.errors import UsageError, did_you_mean, printable, quoted
+from optitrace.experiment.experiment import Experiment, design
+from optitrace.experiment.objective import Quadratic
+from optitrace.rules.catalogue import Optimizer, find
+from optitrace.rules.hyperparameter import show
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentText:
+    """A text taken apart, nothing of it looked up yet.
+
+    Attributes:
+        name: the optimizer's name, or the path of a class.
+        settings: what follows the name, by key: hyperparameters and settings of the experiment.
+    """
+
+    name: str
+    settings: Mapping[str, str]
+
+
+def parse_text(text: str) -> ExperimentText:
+    """Take a text apart.
+
+    A name may have colons of its own: the settings begin at the first one that a key follows.
+
+    >>> parse_text("adam:betas=0.9;0.99,dtype=float64")
+    ExperimentText(name='adam', settings={'betas': '0.9;0.99', 'dtype': 'float64'})
+    >>> parse_text("./mine.py:Lion:lr=0.1").name
+    './mine.py:Lion'
+
+    Raises:
+        UsageError: a setting has no value, or is given twice.
+    """
+    name, found, rest = _split(text)
+    settings: dict[str, str] = {}
+    for part in rest.split(",") if found else ():
+        key, sign, value = part.partition("=")
+        key = key.strip().replace("-", "_")
+        if not sign or not value.strip() or not key:
+            raise UsageError(_no_setting(text, part.strip(), list(settings)))
+        if key in settings:
+            raise UsageError(f"{quoted(text)} gives {key} twice; give it once.")
+        settings[key] = value.strip()
+    return ExperimentText(name.strip(), settings)
+
+
+def design_text(text: str, defaults: Mapping[str, Any]) -> Experiment:
+    """Return the experiment that a text stands for.
+
+    Args:
+        text: the text.
+        defaults: arguments of `design` for what the text does not say; ``lr`` may be among them.
+
+    Raises:
+        UsageError: the text cannot be read, or what it stands for cannot be run.
+    """
+    parsed = parse_text(text)
+    entry = find(parsed.name)
+    known = {h.name: h.parse for h in entry.hyperparameters}
+    hyperparameters = {"lr": defaults["lr"]} if "lr" in defaults else {}
+    settings = {name: value for name, value in defaults.items() if name != "lr"}
+    for key, value in parsed.settings.items():
+        if key in known:
+            hyperparameters[key] = known[key](value)
+        elif key in SETTINGS:
+            settings[key] = SETTINGS[key](key, value)
+        else:
+            raise UsageError(_unknown(entry, key))
+    return design(entry.name, hyperparameters, **settings)
+
+
+def text_of(experiment: Experiment) -> str:
+    """Return the shortest text that stands for an experiment.
+
+    >>> text_of(design("adam", {"betas": (0.9, 0.99)}, dtype="float64"))
+    'adam:betas=0.9;0.99,dtype=float64'
+    """
+    plain = design(
+        experiment.optimizer, coefficients=experiment.objective.coefficients, device=experiment.device
+    )
+    shown: dict[str, Any] = {
+        h.name: experiment.hyperparameters[h.name]
+        for h in experiment.entry.hyperparameters
+        if experiment.hyperparameters[h.name] != h.default
+    }
+    if plain.objective != Quadratic():
+        shown["coefficients"] = plain.objective.coefficients
+    for name in ("start", "steps", "gradient", "dtype", "implementation"):
+        if getattr(experiment, name) != getattr(plain, name):
+            shown[name] = getattr(experiment, name)
+    if experiment.device != "cpu":
+        shown["device"] = experiment.device
+    settings = ",".join(f"{name}={show(value).replace(',', ';')}" for name, value in shown.items())
+    return f"{experiment.optimizer}:{settings}" if settings else experiment.optimizer
+
+
+def whole_number(name: str, text: str, *, least: int = 0, most: int | None = None) -> int:
+    """Return the whole number that a text stands for.
+
+    Raises:
+        UsageError: it is none, or out of its range.
+    """
+    allowed = f"a whole number from {least} {'on' if most is None else f'to {most}'}"
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least or (most is not None and number > most):
+        raise UsageError(f"{name} is {quoted(text)}; it must be {allowed}.")
+    return number
+
+
+def numbers(name: str, text: str) -> tuple[float, ...]:
+    """Return the numbers that a text stands for, separated by commas or semicolons.
+
+    Raises:
+        UsageError: a part of it is no number.
+    """
+    parts = text.replace(";", ",").split(",")
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError:
+        raise UsageError(
+            f"{name} is {quoted(text)}; it must be numbers separated by commas, such as 0.5,0.5."
+        ) from None
+
+
+def _word(name: str, text: str) -> str:
+    return text
+
+
+SETTINGS: Mapping[str, Callable[[str, str], Any]] = {
+    "steps": whole_number,
+    "gradient": _word,
+    "start": numbers,
+    "coefficients": numbers,
+    "dtype": _word,
+    "device": _word,
+    "implementation": _word,
+}
+"""The settings of an experiment, by the name of `design`'s argument, and what reads each from text."""
+
+
+def _split(text: str) -> tuple[str, bool, str]:
+    """Return the name, whether settings follow it, and the settings."""
+    if found := re.search(r":(?=\s*[A-Za-z_][\w-]*\s*=)", text):
+        return text[: found.start()], True, text[found.end() :]
+    name, colon, rest = text.partition(":")
+    # 'sgd:momentum' forgot a value, whereas 'module:Class' is a name
+    if colon and re.fullmatch(r"\w+", name) and not re.match(r"[A-Z]", rest):
+        return name, True, rest
+    return text, False, ""
+
+
+def _no_setting(text: str, part: str, before: list[str]) -> str:
+    try:
+        is_number = before and bool(numbers("", part))
+    except UsageError:
+        is_number = False
+    if is_number:
+        remedy = f"within one setting numbers are separated by semicolons: {before[-1]}=A;{part}."
+    else:
+        remedy = "write NAME:key=value,key=value, as in sgd:momentum=0.9,nesterov=true."
+    return f"{quoted(text)} has a setting without a value, {quoted(part)}; {remedy}"
+
+
+def _unknown(entry: Optimizer, key: str) -> str:
+    names = [h.name for h in entry.hyperparameters]
+    guess = did_you_mean(key, [*names, *SETTINGS]) or ";"
+    return (
+        f"{entry.name} has no {printable(key)}{guess} its hyperparameters are {', '.join(names)}, "
+        f"and an experiment has {', '.join(SETTINGS)}."
+    )
