@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -54,14 +54,14 @@ class Evaluation:
         values: the value of each symbol.
         mixtures: the same, remembering what they are made of, where they are made of several parts.
         typed: the symbols whose numbers are settings.
-        specimen: something that has the weights' shape and dtype.
+        specimen: makes something that has the weights' shape and dtype, for the few rules that ask.
         executed: the lines that acted so far.
     """
 
     values: dict[str, Value]
     mixtures: dict[str, Value]
     typed: set[str]
-    specimen: Value
+    specimen: Callable[[], Value]
     executed: list[Executed] = field(default_factory=list)
 
     def run(self, statements: Iterable[Statement], iteration: int = 0) -> None:
@@ -140,7 +140,7 @@ class Evaluation:
         return _of_size(calculation.evaluate_mixtures(leaves), size)
 
     def _value(self, leaf: Leaf) -> Value:
-        return FACTS[leaf.fact](self.specimen) if leaf.fact else self.values[leaf.name]
+        return FACTS[leaf.fact](self.specimen()) if leaf.fact else self.values[leaf.name]
 
     def _with_parts(self, leaf: Leaf) -> Value:
         value = self._value(leaf)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from optitrace.errors import UsageError
@@ -147,7 +148,7 @@ class Reading:
             values[entry.symbol] = float(given) if entry.scalar else _formed(self._given(given), entry, w)
             if entry.key in MEMORIES:
                 mixtures[entry.symbol] = _mixed(MEMORIES[entry.key], values[entry.symbol])
-        return Evaluation(values, mixtures, {*settings, t_symbol}, self._specimen(w, dtype))
+        return Evaluation(values, mixtures, {*settings, t_symbol}, partial(self._specimen, w, dtype))
 
     def _given(self, value: Any) -> Any:
         """Return given numbers as the evaluation wants them."""
