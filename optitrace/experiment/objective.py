@@ -51,6 +51,11 @@ class Quadratic:
         return len(self.coefficients)
 
     @property
+    def minima(self) -> tuple[tuple[float, ...], ...]:
+        """Where the loss is least, each point with a coordinate for each weight; none if it has no minimum."""
+        return ((0.0,) * self.dimension,) if min(self.coefficients) > 0 else ()
+
+    @property
     def curvatures(self) -> tuple[float, ...]:
         """The second derivative along each coordinate, 2cᵢ."""
         return tuple(2 * coefficient for coefficient in self.coefficients)
