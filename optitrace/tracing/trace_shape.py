@@ -1,12 +1,13 @@
 """The shape of a trace file as types that pydantic checks while it reads.
 
 `trace.schema.json` says the same to other programs; a test holds the two together. What one part of a
-file asks of another, such as equal lengths, is checked in `trace_reading`.
+file asks of another, such as equal lengths, is checked in `trace_reading`. Explanations and theory, which
+can be made again, are let pass unread.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, NotRequired, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypeAlias
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -49,6 +50,10 @@ class Row(TypedDict):
     weights: _Vector
     lr: _Number | None
     state: dict[str, _Entry]
+    explanation: NotRequired[Any]
+    parts: NotRequired[Any]
+    ulps: NotRequired[Any]
+    search: NotRequired[Any]
 
 
 class ObjectiveShape(TypedDict):
@@ -103,6 +108,7 @@ class Head(TypedDict):
     experiment: ExperimentShape
     versions: VersionsShape
     outcome: OutcomeShape
+    theory: NotRequired[Any]
     final_loss: _Number
 
 
