@@ -18,14 +18,14 @@ def open_device(name: str) -> torch.device:
     Raises:
         DeviceError: this machine, or this build of torch, does not have it.
     """
-    device = torch.device(name)
-    if device.type == "cuda":
+    kind, _, number = name.partition(":")
+    if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
             raise DeviceError(
                 f"there is no CUDA device for '{name}' (torch {torch.__version__} finds none); "
                 "use the device cpu."
             )
-        if (device.index or 0) >= count:
+        if int(number or 0) >= count:
             raise DeviceError(f"there is no device '{name}'; the last of the {count} is cuda:{count - 1}.")
-    return device
+    return torch.device(name)

@@ -28,7 +28,8 @@ class Outcome:
         status: how it ended. A run that met a number that is not finite goes on to its last step.
         step: the first step with a number that is not finite, or the last step that was taken; None
             for a run that completed.
-        quantity: which quantity was not finite: ``loss``, ``gradient``, ``weights`` or a state entry.
+        quantity: which quantity was not finite: ``loss``, ``gradient``, ``weights``, a state entry, or
+            the ``final_loss``, where the next step would have been the first.
     """
 
     status: Status = Status.COMPLETED

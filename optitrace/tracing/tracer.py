@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -59,6 +60,8 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
     steps, columns, state = recorder.finish()
     if ended.status is Status.COMPLETED and recorder.non_finite:
         ended = recorder.non_finite
+    elif ended.status is Status.COMPLETED and not isfinite(final_loss):
+        ended = Outcome(Status.NON_FINITE, recorder.taken, "final_loss")
     return Trace(
         experiment=experiment,
         versions=Versions(optitrace=__version__, torch=torch.__version__),
