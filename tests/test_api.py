@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+import rich.console
+import torch
+
+import optitrace
+
+
+def test_a_trace_has_tensors_with_a_first_axis_of_rows() -> None:
+    traced = optitrace.trace("adam", steps=3)
+
+    assert traced.steps == [0, 1, 2, 3]
+    assert traced.weights.shape == traced.gradient.shape == traced.state["exp_avg"].shape == (4, 2)
+    assert traced.loss.shape == traced.lr.shape == traced.state["step"].shape == (4,)
+    assert {tensor.dtype for tensor in (traced.weights, traced.loss, traced.state["step"])} == {torch.float64}
+
+
+def test_tensors_hold_the_documented_numbers_exactly() -> None:
+    traced = optitrace.trace("sgd", momentum=0.1, steps=2, gradient="stale")
+
+    # cell 16, and the bits of float32
+    assert traced.weights[2].tolist() == pytest.approx([0.479, 0.458], abs=5e-5)
+    assert torch.equal(traced.weights, traced.weights.float().double())
+    assert traced.loss[1] == 0.75
+    assert traced.gradient[2].tolist() == [1.0, 2.0]
+
+
+def test_what_the_start_does_not_have_is_nan() -> None:
+    traced = optitrace.trace("sgd", momentum=0.1, steps=1)
+
+    for tensor in (traced.loss, traced.gradient, traced.lr, traced.state["momentum_buffer"]):
+        assert tensor[0].isnan().all()
+        assert not tensor[1].isnan().any()
+    assert traced.weights[0].tolist() == [0.5, 0.5]
+
+
+def test_steps_zero_is_just_the_start() -> None:
+    traced = optitrace.trace("sgd", steps=0)
+
+    assert traced.weights.tolist() == [[0.5, 0.5]]
+    assert traced.loss.shape == (1,)
+    assert traced.state == {}
+
+
+def test_json_and_csv_hold_the_same_numbers() -> None:
+    traced = optitrace.trace("adam", steps=4, every=2)
+
+    rows = list(csv.DictReader(io.StringIO(traced.to_csv())))
+    steps = json.loads(traced.to_json())["steps"]
+    assert [int(row["step"]) for row in rows] == [step["step"] for step in steps] == traced.steps
+    assert [float(row["weights_2"]) for row in rows] == [step["weights"][1] for step in steps]
+    assert traced.weights[:, 1].tolist() == [step["weights"][1] for step in steps]
+
+
+def test_printing_shows_the_table() -> None:
+    traced = optitrace.trace("sgd", momentum=0.1, steps=2)
+
+    console = rich.console.Console(width=80, height=50, file=io.StringIO(), color_system=None)
+    with console.capture() as captured:
+        console.print(traced)
+    for printed in (str(traced), captured.get()):
+        assert "sgd(lr=0.01, momentum=0.1)" in printed
+        assert "0.4792   0.4588" in printed
+    assert repr(traced) == "<Trace of sgd(lr=0.01, momentum=0.1): final loss 0.6506 after 2 steps>"
+
+
+def test_a_notebook_shows_an_html_table_that_escapes_text() -> None:
+    html = optitrace.trace("sgd", steps=80)._repr_html_()
+
+    assert html.count("<tr>") == 1 + 40 + 1
+    assert "41 rows more" in html
+    assert "<td>0.4900</td>" in html
+
+
+def test_an_explanation_prints_as_the_command_line_does() -> None:
+    explanation = optitrace.explain(optitrace.trace("sgd", steps=1), coordinate=2)
+
+    assert str(explanation).splitlines()[1] == "  w = w − lr·g = 0.5000 − 0.01·2.0000 = 0.4800"
+    assert [step.step for step in explanation.steps] == [1]
+
+
+def test_mistakes_are_errors_with_one_sentence() -> None:
+    with pytest.raises(optitrace.OptitraceError, match=r"unknown optimizer 'adan'; did you mean 'adam'\?"):
+        optitrace.trace("adan")
+    with pytest.raises(optitrace.OptitraceError, match="adam has no momentum; its hyperparameters are lr,"):
+        optitrace.trace("adam", momentum=0.9)
+
+
+def test_importing_imports_no_torch() -> None:
+    program = "import sys, optitrace; print('torch' in sys.modules, 'pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False False\n"
