@@ -49,21 +49,36 @@ def headed_table(
     spell = to_ascii if ascii_only else str
     headings = [spell(heading) for heading in headings]
     rows = [[spell(cell) for cell in row] for row in rows]
-    if width is not None and _least_width([headings, *rows]) > width:
+    widths = _widths([headings, *rows], width)
+    if widths is None:
         return Text("\n".join(_as_list(headings, rows)))
     table = open_table(ascii_only=ascii_only)
-    for heading in headings:
-        table.add_column(heading)
+    for heading, column_width in zip(headings, widths, strict=True):
+        table.add_column(heading, width=column_width)
     for row in rows:
         table.add_row(*(Text(cell, style="red" if cell == alarm else "") for cell in row))
     return table
 
 
-def _least_width(lines: Sequence[Sequence[str]]) -> int:
-    """Return the width at which no column cuts a word."""
-    columns = zip(*lines, strict=True)
-    words = [max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
-    return sum(words) + GUTTER * (len(words) - 1)
+def _widths(lines: Sequence[Sequence[str]], width: int | None) -> list[int] | None:
+    """Return how wide the columns are, each as its longest word at least; None if they do not fit.
+
+    What is to spare is shared evenly, and what a column does not need of its share goes to the others.
+    """
+    columns = list(zip(*lines, strict=True))
+    most = [max(map(len, column)) for column in columns]
+    if width is None:
+        return most
+    widths = [max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
+    spare = width - GUTTER * (len(columns) - 1) - sum(widths)
+    if spare < 0:
+        return None
+    neediest_last = sorted(range(len(columns)), key=lambda index: most[index] - widths[index])
+    for position, index in enumerate(neediest_last):
+        more = min(most[index] - widths[index], spare // (len(columns) - position))
+        widths[index] += more
+        spare -= more
+    return widths
 
 
 def _as_list(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
