@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from samples import made_up, traced
+
+from optitrace.views.grid import Look, make_grid
+from optitrace.views.markdown import markdown_chunks
+
+
+def test_each_row_of_the_grid_is_a_row_of_the_table() -> None:
+    trace, look = traced("adam"), Look(state=True, update=True)
+    lines = "".join(markdown_chunks(trace, look)).splitlines()
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    grid = make_grid(trace, look)
+
+    assert table[0] == [" ".join(heading).strip() for heading in grid.headings]
+    assert set(table[1]) == {"---:"}
+    assert table[2:] == [list(row) for row in grid.rows]
+
+
+def test_hidden_rows_are_counted_where_they_are_left_out() -> None:
+    lines = "".join(markdown_chunks(made_up(range(101), [0.25]), Look())).splitlines()
+
+    assert "| … 61 more | … | … | … | … | … |" in lines
+    assert lines[4 + 20].startswith("| … 61 more |")
