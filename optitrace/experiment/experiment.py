@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optitrace.errors import UsageError, did_you_mean
+from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.objective import Quadratic
 from optitrace.rules.catalogue import Optimizer, find
 from optitrace.rules.hyperparameter import Value
@@ -20,8 +22,13 @@ GRADIENTS: Mapping[str, str] = {
 }
 """The gradient protocols, and what each does."""
 
-DTYPES = ("float32", "float64", "bfloat16", "float16")
-"""The dtypes that weights can have."""
+DTYPES: Mapping[str, float] = {
+    "float32": (2 - 2**-23) * 2.0**127,
+    "float64": sys.float_info.max,
+    "bfloat16": (2 - 2**-7) * 2.0**127,
+    "float16": (2 - 2**-10) * 2.0**15,
+}
+"""The dtypes that weights can have, and the largest number of each."""
 
 DEFAULT_COORDINATE = 0.5
 """Where each weight starts, as in the documented experiment."""
@@ -89,13 +96,18 @@ def design(
         UsageError: a name is not known, or a value or a combination of them cannot be run.
     """
     entry = find(optimizer)
-    objective = Quadratic(tuple(float(c) for c in coefficients))
-    if start is None:
-        start = (DEFAULT_COORDINATE,) * objective.dimension
     _check_choice("gradient protocol", gradient, GRADIENTS)
     _check_choice("dtype", dtype, DTYPES)
     _check_device(device)
-    _check_start(start, objective)
+    objective = Quadratic(_numbers("the coefficients", coefficients))
+    _check_range("a coefficient of the quadratic", objective.coefficients, dtype)
+    weights = (
+        (DEFAULT_COORDINATE,) * objective.dimension
+        if start is None
+        else _numbers("the coordinates of the start", start)
+    )
+    _check_start(weights, objective)
+    _check_range("a coordinate of the start", weights, dtype)
     _check_steps(steps)
     if entry.needs == "closure" and gradient == "stale":
         raise UsageError(
@@ -106,7 +118,7 @@ def design(
         optimizer=entry.name,
         hyperparameters=entry.settings(hyperparameters or {}),
         objective=objective,
-        start=tuple(float(coordinate) for coordinate in start),
+        start=weights,
         steps=steps,
         gradient=gradient,
         dtype=dtype,
@@ -115,15 +127,26 @@ def design(
     )
 
 
-def _check_choice(what: str, value: str, known: Mapping[str, str] | tuple[str, ...]) -> None:
+def _numbers(what: str, given: Sequence[float]) -> tuple[float, ...]:
+    try:
+        return tuple(array("d", given))
+    except TypeError:
+        raise UsageError(f"{what} must be numbers such as 0.5,0.5, not {given!r}.") from None
+    except OverflowError:
+        raise UsageError(f"{what} hold a whole number that is too large; no dtype holds it.") from None
+
+
+def _check_choice(what: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         guess = did_you_mean(value, known) or ";"
-        raise UsageError(f"unknown {what} '{value}'{guess} there are {', '.join(known)}.")
+        raise UsageError(f"unknown {what} {quoted(value)}{guess} there are {', '.join(known)}.")
 
 
 def _check_device(device: str) -> None:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise UsageError(f"unknown device '{device}'; there are cpu, cuda, cuda:N (such as cuda:1) and auto.")
+    if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]{0,8}))?", device):
+        raise UsageError(
+            f"unknown device {quoted(device)}; there are cpu, cuda, cuda:N (such as cuda:1) and auto."
+        )
 
 
 def _check_start(start: Sequence[float], objective: Quadratic) -> None:
@@ -135,6 +158,12 @@ def _check_start(start: Sequence[float], objective: Quadratic) -> None:
     for coordinate in start:
         if not math.isfinite(coordinate):
             raise UsageError(f"a coordinate of the start is {coordinate}; all must be finite.")
+
+
+def _check_range(what: str, values: Sequence[float], dtype: str) -> None:
+    for value in values:
+        if abs(value) > DTYPES[dtype]:
+            raise UsageError(f"{what} is {value:g}; {dtype} holds numbers up to {DTYPES[dtype]:g}.")
 
 
 def _check_steps(steps: int) -> None:
