@@ -29,14 +29,14 @@ def stability_limit(experiment: Experiment) -> StabilityLimit | None:
     in Nesterov's form, 0 < lr·a < 2(1 + m) / (1 + 2m). The largest curvature decides.
     """
     iteration = linear_iteration(experiment)
-    if iteration is None or not iteration.curvatures:
+    if iteration is None or not iteration.curvatures or iteration.share <= 0:
         return None
     largest, momentum = max(iteration.curvatures), iteration.momentum
     if min(iteration.curvatures) < 0:
         return StabilityLimit(0, f"a curvature is {min(iteration.curvatures):g}, where every step leads away")
     if momentum >= 1:
         return StabilityLimit(0, f"a momentum of {momentum:g} never dies away")
-    if largest == 0 or iteration.share <= 0:
+    if largest == 0:
         return None
     shrink = 1 + 2 * momentum if iteration.nesterov else iteration.share
     numerator = f"2(1 + {momentum:g})" if momentum else "2"
