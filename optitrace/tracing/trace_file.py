@@ -29,7 +29,7 @@ def json_chunks(
     trace: Trace, above: Mapping[str, Any] = NO_FIELDS, more: MoreFields = lambda row: NO_FIELDS
 ) -> Iterator[str]:
     """Yield a trace as one JSON object, with a line for each step; `above` stands before the steps."""
-    head = json.dumps(_exact_all({**_head(trace), **above}), ensure_ascii=False)
+    head = json.dumps(exact_all({**_head(trace), **above}), ensure_ascii=False)
     yield head.removesuffix("}") + ', "steps": [\n'
     last = len(trace.steps) - 1
     for index in range(len(trace.steps)):
@@ -42,7 +42,7 @@ def jsonl_chunks(
 ) -> Iterator[str]:
     """Yield a trace as lines of JSON: what was run and how it ended first, then a line for each step."""
     head = {**_head(trace), **above, "final_loss": trace.final_loss}
-    yield json.dumps(_exact_all(head), ensure_ascii=False) + "\n"
+    yield json.dumps(exact_all(head), ensure_ascii=False) + "\n"
     for index in range(len(trace.steps)):
         yield _row(trace, index, more) + "\n"
 
@@ -54,6 +54,15 @@ def exact(value: float) -> float | str:
     if math.isnan(value):
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"
+
+
+def exact_all(value: Any) -> Any:
+    """Return nested data with every number as `exact` has it."""
+    if isinstance(value, float):
+        return exact(value)
+    if isinstance(value, Mapping):
+        return {name: exact_all(member) for name, member in value.items()}
+    return [exact_all(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def _head(trace: Trace) -> dict[str, Any]:
@@ -102,16 +111,7 @@ def _row(trace: Trace, index: int, more: MoreFields) -> str:
 
 def _others(fields: Mapping[str, Any]) -> str:
     """Return further fields of a row, each after a comma."""
-    return "".join(f", {json.dumps(name)}: {json.dumps(_exact_all(v))}" for name, v in fields.items())
-
-
-def _exact_all(value: Any) -> Any:
-    """Return nested data with every number as `exact` has it."""
-    if isinstance(value, float):
-        return exact(value)
-    if isinstance(value, Mapping):
-        return {name: _exact_all(member) for name, member in value.items()}
-    return [_exact_all(member) for member in value] if isinstance(value, list | tuple) else value
+    return "".join(f", {json.dumps(name)}: {json.dumps(exact_all(v))}" for name, v in fields.items())
 
 
 def _value(column: Column, index: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import RenderableType
@@ -35,6 +36,7 @@ def headed_table(
     *,
     width: int | None = None,
     alarm: str | None = None,
+    numbers: Collection[str] = (),
     ascii_only: bool = False,
 ) -> RenderableType:
     """Return rows of words under their headings.
@@ -44,17 +46,19 @@ def headed_table(
         rows: the cells.
         width: how many characters a line may have; as many as needed if not given.
         alarm: the cell that is set in red.
+        numbers: the headings of columns of numbers, which are set right.
         ascii_only: whether to spell everything in ASCII.
     """
     spell = to_ascii if ascii_only else str
+    sides: list[Literal["left", "right"]] = ["right" if h in numbers else "left" for h in headings]
     headings = [spell(heading) for heading in headings]
     rows = [[spell(cell) for cell in row] for row in rows]
     widths = _widths([headings, *rows], width)
     if widths is None:
         return Text("\n".join(_as_list(headings, rows)))
     table = open_table(ascii_only=ascii_only)
-    for heading, column_width in zip(headings, widths, strict=True):
-        table.add_column(heading, width=column_width)
+    for heading, column_width, side in zip(headings, widths, sides, strict=True):
+        table.add_column(heading, width=column_width, justify=side)
     for row in rows:
         table.add_row(*(Text(cell, style="red" if cell == alarm else "") for cell in row))
     return table

@@ -40,19 +40,19 @@ def render(
     """
     spell = to_ascii if ascii_only else str
     grid = make_grid(trace, look)
-    lines = [*_hidden(grid), *closing(trace, look.precision), *theory_lines(findings.theory), *notes]
+    lines = [*hidden_rows(grid), *closing(trace, look.precision), *theory_lines(findings.theory), *notes]
     explained = explained_lines(findings.explained.values(), look.precision, width)
     return Group(
         Text(spell(title(trace.experiment)), style="bold"),
         Text(spell(subtitle(trace.experiment)), style="dim"),
-        *(part for block in _tables(grid, width, ascii_only) for part in (Text(), block)),
+        *(part for block in grid_tables(grid, width, ascii_only) for part in (Text(), block)),
         Text(),
         *(Text(spell(line)) for line in explained),
         *(Text(spell(line)) for line in lines),
     )
 
 
-def _hidden(grid: Grid) -> list[str]:
+def hidden_rows(grid: Grid) -> list[str]:
     """Return the line that says how many rows are left out, and how to see them."""
     if not grid.hidden:
         return []
@@ -61,7 +61,7 @@ def _hidden(grid: Grid) -> list[str]:
     return [f"{grid.hidden} rows are hidden; --all shows them, --every {every} thins them out"]
 
 
-def _tables(grid: Grid, width: int | None, ascii_only: bool) -> list[RenderableType]:
+def grid_tables(grid: Grid, width: int | None, ascii_only: bool) -> list[RenderableType]:
     """Return the grid as one table, as several that share the step column, or as a list of values."""
     widths = _widths(grid)
     if width is None:
