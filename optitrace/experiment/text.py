@@ -26,6 +26,10 @@ class ExperimentText:
     name: str
     settings: Mapping[str, str]
 
+    def over(self, defaults: Mapping[str, str]) -> ExperimentText:
+        """Return this text with further settings for what it does not say."""
+        return ExperimentText(self.name, {**defaults, **self.settings})
+
 
 def parse_text(text: str) -> ExperimentText:
     """Take a text apart.
@@ -53,22 +57,17 @@ def parse_text(text: str) -> ExperimentText:
     return ExperimentText(name.strip(), settings)
 
 
-def design_text(text: str, defaults: Mapping[str, Any]) -> Experiment:
+def design_text(text: ExperimentText) -> Experiment:
     """Return the experiment that a text stands for.
 
-    Args:
-        text: the text.
-        defaults: arguments of `design` for what the text does not say; ``lr`` may be among them.
-
     Raises:
-        UsageError: the text cannot be read, or what it stands for cannot be run.
+        UsageError: a name is not known, or what the text stands for cannot be run.
     """
-    parsed = parse_text(text)
-    entry = find(parsed.name)
+    entry = find(text.name)
     known = {h.name: h.parse for h in entry.hyperparameters}
-    hyperparameters = {"lr": defaults["lr"]} if "lr" in defaults else {}
-    settings = {name: value for name, value in defaults.items() if name != "lr"}
-    for key, value in parsed.settings.items():
+    hyperparameters = {}
+    settings = {}
+    for key, value in text.settings.items():
         if key in known:
             hyperparameters[key] = known[key](value)
         elif key in SETTINGS:

@@ -222,7 +222,7 @@ def _check_ending(trace: Trace, place: Place) -> None:
         )
     if (outcome.quantity is None) is (outcome.status is Status.NON_FINITE):
         raise _FaultError("outcome: a quantity belongs to a run that is non-finite, and to no other")
-    if outcome.quantity is not None and outcome.quantity not in {*trace.columns, *trace.state}:
+    if outcome.quantity is not None and outcome.quantity not in {*trace.columns, *trace.state, "final_loss"}:
         raise _FaultError(f"outcome.quantity is {outcome.quantity!r}, which is no quantity of this trace")
     planned = trace.experiment.steps
     if outcome.step is not None and outcome.step > planned:
