@@ -1,0 +1,86 @@
+"""Tolerances: when two numbers count as the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optitrace.analysis.ulps import FORMATS, ulp, ulps_between
+
+CLOSE: Mapping[str, tuple[float, float]] = {
+    "float32": (1.3e-6, 1e-5),
+    "float64": (1e-7, 1e-7),
+    "bfloat16": (1.6e-2, 1e-5),
+    "float16": (1e-3, 1e-5),
+}
+"""The relative and the absolute tolerance of `torch.testing.assert_close`, by dtype (torch 2.13)."""
+
+_HELD_BY = {
+    "float64": ("float64",),
+    "float32": ("float32", "float64"),
+    "bfloat16": ("bfloat16", "float32", "float64"),
+    "float16": ("float16", "float32", "float64"),
+}
+"""The dtypes that a number of a run can have: the run's own, or a wider one, as an lr does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far two numbers a and b may be apart.
+
+    They count as the same if |a − b| ≤ atol + rtol·|b|, or if they are at most `ulps` apart. NaN is the
+    same as NaN. If nothing is allowed they must have the same bits, so that 0 is not −0.
+
+    Attributes:
+        rtol: relative to b, the second trace's number; dimensionless.
+        atol: absolute.
+        ulps: in units in the last place.
+    """
+
+    rtol: float = 0.0
+    atol: float = 0.0
+    ulps: float = 0.0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing is allowed."""
+        return self == EXACT
+
+    def allows(self, a: float, b: float, dtypes: tuple[str, str]) -> bool:
+        """Tell whether two numbers, of runs of these dtypes, count as the same."""
+        if math.isnan(a) or math.isnan(b):
+            return math.isnan(a) and math.isnan(b)
+        if self.is_exact:
+            return a == b and math.copysign(1, a) == math.copysign(1, b)
+        if a == b or (math.isfinite(b) and abs(a - b) <= self.atol + self.rtol * abs(b)):
+            return True
+        return self.ulps > 0 and ulps_between(a, b, coarser_dtype(a, b, dtypes)) <= self.ulps
+
+
+EXACT = Tolerance()
+"""The same bits."""
+
+
+def close(dtypes: tuple[str, str]) -> Tolerance:
+    """Return the tolerance of `torch.testing.assert_close`: of two dtypes the wider ones."""
+    relative, absolute = zip(*(CLOSE[dtype] for dtype in dtypes), strict=True)
+    return Tolerance(rtol=max(relative), atol=max(absolute))
+
+
+def coarser_dtype(a: float, b: float, dtypes: tuple[str, str]) -> str:
+    """Return the dtype in whose units two numbers, of runs of these dtypes, are compared.
+
+    Not all that a run records has the run's dtype: an lr has float64, a counter float32. So each number
+    is taken to have the run's dtype if that holds it, or else the next that does; the coarser of the two
+    decides.
+
+    >>> coarser_dtype(0.5, 0.1, ("float32", "float64")), coarser_dtype(0.1, 0.2, ("float32", "float32"))
+    ('float32', 'float64')
+    """
+    held = (next(d for d in _HELD_BY[dtype] if _holds(d, x)) for x, dtype in zip((a, b), dtypes, strict=True))
+    return min(held, key=lambda dtype: FORMATS[dtype].bits)
+
+
+def _holds(dtype: str, value: float) -> bool:
+    return dtype == "float64" or not math.isfinite(value) or (value / ulp(value, dtype)).is_integer()
