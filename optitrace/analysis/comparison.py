@@ -28,8 +28,8 @@ class Summary:
         distance: the Euclidean distance of the last weights from the nearest minimum; None if the
             objective has none.
         steps_to_tolerance: after how many steps the loss first was at most the tolerance times the
-            starting loss; None if it never was, or if the run started at 0 or below. Known only at recorded steps, and at no step
-            between for a stale gradient, whose loss is not computed anew.
+            starting loss; None if it never was, or if the run started at 0 or below. It is known only
+            at recorded steps; for a stale gradient, whose loss is not computed anew, at the last alone.
         detour: the length of the path over the straight line from the start to the last weights: 1 is
             straight; None if the run ends where it began, or nowhere.
         overshoot: how far, at most, any coordinate went past the minimum, on the side away from its

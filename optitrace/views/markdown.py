@@ -13,11 +13,12 @@ def markdown_chunks(trace: Trace, look: Look) -> Iterator[str]:
     """Yield a trace as Markdown: the title, the table, and how the run ended."""
     grid = make_grid(trace, look)
     yield f"**{title(trace.experiment)}**, {subtitle(trace.experiment)}\n\n"
-    yield from _table(grid)
+    yield from markdown_table(grid)
     yield "\n" + "".join(f"{line}\n" for line in closing(trace, look.precision))
 
 
-def _table(grid: Grid) -> Iterator[str]:
+def markdown_table(grid: Grid) -> Iterator[str]:
+    """Yield a grid as Markdown, line by line."""
     headings = [" ".join(heading).strip() for heading in grid.headings]
     yield _line(headings)
     yield _line(["---:"] * len(headings))
@@ -28,4 +29,13 @@ def _table(grid: Grid) -> Iterator[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |\n"
+    return f"| {' | '.join(map(escaped, cells))} |\n"
+
+
+def escaped(text: str) -> str:
+    r"""Return a text as Markdown shows it.
+
+    >>> escaped("*a|b")
+    '\\*a\\|b'
+    """
+    return text.replace("*", r"\*").replace("|", r"\|")
