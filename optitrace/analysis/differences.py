@@ -130,8 +130,9 @@ def _matched(a: Trace, b: Trace) -> tuple[dict[str, tuple[Column, Column]], list
 
 def _columns(trace: Trace) -> Mapping[str, Column]:
     """Return the columns by name, in the order in which a step has them: the weights are its result."""
+    used = {name: column for name, column in trace.columns.items() if name != "weights"}
     state = {f"state {name}" if name in trace.columns else name: c for name, c in trace.state.items()}
-    return {"loss": trace.loss, "gradient": trace.gradient, "lr": trace.lr, **state, "weights": trace.weights}
+    return {**used, **state, "weights": trace.weights}
 
 
 def _form(column: Column | None) -> str:

@@ -10,8 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from optitrace.cli import terminal
+from optitrace.cli.compare_command import compare_runs
+from optitrace.cli.diff_command import diff_traces
 from optitrace.cli.list_command import list_optimizers
 from optitrace.cli.notebook_command import notebook
+from optitrace.cli.show_command import show_trace
 from optitrace.cli.trace_command import trace_command
 from optitrace.cli.typer_overrides import Command, Group, OptimizerCommand, ParseError, parse_error_sentence
 from optitrace.errors import OptitraceError, UsageError
@@ -67,6 +70,9 @@ def _commands() -> TyperGroup:
             short_help=optimizer.summary,
             rich_help_panel="Optimizers",
         )(trace_command(optimizer))
+    app.command("compare", cls=Command, rich_help_panel="Verbs")(compare_runs)
+    app.command("diff", cls=Command, rich_help_panel="Verbs")(diff_traces)
+    app.command("show", cls=Command, rich_help_panel="Verbs")(show_trace)
     app.command("list", cls=Command, rich_help_panel="Verbs")(list_optimizers)
     app.command("notebook", cls=Command, rich_help_panel="Verbs")(notebook)
     group = typer.main.get_command(app)

@@ -7,7 +7,7 @@ same words from a shell as from Python.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import typer
@@ -131,43 +131,56 @@ EXPERIMENT_OPTIONS = (
 
 OUTPUT = "Output"
 
+PRECISION_OPTION = text_option(
+    "precision", metavar="N", default="4", panel=OUTPUT, help="Decimals in a table."
+)
+
+ALL_OPTION = flag("all", panel=OUTPUT, help="Show every row of a long table.")
+
 LOOK_OPTIONS = (
     flag("state", panel=OUTPUT, help="Show the optimizer's state, under torch's names."),
     flag("update", panel=OUTPUT, help="Show the change of the weights."),
-    text_option("precision", metavar="N", default="4", panel=OUTPUT, help="Decimals in a table."),
+    PRECISION_OPTION,
     text_option("every", metavar="K", default="1", panel=OUTPUT, help="Keep every K-th step and the last."),
     flag("explain", panel=OUTPUT, help="Show how the rule makes each number of an update."),
     text_option("coordinate", metavar="I", panel=OUTPUT, help="Explain this coordinate alone, from 1."),
     flag("theory", panel=OUTPUT, help="Say what theory predicts of sgd on the quadratic."),
-    flag("all", panel=OUTPUT, help="Show every row of a long table."),
+    ALL_OPTION,
 )
 
-WRITING_OPTIONS = (
-    text_option(
+
+def format_option(formats: Sequence[str]) -> inspect.Parameter:
+    """Return the option that says in which of these formats standard output is."""
+    return text_option(
         "format",
         "--format",
         "-f",
         metavar="FORMAT",
         panel=OUTPUT,
-        help=rf"On standard output: {', '.join(FORMATS)}. [dim]\[table][/]",
-    ),
-    _parameter(
-        "output",
-        list[str],
-        typer.Option(
-            [],
-            "--output",
-            "-o",
-            metavar="FILE",
-            help=f"Write a file as well, its format by its suffix ({' '.join(SUFFIXES)}); repeatable.",
-            rich_help_panel=OUTPUT,
-            show_default=False,
-        ),
-    ),
-    text_option(
-        "color", metavar="WHEN", default="auto", panel=OUTPUT, help=f"Use colour: {', '.join(COLORS)}."
-    ),
+        help=rf"On standard output: {', '.join(formats)}. [dim]\[table][/]",
+    )
+
+
+def output_option(formats: Sequence[str]) -> inspect.Parameter:
+    """Return the option that names files to write in these formats."""
+    suffixes = " ".join(suffix for suffix, format in SUFFIXES.items() if format in formats)
+    option = typer.Option(
+        [],
+        "--output",
+        "-o",
+        metavar="FILE",
+        help=f"Write a file as well, its format by its suffix ({suffixes}); repeatable.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    )
+    return _parameter("output", list[str], option)
+
+
+COLOR_OPTION = text_option(
+    "color", metavar="WHEN", default="auto", panel=OUTPUT, help=f"Use colour: {', '.join(COLORS)}."
 )
+
+WRITING_OPTIONS = (format_option(FORMATS), output_option(FORMATS), COLOR_OPTION)
 
 STRICT_OPTION = flag("strict", panel=OUTPUT, help="Exit with 1 if a number is no longer finite.")
 

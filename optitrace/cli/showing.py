@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.analysis.theory import theory
 from optitrace.cli import options, terminal
 from optitrace.cli.output_files import OutputFile, plan_files, write_file
-from optitrace.errors import OutputError, UsageError
+from optitrace.errors import OutputError, UsageError, printable
 from optitrace.experiment.text import whole_number
 from optitrace.rules.reader import ASCII, UNICODE
 from optitrace.tracing.trace import Status, Trace
@@ -22,6 +23,9 @@ from optitrace.views.grid import Look, visible_rows
 
 SHOWING_OPTIONS = (*options.LOOK_OPTIONS, *options.WRITING_OPTIONS, options.STRICT_OPTION)
 """The options that `read_wish` reads."""
+
+READABLE = ("json", "jsonl")
+"""The formats that a trace can be read back from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,13 @@ def show(trace: Trace, wish: Wish, notes: Sequence[str]) -> list[OutputError]:
     )
     terminal.print_rich(table, wish.color)
     return errors
+
+
+def show_again(wish: Wish) -> None:
+    """Say how to show the trace again, if it was saved in a file that can be read back."""
+    saved = [file.path for file in wish.files if file.format in READABLE and file.path.is_file()]
+    if saved:
+        terminal.say(f"to see this again: optitrace show {shlex.quote(printable(str(saved[0])))}")
 
 
 def hints(trace: Trace, wish: Wish) -> list[str]:

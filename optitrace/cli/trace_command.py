@@ -13,9 +13,8 @@ from optitrace.analysis.stability import stability_limit
 from optitrace.analysis.theory import check_theory
 from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.progress import Progress
-from optitrace.cli.showing import SHOWING_OPTIONS, finish, hints, read_wish, show
-from optitrace.cli.torch_loading import load_torch
+from optitrace.cli.running import resolve_device, run_experiment
+from optitrace.cli.showing import SHOWING_OPTIONS, finish, hints, read_wish, show, show_again
 from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.text import whole_number
@@ -49,10 +48,11 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
         check_theory(experiment)
     if wish.explains:
         _check_explainable(experiment, every, wish.coordinate)
-    load_torch()
     with Interruption() as interruption:
-        traced = _trace(experiment, every, interruption)
+        traced = run_experiment(experiment, interruption, every=every)
     unwritten = show(traced, wish, [*_remarks(traced), *hints(traced, wish)])
+    if not unwritten:
+        show_again(wish)
     if interruption.signal is not None:
         taken, planned = traced.steps[-1], experiment.steps
         terminal.say(f"interrupted after step {taken} of {planned}; what was traced so far is shown.")
@@ -72,11 +72,7 @@ def _experiment(optimizer: Optimizer, given: dict[str, Any]) -> Experiment:
         for h in optimizer.hyperparameters
         if (value := given[h.name]) is not None
     }
-    if settings["device"] == "auto":
-        load_torch()
-        from optitrace.tracing.devices import choose_device
-
-        settings["device"] = choose_device()
+    settings["device"] = resolve_device(settings["device"])
     return design(optimizer.name, hyperparameters, **settings)
 
 
@@ -92,13 +88,6 @@ def _check_explainable(experiment: Experiment, every: int, coordinate: int | Non
         raise UsageError(
             f"there is no coordinate {coordinate}; the weights have 1 to {len(experiment.start)}."
         )
-
-
-def _trace(experiment: Experiment, every: int, interruption: Interruption) -> Trace:
-    from optitrace.tracing.tracer import trace
-
-    with Progress(experiment.steps, interruption) as progress:
-        return trace(experiment, every=every, stop=progress)
 
 
 def _remarks(traced: Trace) -> list[str]:

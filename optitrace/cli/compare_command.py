@@ -1,0 +1,135 @@
+"""`optitrace compare A B …`: several runs side by side."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from optitrace.analysis.comparison import DEFAULT_TOLERANCE, Comparison, compare
+from optitrace.cli import options, terminal
+from optitrace.cli.interruption import Interruption
+from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings, read_files, run_operands
+from optitrace.cli.output_files import OutputFile, plan_files, write_file
+from optitrace.errors import OutputError, UsageError, did_you_mean, quoted
+from optitrace.experiment.text import whole_number
+from optitrace.views.compare_formats import COMPARE_FORMATS, compare_chunks
+from optitrace.views.compare_table import compare_table
+from optitrace.views.grid import Look
+from optitrace.views.side_by_side import QUANTITIES
+
+OPERANDS = inspect.Parameter(
+    "operands",
+    inspect.Parameter.KEYWORD_ONLY,
+    annotation=Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B ...", help="Experiments, as sgd or sgd:momentum=0.9,lr=0.1, or saved traces."
+        ),
+    ],
+)
+
+COMPARE_OPTIONS = (
+    *OPERAND_OPTIONS,
+    options.text_option(
+        "tolerance",
+        metavar="SHARE",
+        default=f"{DEFAULT_TOLERANCE:g}",
+        panel=options.OUTPUT,
+        help="Count the steps until the loss is at most this share of the starting loss.",
+    ),
+    options.text_option(
+        "table",
+        metavar="QUANTITY",
+        panel=options.OUTPUT,
+        help=f"Show {', '.join(QUANTITIES[:-1])} or {QUANTITIES[-1]} at each step as well.",
+    ),
+    options.PRECISION_OPTION,
+    options.ALL_OPTION,
+    options.format_option(COMPARE_FORMATS),
+    options.output_option(COMPARE_FORMATS),
+    options.COLOR_OPTION,
+)
+
+
+def compare_runs(**given: Any) -> None:
+    """Compare runs, the lowest final loss first: how far each came, how fast, and on what way.
+
+    distance: from the last weights to the nearest minimum. steps to tolerance: until the loss is at most
+    0.001 (--tolerance) of the starting loss. path / line: the length of the way over the straight line
+    from start to end; 1 is straight. overshoot: how far, at most, a weight went past the minimum.
+
+    Examples: optitrace compare sgd adam rmsprop --lr 0.1 -n 100;
+    optitrace compare sgd sgd:momentum=0.9 --table loss; optitrace compare old.json adam:eps=1e-6
+    """
+    look = Look(precision=whole_number("precision", given["precision"], most=17), all_rows=given["all"])
+    quantity = _check("table", given["table"], QUANTITIES) if given["table"] else ""
+    format = _check("format", given["format"], COMPARE_FORMATS) if given["format"] else None
+    color = terminal.check_color(given["color"])
+    tolerance = _tolerance(given["tolerance"])
+    files = plan_files(given["output"], format)
+    for file in files:
+        _check("format", file.format, COMPARE_FORMATS)
+    operands = given["operands"]
+    saved = read_files(operands)
+    settings = given_settings(given)
+    experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
+    with Interruption() as interruption:
+        traces = run_operands(operands, saved, experiments, interruption)
+    comparison = compare(traces, tolerance)
+    errors = _write(files, comparison, quantity, look)
+    _show(comparison, quantity, look, format or "table", color)
+    for error in errors:
+        terminal.say(str(error))
+    if interruption.signal is not None:
+        terminal.say(f"interrupted; {len(traces)} of {len(operands)} runs are shown.")
+        raise typer.Exit(interruption.exit_code)
+    if errors:
+        raise typer.Exit(OutputError.exit_code)
+
+
+def _write(
+    files: Sequence[OutputFile], comparison: Comparison, quantity: str, look: Look
+) -> list[OutputError]:
+    """Write every file that can be written; return what went wrong with the others."""
+    errors = []
+    for file in files:
+        try:
+            write_file(file.path, compare_chunks(comparison, file.format, quantity, look))
+        except OutputError as error:
+            errors.append(error)
+    return errors
+
+
+def _show(comparison: Comparison, quantity: str, look: Look, format: str, color: str) -> None:
+    if format != "table":
+        terminal.print_text(compare_chunks(comparison, format, quantity, look))
+        return
+    table = compare_table(
+        comparison, look, quantity=quantity, width=terminal.width(), ascii_only=terminal.ascii_only()
+    )
+    terminal.print_rich(table, color)
+
+
+def _tolerance(text: str) -> float:
+    try:
+        tolerance = float(text)
+    except ValueError:
+        tolerance = 0.0
+    if not 0 < tolerance < 1:
+        raise UsageError(f"tolerance is {quoted(text)}; it must be a share between 0 and 1, such as 0.001.")
+    return tolerance
+
+
+def _check(what: str, name: str, known: Sequence[str]) -> str:
+    if name not in known:
+        guess = did_you_mean(name, known) or ";"
+        raise UsageError(f"unknown {what} {quoted(name)}{guess} there are {', '.join(known)}.")
+    return name
+
+
+_PARAMETERS = (OPERANDS, *COMPARE_OPTIONS)
+compare_runs.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
+compare_runs.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}

@@ -1,0 +1,113 @@
+"""The operands of commands that take several traces: experiments as text, and saved traces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from inspect import Parameter
+from typing import Any
+
+from optitrace.analysis.named_trace import NamedTrace
+from optitrace.cli import options
+from optitrace.cli.interruption import Interruption
+from optitrace.cli.running import resolve_device, run_experiment
+from optitrace.errors import UsageError
+from optitrace.experiment.experiment import Experiment
+from optitrace.experiment.text import design_text, parse_text
+from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.hyperparameter import show
+from optitrace.tracing.trace import Trace
+from optitrace.tracing.trace_reading import STDIN, read_trace
+
+TRACE_SUFFIXES = (".json", ".jsonl")
+"""The suffixes of files that hold a trace."""
+
+
+def _without_default(parameter: Parameter) -> Parameter:
+    """Return an option that is None where it is not given; its help still tells the default."""
+    option = copy(parameter.default)
+    option.default = None
+    return parameter.replace(default=option)
+
+
+LR_OPTION = options.text_option(
+    "lr",
+    metavar="NUMBER",
+    panel=options.EXPERIMENT,
+    help="Learning rate. [dim]\\[0.01; 1 for adadelta and lbfgs][/]",
+)
+
+OPERAND_OPTIONS = (LR_OPTION, *map(_without_default, options.EXPERIMENT_OPTIONS))
+"""The settings of every experiment whose text does not say its own."""
+
+
+def given_settings(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was given of `OPERAND_OPTIONS`."""
+    names = [option.name for option in OPERAND_OPTIONS]
+    return {name: given[name] for name in names if given[name] is not None}
+
+
+def shared_settings(trace: Trace) -> dict[str, str]:
+    """Return the settings that an experiment takes from the trace that it is compared with.
+
+    They are those that say what is optimized and for how long, not what optimizes it.
+    """
+    experiment = trace.experiment
+    return {
+        "coefficients": show(experiment.objective.coefficients),
+        "start": show(experiment.start),
+        "steps": str(experiment.steps),
+        "gradient": experiment.gradient,
+        "dtype": experiment.dtype,
+    }
+
+
+def read_files(operands: Sequence[str]) -> dict[str, Trace]:
+    """Return the traces of those operands that are files; ``-`` is standard input.
+
+    Raises:
+        InputFileError: a file cannot be read, or is no trace.
+        UsageError: standard input is named twice.
+    """
+    if operands.count(STDIN) > 1:
+        raise UsageError("standard input can be read once alone; give one '-', and files for the others.")
+    return {operand: read_trace(operand) for operand in dict.fromkeys(operands) if _is_file(operand)}
+
+
+def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
+    """Return the experiment that an operand stands for.
+
+    Raises:
+        UsageError: it is neither an experiment nor a file.
+    """
+    text = parse_text(operand).over(settings)
+    if "device" in text.settings:
+        text = replace(text, settings={**text.settings, "device": resolve_device(text.settings["device"])})
+    return design_text(text)
+
+
+def run_operands(
+    operands: Sequence[str],
+    saved: Mapping[str, Trace],
+    experiments: Mapping[str, Experiment],
+    interruption: Interruption,
+) -> list[NamedTrace]:
+    """Return the trace of each operand, in order; those that an interruption came before are left out."""
+    traces = []
+    for operand in operands:
+        if operand in saved:
+            traces.append(NamedTrace("standard input" if operand == STDIN else operand, saved[operand]))
+        elif not interruption():
+            traces.append(NamedTrace(operand, run_experiment(experiments[operand], interruption)))
+    return traces
+
+
+def _is_file(operand: str) -> bool:
+    """Tell whether an operand names a file and no experiment; an optimizer's name is never a file's."""
+    if operand == STDIN:
+        return True
+    if operand.partition(":")[0].lower() in OPTIMIZERS:
+        return False
+    return operand.lower().endswith(TRACE_SUFFIXES) or os.path.exists(operand)
