@@ -7,7 +7,7 @@ decimals. Its cells differ in the optimizer and in the gradient protocol.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optitrace.experiment.experiment import Experiment, design
@@ -144,9 +144,9 @@ def cells_like(experiment: Experiment) -> list[Cell]:
     return list({cell.gradient: cell for cell in CELLS if _settings(cell.experiment()) == own}.values())
 
 
-def _settings(experiment: Experiment) -> tuple[object, ...]:
-    """Return what the document varies or fixes, but for the gradient protocol."""
-    return experiment.optimizer, experiment.hyperparameters, experiment.objective, experiment.start
+def _settings(experiment: Experiment) -> Experiment:
+    """Return all that decides a run but what may differ: protocol, steps, dtype, device, implementation."""
+    return replace(experiment, gradient="", steps=0, dtype="", device="", implementation="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,13 +94,12 @@ def _rule_step(
     trace: Trace, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
 ) -> RuleStep:
     experiment = trace.experiment
-    lr = _scalar(trace, "lr", row)
     explained = reading.explain(
         trace.weights.row(row - 1),
         trace.gradient.row(row),
         trace.steps[row],
         _state_before(trace, row),
-        {**experiment.hyperparameters, "lr": lr},
+        {**experiment.hyperparameters, **_scheduled(trace, row)},
         precision=precision,
         coordinate=coordinate,
         spelling=spelling,
@@ -128,6 +127,16 @@ def _state_before(trace: Trace, row: int) -> Mapping[str, object]:
         if values is not None:
             state[name] = values if column.shape else values[0]
     return state
+
+
+def _scheduled(trace: Trace, row: int) -> Mapping[str, object]:
+    """Return the hyperparameters as the step used them, where a schedule moves them."""
+    moved: dict[str, object] = {"lr": _scalar(trace, "lr", row)}
+    if "momentum" in trace.beside:
+        momentum = _scalar(trace, "momentum", row)
+        betas = trace.experiment.hyperparameters.get("betas")
+        moved |= {"betas": (momentum, *betas[1:])} if isinstance(betas, tuple) else {"momentum": momentum}
+    return moved
 
 
 def _search_step(trace: Trace, row: int) -> SearchStep:

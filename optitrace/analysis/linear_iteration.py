@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from optitrace.experiment.experiment import Experiment
+from optitrace.experiment.objective import Quadratic
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,14 @@ class LinearIteration:
 
 
 def linear_iteration(experiment: Experiment) -> LinearIteration | None:
-    """Return the iteration of a run; None where it is none: another optimizer, or an old gradient."""
-    if experiment.optimizer != "sgd" or experiment.gradient != "fresh":
+    """Return the iteration of a run; None where it is none.
+
+    It is one for sgd on a quadratic whose gradient is fresh and whole, at a constant lr.
+    """
+    objective = experiment.objective
+    if experiment.optimizer != "sgd" or experiment.gradient != "fresh" or not isinstance(objective, Quadratic):
+        return None
+    if experiment.noise or experiment.schedule or _clips(experiment):
         return None
     settings = experiment.hyperparameters
     lr, momentum = _number(settings["lr"]), _number(settings["momentum"])
@@ -55,7 +62,7 @@ def linear_iteration(experiment: Experiment) -> LinearIteration | None:
     moving = {
         coordinate: direction * curvature + weight_decay
         for coordinate, (curvature, start) in enumerate(
-            zip(experiment.objective.curvatures, experiment.start, strict=True), start=1
+            zip(objective.curvatures, objective.principal(experiment.start), strict=True), start=1
         )
         if start != 0
     }
@@ -67,6 +74,10 @@ def linear_iteration(experiment: Experiment) -> LinearIteration | None:
         curvatures=tuple(moving.values()),
         coordinates=tuple(moving),
     )
+
+
+def _clips(experiment: Experiment) -> bool:
+    return experiment.clip_norm is not None or experiment.clip_value is not None
 
 
 def _number(value: object) -> float:

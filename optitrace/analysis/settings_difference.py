@@ -42,7 +42,7 @@ def _settings(trace: Trace) -> dict[str, str]:
     return {
         "optimizer": experiment.optimizer,
         **{name: show(value) for name, value in experiment.hyperparameters.items()},
-        "coefficients": show(experiment.objective.coefficients),
+        "loss": experiment.objective.formula,
         "start": show(experiment.start),
         "steps": str(experiment.steps),
         "gradient": experiment.gradient,

@@ -1,11 +1,11 @@
-"""The objective: a differentiable loss of the weights."""
+"""The objective: a differentiable loss of the weights, and the quadratic, which is the default."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from optitrace.errors import UsageError
 from optitrace.rules.hyperparameter import show
@@ -17,26 +17,63 @@ if TYPE_CHECKING:
 LossFunction = Callable[["Tensor"], "Tensor"]
 """A loss: from weights of shape (n,) or (1, n) to a scalar of their dtype, differentiable by autograd."""
 
+Point = tuple[float, ...]
+"""A place for the weights: a number for each coordinate."""
+
 MOST_TERMS_SHOWN = 6
+
+
+class Objective(Protocol):
+    """A loss of the weights, as a frozen value; everything but `loss` needs no torch."""
+
+    @property
+    def name(self) -> str:
+        """What kind of loss it is."""
+
+    @property
+    def dimension(self) -> int:
+        """The number of weights."""
+
+    @property
+    def formula(self) -> str:
+        """The loss in mathematical notation."""
+
+    @property
+    def usual_start(self) -> Point | None:
+        """Where it is usually started; None where nothing is usual."""
+
+    @property
+    def minima(self) -> tuple[Point, ...]:
+        """Where the loss is least, as far as that is known."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What a trace file says of it: all that it takes to make it again."""
+
+    def loss(self, dtype: torch.dtype, device: torch.device) -> LossFunction:
+        """Return the loss as a function of weights of this dtype on this device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quadratic:
-    """The loss Σ cᵢ·wᵢ², whose curvature along coordinate i is 2cᵢ.
+    """The loss Σ cᵢ·uᵢ², whose curvature along uᵢ is 2cᵢ; u is w, or w turned by a rotation.
 
     Its minimum is 0 at the origin where all coefficients are positive; with a negative one it falls
     without bound.
 
     Attributes:
         coefficients: the cᵢ, one for each weight; (1, 2) is the documented experiment.
+        rotation: the seed of the rotation; None for a quadratic along the axes.
 
     Raises:
         UsageError: there is no coefficient, or one is not finite.
     """
 
     coefficients: tuple[float, ...] = (1.0, 2.0)
+    rotation: int | None = None
 
     name: ClassVar[str] = "quadratic"
+    usual_start: ClassVar[Point | None] = None
 
     def __post_init__(self) -> None:
         if not self.coefficients:
@@ -51,14 +88,20 @@ class Quadratic:
         return len(self.coefficients)
 
     @property
-    def minima(self) -> tuple[tuple[float, ...], ...]:
-        """Where the loss is least, each point with a coordinate for each weight; none if it has no minimum."""
+    def minima(self) -> tuple[Point, ...]:
+        """Where the loss is least: points with a coordinate for each weight; none if it has no minimum."""
         return ((0.0,) * self.dimension,) if min(self.coefficients) > 0 else ()
 
     @property
     def curvatures(self) -> tuple[float, ...]:
-        """The second derivative along each coordinate, 2cᵢ."""
+        """The second derivative along each uᵢ, 2cᵢ."""
         return tuple(2 * coefficient for coefficient in self.coefficients)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What a trace file says of it."""
+        settings: dict[str, Any] = {"name": self.name, "coefficients": self.coefficients}
+        return settings if self.rotation is None else {**settings, "rotation": self.rotation}
 
     @property
     def formula(self) -> str:
@@ -67,9 +110,14 @@ class Quadratic:
         >>> Quadratic((1.0, 2.0, -0.5)).formula
         'w1² + 2·w2² − 0.5·w3²'
         """
-        if self.dimension > MOST_TERMS_SHOWN:
-            shown = ", ".join(show(c) for c in self.coefficients[: MOST_TERMS_SHOWN - 1])
-            return f"Σ cᵢ·wᵢ², c = ({shown}, …), {self.dimension} coordinates"
+        if self.dimension > MOST_TERMS_SHOWN or self.rotation is not None:
+            shown = [f"{c:.4g}" for c in self.coefficients[: MOST_TERMS_SHOWN - 1]]
+            if self.dimension >= MOST_TERMS_SHOWN:
+                shown.append(f"…, {self.coefficients[-1]:.4g}")
+            u, turned = (
+                ("w", "") if self.rotation is None else ("u", f", u = w turned by seed {self.rotation}")
+            )
+            return f"Σ cᵢ·{u}ᵢ², c = ({', '.join(shown)}), {self.dimension} coordinates{turned}"
         first, *rest = enumerate(self.coefficients, start=1)
         sign = "−" if first[1] < 0 else ""
         return sign + _term(*first) + "".join(f" {'−' if c < 0 else '+'} {_term(i, c)}" for i, c in rest)
@@ -83,7 +131,54 @@ class Quadratic:
         def loss(w: Tensor) -> Tensor:
             return (c * w * w).sum()
 
-        return loss
+        if self.rotation is None:
+            return loss
+        q = rotation(self.dimension, self.rotation).to(dtype=dtype, device=device)
+        return lambda w: loss(q @ w.reshape(-1))
+
+    def principal(self, point: Point) -> Point:
+        """Return a point in the coordinates u, along which the quadratic has no mixed terms."""
+        if self.rotation is None:
+            return point
+        import torch
+
+        turned = rotation(self.dimension, self.rotation) @ torch.tensor(point, dtype=torch.float64)
+        return tuple(turned.tolist())
+
+
+def spread(dimension: int, condition: float) -> Point:
+    """Return coefficients from 1/condition to 1, logarithmically spaced.
+
+    The largest curvature is 2 whatever the condition number, so that a usual lr is stable.
+
+    >>> spread(3, 100.0)
+    (0.01, 0.1, 1.0)
+
+    Raises:
+        UsageError: there is no such quadratic.
+    """
+    if dimension < 1:
+        raise UsageError(f"the dimension is {dimension}; it must be a whole number from 1 on.")
+    if not 1 <= condition < math.inf:
+        raise UsageError(f"the condition number is {show(condition)}; it must be a number from 1 on.")
+    if dimension == 1:
+        return (1.0,)
+    return tuple(condition ** (k / (dimension - 1) - 1) for k in range(dimension))
+
+
+def rotation(dimension: int, seed: int) -> Tensor:
+    """Return a random rotation of float64, the same for the same seed.
+
+    The Q of the QR decomposition of a Gaussian matrix, with the signs that make it uniform over all
+    (Mezzadri 2007, arXiv:math-ph/0609050).
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    gaussian = torch.randn(dimension, dimension, generator=generator, dtype=torch.float64)
+    q, r = torch.linalg.qr(gaussian)
+    turned: Tensor = q * r.diagonal().sign()
+    return turned
 
 
 def _term(index: int, coefficient: float) -> str:

@@ -83,16 +83,16 @@ def text_of(experiment: Experiment) -> str:
     >>> text_of(design("adam", {"betas": (0.9, 0.99)}, dtype="float64"))
     'adam:betas=0.9;0.99,dtype=float64'
     """
-    plain = design(
-        experiment.optimizer, coefficients=experiment.objective.coefficients, device=experiment.device
-    )
+    plain = design(experiment.optimizer, objective=experiment.objective, device=experiment.device)
     shown: dict[str, Any] = {
         h.name: experiment.hyperparameters[h.name]
         for h in experiment.entry.hyperparameters
         if experiment.hyperparameters[h.name] != h.default
     }
-    if plain.objective != Quadratic():
+    if isinstance(plain.objective, Quadratic) and plain.objective != Quadratic():
         shown["coefficients"] = plain.objective.coefficients
+    elif plain.objective != Quadratic():
+        shown["objective"] = plain.objective.name
     for name in ("start", "steps", "gradient", "dtype", "implementation"):
         if getattr(experiment, name) != getattr(plain, name):
             shown[name] = getattr(experiment, name)

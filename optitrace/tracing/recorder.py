@@ -48,6 +48,13 @@ class Recorder:
         self._state: dict[str, Series] = {}
         self._latest: list[tuple[Column, list[Any]]] = []
 
+    def beside(self, name: str, value: Tensor | float) -> None:
+        """Note something else that the next step uses; each time, or never."""
+        if name not in self._series:
+            series = self._series[name] = series_like(value)
+            self._columns[name] = Column(array("d"), series.shape, first=1)
+        self._series[name].add(value)
+
     def before(self, loss: Tensor, gradient: Tensor, lr: float) -> None:
         """Note what the next step uses."""
         self._series["loss"].add(loss)
@@ -113,8 +120,9 @@ class Recorder:
 
     def _all(self) -> Iterator[tuple[str, Series, Column]]:
         """Yield every quantity with its series and its column, in the order in which a step has them."""
-        for name in ("loss", "gradient", "lr"):
-            yield name, self._series[name], self._columns[name]
+        for name, column in self._columns.items():
+            if name != "weights":
+                yield name, self._series[name], column
         for name, series in self._state.items():
             yield name, series, self._state_columns[name]
         yield "weights", self._series["weights"], self._columns["weights"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from optitrace.experiment.experiment import Experiment
@@ -18,6 +18,7 @@ class Status(StrEnum):
     NON_FINITE = "non-finite"
     INTERRUPTED = "interrupted"
     OUT_OF_MEMORY = "out of memory"
+    TARGET_REACHED = "target reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Outcome:
         step: the first step with a number that is not finite, or the last step that was taken; None
             for a run that completed.
         quantity: which quantity was not finite: ``loss``, ``gradient``, ``weights``, a state entry, or
-            the ``final_loss``, where the next step would have been the first.
+            the ``final_loss``, where the next step would have been the first; or the target that was
+            reached.
     """
 
     status: Status = Status.COMPLETED
@@ -96,6 +98,8 @@ class Trace:
         state: each entry of the optimizer's state after the step, by torch's name. Of an entry that
             is a list, how many members it has.
         final_loss: the loss at the last weights.
+        beside: what else the step used: the ``unclipped_gradient`` where gradients are clipped, and the
+            ``momentum`` where a schedule moves it.
     """
 
     experiment: Experiment
@@ -108,8 +112,10 @@ class Trace:
     lr: Column
     state: Mapping[str, Column]
     final_loss: float
+    beside: Mapping[str, Column] = field(default_factory=dict)
 
     @property
     def columns(self) -> Mapping[str, Column]:
         """Every column but the state's, by name, in the order in which they are written."""
-        return {"loss": self.loss, "gradient": self.gradient, "weights": self.weights, "lr": self.lr}
+        always = {"loss": self.loss, "gradient": self.gradient, "weights": self.weights, "lr": self.lr}
+        return {**always, **self.beside}

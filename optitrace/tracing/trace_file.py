@@ -75,19 +75,26 @@ def _head(trace: Trace) -> dict[str, Any]:
 
 
 def _experiment(experiment: Experiment) -> dict[str, Any]:
+    """Return what was run; what an ordinary run does not have stands only where it is used."""
+    more = {
+        "noise": experiment.noise or None,
+        "seed": experiment.seed if experiment.noise else None,
+        "clip_norm": experiment.clip_norm,
+        "clip_value": experiment.clip_value,
+        "schedule": str(experiment.schedule) if experiment.schedule else None,
+        "until": str(experiment.until) if experiment.until else None,
+    }
     return {
         "optimizer": experiment.optimizer,
         "hyperparameters": dict(experiment.hyperparameters),
-        "objective": {
-            "name": experiment.objective.name,
-            "coefficients": experiment.objective.coefficients,
-        },
+        "objective": dict(experiment.objective.settings),
         "start": experiment.start,
         "steps": experiment.steps,
         "gradient": experiment.gradient,
         "dtype": experiment.dtype,
         "device": experiment.device,
         "implementation": experiment.implementation,
+        **{name: value for name, value in more.items() if value is not None},
     }
 
 
@@ -102,10 +109,11 @@ def _row(trace: Trace, index: int, more: MoreFields) -> str:
         for name, column in trace.state.items()
         if column.row(index) is not None
     )
+    beside = "".join(f"{json.dumps(name)}: {_value(c, index)}, " for name, c in trace.beside.items())
     return (
         f'{{"step": {trace.steps[index]}, "loss": {_value(trace.loss, index)}, '
         f'"gradient": {_value(trace.gradient, index)}, "weights": {_value(trace.weights, index)}, '
-        f'"lr": {_value(trace.lr, index)}, "state": {{{state}}}{_others(more(index))}}}'
+        f'"lr": {_value(trace.lr, index)}, {beside}"state": {{{state}}}{_others(more(index))}}}'
     )
 
 

@@ -11,8 +11,10 @@ from torch import Tensor
 from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.tracing.devices import open_device
-from optitrace.tracing.gradients import protocol
+from optitrace.tracing.gradients import clipping, protocol
+from optitrace.tracing.reaching import reaching
 from optitrace.tracing.recorder import Recorder
+from optitrace.tracing.scheduling import scheduled_momentum, scheduling
 from optitrace.tracing.stepping import make_optimizer, plain_step
 from optitrace.tracing.trace import Outcome, Status, Trace, Versions
 from optitrace.version import __version__
@@ -44,11 +46,15 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
     ended = Outcome()
     try:
         with torch.no_grad():
-            while recorder.taken < experiment.steps:
+            while not run.has_reached_target():
+                if recorder.taken == experiment.steps:
+                    break
                 if stop():
                     ended = Outcome(Status.INTERRUPTED, recorder.taken)
                     break
                 run.step(recorder)
+            else:
+                ended = Outcome(Status.TARGET_REACHED, recorder.taken, str(experiment.until))
             final_loss = run.loss(run.weights).item()
     except _OUT_OF_MEMORY:
         ended = Outcome(Status.OUT_OF_MEMORY, recorder.taken)
@@ -67,7 +73,8 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
         versions=Versions(optitrace=__version__, torch=torch.__version__),
         outcome=ended,
         steps=steps,
-        **columns,
+        **{name: columns.pop(name) for name in ("loss", "gradient", "weights", "lr")},
+        beside=columns,
         state=state,
         final_loss=final_loss,
     )
@@ -83,10 +90,14 @@ class _Run:
         start = torch.tensor(experiment.start, dtype=dtype, device=device)
         self.weights = (start.unsqueeze(0) if entry.needs == "matrix" else start).requires_grad_()
         self.loss = experiment.objective.loss(dtype, device)
-        self._evaluate = protocol(experiment.gradient, self.loss, self.weights)
+        self.has_reached_target = reaching(experiment, self.loss, self.weights)
+        self._evaluate = protocol(experiment, self.loss, self.weights)
+        self._clip = clipping(experiment, self.weights)
         self._optimizer = make_optimizer(experiment, self.weights)
         self._group = self._optimizer.param_groups[0]
         self._move = plain_step(self._optimizer)
+        self._schedule = experiment.schedule
+        self._advance = scheduling(self._schedule, self._optimizer) if self._schedule else None
         self.step = {
             "": self._step,
             "matrix": self._step,
@@ -96,34 +107,49 @@ class _Run:
 
     def _step(self, recorder: Recorder) -> None:
         loss = self._evaluate()
-        recorder.before(loss, _gradient(self.weights), self._group["lr"])
+        self._note(recorder, loss)
         self._move()
+        self._end(recorder, loss)
+
+    def _note(self, recorder: Recorder, loss: Tensor) -> None:
+        """Record what the step uses, once the gradient is what the step will see."""
+        if self._clip is not None:
+            recorder.beside("unclipped_gradient", self._clip())
+        if self._schedule and (momentum := scheduled_momentum(self._schedule, self._group)) is not None:
+            recorder.beside("momentum", momentum)
+        recorder.before(loss, _gradient(self.weights), self._group["lr"])
+
+    def _end(self, recorder: Recorder, loss: Tensor) -> None:
+        """Record what the step left, and move the learning rate."""
         recorder.after(self.weights, self._optimizer.state[self.weights])
+        if self._advance is not None:
+            self._advance(loss)
 
     def _step_sparsely(self, recorder: Recorder) -> None:
         """Take a step with the gradient in sparse layout, where exact zeros are left out."""
         loss = self._evaluate()
+        self._note(recorder, loss)
         dense = _gradient(self.weights)
-        recorder.before(loss, dense, self._group["lr"])
         self.weights.grad = dense.to_sparse()
         self._move()
         self.weights.grad = dense
-        recorder.after(self.weights, self._optimizer.state[self.weights])
+        self._end(recorder, loss)
 
     def _step_with_closure(self, recorder: Recorder) -> None:
         """Take a step that evaluates the loss as often as it likes; its first evaluation is recorded."""
-        evaluations = 0
+        losses: list[Tensor] = []
 
         def closure() -> Tensor:
-            nonlocal evaluations
             loss = self._evaluate()
-            if evaluations == 0:
-                recorder.before(loss.detach(), _gradient(self.weights), self._group["lr"])
-            evaluations += 1
+            if not losses:
+                losses.append(loss.detach())
+                self._note(recorder, losses[0])
+            elif self._clip is not None:
+                self._clip()
             return loss
 
         self._move(closure)
-        recorder.after(self.weights, self._optimizer.state[self.weights])
+        self._end(recorder, losses[0])
 
 
 def _gradient(weights: Tensor) -> Tensor:

@@ -1,0 +1,77 @@
+"""A loss of a person's own: a Python function of a tensor of weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from optitrace.errors import UsageError, quoted
+from optitrace.experiment.own_module import load_name
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from optitrace.experiment.objective import LossFunction, Point
+
+
+def names_a_function(text: str) -> bool:
+    """Tell whether a text is ``path/file.py:function`` or ``package.module:function``."""
+    return re.fullmatch(r"[^:]+\.py:[\w.]+|[\w.]+:[A-Za-z_][\w.]*", text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLoss:
+    """A loss that a function of a person's own computes from weights of shape (n,).
+
+    Attributes:
+        function: where the function stands: ``path/file.py:function`` or ``package.module:function``.
+        dimension: the number of weights.
+    """
+
+    function: str
+    dimension: int = 2
+
+    name: ClassVar[str] = "function"
+    usual_start: ClassVar[Point | None] = None
+    minima: ClassVar[tuple[Point, ...]] = ()
+
+    @property
+    def formula(self) -> str:
+        """The function's name, which is all that is known of it."""
+        return f"{self.function}(w)"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What a trace file says of it."""
+        return {"name": self.name, "function": self.function, "dimension": self.dimension}
+
+    def loss(self, dtype: torch.dtype, device: torch.device) -> LossFunction:
+        """Return the function, whose result must be a scalar tensor that autograd can follow.
+
+        Raises:
+            UsageError: the function is not there, or it returns something else.
+        """
+        import torch
+
+        found, _ = load_name(self.function)
+        if not callable(found):
+            raise UsageError(f"{quoted(self.function)} is no function; a loss is a function of the weights.")
+        function: Callable[[Tensor], Any] = found
+
+        def loss(w: Tensor) -> Tensor:
+            value = function(w.reshape(-1))
+            if not isinstance(value, torch.Tensor) or value.numel() != 1:
+                raise UsageError(
+                    f"{quoted(self.function)} returns {_described(value)}; a loss is a tensor of one number."
+                )
+            return value.reshape(())
+
+        return loss
+
+
+def _described(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    return f"a tensor of shape {tuple(shape)}" if shape is not None else f"a {type(value).__name__}"

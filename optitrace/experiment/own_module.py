@@ -1,0 +1,97 @@
+"""Things of a person's own, named by where they stand: ``package.module:Name`` or ``path/file.py:Name``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from optitrace.errors import UsageError, quoted
+
+SEPARATOR = ":"
+"""What stands between a module or a file and the name in it."""
+
+
+def load_name(name: str) -> tuple[Any, ModuleType]:
+    """Return what a name stands for, and the module that it is in, which is imported once.
+
+    The current folder, or the folder of the file, is put on the path.
+
+    Raises:
+        UsageError: there is no such module, file or name, or it cannot be imported.
+    """
+    place, _, attribute = name.rpartition(SEPARATOR)
+    if not place or not attribute:
+        raise UsageError(f"{quoted(name)} names nothing; write package.module:Name or path/file.py:Name.")
+    module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise MissingNameError(f"there is no {quoted(attribute)} in {place}", module)
+        found = getattr(found, part)
+    return found, module
+
+
+class MissingNameError(UsageError):
+    """A name that its module does not have.
+
+    Attributes:
+        module: the module.
+    """
+
+    def __init__(self, fact: str, module: ModuleType) -> None:
+        super().__init__(f"{fact}; look for its right name there.")
+        self.fact = fact
+        self.module = module
+
+
+def _module(name: str) -> ModuleType:
+    _put_on_path(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(
+                f"there is no module {quoted(error.name)} here or among the installed packages; "
+                "a file is named by its path, path/file.py:Name."
+            ) from error
+        raise _import_failure(name, error) from error
+    except (Exception, SystemExit) as error:
+        raise _import_failure(name, error) from error
+
+
+@cache
+def _module_of_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"there is no file {quoted(str(path))}; a name in it is written path/file.py:Name.")
+    _put_on_path(path.resolve().parent)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(path.stem)
+    sys.modules[path.stem] = module  # dataclasses and pickling look a class up by its module's name
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        if before is None:
+            del sys.modules[path.stem]
+        else:
+            sys.modules[path.stem] = before
+        raise _import_failure(str(path), error) from error
+    return module
+
+
+def _put_on_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _import_failure(place: str, error: BaseException) -> UsageError:
+    reason = " ".join(str(error).split()).rstrip(".")
+    said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return UsageError(f"importing {place} fails: {said}; mend it there.")
