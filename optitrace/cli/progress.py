@@ -82,8 +82,10 @@ class _Bar:
     def _open(self) -> RichProgress:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
-        columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        counts = MofNCompleteColumn(table_column=Column(min_width=2 * len(str(self._steps)) + 1))
+        columns = (TextColumn("steps"), BarColumn(), counts, TimeRemainingColumn())
         progress = Progress(*columns, console=Console(file=sys.stderr), transient=True)
         progress.add_task("steps", total=self._steps)
         progress.start()

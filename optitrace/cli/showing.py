@@ -73,19 +73,28 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
         files=plan_files(given["output"], format),
         color=terminal.check_color(given["color"]),
         explains=explains,
-        coordinate=whole_number("coordinate", coordinate, least=1) if coordinate else None,
+        coordinate=whole_number("coordinate", coordinate, least=1) if coordinate is not None else None,
         theorizes=given["theory"],
         strict=given["strict"],
     )
 
 
 def show(trace: Trace, wish: Wish, notes: Sequence[str]) -> list[OutputError]:
-    """Write the files that are wished for and print the trace; return what could not be written."""
+    """Write the files that are wished for and print the trace; say and return what could not be written."""
     errors = _write(trace, wish)
+    try:
+        _print(trace, wish, notes)
+    finally:
+        for error in errors:
+            terminal.say(str(error))
+    return errors
+
+
+def _print(trace: Trace, wish: Wish, notes: Sequence[str]) -> None:
     if wish.format != "table":
         findings = _findings(trace, wish, wish.format)
         terminal.print_text(chunks(trace, wish.format, wish.look, findings=findings))
-        return errors
+        return
     from optitrace.views.table import render
 
     table = render(
@@ -97,7 +106,6 @@ def show(trace: Trace, wish: Wish, notes: Sequence[str]) -> list[OutputError]:
         ascii_only=terminal.ascii_only(),
     )
     terminal.print_rich(table, wish.color)
-    return errors
 
 
 def show_again(wish: Wish) -> None:
@@ -121,9 +129,7 @@ def hints(trace: Trace, wish: Wish) -> list[str]:
 
 
 def finish(trace: Trace, wish: Wish, errors: Sequence[OutputError]) -> None:
-    """Say what could not be written, and exit with what that or the outcome means, if it means any."""
-    for error in errors:
-        terminal.say(str(error))
+    """Exit with what a file that could not be written or the outcome means, if it means any."""
     if errors:
         raise typer.Exit(OutputError.exit_code)
     if wish.strict and trace.outcome.status is Status.NON_FINITE:
