@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optitrace.experiment.objective import Objective
+from optitrace.experiment.text import SETTINGS
 from optitrace.rules.hyperparameter import show
 from optitrace.tracing.trace import Trace
 
@@ -29,6 +31,8 @@ def differing_settings(a: Trace, b: Trace) -> tuple[SettingDifference, ...]:
     Of two optimizers only the hyperparameters that both have are compared.
     """
     settings, others = _settings(a), _settings(b)
+    if a.experiment.objective != b.experiment.objective:
+        settings["loss"], others["loss"] = _losses(a.experiment.objective, b.experiment.objective)
     return tuple(
         SettingDifference(name, value, others[name])
         for name, value in settings.items()
@@ -37,17 +41,23 @@ def differing_settings(a: Trace, b: Trace) -> tuple[SettingDifference, ...]:
 
 
 def _settings(trace: Trace) -> dict[str, str]:
-    """Return every setting as it is typed."""
+    """Return every setting but the loss as it is typed."""
     experiment = trace.experiment
+    named = [name for name in SETTINGS if name != "objective" and hasattr(experiment, name)]
     return {
         "optimizer": experiment.optimizer,
         **{name: show(value) for name, value in experiment.hyperparameters.items()},
-        "loss": experiment.objective.formula,
-        "start": show(experiment.start),
-        "steps": str(experiment.steps),
-        "gradient": experiment.gradient,
-        "dtype": experiment.dtype,
-        "device": experiment.device,
-        "implementation": experiment.implementation,
+        **{name: show(getattr(experiment, name)) for name in named},
         "torch": trace.versions.torch,
     }
+
+
+def _losses(a: Objective, b: Objective) -> tuple[str, str]:
+    """Return two losses so that they look different: by their formulas, or by all that decides them."""
+    if a.formula != b.formula:
+        return a.formula, b.formula
+    return _in_full(a), _in_full(b)
+
+
+def _in_full(objective: Objective) -> str:
+    return ", ".join(f"{name} {show(value)}" for name, value in objective.settings.items())

@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from optitrace.cli import terminal
-from optitrace.cli.compare_command import compare_runs
-from optitrace.cli.diff_command import diff_traces
+from optitrace.cli import compare_command, diff_command, terminal
 from optitrace.cli.list_command import list_optimizers
 from optitrace.cli.notebook_command import notebook
 from optitrace.cli.show_command import show_trace
@@ -70,8 +68,11 @@ def _commands() -> TyperGroup:
             short_help=optimizer.summary,
             rich_help_panel="Optimizers",
         )(trace_command(optimizer))
-    app.command("compare", cls=Command, rich_help_panel="Verbs")(compare_runs)
-    app.command("diff", cls=Command, rich_help_panel="Verbs")(diff_traces)
+    for name, verb, function in (
+        ("compare", compare_command, compare_command.compare_runs),
+        ("diff", diff_command, diff_command.diff_traces),
+    ):
+        app.command(name, cls=Command, help=verb.HELP, epilog=verb.EXAMPLES, rich_help_panel="Verbs")(function)
     app.command("show", cls=Command, rich_help_panel="Verbs")(show_trace)
     app.command("list", cls=Command, rich_help_panel="Verbs")(list_optimizers)
     app.command("notebook", cls=Command, rich_help_panel="Verbs")(notebook)

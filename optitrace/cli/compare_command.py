@@ -26,7 +26,7 @@ OPERANDS = inspect.Parameter(
     annotation=Annotated[
         list[str],
         typer.Argument(
-            metavar="A B ...", help="Experiments, as sgd or sgd:momentum=0.9,lr=0.1, or saved traces."
+            metavar="RUN", help="Experiments, as sgd or sgd:momentum=0.9,lr=0.1, or saved traces."
         ),
     ],
 )
@@ -54,16 +54,27 @@ COMPARE_OPTIONS = (
 )
 
 
+HELP = """\
+Compare runs, the lowest final loss first: how far each came, how fast, and on what way.
+
+[bold]distance to minimum[/]: of the last weights, from the nearest minimum. \
+[bold]steps to tolerance[/]: until the loss is at most 0.001 (--tolerance) of the starting loss. \
+[bold]path / line[/]: the length of the way over the straight line from start to end; 1 is straight. \
+[bold]overshoot[/]: how far, at most, a weight went past the minimum. \
+[bold]diverged at[/]: the first step with a number that is not finite.
+"""
+
+EXAMPLES = """\
+[bold]Examples[/]
+
+  optitrace compare sgd adam rmsprop --lr 0.1 -n 100
+  optitrace compare sgd sgd:momentum=0.9 --table loss
+  optitrace compare old.json adam:betas=0.9;0.99,eps=1e-6
+"""
+
+
 def compare_runs(**given: Any) -> None:
-    """Compare runs, the lowest final loss first: how far each came, how fast, and on what way.
-
-    distance: from the last weights to the nearest minimum. steps to tolerance: until the loss is at most
-    0.001 (--tolerance) of the starting loss. path / line: the length of the way over the straight line
-    from start to end; 1 is straight. overshoot: how far, at most, a weight went past the minimum.
-
-    Examples: optitrace compare sgd adam rmsprop --lr 0.1 -n 100;
-    optitrace compare sgd sgd:momentum=0.9 --table loss; optitrace compare old.json adam:eps=1e-6
-    """
+    """Run what is to be run, rank the runs, and show them."""
     look = Look(precision=whole_number("precision", given["precision"], most=17), all_rows=given["all"])
     quantity = _check("table", given["table"], QUANTITIES) if given["table"] else ""
     format = _check("format", given["format"], COMPARE_FORMATS) if given["format"] else None

@@ -55,16 +55,26 @@ def _operand(letter: str) -> inspect.Parameter:
     )
 
 
+HELP = """\
+Say where two traces part: the step, the quantity, both numbers, the line of the rule.
+
+Two numbers are the same if their bits are, unless a tolerance is given. An experiment beside a saved \
+trace takes loss, start, steps, gradient and dtype from it. The exit code is 0 if the traces are the \
+same, and 1 if they differ.
+"""
+
+EXAMPLES = """\
+[bold]Examples[/]
+
+  optitrace diff adam:implementation=single adam:implementation=fused
+  optitrace diff sgd:dtype=float32 sgd:dtype=float64 --close
+  optitrace diff golden.json adam
+  optitrace diff a.json b.json --format json
+"""
+
+
 def diff_traces(**given: Any) -> None:
-    """Say where two traces part: the step, the quantity, both numbers, and the line of the rule.
-
-    Numbers are the same if their bits are, unless a tolerance is given. An experiment beside a saved
-    trace takes its loss, start, steps, gradient and dtype from it. Exits with 0 if the traces are the
-    same, with 1 if they differ.
-
-    Examples: optitrace diff adam:implementation=single adam:implementation=fused;
-    optitrace diff golden.json adam --close; optitrace diff a.json b.json
-    """
+    """Read or run both, compare them, show how they differ, and exit with the answer."""
     format = _check_format(given["format"] or "table")
     precision = whole_number("precision", given["precision"], most=17)
     color = terminal.check_color(given["color"])

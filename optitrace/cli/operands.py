@@ -13,7 +13,7 @@ from optitrace.analysis.named_trace import NamedTrace
 from optitrace.cli import options
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.running import resolve_device, run_experiment
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.rules.catalogue import OPTIMIZERS
@@ -83,6 +83,11 @@ def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
         UsageError: it is neither an experiment nor a file.
     """
     text = parse_text(operand).over(settings)
+    if text.name.lower() not in OPTIMIZERS and ":" not in text.name:
+        guess = did_you_mean(text.name.lower(), OPTIMIZERS) or ";"
+        raise UsageError(
+            f"{quoted(text.name)} is no optimizer and no file{guess} 'optitrace list' shows all."
+        )
     if "device" in text.settings:
         text = replace(text, settings={**text.settings, "device": resolve_device(text.settings["device"])})
     return design_text(text)

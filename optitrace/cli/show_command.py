@@ -17,16 +17,16 @@ FILE = inspect.Parameter(
     "file",
     inspect.Parameter.KEYWORD_ONLY,
     annotation=Annotated[
-        str, typer.Argument(metavar="FILE", help="A trace saved as JSON or JSONL; - reads standard input.")
+        str,
+        typer.Argument(
+            metavar="FILE", help="A trace saved with -o FILE.json or .jsonl; - is standard input."
+        ),
     ],
 )
 
 
 def show_trace(**given: Any) -> None:
-    """Show a trace that was saved with -o FILE.json or -o FILE.jsonl, in any format.
-
-    It is not run again.
-    """
+    """Show a saved trace in any format, without running it again."""
     wish = read_wish(given)
     every = whole_number("every", given["every"], least=1)
     trace = every_kth(read_trace(given["file"]), every)

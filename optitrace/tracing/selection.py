@@ -28,6 +28,7 @@ def select(trace: Trace, rows: Sequence[int]) -> Trace:
         weights=_select(trace.weights, rows),
         lr=_select(trace.lr, rows),
         state={name: _select(column, rows) for name, column in trace.state.items()},
+        beside={name: _select(column, rows) for name, column in trace.beside.items()},
     )
 
 

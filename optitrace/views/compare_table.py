@@ -34,7 +34,7 @@ RANKED = tuple(COLUMNS)[:-1]
 BEST = "*"
 """What marks the best of a column."""
 
-NO_RACE = ("start", "coefficients", "steps", "gradient", "dtype")
+NO_RACE = ("loss", "start", "steps", "gradient", "noise", "dtype")
 """The settings that runs must share to be compared fairly."""
 
 MOST_NAMED = 4
@@ -82,10 +82,12 @@ def summary_cells(comparison: Comparison, precision: int) -> tuple[list[str], li
 
 def learning_rates(comparison: Comparison) -> str:
     """Return the line that says at which lr the runs are."""
-    rates = {summary.name: show(summary.experiment.hyperparameters["lr"]) for summary in comparison.summaries}
-    if len(set(rates.values())) == 1:
-        return f"all at lr {next(iter(rates.values()))}"
-    return f"not at one lr: {', '.join(f'{name} {lr}' for name, lr in rates.items())}"
+    runs: dict[str, list[str]] = {}
+    for summary in comparison.summaries:
+        runs.setdefault(show(summary.experiment.hyperparameters["lr"]), []).append(summary.name)
+    if len(runs) == 1:
+        return f"all at lr {next(iter(runs))}"
+    return f"not at one lr: {'; '.join(f'{lr} for {_listed(names)}' for lr, names in runs.items())}"
 
 
 def closing_lines(comparison: Comparison) -> Iterator[str]:

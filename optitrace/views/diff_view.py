@@ -18,7 +18,6 @@ from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.rule_difference import RuleDifference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.experiment.text import text_of
-from optitrace.rules.numerals import format_number
 from optitrace.rules.reader import Line
 from optitrace.tracing.trace_file import exact_all
 from optitrace.views.headed_table import headed_table
@@ -35,13 +34,13 @@ def diff_view(
 
     Args:
         report: what is to be shown.
-        precision: digits of differences; the numbers themselves are shown with all theirs.
+        precision: significant digits of differences; the numbers themselves are shown with all theirs.
         width: how many characters a line may have; as many as needed if not given.
         ascii_only: whether to spell everything in ASCII.
     """
     spell = to_ascii if ascii_only else str
     differences = report.differences
-    lines = [*_settings(report), *map(_incomparable, differences.incomparable), verdict(differences)]
+    lines = [*_settings(report), *_incomparable(differences.incomparable), verdict(differences)]
     if differences.first is not None:
         lines += _numbers(differences.first, precision)
     lines += _rule(report.rule)
@@ -123,15 +122,21 @@ def _settings(report: DiffReport) -> Iterator[str]:
         yield f"{setting.name} is {setting.a} in A and {setting.b} in B"
 
 
-def _incomparable(incomparable: Incomparable) -> str:
-    if not incomparable.a or not incomparable.b:
-        return f"only {'A' if incomparable.a else 'B'} has {incomparable.quantity}"
-    return f"{incomparable.quantity}: A has {incomparable.a} and B {incomparable.b}"
+def _incomparable(quantities: Sequence[Incomparable]) -> Iterator[str]:
+    """Yield what only one of the traces has, and what both have in different forms."""
+    for letter, other in (("A", "b"), ("B", "a")):
+        if only := [quantity.quantity for quantity in quantities if not getattr(quantity, other)]:
+            yield f"only {letter} has {', '.join(only)}"
+    for quantity in quantities:
+        if quantity.a and quantity.b:
+            yield f"{quantity.quantity}: A has {quantity.a} and B {quantity.b}"
 
 
 def _place(difference: Difference) -> str:
-    weight = "" if difference.coordinate is None else f" of w{difference.coordinate}"
-    return f"{difference.quantity.removesuffix('s') if weight else difference.quantity}{weight}"
+    if difference.coordinate is None:
+        return difference.quantity
+    weight = f"w{difference.coordinate}"
+    return weight if difference.quantity == "weights" else f"{difference.quantity} of {weight}"
 
 
 def _numbers(first: Difference, precision: int) -> Iterator[str]:
@@ -142,7 +147,7 @@ def _numbers(first: Difference, precision: int) -> Iterator[str]:
     elif math.isfinite(first.ulps):
         count = _ulps(first.ulps)
         unit = f"ulp{'' if count == '1' else 's'} of {first.dtype}"
-        yield f"  {format_number(first.size, precision)} apart, {count} {unit}"
+        yield f"  {_size(first, precision)} apart, {count} {unit}"
 
 
 def _rule(rule: RuleDifference | None) -> Iterator[str]:
@@ -163,7 +168,7 @@ def _line(line: Line | None) -> str:
 
 
 def _growth(growth: Sequence[Difference], precision: int) -> tuple[list[str], list[list[str]]]:
-    rows = [[str(d.step), format_number(d.size, precision), _ulps(d.ulps)] for d in growth]
+    rows = [[str(d.step), _size(d, precision), _ulps(d.ulps)] for d in growth]
     return ["step", "difference", "ulps"], rows
 
 
@@ -174,10 +179,13 @@ def _quantities(differences: Differences, precision: int) -> tuple[list[str], li
         greatest = quantity.greatest
         if greatest is not None:
             weight = "" if greatest.coordinate is None else f"w{greatest.coordinate}"
-            size = format_number(greatest.size, precision)
-            row += [size, _ulps(greatest.ulps), str(greatest.step), weight]
+            row += [_size(greatest, precision), _ulps(greatest.ulps), str(greatest.step), weight]
         rows.append(row + [""] * (6 - len(row)))
     return ["quantity", "differ", "greatest", "ulps", "step", "weight"], rows
+
+
+def _size(difference: Difference, precision: int) -> str:
+    return f"{difference.size:.{max(precision, 1)}g}"
 
 
 def _ulps(count: float) -> str:
