@@ -1,0 +1,167 @@
+"""Bad input: one sentence, 'fact; remedy', on standard error and nothing on standard output."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from runs import run
+
+SGD = "its hyperparameters are lr, momentum, dampening, weight_decay, nesterov, maximize."
+NUMBERS = "it must be numbers separated by commas, such as 0.5,0.5."
+SUFFIXES = "use one of .txt, .json, .jsonl, .csv, .tsv, .md."
+
+MISTAKES = [
+    # names
+    ("adan", "unknown optimizer 'adan'; did you mean 'adam'? 'optitrace list' shows all."),
+    ("zzz", "unknown optimizer 'zzz'; 'optitrace list' shows all."),
+    ("''", "unknown optimizer ''; 'optitrace list' shows all."),
+    ("list adan", "unknown optimizer 'adan'; did you mean 'adam'? 'optitrace list' shows all."),
+    ("'ad\nam'", r"unknown optimizer 'ad\nam'; did you mean 'adam'? 'optitrace list' shows all."),
+    ("'\udcff'", r"unknown optimizer '\udcff'; 'optitrace list' shows all."),
+    # options
+    ("sgd --betas 0.9,0.99", f"sgd has no betas; {SGD}"),
+    ("sgd --no-amsgrad", f"sgd has no amsgrad; {SGD}"),
+    ("sgd --momentun 0.9", "sgd has no option '--momentun'; did you mean '--momentum'?"),
+    ("sgd -x", "sgd has no option '-x'; 'optitrace sgd --help' shows all."),
+    ("sgd --lr", "option '--lr' requires an argument; 'optitrace sgd --help' shows what it takes."),
+    (
+        "sgd --nesterov=1",
+        "option '--nesterov' does not take a value; 'optitrace sgd --help' shows what it takes.",
+    ),
+    ("sgd 0.1", "got unexpected extra argument (0.1); 'optitrace sgd --help' shows what it takes."),
+    ("list a b", "got unexpected extra argument (b); 'optitrace list --help' shows what it takes."),
+    ("notebook --formal", "notebook has no option '--formal'; did you mean '--format'?"),
+    (
+        "--momentum 0.1 sgd",
+        "'--momentum' is no option of the program itself; those of an optimizer follow its name, "
+        "as in 'optitrace sgd --lr 0.1'.",
+    ),
+    # values of hyperparameters
+    ("sgd --lr fast", "sgd: lr must be a number, not 'fast'."),
+    ("sgd --lr ''", "sgd: lr must be a number, not ''."),
+    ("sgd --lr nan", "sgd: lr is nan; it must be finite."),
+    ("sgd --momentum inf", "sgd: momentum is inf; it must be finite."),
+    ("sgd --lr '\udcff'", r"sgd: lr must be a number, not '\udcff'."),
+    ("adam --betas 0.9", "adam: betas must be 2 numbers such as 0.1,0.2, not '0.9'."),
+    ("adam --betas 0.9,0.99,1", "adam: betas must be 2 numbers such as 0.1,0.2, not '0.9,0.99,1'."),
+    (
+        "sgd --nesterov",
+        "torch refuses these settings of sgd: Nesterov momentum requires a momentum and zero dampening.",
+    ),
+    # values of the experiment
+    ("sgd --steps -1", "steps is '-1'; it must be a whole number from 0 on."),
+    ("sgd --steps 2.5", "steps is '2.5'; it must be a whole number from 0 on."),
+    ("sgd --steps many", "steps is 'many'; it must be a whole number from 0 on."),
+    ("sgd --every 0", "every is '0'; it must be a whole number from 1 on."),
+    ("sgd --coordinate ''", "coordinate is ''; it must be a whole number from 1 on."),
+    ("sgd --precision 18", "precision is '18'; it must be a whole number from 0 to 17."),
+    ("sgd --dtype int8", "unknown dtype 'int8'; there are float32, float64, bfloat16, float16."),
+    ("sgd --device meta", "unknown device 'meta'; there are cpu, cuda, cuda:N (such as cuda:1) and auto."),
+    (
+        "sgd --gradient frsh",
+        "unknown gradient protocol 'frsh'; did you mean 'fresh'? there are fresh, stale, accumulated.",
+    ),
+    ("sgd --implementation fast", "unknown implementation 'fast'; there are single, foreach, fused, auto."),
+    (
+        "rmsprop --implementation fused",
+        "torch has no fused implementation of rmsprop; it has single and foreach.",
+    ),
+    (
+        "lbfgs --gradient stale",
+        "lbfgs evaluates the loss and its gradient itself, several times in a step, so no step can use "
+        "a stale gradient; use 'fresh' or 'accumulated'.",
+    ),
+    (
+        "sgd --start 1",
+        "the start has 1 coordinates and the quadratic 2 coefficients; give as many of one as of the other.",
+    ),
+    ("sgd --start ''", f"start is ''; {NUMBERS}"),
+    ("sgd --start a,b", f"start is 'a,b'; {NUMBERS}"),
+    ("sgd --start 1,nan", "a coordinate of the start is nan; all must be finite."),
+    ("sgd --coefficients 1,", f"coefficients is '1,'; {NUMBERS}"),
+    ("sgd --coefficients inf", "a coefficient of the quadratic is inf; all must be finite."),
+    # output
+    ("sgd --format xml", "unknown format 'xml'; there are table, json, jsonl, csv, tsv, markdown."),
+    ("list --format xml", "unknown format 'xml'; there are table and json."),
+    ("notebook --format xml", "unknown format 'xml'; there are table and json."),
+    ("sgd --color red", "unknown color 'red'; there are auto, always, never."),
+    (
+        "sgd -o trace.xml",
+        f"cannot tell the format of 'trace.xml': '.xml' is not the suffix of a format; {SUFFIXES}",
+    ),
+    ("sgd -o trace", f"cannot tell the format of 'trace': it has no suffix; {SUFFIXES}"),
+    ("sgd -o ''", f"cannot tell the format of '': it has no suffix; {SUFFIXES}"),
+]
+"""A command line in the words of a shell, and the sentence that it gets."""
+
+
+@pytest.mark.parametrize(("line", "sentence"), MISTAKES)
+def test_a_mistake_is_told_in_one_sentence(line: str, sentence: str) -> None:
+    finished = run(*(word.strip("'") for word in re.findall(r"'[^']*'|[^' ]+", line)))
+
+    assert (finished.code, finished.stdout, finished.stderr) == (2, "", f"optitrace: {sentence}\n")
+
+
+def test_a_long_value_is_not_repeated_at_length() -> None:
+    finished = run("sgd", "--steps", "9" * 5000)
+
+    assert finished.code == 2
+    assert len(finished.stderr) < 300
+    assert finished.stderr.endswith("...{}'; it must be a whole number from 0 on.\n".format("9" * 98))
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("missing/x.csv", "cannot write '{0}/missing/x.csv': there is no folder '{0}/missing'; make it first."),
+        ("", "cannot write '{0}': it is a folder; name a file in it, such as '{0}/trace.csv'."),
+        ("x" * 300 + ".csv", "cannot write *: File name too long; choose another place."),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_run(
+    path: str, sentence: str, tmp_path: Path
+) -> None:
+    finished = run("sgd", "-o", str(tmp_path / path))
+
+    assert (finished.code, finished.stdout) == (4, "")
+    exactly = re.escape(f"optitrace: {sentence.format(tmp_path)}\n").replace(r"\*", ".*")
+    assert re.fullmatch(exactly, finished.stderr)
+
+
+@pytest.mark.parametrize("forbidden", ["folder", "file"])
+def test_a_place_without_permission_is_told_before_the_run(
+    forbidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+    closed = {"folder": tmp_path, "file": path}[forbidden]
+    monkeypatch.setattr("os.access", lambda asked, mode: str(asked) != str(closed))
+
+    finished = run("sgd", "-o", str(path))
+
+    assert (finished.code, finished.stdout) == (4, "")
+    assert finished.stderr == (
+        f"optitrace: cannot write '{path}': there is no permission to; choose another place.\n"
+    )
+
+
+def test_a_device_that_is_not_there_exits_with_5(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    finished = run("sgd", "--device", "cuda")
+
+    assert (finished.code, finished.stdout) == (5, "")
+    assert re.fullmatch(
+        r"optitrace: there is no CUDA device for 'cuda' \(torch .* finds none\); use the device cpu\.\n",
+        finished.stderr,
+    )
+
+
+def test_no_step_shows_just_the_start() -> None:
+    finished = run("sgd", "--steps", "0")
+
+    assert (finished.code, finished.stderr) == (0, "")
+    rows = finished.stdout.partition("─\n")[2]
+    assert rows.startswith("   0                             0.5000   0.5000\n\nfinal loss 0.7500 after 0 steps")
