@@ -59,6 +59,8 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
     except _OUT_OF_MEMORY:
         ended = Outcome(Status.OUT_OF_MEMORY, recorder.taken)
         final_loss = float("nan")
+    except ArithmeticError as error:
+        raise _refusal(experiment, error) from error
     except (RuntimeError, AssertionError) as error:
         if recorder.taken:
             raise
@@ -158,8 +160,8 @@ def _gradient(weights: Tensor) -> Tensor:
 
 
 def _refusal(experiment: Experiment, error: Exception) -> UsageError:
-    """Return the sentence for what torch itself could not do at the first step."""
-    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    """Return the sentence for what torch itself could not do, at the first step or with a number too large."""
+    reason = str(error.args[-1] if error.args else error).strip().partition("\n")[0].rstrip(".")
     return UsageError(
         f"torch cannot take a step of {experiment.optimizer} in {experiment.dtype} on {experiment.device} "
         f"({experiment.implementation}): {reason}."

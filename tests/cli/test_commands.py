@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from runs import run, run_process
+
+from optitrace.analysis.notebook import results
+from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.version import __version__
+
+
+@pytest.mark.parametrize("name", ["SGD", "Sgd", "AdamW", "LBFGS", "SparseAdam"])
+def test_an_optimizer_is_found_in_any_letter_case(name: str) -> None:
+    assert run(name, "-n", "1") == run(name.lower(), "-n", "1")
+    assert run("list", name) == run("list", name.lower())
+
+
+def test_the_package_runs_as_a_module() -> None:
+    finished = run_process("sgd", "--momentum", "0.1", "--steps", "2")
+
+    assert finished == run("sgd", "--momentum", "0.1", "--steps", "2")
+    assert finished.code == 0
+    assert "   2  0.7009    0.9800    1.9200   0.4792   0.4588\n" in finished.stdout
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_help_of_an_optimizer_has_three_panels_and_all_its_hyperparameters(optimizer: str) -> None:
+    finished = run(optimizer, "--help")
+
+    assert (finished.code, finished.stderr) == (0, "")
+    assert re.findall(r"^╭─ (\S+) ─", finished.stdout, re.MULTILINE) == ["Hyperparameters", "Experiment", "Output"]
+    for hyperparameter in OPTIMIZERS[optimizer].hyperparameters:
+        assert f"--{hyperparameter.name.replace('_', '-')}" in finished.stdout
+
+
+def test_the_help_of_the_program_lists_every_command_in_two_panels() -> None:
+    finished = run("--help")
+    panels = re.findall(r"^╭─ (\S+) ─", finished.stdout, re.MULTILINE)
+
+    assert finished.code == 0
+    assert [panel for panel in panels if panel != "Options"] == ["Optimizers", "Verbs"]
+    for name in (*OPTIMIZERS, "list", "notebook"):
+        assert re.search(rf"^│ {name}  ", finished.stdout, re.MULTILINE)
+    assert "optitrace sgd --momentum 0.1 --steps 2" in finished.stdout
+
+
+def test_no_argument_is_a_request_for_help() -> None:
+    assert run() == run("--help")
+
+
+@pytest.mark.parametrize("verb", ["list", "notebook"])
+def test_every_verb_has_help(verb: str) -> None:
+    finished = run(verb, "--help")
+
+    assert (finished.code, finished.stderr) == (0, "")
+    assert finished.stdout.lstrip().startswith(f"Usage: optitrace {verb}")
+
+
+def test_the_version_is_printed() -> None:
+    assert run("--version").stdout == f"optitrace {__version__}\n"
+
+
+def test_the_examples_of_the_help_run() -> None:
+    examples = re.findall(r"^ *optitrace (.*?)(?: -o \S+| > \S+)? *$", run("--help").stdout, re.MULTILINE)
+    runnable = [example for example in examples if example.split()[0] in OPTIMIZERS]
+
+    assert len(runnable) >= 3
+    for example in runnable:
+        assert run(*example.split()).code == 0
+
+
+def test_list_has_every_optimizer_and_every_default() -> None:
+    words = run("list").stdout.replace(",", "").split()
+
+    for optimizer in OPTIMIZERS.values():
+        assert optimizer.name in words
+        assert {word.partition("=")[0] for word in words} >= {h.name for h in optimizer.hyperparameters}
+
+
+def test_list_as_json_is_an_array_with_an_object_for_each_optimizer() -> None:
+    catalogue = json.loads(run("list", "--format", "json").stdout)
+
+    assert [optimizer["name"] for optimizer in catalogue] == list(OPTIMIZERS)
+    assert catalogue[0]["hyperparameters"] == {
+        "lr": 0.01,
+        "momentum": 0.0,
+        "dampening": 0.0,
+        "weight_decay": 0.0,
+        "nesterov": False,
+        "maximize": False,
+    }
+    assert json.loads(run("list", "--format", "json", "adam").stdout) == [catalogue[1]]
+
+
+def test_notebook_exits_with_0_as_all_results_agree() -> None:
+    finished = run("notebook")
+
+    assert (finished.code, finished.stderr) == (0, "")
+    assert re.search(r"\n(\d+) of \1 results agree with the document\n$", finished.stdout)
+    assert len(json.loads(run("notebook", "--format", "json").stdout)) == len(results())
+
+
+def test_notebook_exits_with_1_if_a_result_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optitrace.analysis.notebook.agrees", lambda ours, printed: False)
+    finished = run("notebook")
+
+    assert finished.code == 1
+    assert "NO" in finished.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("--strict",)])
+def test_a_divergence_is_a_result_and_a_failure_only_where_asked(arguments: tuple[str, ...]) -> None:
+    finished = run("sgd", "--lr", "0.6", "--steps", "300", *arguments)
+
+    assert (finished.code, finished.stderr) == (1 if arguments else 0, "")
+    assert "is no longer finite" in finished.stdout
+    assert "sgd diverges here for lr > 0.5" in finished.stdout
+
+
+def test_strict_says_nothing_of_a_run_that_stays_finite() -> None:
+    assert run("sgd", "--strict").code == 0
+
+
+@pytest.mark.parametrize("arguments", [("sgd",), ("adam", "--state"), ("sgd", "-f", "json"), ("lbfgs", "-f", "csv")])
+def test_the_same_run_prints_the_same_bytes(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments) == run(*arguments)
