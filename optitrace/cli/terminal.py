@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Literal, TextIO
 
 from rich.console import Console, RenderableType
@@ -99,24 +98,26 @@ def print_text(chunks: Iterable[str]) -> None:
             stream.write(chunk)
         stream.flush()
     except BrokenPipeError:
-        leave_stdout()
+        _leave(stream)
     except OSError as error:
-        leave_stdout()
+        _leave(stream)
         raise OutputError(
             f"cannot write to standard output: {error.strerror}; write to a file with --output."
         ) from error
 
 
-def leave_stdout() -> None:
-    """Send what is still to be flushed nowhere, so that the end of the process cannot fail on it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def say(message: str) -> None:
     """Say something to the person, in one line on standard error."""
     if sys.stderr is not None:
-        with suppress(OSError):
-            print(f"optitrace: {printable(message)}", file=sys.stderr)  # noqa: T201
+        try:
+            print(f"optitrace: {printable(message)}", file=sys.stderr, flush=True)  # noqa: T201
+        except OSError:
+            _leave(sys.stderr)
+
+
+def _leave(stream: TextIO) -> None:
+    """Send what is still to be flushed nowhere, so that the end of the process cannot fail on it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _stdout() -> TextIO:

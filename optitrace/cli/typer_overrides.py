@@ -53,11 +53,11 @@ class _InPlaceOfStdout(io.StringIO):
 
 
 class Command(TyperCommand):
-    """A command that does not make Typer load pydantic for its eager options."""
+    """A command that does not make Typer load pydantic, and tells of mistakes in sentences of our own."""
 
     def get_params(self, ctx: Any) -> Any:
-        """Return the parameters, each flag that was not given false rather than none."""
-        parameters = _with_false_flags(super().get_params(ctx))
+        """Return the parameters, prepared for this program."""
+        parameters = _prepared(super().get_params(ctx))
         for parameter in parameters:
             if parameter.name == "help":
                 parameter.rich_help_panel = "Output"
@@ -99,7 +99,16 @@ class OptimizerCommand(Command):
         from optitrace.rules.catalogue import find
         from optitrace.rules.reader import ASCII, UNICODE
 
-        self.help = help_text(find(str(self.name)), ASCII if terminal.ascii_only() else UNICODE)
+        optimizer = find(str(self.name))
+        self.help = help_text(optimizer, ASCII if terminal.ascii_only() else UNICODE)
+        off = {
+            hyperparameter.name
+            for hyperparameter in optimizer.hyperparameters
+            if hyperparameter.default is False
+        }
+        for parameter in self.params:
+            if parameter.name in off:
+                parameter.secondary_opts = []  # a long --no- for what is off anyway would crop other names
         super().format_help(ctx, formatter)
 
 
@@ -107,8 +116,8 @@ class Group(TyperGroup):
     """The root command: takes names in any letter case, and says where to find those it has."""
 
     def get_params(self, ctx: Any) -> Any:
-        """Return the parameters, each flag that was not given false rather than none."""
-        return _with_false_flags(super().get_params(ctx))
+        """Return the parameters, prepared for this program."""
+        return _prepared(super().get_params(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a name, in any letter case."""
@@ -142,8 +151,20 @@ def _unknown_command(name: str, known: list[str]) -> str:
     return f"unknown optimizer {quoted(name)}{guess} 'optitrace list' shows all."
 
 
-def _with_false_flags(parameters: Any) -> Any:
+class _AsTyped:
+    """Takes every value as it was typed: what a text means is said by the rooms below.
+
+    Typer's own way to take a value, even a text, loads pydantic, which takes longer than all else.
+    """
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        return list(value) if isinstance(value, tuple) else value
+
+
+def _prepared(parameters: Any) -> Any:
+    """Return parameters that take their values as typed; an eager flag that is not given is false."""
     for parameter in parameters:
+        parameter._runtime_param = _AsTyped()
         if parameter.is_eager:
             parameter.metavar = " "
             parameter.default = parameter.default or False
