@@ -115,7 +115,10 @@ def test_a_long_value_is_not_repeated_at_length() -> None:
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("missing/x.csv", "cannot write '{0}/missing/x.csv': there is no folder '{0}/missing'; make it first."),
+        (
+            "missing/x.csv",
+            "cannot write '{0}/missing/x.csv': there is no folder '{0}/missing'; make it first.",
+        ),
         ("", "cannot write '{0}': it is a folder; name a file in it, such as '{0}/trace.csv'."),
         ("x" * 300 + ".csv", "cannot write *: File name too long; choose another place."),
     ],
@@ -164,4 +167,6 @@ def test_no_step_shows_just_the_start() -> None:
 
     assert (finished.code, finished.stderr) == (0, "")
     rows = finished.stdout.partition("─\n")[2]
-    assert rows.startswith("   0                             0.5000   0.5000\n\nfinal loss 0.7500 after 0 steps")
+    assert rows.startswith(
+        "   0                             0.5000   0.5000\n\nfinal loss 0.7500 after 0 steps"
+    )

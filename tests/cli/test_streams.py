@@ -52,7 +52,7 @@ def test_a_terminal_gets_colour_and_its_width() -> None:
     text = on_terminal(100, "sgd", "-n", "140", "--lr", "0.6", "--every", "70", NO_COLOR="")
 
     assert "\x1b[1msgd(lr=0.6)\x1b[0m" in text
-    assert "\x1b[31minf\x1b[0m" in text
+    assert re.search(r"\x1b\[31m *inf\x1b", text)
     assert ANSI.sub("", text).startswith("sgd(lr=0.6)\nloss = w1² + 2·w2² from (0.5, 0.5)")
 
 
@@ -101,7 +101,10 @@ def test_any_encoding_can_show_everything(line: str, encoding: str) -> None:
 
 
 def test_a_message_is_spelled_in_ascii_where_nothing_else_can_be_shown() -> None:
-    assert run("w²", encoding="ascii").stderr == "optitrace: unknown optimizer 'w^2'; 'optitrace list' shows all.\n"
+    assert (
+        run("w²", encoding="ascii").stderr
+        == "optitrace: unknown optimizer 'w^2'; 'optitrace list' shows all.\n"
+    )
 
 
 def test_the_plainest_locale_is_enough() -> None:
@@ -135,7 +138,7 @@ FULL = "optitrace: cannot write to standard output: No space left on device; wri
 @pytest.mark.parametrize(
     ("place", "sentence"), [(">&-", CLOSED), pytest.param(">/dev/full", FULL, id="full")]
 )
-@pytest.mark.parametrize("command", ["sgd -n 1", "sgd -n 1 --format csv", "sgd --help", "list"])
+@pytest.mark.parametrize("command", ["sgd -n 1", "sgd --help", "list"])
 def test_a_standard_output_that_takes_nothing_is_told_in_a_line(
     command: str, place: str, sentence: str
 ) -> None:
@@ -153,7 +156,9 @@ def test_files_are_written_even_if_standard_output_takes_nothing(tmp_path: Path)
 
 @pytest.mark.parametrize(("command", "code"), [("sgd -n 1", 0), ("adan", 2), ("sgd -o /missing/x.csv", 4)])
 @pytest.mark.parametrize("place", ["2>&-", "2>/dev/full"])
-def test_a_standard_error_that_takes_nothing_changes_nothing_else(command: str, code: int, place: str) -> None:
+def test_a_standard_error_that_takes_nothing_changes_nothing_else(
+    command: str, code: int, place: str
+) -> None:
     finished = run_shell(f"optitrace {command} {place}")
 
     assert (finished.code, finished.stderr) == (code, "")
