@@ -51,7 +51,9 @@ def linear_iteration(experiment: Experiment) -> LinearIteration | None:
     It is one for sgd on a quadratic whose gradient is fresh and whole, at a constant lr.
     """
     objective = experiment.objective
-    if experiment.optimizer != "sgd" or experiment.gradient != "fresh" or not isinstance(objective, Quadratic):
+    if experiment.optimizer != "sgd" or experiment.gradient != "fresh":
+        return None
+    if not isinstance(objective, Quadratic):
         return None
     if experiment.noise or experiment.schedule or _clips(experiment):
         return None

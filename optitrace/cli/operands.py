@@ -15,6 +15,7 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.running import resolve_device, run_experiment
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.experiment import Experiment
+from optitrace.experiment.objectives import as_settings
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import show
@@ -56,7 +57,7 @@ def shared_settings(trace: Trace) -> dict[str, str]:
     """
     experiment = trace.experiment
     return {
-        "coefficients": show(experiment.objective.coefficients),
+        **{name: show(value) for name, value in as_settings(experiment.objective).items()},
         "start": show(experiment.start),
         "steps": str(experiment.steps),
         "gradient": experiment.gradient,

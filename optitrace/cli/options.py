@@ -14,7 +14,8 @@ import typer
 
 from optitrace.cli.terminal import COLORS
 from optitrace.experiment.experiment import DTYPES, GRADIENTS
-from optitrace.experiment.text import numbers, whole_number
+from optitrace.experiment.objectives import NAMES
+from optitrace.experiment.text import SETTINGS, whole_number
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
 from optitrace.views.formats import FORMATS, SUFFIXES
 from optitrace.views.grid import Look
@@ -29,7 +30,7 @@ def text_option(
     """Return an option that takes a text."""
     option = typer.Option(
         default,
-        *names or (f"--{name}",),
+        *names or (f"--{name.replace('_', '-')}",),
         metavar=metavar,
         help=_with_default(help, default),
         rich_help_panel=panel,
@@ -100,12 +101,23 @@ EXPERIMENT_OPTIONS = (
         "start", metavar="W1,W2", panel=EXPERIMENT, help=r"Weights at the start. [dim]\[0.5 each][/]"
     ),
     text_option(
+        "objective",
+        metavar="LOSS",
+        default="quadratic",
+        panel=EXPERIMENT,
+        help=f"The loss: {', '.join(NAMES)}, an expression such as 'w1**2 + sin(w2)', or mine.py:function.",
+    ),
+    text_option(
         "coefficients",
         metavar="C1,C2",
-        default="1,2",
         panel=EXPERIMENT,
-        help="The loss is C1·w1² + C2·w2² + …, a weight for each coefficient.",
+        help=r"The quadratic is C1·w1² + C2·w2² + …, a weight for each coefficient. [dim]\[1,2][/]",
     ),
+    text_option(
+        "dimension", metavar="N", panel=EXPERIMENT, help="Weights of a quadratic without coefficients."
+    ),
+    text_option("condition", metavar="NUMBER", panel=EXPERIMENT, help="Its condition number."),
+    text_option("rotate", metavar="SEED", panel=EXPERIMENT, help="Turn the quadratic off the axes."),
     text_option(
         "dtype",
         metavar="DTYPE",
@@ -126,6 +138,22 @@ EXPERIMENT_OPTIONS = (
         default="auto",
         panel=EXPERIMENT,
         help="How torch computes a step: single, foreach, fused, or auto for torch's choice.",
+    ),
+    text_option("noise", metavar="SIGMA", panel=EXPERIMENT, help="Add Gaussian noise to each gradient."),
+    text_option("seed", metavar="N", default="0", panel=EXPERIMENT, help="Seed of the noise."),
+    text_option("clip_norm", metavar="X", panel=EXPERIMENT, help="Largest norm of a gradient that is used."),
+    text_option("clip_value", metavar="X", panel=EXPERIMENT, help="Largest value of a coordinate of it."),
+    text_option(
+        "schedule",
+        metavar="NAME:KEY=VALUE,…",
+        panel=EXPERIMENT,
+        help="Move lr by a scheduler of torch, as in StepLR:step_size=10,gamma=0.5.",
+    ),
+    text_option(
+        "until",
+        metavar="TARGET",
+        panel=EXPERIMENT,
+        help="Stop early at loss<X, gradient<X (its norm) or distance<X (from the nearest known minimum).",
     ),
 )
 
@@ -197,12 +225,4 @@ def look(given: Mapping[str, Any]) -> Look:
 
 def experiment_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `design` that the experiment's options stand for."""
-    settings: dict[str, Any] = {
-        "steps": whole_number("steps", given["steps"], least=0),
-        "coefficients": numbers("coefficients", given["coefficients"]),
-    }
-    if given["start"] is not None:
-        settings["start"] = numbers("start", given["start"])
-    for name in ("gradient", "dtype", "device", "implementation"):
-        settings[name] = given[name]
-    return settings
+    return {name: read(name, given[name]) for name, read in SETTINGS.items() if given[name] is not None}

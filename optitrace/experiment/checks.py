@@ -64,11 +64,13 @@ def amount(what: str, value: float) -> float:
     return float(value)
 
 
-def quadratic(coefficients: Sequence[float], dtype: str) -> Quadratic:
-    """Return the quadratic of some coefficients, which the dtype must hold."""
-    objective = Quadratic(_numbers("the coefficients", coefficients))
-    _check_range("a coefficient of the quadratic", objective.coefficients, dtype)
-    return objective
+def coefficients(given: Sequence[float] | None, dtype: str) -> Point | None:
+    """Return coefficients of a quadratic, which the dtype must hold."""
+    if given is None:
+        return None
+    numbers = Quadratic(_numbers("the coefficients", given)).coefficients
+    _check_range("a coefficient of the quadratic", numbers, dtype)
+    return numbers
 
 
 def start(objective: Objective, given: Sequence[float] | None, dtype: str) -> Point:

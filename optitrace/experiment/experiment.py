@@ -9,6 +9,7 @@ from typing import Any
 from optitrace.experiment import checks
 from optitrace.experiment.checks import DEFAULT_COORDINATE, DTYPES
 from optitrace.experiment.objective import Objective, Point, Quadratic
+from optitrace.experiment.objectives import choose_objective
 from optitrace.experiment.schedule import Schedule, parse_schedule
 from optitrace.experiment.target import Target
 from optitrace.rules.catalogue import Optimizer, find
@@ -72,8 +73,11 @@ def design(
     optimizer: str,
     hyperparameters: Mapping[str, Any] | None = None,
     *,
-    objective: Objective | None = None,
-    coefficients: Sequence[float] = (1.0, 2.0),
+    objective: Objective | str | None = None,
+    coefficients: Sequence[float] | None = None,
+    dimension: int | None = None,
+    condition: float | None = None,
+    rotate: int | None = None,
     start: Sequence[float] | None = None,
     steps: int = 10,
     gradient: str = "fresh",
@@ -92,8 +96,12 @@ def design(
     Args:
         optimizer: a name of the catalogue, in any letter case.
         hyperparameters: those that are not to have their default.
-        objective: the loss; the quadratic of the coefficients if not given.
-        coefficients: the quadratic's, one for each weight.
+        objective: the loss, as a value, a name, an expression such as ``w1**2 + sin(w2)``, or a function
+            such as ``mine.py:loss``; the quadratic if not given.
+        coefficients: the quadratic's, one for each weight; 1 and 2 if not given.
+        dimension: the number of weights of a quadratic without coefficients, or of a function.
+        condition: the condition number of a quadratic without coefficients.
+        rotate: the seed of a rotation that turns the quadratic off the axes.
         start: the weights before step 1; if not given, the objective's usual start, or 0.5 each.
         steps: how many steps to take.
         gradient: a key of `GRADIENTS`.
@@ -113,7 +121,9 @@ def design(
     """
     entry = find(optimizer)
     checks.choice("dtype", dtype, DTYPES)
-    loss = checks.quadratic(coefficients, dtype) if objective is None else objective
+    loss = objective
+    if loss is None or isinstance(loss, str):
+        loss = choose_objective(loss, checks.coefficients(coefficients, dtype), dimension, condition, rotate)
     return Experiment(
         optimizer=entry.name,
         hyperparameters=entry.settings(hyperparameters or {}),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.landscapes import EXPRESSION, LANDSCAPES, Landscape
-from optitrace.experiment.objective import Objective, Quadratic
+from optitrace.experiment.objective import Objective, Quadratic, spread
 from optitrace.experiment.own_loss import OwnLoss, names_a_function
+
+QUADRATIC_SETTINGS = ("coefficients", "dimension", "condition", "rotate")
+"""The settings that the quadratic alone has."""
 
 NAMES = (Quadratic.name, *LANDSCAPES)
 """The objectives that have a name."""
@@ -41,6 +45,54 @@ def find_objective(text: str) -> Objective:
     return Landscape(EXPRESSION, text)
 
 
+def choose_objective(
+    text: str | None,
+    coefficients: Sequence[float] | None = None,
+    dimension: int | None = None,
+    condition: float | None = None,
+    rotate: int | None = None,
+) -> Objective:
+    """Return the objective that some settings stand for.
+
+    Args:
+        text: a name, an expression, or a function; the quadratic if not given.
+        coefficients: those of the quadratic.
+        dimension: the number of its weights, in place of coefficients, which are then spread from
+            1/condition to 1; for a function, the number of weights that it takes.
+        condition: its condition number; 1 if not given.
+        rotate: the seed of a rotation that turns it off the axes.
+
+    Raises:
+        UsageError: there is no such objective, or a setting is not one of its own.
+    """
+    objective = find_objective(text) if text is not None else Quadratic()
+    if isinstance(objective, OwnLoss) and dimension is not None:
+        objective = replace(objective, dimension=dimension)
+        dimension = None
+    if not isinstance(objective, Quadratic):
+        given = zip(QUADRATIC_SETTINGS, (coefficients, dimension, condition, rotate), strict=True)
+        if foreign := [name for name, value in given if value is not None]:
+            raise UsageError(f"{foreign[0]} is a setting of the quadratic, not of this loss; leave it out.")
+        return objective
+    if coefficients is not None and (dimension is not None or condition is not None):
+        raise UsageError("coefficients say all of the quadratic; leave out dimension and condition.")
+    if coefficients is None and (dimension is not None or condition is not None):
+        coefficients = spread(2 if dimension is None else dimension, 1.0 if condition is None else condition)
+    return replace(objective, coefficients=tuple(coefficients or objective.coefficients), rotation=rotate)
+
+
+def as_settings(objective: Objective) -> dict[str, Any]:
+    """Return the settings by which `choose_objective` makes an objective."""
+    if isinstance(objective, Quadratic):
+        turned = {} if objective.rotation is None else {"rotate": objective.rotation}
+        return {"coefficients": objective.coefficients, **turned}
+    if isinstance(objective, OwnLoss):
+        return {"objective": objective.function, "dimension": objective.dimension}
+    if isinstance(objective, Landscape) and objective.name == EXPRESSION:
+        return {"objective": objective.text}
+    return {"objective": objective.name}
+
+
 def objective_of(settings: Mapping[str, Any]) -> Objective:
     """Return the objective that a trace file speaks of.
 
@@ -48,12 +100,15 @@ def objective_of(settings: Mapping[str, Any]) -> Objective:
         UsageError: there is no such objective.
     """
     name = str(settings.get("name"))
-    if name == Quadratic.name:
-        return Quadratic(tuple(map(float, settings["coefficients"])), settings.get("rotation"))
-    if name == EXPRESSION:
-        return Landscape(EXPRESSION, settings["expression"])
-    if name == OwnLoss.name:
-        return OwnLoss(settings["function"], settings["dimension"])
+    try:
+        if name == Quadratic.name:
+            return Quadratic(tuple(map(float, settings["coefficients"])), settings.get("rotation"))
+        if name == EXPRESSION:
+            return Landscape(EXPRESSION, settings["expression"])
+        if name == OwnLoss.name:
+            return OwnLoss(settings["function"], settings["dimension"])
+    except KeyError as missing:
+        raise UsageError(f"the objective {name} needs {missing.args[0]}, which is not there.") from None
     if name in LANDSCAPES:
         return LANDSCAPES[name]
     raise UsageError(f"unknown objective {quoted(name)}; there are {', '.join(NAMES)}.")

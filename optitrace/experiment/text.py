@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
+from optitrace.experiment.objectives import as_settings
 from optitrace.rules.catalogue import Optimizer, find
 from optitrace.rules.hyperparameter import show
 
@@ -89,13 +91,12 @@ def text_of(experiment: Experiment) -> str:
         for h in experiment.entry.hyperparameters
         if experiment.hyperparameters[h.name] != h.default
     }
-    if isinstance(plain.objective, Quadratic) and plain.objective != Quadratic():
-        shown["coefficients"] = plain.objective.coefficients
-    elif plain.objective != Quadratic():
-        shown["objective"] = plain.objective.name
-    for name in ("start", "steps", "gradient", "dtype", "implementation"):
-        if getattr(experiment, name) != getattr(plain, name):
-            shown[name] = getattr(experiment, name)
+    if plain.objective != Quadratic():
+        shown |= as_settings(plain.objective)
+    for name in SETTINGS:
+        value, usual = getattr(experiment, name, None), getattr(plain, name, None)
+        if value != usual and name not in ("objective", "device"):
+            shown[name] = str(value) if name in ("schedule", "until") else value
     if experiment.device != "cpu":
         shown["device"] = experiment.device
     settings = ",".join(f"{name}={show(value).replace(',', ';')}" for name, value in shown.items())
@@ -133,6 +134,18 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
         ) from None
 
 
+def number(name: str, text: str) -> float:
+    """Return the number that a text stands for.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{name} is {quoted(text)}; it must be a number.") from None
+
+
 def _word(name: str, text: str) -> str:
     return text
 
@@ -140,11 +153,21 @@ def _word(name: str, text: str) -> str:
 SETTINGS: Mapping[str, Callable[[str, str], Any]] = {
     "steps": whole_number,
     "gradient": _word,
-    "start": numbers,
+    "objective": _word,
     "coefficients": numbers,
+    "dimension": partial(whole_number, least=1),
+    "condition": number,
+    "rotate": whole_number,
+    "start": numbers,
     "dtype": _word,
     "device": _word,
     "implementation": _word,
+    "noise": number,
+    "seed": whole_number,
+    "clip_norm": number,
+    "clip_value": number,
+    "schedule": _word,
+    "until": _word,
 }
 """The settings of an experiment, by the name of `design`'s argument, and what reads each from text."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import InputFileError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
+from optitrace.experiment.objectives import objective_of
 from optitrace.tracing.trace import Column, Outcome, Status, Trace, Versions
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def parse_trace(content: bytes) -> Trace:
         return _trace(head, rows, lambda index: f"line {lines[index][0]}: ")
     whole = _validated(trace_shape.WHOLE, content, "")
     return _trace(whole, whole["steps"], lambda index: f"steps[{index}].")
+
+
+_OPTIONAL = ("noise", "seed", "clip_norm", "clip_value", "schedule", "until")
+"""The settings of an experiment that stand in a file only where they are used."""
 
 
 class _FaultError(InputFileError):
@@ -131,6 +136,7 @@ def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:
         lr=Column(array("d", lr), (), first=1),
         state=_state([row["state"] for row in rows], place),
         final_loss=head["final_loss"],
+        beside=_beside(rows, size, place),
     )
     _check_ending(trace, place)
     return trace
@@ -142,13 +148,14 @@ def _experiment(head: Head) -> Experiment:
         return design(
             given["optimizer"],
             {name: tuple(v) if isinstance(v, list) else v for name, v in given["hyperparameters"].items()},
-            coefficients=given["objective"]["coefficients"],
+            objective=objective_of(given["objective"]),
             start=given["start"],
             steps=given["steps"],
             gradient=given["gradient"],
             dtype=given["dtype"],
             device=given["device"],
             implementation=given["implementation"],
+            **{name: given[name] for name in _OPTIONAL if name in given},  # type: ignore[literal-required]
         )
     except UsageError as error:
         raise _FaultError(f"experiment: {str(error).rstrip('.')}") from None
@@ -168,12 +175,23 @@ def _steps(rows: Sequence[Row], place: Place) -> array[int]:
 
 def _of_steps(rows: Sequence[Row], name: str, place: Place) -> list[Any]:
     """Return a quantity that every row has but the start."""
-    values: list[Any] = [row[name] for row in rows]  # type: ignore[literal-required]
+    values: list[Any] = [row.get(name) for row in rows]
     if values[0] is not None:
         raise _FaultError(f"{place(0)}{name} should be null: row 0 is the start")
     if None in values[1:]:
         raise _FaultError(f"{place(values.index(None, 1))}{name} is null; only that of the start can be")
     return values[1:]
+
+
+def _beside(rows: Sequence[Row], size: int, place: Place) -> dict[str, Column]:
+    """Return the columns that a trace has only where gradients are clipped or the momentum is moved."""
+    beside = {}
+    if any("unclipped_gradient" in row for row in rows):
+        values = _of_steps(rows, "unclipped_gradient", place)
+        beside["unclipped_gradient"] = _vectors("unclipped_gradient", values, 1, size, place)
+    if any("momentum" in row for row in rows):
+        beside["momentum"] = Column(array("d", _of_steps(rows, "momentum", place)), (), first=1)
+    return beside
 
 
 def _vectors(name: str, values: Sequence[list[float]], first: int, size: int, place: Place) -> Column:
@@ -220,14 +238,19 @@ def _check_ending(trace: Trace, place: Place) -> None:
         raise _FaultError(
             f"outcome: a run that is {outcome.status} has {'a' if outcome.step is None else 'no'} step"
         )
-    if (outcome.quantity is None) is (outcome.status is Status.NON_FINITE):
-        raise _FaultError("outcome: a quantity belongs to a run that is non-finite, and to no other")
-    if outcome.quantity is not None and outcome.quantity not in {*trace.columns, *trace.state, "final_loss"}:
+    named = outcome.status in (Status.NON_FINITE, Status.TARGET_REACHED)
+    if (outcome.quantity is None) is named:
+        raise _FaultError(f"outcome: a run that is {outcome.status} has {'a' if named else 'no'} quantity")
+    if outcome.status is Status.NON_FINITE and outcome.quantity not in {
+        *trace.columns,
+        *trace.state,
+        "final_loss",
+    }:
         raise _FaultError(f"outcome.quantity is {outcome.quantity!r}, which is no quantity of this trace")
     planned = trace.experiment.steps
     if outcome.step is not None and outcome.step > planned:
         raise _FaultError(f"outcome.step is {outcome.step}, and the run has {planned} steps")
-    stopped = outcome.status in (Status.INTERRUPTED, Status.OUT_OF_MEMORY)
+    stopped = outcome.status not in (Status.COMPLETED, Status.NON_FINITE)
     end = outcome.step if stopped and outcome.step is not None else planned
     if last != end:
         index = len(trace.steps) - 1

@@ -49,6 +49,8 @@ class Row(TypedDict):
     gradient: _Vector | None
     weights: _Vector
     lr: _Number | None
+    unclipped_gradient: NotRequired[_Vector | None]
+    momentum: NotRequired[_Number | None]
     state: dict[str, _Entry]
     explanation: NotRequired[Any]
     parts: NotRequired[Any]
@@ -61,8 +63,12 @@ class ObjectiveShape(TypedDict):
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
 
-    name: Literal["quadratic"]
-    coefficients: Annotated[list[_Finite], Field(min_length=1)]
+    name: str
+    coefficients: NotRequired[Annotated[list[_Finite], Field(min_length=1)]]
+    rotation: NotRequired[_Count]
+    expression: NotRequired[str]
+    function: NotRequired[str]
+    dimension: NotRequired[Annotated[int, Field(strict=True, ge=1, lt=2**31)]]
 
 
 class ExperimentShape(TypedDict):
@@ -79,6 +85,12 @@ class ExperimentShape(TypedDict):
     dtype: str
     device: str
     implementation: Literal["single", "foreach", "fused"]
+    noise: NotRequired[_Finite]
+    seed: NotRequired[_Count]
+    clip_norm: NotRequired[_Finite]
+    clip_value: NotRequired[_Finite]
+    schedule: NotRequired[str]
+    until: NotRequired[str]
 
 
 class VersionsShape(TypedDict):

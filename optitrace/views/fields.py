@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optitrace.tracing.trace import Column, Trace
+
+MOST_COORDINATES = 4
+"""A table shows the coordinates of a vector up to here; of a longer one, its norm and the first few."""
+
+FIRST_FEW = 3
+"""How many coordinates of a longer vector a table shows."""
+
+NORM = 0
+"""Stands in place of a coordinate for the Euclidean norm of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +24,7 @@ class Field:
 
     Attributes:
         quantity: what it is: ``loss``, ``gradient``, ``weights``, ``lr``, ``update`` or a state entry.
-        coordinate: which coordinate, from 1; None for a scalar.
+        coordinate: which coordinate, from 1; `NORM` for the norm of all; None for a scalar.
         column: where the numbers are.
         is_change: whether the field is the difference between a row's number and that of the row before.
         is_state: whether it is an entry of the optimizer's state.
@@ -31,24 +41,40 @@ class Field:
         """The two lines of a table's heading: the quantity, and the weight or the state it belongs to."""
         if self.coordinate is None:
             return self.quantity, "state" if self.is_state else ""
-        return self.quantity, f"w{self.coordinate}"
+        return self.quantity, "norm" if self.coordinate == NORM else f"w{self.coordinate}"
 
     def value(self, row: int) -> float | None:
         """Return the number in a row, or None where there is none."""
-        offset = 0 if self.coordinate is None else self.coordinate - 1
         here = self.column.row(row)
         if here is None:
             return None
         if not self.is_change:
-            return here[offset]
+            return self._of(here)
         before = self.column.row(row - 1) if row else None
-        return None if before is None else here[offset] - before[offset]
+        if before is None:
+            return None
+        return self._of([after - earlier for after, earlier in zip(here, before, strict=True)])
+
+    def _of(self, numbers: Sequence[float]) -> float:
+        if self.coordinate == NORM:
+            return math.hypot(*numbers)
+        return numbers[0 if self.coordinate is None else self.coordinate - 1]
 
 
 def fields(quantity: str, column: Column, *, is_change: bool = False, is_state: bool = False) -> list[Field]:
     """Return the fields of a column: one for a scalar, one for each coordinate of a vector."""
     coordinates: Sequence[int | None] = range(1, column.size + 1) if column.shape else [None]
     return [Field(quantity, coordinate, column, is_change, is_state) for coordinate in coordinates]
+
+
+def few_fields(
+    quantity: str, column: Column, *, is_change: bool = False, is_state: bool = False
+) -> list[Field]:
+    """Return the fields of a column that a table shows: of a long vector, its norm and the first few."""
+    every = fields(quantity, column, is_change=is_change, is_state=is_state)
+    if len(every) <= MOST_COORDINATES:
+        return every
+    return [Field(quantity, NORM, column, is_change, is_state), *every[:FIRST_FEW]]
 
 
 def state_fields(trace: Trace) -> list[Field]:

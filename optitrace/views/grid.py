@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from optitrace.rules.numerals import format_number
 from optitrace.tracing.trace import Trace
-from optitrace.views.fields import Field, fields, state_fields
+from optitrace.views.fields import Field, few_fields
 
 MOST_ROWS = 60
 """A longer trace shows its head and its tail."""
@@ -64,16 +64,21 @@ def visible_rows(trace: Trace, look: Look) -> list[int]:
 
 
 def make_grid(trace: Trace, look: Look) -> Grid:
-    """Return the grid of a trace: step, loss, gradient, weights, and what else was asked for."""
-    shown = [
-        *fields("loss", trace.loss),
-        *fields("gradient", trace.gradient),
-        *fields("weights", trace.weights),
-    ]
+    """Return the grid of a trace: step, loss, gradient, weights, and what else was asked for.
+
+    What clipping and schedules do to a step is shown wherever they are used.
+    """
+    shown = few_fields("loss", trace.loss)
+    if trace.experiment.schedule is not None:
+        shown += few_fields("lr", trace.lr)
+    for name, column in trace.beside.items():
+        shown += few_fields(name, column)
+    shown += few_fields("gradient", trace.gradient) + few_fields("weights", trace.weights)
     if look.update:
-        shown += fields("update", trace.weights, is_change=True)
+        shown += few_fields("update", trace.weights, is_change=True)
     if look.state:
-        shown += state_fields(trace)
+        for name, column in trace.state.items():
+            shown += few_fields(name, column, is_state=True)
     rows = visible_rows(trace, look)
     hidden = len(trace.steps) - len(rows)
     columns = [[str(trace.steps[row]) for row in rows]]

@@ -6,6 +6,7 @@ from optitrace.experiment.experiment import Experiment
 from optitrace.rules.hyperparameter import Value, show
 from optitrace.rules.numerals import format_number
 from optitrace.tracing.trace import Status, Trace
+from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
 
 
 def title(experiment: Experiment) -> str:
@@ -49,6 +50,14 @@ def subtitle(experiment: Experiment) -> str:
         parts.append(f"{experiment.gradient} gradient")
     if experiment.implementation != "single":
         parts.append(f"{experiment.implementation} implementation")
+    if experiment.noise:
+        parts.append(f"noise {show(experiment.noise)} with seed {experiment.seed}")
+    if experiment.clip_norm is not None:
+        parts.append(f"gradient norm up to {show(experiment.clip_norm)}")
+    if experiment.clip_value is not None:
+        parts.append(f"gradient values up to {show(experiment.clip_value)}")
+    if experiment.schedule is not None:
+        parts.append(f"schedule {experiment.schedule}")
     return ", ".join(parts)
 
 
@@ -63,10 +72,15 @@ def closing(trace: Trace, precision: int) -> list[str]:
     taken = trace.steps[-1]
     loss = format_number(trace.final_loss, precision)
     lines = [f"final loss {loss} after {taken} step{'' if taken == 1 else 's'}"]
+    if len(trace.experiment.start) > MOST_COORDINATES:
+        count = len(trace.experiment.start)
+        lines.append(f"of {count} coordinates the norm and the first {FIRST_FEW} are shown; files hold all")
     outcome = trace.outcome
     if outcome.status is Status.NON_FINITE:
         verb = "are" if outcome.quantity == "weights" else "is"
         lines.append(f"step {outcome.step}: the {outcome.quantity} {verb} no longer finite")
+    elif outcome.status is Status.TARGET_REACHED:
+        lines.append(f"stopped at the target {outcome.quantity}, of {trace.experiment.steps} steps at most")
     elif outcome.status is not Status.COMPLETED:
         lines.append(f"{outcome.status} after step {outcome.step} of {trace.experiment.steps}")
     return lines

@@ -13,7 +13,7 @@ from samples import any_trace, made_up, printed, traced
 
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing.trace import Trace
-from optitrace.views.fields import Field, fields, state_fields
+from optitrace.views.fields import Field, few_fields
 from optitrace.views.grid import Look, make_grid
 from optitrace.views.table import render
 
@@ -21,10 +21,24 @@ from optitrace.views.table import render
 def shown_fields(trace: Trace) -> list[Field]:
     recorded = {"loss": trace.loss, "gradient": trace.gradient, "weights": trace.weights}
     return [
-        *(field for name, column in recorded.items() for field in fields(name, column)),
-        *fields("update", trace.weights, is_change=True),
-        *state_fields(trace),
+        *(field for name, column in recorded.items() for field in few_fields(name, column)),
+        *few_fields("update", trace.weights, is_change=True),
+        *(f for name, column in trace.state.items() for f in few_fields(name, column, is_state=True)),
     ]
+
+
+def test_of_many_coordinates_the_norm_and_the_first_few_are_shown() -> None:
+    trace = made_up([0, 1], [3.0, 4.0, 0.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0, 0.0], coordinates=5)
+    grid = make_grid(trace, Look(precision=0, update=True))
+
+    # norms by hand: 5, 10, and of the update (3, 4, 0, 0, 0), 5
+    assert [heading for heading in grid.headings if heading[0] == "weights"] == [
+        ("weights", "norm"),
+        ("weights", "w1"),
+        ("weights", "w2"),
+        ("weights", "w3"),
+    ]
+    assert grid.rows[1][-8:] == ("10", "6", "8", "0", "5", "3", "4", "0")
 
 
 def is_rounded(cell: str, value: float, precision: int) -> bool:
