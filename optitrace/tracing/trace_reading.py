@@ -163,10 +163,8 @@ def _experiment(head: Head) -> Experiment:
 
 def _steps(rows: Sequence[Row], place: Place) -> array[int]:
     steps = array("q", [row["step"] for row in rows])
-    if not steps or steps[0] != 0:
-        raise _FaultError(
-            f"{place(0)}step should be 0, the start" if steps else "it has no steps: it is cut short"
-        )
+    if steps[0] != 0:
+        raise _FaultError(f"{place(0)}step is {steps[0]}; it should be 0, the start")
     for index, is_wrong in enumerate(map(ge, steps, steps[1:]), start=1):
         if is_wrong:
             raise _FaultError(f"{place(index)}step is {steps[index]}, after step {steps[index - 1]}")

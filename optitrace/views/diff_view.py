@@ -156,7 +156,7 @@ def _rule(rule: RuleDifference | None) -> Iterator[str]:
         return
     coordinate = "" if rule.coordinate is None else f" for w{rule.coordinate}"
     if not rule.is_computed:
-        yield f"the rule is the same, and torch's arithmetic is not, in the line{coordinate}:"
+        yield f"the rule makes both the same; the runs compute this line differently{coordinate}:"
         yield f"  {rule.a}"
         return
     yield f"first line of the rule that differs{coordinate}:"
@@ -189,10 +189,10 @@ def _size(difference: Difference, precision: int) -> str:
 
 
 def _ulps(count: float) -> str:
-    """Return a number of units in the last place, to two digits where it is not whole."""
+    """Return a number of units in the last place, a small part of one to two digits."""
     if not math.isfinite(count):
         return "–"
-    return str(int(count)) if count.is_integer() and count < LARGEST_COUNT else f"{count:.2g}"
+    return f"{count:.0f}" if 10 <= count < LARGEST_COUNT else f"{count:.2g}"
 
 
 def _run(named: NamedTrace) -> dict[str, Any]:
