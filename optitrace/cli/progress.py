@@ -85,7 +85,8 @@ class _Bar:
         from rich.table import Column
 
         counts = MofNCompleteColumn(table_column=Column(min_width=2 * len(str(self._steps)) + 1))
-        columns = (TextColumn("steps"), BarColumn(), counts, TimeRemainingColumn())
+        remaining = TimeRemainingColumn(table_column=Column(min_width=len("0:00:00")))
+        columns = (TextColumn("steps"), BarColumn(), counts, remaining)
         progress = Progress(*columns, console=Console(file=sys.stderr), transient=True)
         progress.add_task("steps", total=self._steps)
         progress.start()

@@ -64,7 +64,7 @@ def test_the_version_is_printed() -> None:
 
 
 def test_the_examples_of_the_help_run() -> None:
-    examples = run("--help").stdout.partition(" Examples\n")[2]
+    examples = run("--help").stdout.partition(" Examples ")[2]
     lines = re.findall(r"^ *optitrace (.*?)(?: -o \S+| > \S+)? *$", examples, re.MULTILINE)
     runs = [line.split() for line in lines if line.split()[0] in OPTIMIZERS]
 

@@ -1,0 +1,117 @@
+"""Ctrl-C and SIGTERM: a run ends in good order, and what was traced is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from runs import PROGRAM, environment, run
+
+from optitrace.cli.interruption import Interruption
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc to see what a process does")
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+ENDLESS = ("sgd", "--steps", "1000000000", "--every", "100000")
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*PROGRAM, *arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(process: subprocess.Popen[str], file: str, pattern: str) -> None:
+    """Wait until a file that the system keeps of a process says something."""
+    while not re.search(pattern, Path(f"/proc/{process.pid}/{file}").read_text(), re.MULTILINE):
+        assert process.poll() is None
+        time.sleep(0.01)
+
+
+def wait_until_it_steps(process: subprocess.Popen[str]) -> None:
+    """Wait until a process handles SIGTERM itself, which it does only while it steps."""
+    wait_until(process, "status", r"^SigCgt:\s*\w{12}[4-7c-f]\w{3}$")
+    time.sleep(0.2)
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_signal_ends_the_run_and_what_was_traced_is_shown_and_saved(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.json"
+    process = start(*ENDLESS, "-o", str(path))
+    wait_until_it_steps(process)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    saved = json.loads(path.read_text())
+    last = saved["steps"][-1]["step"]
+
+    assert process.returncode == code
+    assert re.search(rf"^ *{last}  ", stdout, re.MULTILINE)
+    assert f"interrupted after step {last} of 1000000000" in stdout
+    assert (
+        f"optitrace: interrupted after step {last} of 1000000000; what was traced so far is shown.\n"
+        in stderr
+    )
+    assert saved["outcome"] == {"status": "interrupted", "step": last}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_told_after_an_interruption_too(tmp_path: Path) -> None:
+    path = tmp_path / "full.csv"
+    path.symlink_to("/dev/full")
+    process = start(*ENDLESS, "-o", str(path))
+    wait_until_it_steps(process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert f"cannot write '{path}': No space left on device; choose another place." in stderr
+
+
+@pytest.mark.parametrize("later", [0, 0.3])
+def test_ctrl_c_while_torch_is_loaded_is_quiet(later: float) -> None:
+    process = start(*ENDLESS)
+    wait_until(process, "maps", "libtorch")
+    time.sleep(later)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert (stdout, stderr) == ("", "") or "interrupted after step" in stderr
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_the_first_signal_asks_and_the_second_leaves_at_once(number: signal.Signals, code: int) -> None:
+    before = signal.getsignal(number)
+    with Interruption() as interruption:
+        assert not interruption()
+        signal.raise_signal(number)
+        assert interruption()
+        assert interruption.exit_code == code
+        with pytest.raises(SystemExit, match=f"^{code}$"):
+            signal.raise_signal(number)
+
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_is_what_the_program_exits_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    def impatient(self: Interruption) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError
+
+    monkeypatch.setattr(Interruption, "__call__", impatient)
+    finished = run("sgd")
+
+    assert (finished.code, finished.stdout, finished.stderr) == (130, "", "")
