@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from optitrace.errors import UsageError, did_you_mean
+from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.rules.reader import UNICODE
 from optitrace.rules.reader.notation import write_names
 
@@ -79,13 +79,13 @@ def parse_expression(text: str) -> Expression:
         tree = ast.parse(text.strip(), mode="eval")
         weights = set(_check(tree.body, depth=1))
         if not weights:
-            raise UsageError(f"'{text}' has no weight in it; they are called w1, w2 and so on.")
+            raise UsageError(f"{_named(text)} has no weight in it; they are called w1, w2 and so on.")
         formula = write_names(tree.body, UNICODE, ())
         body = ast.fix_missing_locations(ast.Expression(_Safe().visit(tree.body)))
         return Expression(text.strip(), max(weights), formula, compile(body, "<expression>", "eval"))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = getattr(error, "msg", None) or "it is not one"
-        raise UsageError(f"cannot read the expression '{_shortened(text)}': {reason}.") from None
+        raise UsageError(f"cannot read the expression {_named(text)}: {reason}.") from None
 
 
 def _check(node: ast.AST, depth: int) -> Iterator[int]:
@@ -102,7 +102,7 @@ def _check(node: ast.AST, depth: int) -> Iterator[int]:
             yield from _check(operand, depth + 1)
         case ast.Call(ast.Name(name)) if name not in FUNCTIONS:
             guess = did_you_mean(name, FUNCTIONS) or f"; there are {', '.join(FUNCTIONS)}."
-            raise UsageError(f"there is no function '{_shortened(name)}' in expressions{guess}")
+            raise UsageError(f"there is no function {_named(name)} in expressions{guess}")
         case ast.Call(ast.Name(name), [argument], []):
             yield from _check(argument, depth + 1)
         case ast.Constant(int() | float() as number) if not isinstance(number, bool):
@@ -115,7 +115,7 @@ def _check(node: ast.AST, depth: int) -> Iterator[int]:
                 yield _weight(name)
         case _:
             raise UsageError(
-                f"'{_shortened(ast.unparse(node))}' cannot be used in an expression; it may have "
+                f"{_named(ast.unparse(node))} cannot be used in an expression; it may have "
                 f"w1, w2, …, numbers, + - * / **, {', '.join([*CONSTANTS, *FUNCTIONS])}."
             )
 
@@ -138,7 +138,7 @@ def _weight(name: str) -> int:
     if match is None:
         known = [*CONSTANTS, *FUNCTIONS, "w1", "w2"]
         guess = did_you_mean(name, known) or "; weights are called w1, w2 and so on."
-        raise UsageError(f"'{_shortened(name)}' means nothing in an expression{guess}")
+        raise UsageError(f"{_named(name)} means nothing in an expression{guess}")
     if int(match[1]) > MOST_WEIGHTS:
         raise UsageError(f"there is no weight {name}; they end at w{MOST_WEIGHTS}.")
     return int(match[1])
@@ -209,3 +209,8 @@ def _as_float(number: int | float) -> float:
 
 def _shortened(text: str, most: int = 40) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _named(text: str) -> str:
+    """Return a piece of an expression as it stands in a sentence."""
+    return quoted(_shortened(text))

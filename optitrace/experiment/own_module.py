@@ -27,7 +27,7 @@ def load_name(name: str) -> tuple[Any, ModuleType]:
     place, _, attribute = name.rpartition(SEPARATOR)
     if not place or not attribute:
         raise UsageError(f"{quoted(name)} names nothing; write package.module:Name or path/file.py:Name.")
-    module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
+    module = _module_of_file(place) if place.endswith(".py") else _module(place)
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -64,11 +64,15 @@ def _module(name: str) -> ModuleType:
         raise _import_failure(name, error) from error
 
 
+def _module_of_file(place: str) -> ModuleType:
+    if not Path(place).is_file():
+        raise UsageError(f"there is no file {quoted(place)}; a name in it is written path/file.py:Name.")
+    return _run_file(Path(place).resolve())
+
+
 @cache
-def _module_of_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(f"there is no file {quoted(str(path))}; a name in it is written path/file.py:Name.")
-    _put_on_path(path.resolve().parent)
+def _run_file(path: Path) -> ModuleType:
+    _put_on_path(path.parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -82,7 +86,7 @@ def _module_of_file(path: Path) -> ModuleType:
             del sys.modules[path.stem]
         else:
             sys.modules[path.stem] = before
-        raise _import_failure(str(path), error) from error
+        raise _import_failure(path.name, error) from error
     return module
 
 

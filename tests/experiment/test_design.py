@@ -56,6 +56,7 @@ def test_every_coordinate_starts_at_a_half_where_no_start_is_given() -> None:
 def test_whole_numbers_and_tensors_become_floats() -> None:
     experiment = design("sgd", coefficients=torch.tensor([1, 2]).tolist(), start=(3, True))
 
+    assert isinstance(experiment.objective, Quadratic)
     assert (experiment.objective.coefficients, experiment.start) == ((1.0, 2.0), (3.0, 1.0))
     assert all(type(number) is float for number in (*experiment.objective.coefficients, *experiment.start))
 
