@@ -84,10 +84,9 @@ class _Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Column
 
-        counts = MofNCompleteColumn(table_column=Column(min_width=2 * len(str(self._steps)) + 1))
-        remaining = TimeRemainingColumn(table_column=Column(min_width=len("0:00:00")))
-        columns = (TextColumn("steps"), BarColumn(), counts, remaining)
-        progress = Progress(*columns, console=Console(file=sys.stderr), transient=True)
+        bar = BarColumn(bar_width=None, table_column=Column(ratio=1))  # gives way to the numbers
+        columns = (TextColumn("steps"), bar, MofNCompleteColumn(), TimeRemainingColumn())
+        progress = Progress(*columns, console=Console(file=sys.stderr), transient=True, expand=True)
         progress.add_task("steps", total=self._steps)
         progress.start()
         return progress
