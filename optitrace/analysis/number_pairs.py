@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import compress
 from operator import ne
 
-from optitrace.analysis.tolerance import Tolerance, coarser_dtype
+from optitrace.analysis.tolerance import Tolerance, unit_dtype
 from optitrace.analysis.ulps import ulps_between
 
 
@@ -80,7 +80,7 @@ class NumberPairs:
         """Return the two numbers at a position."""
         a, b = self.a[position], self.b[position]
         row, coordinate = divmod(position, math.prod(self.shape))
-        dtype = coarser_dtype(a, b, self.dtypes)
+        dtype = unit_dtype(a, b, self.dtypes)
         return Difference(
             quantity=self.quantity,
             step=self.steps[row],

@@ -55,7 +55,7 @@ class Tolerance:
             return a == b and math.copysign(1, a) == math.copysign(1, b)
         if a == b or (math.isfinite(b) and abs(a - b) <= self.atol + self.rtol * abs(b)):
             return True
-        return self.ulps > 0 and ulps_between(a, b, coarser_dtype(a, b, dtypes)) <= self.ulps
+        return self.ulps > 0 and ulps_between(a, b, unit_dtype(a, b, dtypes)) <= self.ulps
 
 
 EXACT = Tolerance()
@@ -68,18 +68,19 @@ def close(dtypes: tuple[str, str]) -> Tolerance:
     return Tolerance(rtol=max(relative), atol=max(absolute))
 
 
-def coarser_dtype(a: float, b: float, dtypes: tuple[str, str]) -> str:
+def unit_dtype(a: float, b: float, dtypes: tuple[str, str]) -> str:
     """Return the dtype in whose units two numbers, of runs of these dtypes, are compared.
 
-    Not all that a run records has the run's dtype: an lr has float64, a counter float32. So each number
-    is taken to have the run's dtype if that holds it, or else the next that does; the coarser of the two
-    decides.
+    Not all that a run records has the run's dtype: an lr has float64, a counter float32. So a number is
+    taken to have the run's dtype if that holds it, or else the next that does. Of two runs of one dtype
+    the units are those of the dtype that holds both numbers; of two dtypes, those of the coarser.
 
-    >>> coarser_dtype(0.5, 0.1, ("float32", "float64")), coarser_dtype(0.1, 0.2, ("float32", "float32"))
+    >>> unit_dtype(0.5, 0.1, ("float32", "float64")), unit_dtype(0.5, 0.1, ("float32", "float32"))
     ('float32', 'float64')
     """
-    held = (next(d for d in _HELD_BY[dtype] if _holds(d, x)) for x, dtype in zip((a, b), dtypes, strict=True))
-    return min(held, key=lambda dtype: FORMATS[dtype].bits)
+    held = [next(d for d in _HELD_BY[dtype] if _holds(d, x)) for x, dtype in zip((a, b), dtypes, strict=True)]
+    choose = max if dtypes[0] == dtypes[1] else min
+    return choose(held, key=lambda dtype: FORMATS[dtype].bits)
 
 
 def _holds(dtype: str, value: float) -> bool:
