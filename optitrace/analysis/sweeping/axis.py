@@ -1,0 +1,247 @@
+"""The axes of a sweep: what is varied, and over which values. Reading one needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.experiment.experiment import Experiment
+from optitrace.experiment.objective import Quadratic
+from optitrace.rules.hyperparameter import Hyperparameter, Value, show
+
+LOGARITHMIC = "log"
+"""The word before a range that is spaced logarithmically."""
+
+MOST_WHOLE_NUMBERS = 1_000_000
+"""The largest number of whole numbers that an axis has."""
+
+POINTS = ("start", "coefficients")
+"""What can be varied beside the hyperparameters: a number for each weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers between two others.
+
+    Attributes:
+        first: where it begins.
+        last: where it ends; both ends belong to it.
+        count: how many numbers a grid takes from it; None if it is only to be sampled.
+        logarithmic: whether equal ratios, not equal differences, are equally far.
+    """
+
+    first: float
+    last: float
+    count: int | None
+    logarithmic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One thing that is varied.
+
+    Attributes:
+        name: as it was given: ``lr``, ``betas.1``, ``start.0``.
+        setting: the hyperparameter, or one of `POINTS`.
+        position: which number of it, from 0; None for the whole.
+        values: the values, one after the other, or a range of numbers.
+    """
+
+    name: str
+    setting: str
+    position: int | None
+    values: tuple[Value, ...] | Range
+
+    @property
+    def length(self) -> int:
+        """How many values a grid takes from it."""
+        if isinstance(self.values, Range):
+            return self.values.count or 0
+        return len(self.values)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether all its values are numbers, so that it has a scale."""
+        if isinstance(self.values, Range):
+            return True
+        return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.values)
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """The values that decide whether all can be used, as every range that torch checks is an interval.
+
+        They are the least and the greatest number, zero, and the greatest and least of what is left
+        without zero; and every value that is no number.
+        """
+        if isinstance(self.values, Range):
+            low, high = sorted((self.values.first, self.values.last))
+            return tuple(dict.fromkeys((low, high)))
+        numbers = [v for v in self.values if isinstance(v, int | float) and not isinstance(v, bool)]
+        others = [v for v in self.values if not isinstance(v, int | float) or isinstance(v, bool)]
+        other_than_zero = [v for v in numbers if v]
+        telling: list[Value] = [v for v in numbers if not v]
+        telling += [extreme(part) for part in (other_than_zero,) if part for extreme in (min, max)]
+        return tuple(dict.fromkeys((*telling, *others)))
+
+
+def read_axis(text: str, base: Experiment, *, sampled: bool) -> Axis:
+    """Read an axis: ``name=v1,v2``, ``name=start:stop:count`` or ``name=log:start:stop:count``.
+
+    A name may end in the position of one number of several, from 0: ``betas.1``. In a list, the
+    numbers of one tuple are separated by semicolons. A range that is sampled needs no count.
+
+    Raises:
+        UsageError: there is no such thing to vary, or a value is none of its kind.
+    """
+    name, sign, values = (part.strip() for part in text.partition("="))
+    if not sign or not values or not name:
+        raise UsageError(f"{quoted(text)} names no values; write it as lr=0.1,0.2 or lr=log:1e-4:1:200.")
+    setting, dot, place = name.replace("-", "_").partition(".")
+    whole = _setting(setting, base)
+    if not dot:
+        return Axis(whole.name, setting, None, _values(values, whole, sampled=sampled))
+    position, kind = _member(whole, place)
+    part = Hyperparameter(base.optimizer, f"{setting}.{position}", None, kind)
+    return Axis(part.name, setting, position, _values(values, part, sampled=sampled))
+
+
+def check_axes(axes: Sequence[Axis]) -> None:
+    """See that no two axes vary the same.
+
+    Raises:
+        UsageError: two do.
+    """
+    for index, axis in enumerate(axes):
+        for other in axes[:index]:
+            if axis.name == other.name:
+                raise UsageError(f"{axis.name} is given twice; give all its values in one -P.")
+            if axis.setting == other.setting and None in (axis.position, other.position):
+                raise UsageError(
+                    f"{axis.setting} is given as a whole and by position; give the whole, or each position."
+                )
+
+
+def _setting(name: str, base: Experiment) -> Hyperparameter:
+    """Return what a name stands for, as something that can read its values."""
+    known = {h.name: h for h in base.entry.hyperparameters}
+    if name in known:
+        return known[name]
+    if name == "start":
+        return Hyperparameter(base.optimizer, name, base.start, tuple[(float,) * len(base.start)])  # type: ignore[misc]
+    if name == "coefficients":
+        if not isinstance(base.objective, Quadratic):
+            raise UsageError(
+                f"the loss {base.objective.name} has no coefficients; vary start, or leave it out."
+            )
+        numbers = base.objective.coefficients
+        return Hyperparameter(base.optimizer, name, numbers, tuple[(float,) * len(numbers)])  # type: ignore[misc]
+    guess = did_you_mean(name, [*known, *POINTS])
+    if guess:
+        raise UsageError(f"{base.optimizer} has no {quoted(name)}{guess}")
+    raise UsageError(base.entry.has_no(name))
+
+
+def _member(whole: Hyperparameter, place: str) -> tuple[int, Any]:
+    """Return a position in a tuple, and the type of what stands there."""
+    if get_origin(whole.type) is not tuple:
+        raise UsageError(
+            f"{whole.name} is a single value, without a position {quoted(place)}; vary {whole.name}."
+        )
+    members = get_args(whole.type)
+    if not place.isdecimal() or int(place) >= len(members):
+        positions = ", ".join(f"{whole.name}.{k}" for k in range(min(len(members), 4)))
+        raise UsageError(
+            f"{whole.name} has no position {quoted(place)}; positions count from 0: {positions}."
+        )
+    return int(place), members[int(place)]
+
+
+def _values(text: str, setting: Hyperparameter, *, sampled: bool) -> tuple[Value, ...] | Range:
+    if ":" in text:
+        return _range(text, setting, sampled=sampled)
+    if get_origin(setting.type) is tuple and ";" not in text:
+        count = len(get_args(setting.type))
+        example = show(setting.default).replace(",", ";")
+        raise UsageError(
+            f"{setting.optimizer}: {setting.name} is {count} number{'s' * (count > 1)}; "
+            f"write one value of it as {setting.name}={example}, or vary a part of it, "
+            f"such as {setting.name}.0."
+        )
+    values = tuple(setting.parse(part) for part in text.split(","))
+    if len(set(values)) < len(values):
+        twice = next(value for index, value in enumerate(values) if value in values[:index])
+        raise UsageError(f"{setting.name} has the value {show(twice)} twice; give each once.")
+    return values
+
+
+def _range(text: str, setting: Hyperparameter, *, sampled: bool) -> tuple[Value, ...] | Range:
+    parts = [part.strip() for part in text.split(":")]
+    logarithmic = parts[0].lower() == LOGARITHMIC
+    ends, count = parts[logarithmic : logarithmic + 2], parts[logarithmic + 2 :]
+    if len(ends) < 2 or len(count) > 1:
+        raise UsageError(
+            f"{setting.name}={text} is no range; write {setting.name}=START:STOP:COUNT or "
+            f"{setting.name}=log:START:STOP:COUNT."
+        )
+    if get_origin(setting.type) is tuple:
+        raise UsageError(f"{setting.name} is several numbers, which have no range; vary {setting.name}.0.")
+    first, last = (_end(end, setting) for end in ends)
+    if logarithmic and min(first, last) <= 0:
+        raise UsageError(
+            f"{setting.name}={text} has the logarithm of {show(min(first, last))}; "
+            "both ends of a logarithmic range must be above 0."
+        )
+    number = _count(count[0], setting.name, text) if count else None
+    if number is None and not sampled:
+        raise UsageError(
+            f"{setting.name}={text} has no count; write {setting.name}={text}:200, "
+            "or take samples of it with --random 1000."
+        )
+    if number is not None and number > 1 and first == last:
+        raise UsageError(f"the range {setting.name}={text} is empty; let it end where it does not begin.")
+    between = Range(first, last, number, logarithmic)
+    return _whole_numbers(between, setting, sampled=sampled) if _is_whole(setting.type) else between
+
+
+def _end(text: str, setting: Hyperparameter) -> float:
+    value = setting.parse(text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(
+            f"{setting.name} has no range from {quoted(text)}; list its values: {setting.name}=A,B."
+        )
+    return value
+
+
+def _count(text: str, name: str, whole: str) -> int:
+    count = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+    if count < 1:
+        raise UsageError(
+            f"the range {name}={whole} is empty: its count is {quoted(text)}; "
+            "it must be a whole number from 1 on."
+        )
+    return count
+
+
+def _is_whole(kind: Any) -> bool:
+    return kind is int or int in get_args(kind)
+
+
+def _whole_numbers(between: Range, setting: Hyperparameter, *, sampled: bool) -> tuple[Value, ...]:
+    """Return the whole numbers of a range: all of them if it is sampled, and else as many as it counts."""
+    first, last = int(between.first), int(between.last)
+    span = abs(last - first) + 1
+    count = span if sampled or between.count is None else between.count
+    if count > MOST_WHOLE_NUMBERS:
+        raise UsageError(f"{setting.name} would have {count} values; take at most {MOST_WHOLE_NUMBERS}.")
+    if sampled:
+        step = 1 if first <= last else -1
+        return tuple(range(first, last + step, step))
+    shares = [k / (count - 1) if count > 1 else 0.0 for k in range(count)]
+    if between.logarithmic:
+        spaced = [first * math.pow(last / first, share) for share in shares]
+    else:
+        spaced = [first + (last - first) * share for share in shares]
+    return tuple(dict.fromkeys(round(number) for number in spaced))

@@ -1,0 +1,182 @@
+"""Sweeps of what has no rule: the real class, configuration by configuration, on all cores by joblib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from optitrace.analysis.sweeping.blocks import Block
+from optitrace.analysis.sweeping.measures import CONVERGED, DIVERGED, ON_THE_WAY, Goal
+from optitrace.analysis.sweeping.space import Space
+from optitrace.analysis.sweeping.values import columns, configurations
+from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.experiment.experiment import Experiment
+from optitrace.tracing.trace import Trace
+from optitrace.tracing.tracer import trace
+
+BACKENDS: Mapping[str, str] = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
+"""Where the classes can be stepped: on this machine's cores or on a cluster; and the package it needs."""
+
+TASK = 16
+"""Configurations of one task."""
+
+TASKS = 4
+"""Tasks for each core between two looks at whether to stop."""
+
+Measured = tuple[list[float], dict[str, float]]
+"""The last weights of a configuration, and its measures."""
+
+
+def check_backend(name: str) -> str:
+    """Return a backend of joblib that can be loaded.
+
+    Raises:
+        UsageError: there is none of that name, or what it needs is not installed.
+    """
+    if name not in BACKENDS:
+        guess = did_you_mean(name, BACKENDS) or ";"
+        raise UsageError(f"unknown backend {quoted(name)}{guess} there are {', '.join(BACKENDS)}.")
+    for package, extra in (("joblib", "sweep"), (BACKENDS[name], name)):
+        if not _is_installed(package):
+            raise UsageError(
+                f"a class without a rule is stepped by {package}, which is not installed; "
+                f"pip install 'optitrace[{extra}]' installs it."
+            )
+    return name
+
+
+def blocks_by_class(
+    space: Space,
+    goal: Goal,
+    *,
+    threads: int | None = None,
+    backend: str = "loky",
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Block]:
+    """Yield every configuration of a space, in the order of their numbers, each a run of the real class.
+
+    Args:
+        space: what is swept.
+        goal: what is to be measured.
+        threads: how many processes; one for each core if not given.
+        backend: a key of `BACKENDS`.
+        stop: asked between blocks; once it says yes, no further block comes.
+
+    Raises:
+        UsageError: the backend is not installed, or torch refuses a setting.
+    """
+    check_backend(backend)
+    from joblib import Parallel, delayed
+
+    with _on(backend), Parallel(n_jobs=threads or -1) as parallel:
+        size = TASK * TASKS * parallel._effective_n_jobs()
+        for first in range(0, space.size, size):
+            if stop():
+                return
+            found = columns(space, first, min(size, space.size - first))
+            experiments = [_portable(space.experiment(c)) for c in configurations(space, found)]
+            tasks = [experiments[k : k + TASK] for k in range(0, len(experiments), TASK)]
+            done = [m for task in parallel(delayed(run_all)(task, goal) for task in tasks) for m in task]
+            yield Block(
+                first,
+                found,
+                torch.tensor([weights for weights, _ in done], dtype=torch.float64),
+                {name: torch.tensor([m[name] for _, m in done], dtype=torch.float64) for name in done[0][1]},
+            )
+
+
+def run_all(experiments: list[Experiment], goal: Goal) -> list[Measured]:
+    """Trace experiments one after the other and return what a sweep keeps of each."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [
+            measured(trace(experiment, every=_kept(goal, experiment)), goal) for experiment in experiments
+        ]
+    finally:
+        torch.set_num_threads(before)
+
+
+def measured(traced: Trace, goal: Goal) -> Measured:
+    """Return the last weights of a trace and its measures, under the names that `Observer` gives them."""
+    experiment = traced.experiment
+    minima = experiment.objective.minima
+    weights = list(traced.weights.row(len(traced.steps) - 1) or ())
+    losses = [*traced.loss.values, traced.final_loss]
+    loss = experiment.objective.loss(getattr(torch, experiment.dtype), torch.device("cpu"))
+    least = min(
+        (float(loss(torch.tensor(m, dtype=getattr(torch, experiment.dtype)))) for m in minima),
+        default=math.nan,
+    )
+
+    def is_close(value: float) -> bool:
+        return abs(value - least) <= goal.tolerance
+
+    final = traced.final_loss
+    initial = losses[0]
+    is_gone = not math.isfinite(final) or final > initial
+    outcome = CONVERGED if is_close(final) else DIVERGED if is_gone else ON_THE_WAY
+    measures = {"final_loss": final, "outcome": float(outcome)}
+    if minima:
+        measures["distance"] = min(math.dist(weights, minimum) for minimum in minima)
+    if goal.rank in ("steps", "path"):
+        first = next((step for step, value in enumerate(losses) if is_close(value)), None)
+        measures["steps"] = math.inf if first is None else float(first)
+        if goal.rank == "path":
+            measures["path"] = math.inf if first is None else _length(traced, first)
+            del measures["steps"]
+    return weights, measures
+
+
+def _length(traced: Trace, steps: int) -> float:
+    points = [traced.weights.row(row) or () for row in range(steps + 1)]
+    return sum(math.dist(a, b) for a, b in pairwise(points))
+
+
+def _kept(goal: Goal, experiment: Experiment) -> int:
+    """Return every how many steps a trace has to keep one."""
+    return 1 if goal.rank in ("steps", "path") else max(1, experiment.steps)
+
+
+def _portable(experiment: Experiment) -> Experiment:
+    """Return an experiment that can be sent to another process."""
+    return replace(experiment, hyperparameters=dict(experiment.hyperparameters))
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
+
+
+def _on(backend: str) -> AbstractContextManager[Any]:
+    """Return a context in which joblib uses a backend; a cluster that is named in the environment is used.
+
+    dask reads DASK_SCHEDULER_ADDRESS and ray RAY_ADDRESS; without, either starts on this machine.
+    """
+    import joblib
+
+    if backend == "dask":
+        from contextlib import ExitStack
+
+        from distributed import Client, get_client
+
+        stack = ExitStack()
+        try:
+            get_client()
+        except ValueError:
+            stack.enter_context(Client())
+        stack.enter_context(joblib.parallel_config(backend="dask"))
+        return stack
+    if backend == "ray":
+        from ray.util.joblib import register_ray
+
+        register_ray()
+    context: AbstractContextManager[Any] = joblib.parallel_config(backend=backend)
+    return context

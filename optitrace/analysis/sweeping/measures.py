@@ -1,0 +1,115 @@
+"""What is measured of a configuration, and by which measures configurations are ranked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from optitrace.analysis.sweeping.batched_loss import BatchedLoss
+from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.experiment.experiment import Experiment
+
+RANKS: Mapping[str, str] = {
+    "final_loss": "the loss after the last step",
+    "steps": "steps until the loss is within the tolerance of its minimum",
+    "distance": "distance of the last weights from the nearest minimum",
+    "path": "length of the way to within the tolerance of the minimum",
+}
+"""By what configurations can be ranked, the least first."""
+
+CONVERGED, ON_THE_WAY, DIVERGED = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a sweep looks for.
+
+    Attributes:
+        rank: by what it ranks, a key of `RANKS`.
+        tolerance: how close to the loss at the minimum counts as converged.
+    """
+
+    rank: str = "final_loss"
+    tolerance: float = 1e-6
+
+
+def check_goal(goal: Goal, experiment: Experiment) -> Goal:
+    """Return a goal that an experiment can be ranked by.
+
+    Raises:
+        UsageError: there is no such rank, the tolerance is none, or a rank needs a minimum and none is known.
+    """
+    if goal.rank not in RANKS:
+        guess = did_you_mean(goal.rank, RANKS) or ";"
+        raise UsageError(f"unknown rank {quoted(goal.rank)}{guess} there are {', '.join(RANKS)}.")
+    if not 0 <= goal.tolerance < math.inf:
+        raise UsageError(f"the tolerance is {goal.tolerance:g}; it must be a number from 0 on.")
+    if goal.rank != "final_loss" and not experiment.objective.minima:
+        raise UsageError(
+            f"no minimum of {experiment.objective.formula} is known, which the rank {goal.rank} needs; "
+            "rank by final_loss."
+        )
+    return goal
+
+
+class Observer:
+    """Watches a batch of configurations, and measures no more than is asked for.
+
+    The measures, by name, each of shape (configurations,) and float64: `final_loss`; `distance` where a
+    minimum is known; `steps` and `path` where they are the rank; and `outcome`, one of CONVERGED,
+    ON_THE_WAY and DIVERGED.
+    """
+
+    def __init__(
+        self, goal: Goal, minima: Collection[tuple[float, ...]], loss: BatchedLoss, w: Tensor
+    ) -> None:
+        self._goal = goal
+        self._loss = loss
+        self._minima = torch.tensor([*minima], dtype=torch.float64, device=w.device)
+        self._least = float(loss.value(_like(self._minima[0], w)).min()) if len(minima) else math.nan
+        self._initial = loss.value(w)
+        self._first = torch.where(self._is_close(self._initial), 0.0, torch.inf).double()
+        self._path = torch.zeros(len(w), dtype=torch.float64, device=w.device)
+
+    def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
+        """Note what a step did."""
+        if self._goal.rank == "path":
+            length = _norm(after - before)
+            self._path = self._path + torch.where(torch.isinf(self._first), length, 0.0)
+        if self._goal.rank in ("steps", "path"):
+            reached = self._is_close(self._loss.value(after)) & torch.isinf(self._first)
+            self._first = torch.where(reached, float(step), self._first)
+
+    def measures(self, w: Tensor) -> dict[str, Tensor]:
+        """Return what was measured, given the last weights."""
+        final = self._loss.value(w)
+        measures = {"final_loss": final.double(), "outcome": self._outcome(final)}
+        if len(self._minima):
+            distances = [_norm(w - _like(minimum, w)) for minimum in self._minima]
+            measures["distance"] = torch.stack(distances).amin(0)
+        if self._goal.rank == "steps":
+            measures["steps"] = self._first
+        if self._goal.rank == "path":
+            measures["path"] = torch.where(torch.isinf(self._first), torch.inf, self._path)
+        return measures
+
+    def _is_close(self, loss: Tensor) -> Tensor:
+        return (loss.double() - self._least).abs() <= self._goal.tolerance
+
+    def _outcome(self, final: Tensor) -> Tensor:
+        is_gone = ~torch.isfinite(final) | (final > self._initial)
+        outcome = torch.where(is_gone, DIVERGED, ON_THE_WAY)
+        return torch.where(self._is_close(final), CONVERGED, outcome)
+
+
+def _norm(w: Tensor) -> Tensor:
+    return w.reshape(-1, w.shape[-1]).double().square().sum(-1).sqrt()
+
+
+def _like(point: Tensor, w: Tensor) -> Tensor:
+    """Return a point in the place of each configuration's weights."""
+    return point.to(w.dtype).expand_as(w)

@@ -1,0 +1,140 @@
+"""The sweep: every configuration of a space, ranked, with torch itself as the judge of a few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from optitrace.analysis.sweeping.blocks import Block, blocks_by_rule
+from optitrace.analysis.sweeping.classes import blocks_by_class, check_backend
+from optitrace.analysis.sweeping.landscape import Landscape, Surveyor
+from optitrace.analysis.sweeping.measures import Goal, check_goal
+from optitrace.analysis.sweeping.ranking import Candidate, Ranking
+from optitrace.analysis.sweeping.space import Configuration, Space, corners, described
+from optitrace.analysis.sweeping.spot_check import Check, spot_check
+from optitrace.errors import UsageError
+from optitrace.experiment.experiment import Experiment
+from optitrace.tracing.tracer import trace
+
+TOP = 10
+"""How many of the best configurations are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who does the work; it changes no result.
+
+    Attributes:
+        threads: how many blocks are run at once; as many as there are cores if None.
+        chunk: how many configurations are run in one batch; what suits the device if None.
+        backend: which backend of joblib steps a class without a rule.
+    """
+
+    threads: int | None = None
+    chunk: int | None = None
+    backend: str = "loky"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep found.
+
+    Attributes:
+        space: what was swept.
+        goal: what was looked for.
+        finished: how many configurations were run: fewer than the space has if it was interrupted.
+        counts: how many of them converged, are still on the way, and diverged.
+        best: the best of them, best first.
+        landscape: the final loss over the varied axes; None unless one or two numbers are varied.
+        checks: the best and some others, traced with torch; None if torch itself was stepped anyway.
+    """
+
+    space: Space
+    goal: Goal
+    finished: int
+    counts: Mapping[str, int]
+    best: Sequence[Candidate]
+    landscape: Landscape | None
+    checks: Sequence[Check] | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every configuration was run."""
+        return self.finished == self.space.size
+
+    def experiment(self, configuration: Configuration) -> Experiment:
+        """Return the experiment of a configuration."""
+        return self.space.experiment(configuration)
+
+
+def check_space(space: Space, goal: Goal, workers: Workers = Workers()) -> None:
+    """See that every configuration of a space can be run.
+
+    Every range that torch checks is an interval, so that torch itself is asked to take one step at all
+    combinations of the axes' least and greatest numbers.
+
+    Raises:
+        UsageError: a value is out of range, which is named; or the goal or a worker is not there.
+        DeviceError: the device is not there.
+    """
+    check_goal(goal, space.base)
+    if not space.has_rule:
+        check_backend(workers.backend)
+    for corner in corners(space):
+        try:
+            trace(_of_one_step(space.experiment(corner)))
+        except UsageError as error:
+            raise UsageError(
+                f"{str(error).rstrip('.')}; leave out what contains {described(corner)}."
+            ) from error
+
+
+def sweep(
+    space: Space,
+    goal: Goal,
+    *,
+    workers: Workers = Workers(),
+    stop: Callable[[], bool] = lambda: False,
+    take: Callable[[Block], None] = lambda block: None,
+) -> Sweep:
+    """Run every configuration of a space, and rank them.
+
+    Args:
+        space: what to sweep, as `check_space` passed it.
+        goal: what to look for.
+        workers: who does the work.
+        stop: asked again and again; once it says yes, what is finished is returned.
+        take: given each block, in the order of the configurations.
+
+    Raises:
+        DeviceError: the device is not there, or has too little memory.
+    """
+    ranking, surveyor = Ranking(space, goal, TOP), Surveyor(space)
+    finished = 0
+    for block in run_blocks(space, goal, workers, stop):
+        ranking.add(block)
+        surveyor.add(block)
+        take(block)
+        finished += len(block)
+    best = ranking.best
+    judged = bool(best) and space.has_rule and finished == space.size
+    return Sweep(
+        space=space,
+        goal=goal,
+        finished=finished,
+        counts=ranking.counts,
+        best=best,
+        landscape=surveyor.landscape(best[0] if best else None),
+        checks=spot_check(space, best[0].number) if judged else None,
+    )
+
+
+def run_blocks(space: Space, goal: Goal, workers: Workers, stop: Callable[[], bool]) -> Iterator[Block]:
+    """Yield the blocks of a space, by the rule where it alone decides, and else by torch's class."""
+    if space.has_rule:
+        return blocks_by_rule(space, goal, threads=workers.threads, chunk=workers.chunk, stop=stop)
+    return blocks_by_class(space, goal, threads=workers.threads, backend=workers.backend, stop=stop)
+
+
+def _of_one_step(experiment: Experiment) -> Experiment:
+    return replace(experiment, steps=min(experiment.steps, 1))
