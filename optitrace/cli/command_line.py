@@ -1,0 +1,35 @@
+"""An experiment as the command that traces it."""
+
+from __future__ import annotations
+
+import shlex
+
+from optitrace.cli import options
+from optitrace.experiment.experiment import Experiment
+from optitrace.experiment.text import parse_text, text_of
+
+
+def command_line(experiment: Experiment) -> str:
+    """Return the shortest command that traces an experiment.
+
+    >>> from optitrace.experiment.experiment import design
+    >>> command_line(design("sgd", {"momentum": 0.9, "nesterov": True}, start=(-1, 1), steps=100))
+    'optitrace sgd --momentum 0.9 --nesterov --start=-1,1 --steps 100'
+    """
+    text = parse_text(text_of(experiment))
+    switches = {h.name for h in experiment.entry.hyperparameters if h.type is bool}
+    words = ["optitrace", text.name]
+    for name, value in text.settings.items():
+        value = value.replace(";", ",")
+        option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+        if name in switches:
+            words.append(option if value == "true" else f"--no-{option.removeprefix('--')}")
+        elif value.startswith("-"):
+            words.append(f"{option}={value}")
+        else:
+            words += [option, value]
+    return shlex.join(words)
+
+
+_OPTIONS: dict[str, str] = {o.name: o.default.param_decls[0] for o in options.EXPERIMENT_OPTIONS}
+"""The options of an experiment, by the names of their settings."""
