@@ -12,7 +12,7 @@ from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.objectives import choose_objective
 from optitrace.experiment.schedule import Schedule, parse_schedule
 from optitrace.experiment.target import Target
-from optitrace.rules.catalogue import Optimizer, find
+from optitrace.rules.catalogue import OPTIMIZERS, Optimizer, find
 from optitrace.rules.hyperparameter import Value
 
 __all__ = ["DEFAULT_COORDINATE", "DTYPES", "GRADIENTS", "Experiment", "design"]
@@ -45,6 +45,7 @@ class Experiment:
         clip_value: the largest absolute value of a coordinate of it; None for any.
         schedule: how lr moves; None if it stays.
         until: what the run stops at before its last step; None if at nothing.
+        own: what is known of an optimizer that is not in the catalogue.
     """
 
     optimizer: str
@@ -62,15 +63,16 @@ class Experiment:
     clip_value: float | None = None
     schedule: Schedule | None = None
     until: Target | None = None
+    own: Optimizer | None = field(default=None, compare=False, repr=False)
 
     @property
     def entry(self) -> Optimizer:
-        """The optimizer's entry in the catalogue."""
-        return find(self.optimizer)
+        """The optimizer's entry in the catalogue, or what stands for it."""
+        return self.own or find(self.optimizer)
 
 
 def design(
-    optimizer: str,
+    optimizer: str | Optimizer,
     hyperparameters: Mapping[str, Any] | None = None,
     *,
     objective: Objective | str | None = None,
@@ -94,7 +96,7 @@ def design(
     """Return the experiment of these settings, every default filled in and every value checked.
 
     Args:
-        optimizer: a name of the catalogue, in any letter case.
+        optimizer: a name of the catalogue, in any letter case, or what is known of another optimizer.
         hyperparameters: those that are not to have their default.
         objective: the loss, as a value, a name, an expression such as ``w1**2 + sin(w2)``, or a function
             such as ``mine.py:loss``; the quadratic if not given.
@@ -119,7 +121,7 @@ def design(
     Raises:
         UsageError: a name is not known, or a value or a combination of them cannot be run.
     """
-    entry = find(optimizer)
+    entry = find(optimizer) if isinstance(optimizer, str) else optimizer
     checks.choice("dtype", dtype, DTYPES)
     loss = objective
     if loss is None or isinstance(loss, str):
@@ -140,4 +142,5 @@ def design(
         clip_value=None if clip_value is None else checks.amount("the largest gradient value", clip_value),
         schedule=parse_schedule(schedule) if schedule else None,
         until=checks.target(until, loss) if until else None,
+        own=None if entry.name in OPTIMIZERS else entry,
     )

@@ -24,6 +24,8 @@ LR_IS_A_MULTIPLIER = ("adadelta", "lbfgs")
 
 Implementation = Literal["single", "foreach", "fused"]
 
+Needs = Literal["", "closure", "sparse gradient", "matrix", "create_graph"]
+
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
@@ -39,7 +41,8 @@ class Optimizer:
         implementations: in what ways torch computes it.
         rule: its update rule; None where there is none.
         needs: what it asks for beyond a vector with a dense gradient: ``closure``,
-            ``sparse gradient`` or ``matrix``; empty where nothing.
+            ``sparse gradient``, ``matrix`` or ``create_graph``; empty where nothing.
+        required: the hyperparameters that have no default.
     """
 
     name: str
@@ -50,7 +53,8 @@ class Optimizer:
     state: tuple[str, ...]
     implementations: tuple[Implementation, ...]
     rule: Rule | None
-    needs: Literal["", "closure", "sparse gradient", "matrix"]
+    needs: Needs
+    required: tuple[str, ...] = ()
 
     def settings(self, given: Mapping[str, Any]) -> Mapping[str, Value]:
         """Return every hyperparameter's effective value, the defaults filled in.
@@ -62,12 +66,16 @@ class Optimizer:
         for name in given:
             if name not in known:
                 raise UsageError(self.has_no(name))
+        if missing := [name for name in self.required if name not in given]:
+            raise UsageError(
+                f"{self.name} has no default for {missing[0]}; give it as --set {missing[0]}=VALUE."
+            )
         return MappingProxyType({n: h.check(given[n]) if n in given else h.default for n, h in known.items()})
 
     def has_no(self, name: str) -> str:
         """Return the sentence that says that there is no such hyperparameter, and which there are."""
         names = ", ".join(hyperparameter.name for hyperparameter in self.hyperparameters)
-        return f"{self.name} has no {name}; its hyperparameters are {names}."
+        return f"{self.name} has no {name}; its hyperparameters are {names or 'none'}."
 
 
 def find(name: str) -> Optimizer:
@@ -88,7 +96,7 @@ def _ruled(
     rule: Rule,
     *,
     implementations: tuple[Implementation, ...] = ("single", "foreach"),
-    needs: Literal["", "closure", "sparse gradient", "matrix"] = "",
+    needs: Needs = "",
 ) -> Optimizer:
     return Optimizer(
         name=rule.name,

@@ -204,8 +204,17 @@ def _parse(text: str, kind: Any) -> Any:
     if _is_union(kind):
         if text.lower() == "none" and types.NoneType in get_args(kind):
             return None
-        return _parse(text, next(m for m in get_args(kind) if m is not types.NoneType))
+        return _parse_as_a_member(text, [m for m in get_args(kind) if m is not types.NoneType])
     return text
+
+
+def _parse_as_a_member(text: str, members: list[Any]) -> Any:
+    for member in members[:-1]:
+        try:
+            return _parse(text, member)
+        except ValueError:
+            continue
+    return _parse(text, members[-1])
 
 
 def _convert(value: Any, kind: Any) -> Any:

@@ -18,14 +18,19 @@ Clip = Callable[[], Tensor]
 """Clips ``weights.grad`` in place and returns what it was before."""
 
 
-def protocol(experiment: Experiment, loss: LossFunction, weights: Tensor) -> Evaluate:
-    """Return the evaluation that the experiment's gradient protocol does before each step."""
+def protocol(
+    experiment: Experiment, loss: LossFunction, weights: Tensor, *, create_graph: bool = False
+) -> Evaluate:
+    """Return the evaluation that the experiment's gradient protocol does before each step.
+
+    With `create_graph` the gradient can itself be differentiated, as second-order optimizers need it.
+    """
     add_noise = _noise(experiment, weights)
 
     def accumulated() -> Tensor:
         with torch.enable_grad():
             value = loss(weights)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward(create_graph=create_graph)  # type: ignore[no-untyped-call]
         if add_noise is not None:
             add_noise()
         return value

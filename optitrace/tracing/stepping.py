@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, printable
 from optitrace.experiment.experiment import Experiment
+from optitrace.experiment.own_module import SEPARATOR, load_name
 from optitrace.rules import catalogue
 
 Step = Callable[..., Any]
@@ -57,9 +58,12 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
         )
     try:
         return construct(optimizer_class, [weights], {**settings, **implementation})
-    except (ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:
+        if not isinstance(error, ValueError | TypeError | RuntimeError) and experiment.own is None:
+            raise
+        who = "torch" if experiment.own is None else "the class"
         raise UsageError(
-            f"torch refuses these settings of {experiment.optimizer}: {str(error).rstrip('.')}."
+            f"{who} refuses these settings of {experiment.optimizer}: {printable(str(error)).rstrip('.')}."
         ) from error
 
 
@@ -86,6 +90,9 @@ def plain_step(optimizer: Optimizer) -> Step:
 
 
 def _find_class(entry: catalogue.Optimizer) -> type[Optimizer]:
+    if SEPARATOR in entry.class_path:
+        own: type[Optimizer] = load_name(entry.class_path)[0]
+        return own
     module, _, name = entry.class_path.rpartition(".")
     try:
         found: type[Optimizer] = getattr(importlib.import_module(module), name)

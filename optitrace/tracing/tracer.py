@@ -10,8 +10,10 @@ from torch import Tensor
 
 from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment
+from optitrace.rules.catalogue import Needs
 from optitrace.tracing.devices import open_device
 from optitrace.tracing.gradients import clipping, protocol
+from optitrace.tracing.own_failures import OwnClassError
 from optitrace.tracing.reaching import reaching
 from optitrace.tracing.recorder import Recorder
 from optitrace.tracing.scheduling import scheduled_momentum, scheduling
@@ -31,13 +33,27 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
         stop: asked before each step; once it says yes, the run ends there, marked interrupted.
 
     Raises:
-        UsageError: torch refuses the settings, or cannot compute them in this dtype.
+        UsageError: torch refuses the settings, or cannot compute them in this dtype; or a class of a
+            person's own fails.
         DeviceError: the device is not there, or has no memory even for the start.
     """
     if every < 1:
         raise UsageError(f"every is {every}; it must be a whole number from 1 on.")
     try:
-        run = _Run(experiment)
+        return _trace(experiment, experiment.entry.needs, every, stop)
+    except OwnClassError as failure:
+        if not failure.need:
+            raise
+        try:
+            return _trace(experiment, failure.need, every, stop)
+        except UsageError:
+            raise failure from None
+
+
+def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], bool]) -> Trace:
+    """Run an experiment with an optimizer that is given what it needs."""
+    try:
+        run = _Run(experiment, needs)
         recorder = Recorder(run.weights.detach(), every=every)
     except _OUT_OF_MEMORY as error:
         raise DeviceError(
@@ -59,12 +75,11 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
     except _OUT_OF_MEMORY:
         ended = Outcome(Status.OUT_OF_MEMORY, recorder.taken)
         final_loss = float("nan")
-    except ArithmeticError as error:
-        raise _refusal(experiment, error) from error
-    except (RuntimeError, AssertionError) as error:
-        if recorder.taken:
+    except Exception as error:
+        told = _told(experiment, recorder.taken, error)
+        if told is None:
             raise
-        raise _refusal(experiment, error) from error
+        raise told from error
     steps, columns, state = recorder.finish()
     if ended.status is Status.COMPLETED and recorder.non_finite:
         ended = recorder.non_finite
@@ -85,27 +100,29 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
 class _Run:
     """Weights, a loss, and an optimizer that moves the weights; takes one step at a time."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        entry = experiment.entry
+    def __init__(self, experiment: Experiment, needs: Needs) -> None:
         dtype = getattr(torch, experiment.dtype)
         device = open_device(experiment.device)
         start = torch.tensor(experiment.start, dtype=dtype, device=device)
-        self.weights = (start.unsqueeze(0) if entry.needs == "matrix" else start).requires_grad_()
+        self.weights = (start.unsqueeze(0) if needs == "matrix" else start).requires_grad_()
         self.loss = experiment.objective.loss(dtype, device)
         self.has_reached_target = reaching(experiment, self.loss, self.weights)
-        self._evaluate = protocol(experiment, self.loss, self.weights)
+        self._evaluate = protocol(experiment, self.loss, self.weights, create_graph=needs == "create_graph")
         self._clip = clipping(experiment, self.weights)
         self._optimizer = make_optimizer(experiment, self.weights)
         self._group = self._optimizer.param_groups[0]
-        self._move = plain_step(self._optimizer)
         self._schedule = experiment.schedule
         self._advance = scheduling(self._schedule, self._optimizer) if self._schedule else None
+        self._move = plain_step(self._optimizer)
+        if experiment.own is not None:  # which may differentiate, as in a training loop
+            self._move = torch.enable_grad()(self._move)
         self.step = {
             "": self._step,
             "matrix": self._step,
+            "create_graph": self._step,
             "closure": self._step_with_closure,
             "sparse gradient": self._step_sparsely,
-        }[entry.needs]
+        }[needs]
 
     def _step(self, recorder: Recorder) -> None:
         loss = self._evaluate()
@@ -159,8 +176,18 @@ def _gradient(weights: Tensor) -> Tensor:
     return weights.grad
 
 
+def _told(experiment: Experiment, taken: int, error: Exception) -> UsageError | None:
+    """Return an error as a person is to be told of it; None for one that is a fault of this program."""
+    if isinstance(error, UsageError):
+        return None
+    if experiment.own is not None:
+        return OwnClassError(experiment.optimizer, taken + 1, error)
+    is_refusal = isinstance(error, RuntimeError | AssertionError) and not taken
+    return _refusal(experiment, error) if is_refusal or isinstance(error, ArithmeticError) else None
+
+
 def _refusal(experiment: Experiment, error: Exception) -> UsageError:
-    """Return the sentence for what torch itself could not do, at the first step or with a number too large."""
+    """Return the sentence for what torch itself could not do."""
     reason = str(error.args[-1] if error.args else error).strip().partition("\n")[0].rstrip(".")
     return UsageError(
         f"torch cannot take a step of {experiment.optimizer} in {experiment.dtype} on {experiment.device} "

@@ -1,0 +1,137 @@
+"""What is found out by verifying: values, for views to show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+ALLOWED = 8.0
+"""How many units the weights may be off after one step.
+
+The unit is the machine epsilon of the dtype times the greater of the weight before and after the step.
+A step in torch rounds some ten times; the largest error seen in torch is 2.7 units.
+"""
+
+STATE_ALLOWED = 16.0
+"""The same for an entry of the state, which may be a difference of larger numbers: the largest error
+seen in torch is 8.4 units, of the first average of asgd."""
+
+RUN_ALLOWED = 1e-12
+"""The relative error that a whole run in float64 may have, in weights and state."""
+
+
+class Verdict(StrEnum):
+    """What came out of comparing a class with a rule."""
+
+    AGREES = "agrees"
+    DEPARTS = "departs"
+    NO_RULE = "has no rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """The first place where a class does not do what the rule says.
+
+    Attributes:
+        settings: the hyperparameters, where they differ from the rule's defaults.
+        shape: the shape of the weights.
+        step: the step, from 1.
+        quantity: ``weights``, or the state's entry by torch's name.
+        coordinate: which of the weights, from 1; None for an entry that is one number.
+        of: how many weights there are.
+        line: the line of the rule in formula, numbers and result; empty where the rule has none.
+        expected: what the rule gives.
+        found: what the class gives.
+        error: how far they are apart, in units of the dtype.
+    """
+
+    settings: Mapping[str, Any]
+    shape: tuple[int, ...]
+    step: int
+    quantity: str
+    coordinate: int | None
+    of: int
+    line: str
+    expected: float
+    found: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An optimizer held against its rule, in one implementation and one dtype.
+
+    Attributes:
+        optimizer: its name, or the name of a class of one's own.
+        rule: the rule's name; empty where there is none.
+        implementation: how the step was computed.
+        dtype: of the weights.
+        device: where it was computed.
+        configurations: how many pairs of settings and a shape were tried.
+        worst_step_error: of the weights after one step, in units (see `ALLOWED`); None if not tried.
+        worst_run_error: relative, of a whole run; None if not tried, as in float32, which drifts.
+        verdict: what came out.
+        departure: where it departs; None if it does not.
+        causes: mistakes that, made in the rule, would make the two agree.
+        notes: what else is to be said.
+    """
+
+    optimizer: str
+    rule: str
+    implementation: str
+    dtype: str
+    device: str
+    configurations: int
+    worst_step_error: float | None
+    worst_run_error: float | None
+    verdict: Verdict
+    departure: Departure | None = None
+    causes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Outcome(StrEnum):
+    """What came out of a check that needs no rule."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True, slots=True)
+class Conformance:
+    """A claim that holds for every good optimizer, held against a class.
+
+    Attributes:
+        optimizer: the class's name.
+        claim: what every good optimizer does.
+        outcome: whether this one does.
+        finding: the same in a sentence.
+    """
+
+    optimizer: str
+    claim: str
+    outcome: Outcome
+    finding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All that was checked.
+
+    Attributes:
+        checks: classes against rules.
+        conformances: classes of one's own against claims that need no rule.
+    """
+
+    checks: tuple[Check, ...] = ()
+    conformances: tuple[Conformance, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing departs and nothing fails."""
+        return all(check.verdict is not Verdict.DEPARTS for check in self.checks) and all(
+            conformance.outcome is not Outcome.FAILED for conformance in self.conformances
+        )

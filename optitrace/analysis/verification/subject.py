@@ -1,0 +1,166 @@
+"""What is verified: a class, the rule that it is held against, and the settings that are tried."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from optitrace.errors import UsageError
+from optitrace.rules import catalogue
+from optitrace.rules.catalogue import OPTIMIZERS, Implementation
+from optitrace.rules.hyperparameter import show
+from optitrace.rules.rule import Rule
+from optitrace.rules.telling import SHAPES, TELLING, VECTOR
+from optitrace.tracing.own_class import OwnClass
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One way in which a class is tried.
+
+    Attributes:
+        settings: every hyperparameter of the rule.
+        arguments: what the class is called with.
+        shape: of the weights.
+    """
+
+    settings: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A class and its rule.
+
+    Attributes:
+        name: what the class is called.
+        optimizer_class: the class.
+        rule: what it is held against.
+        configurations: how it is tried.
+        implementations: in what ways it computes a step.
+        is_sparse: whether it wants gradients in the sparse layout.
+        notes: what is to be said of how it is tried.
+    """
+
+    name: str
+    optimizer_class: type[Optimizer]
+    rule: Rule
+    configurations: tuple[Configuration, ...]
+    implementations: tuple[Implementation, ...]
+    is_sparse: bool
+    notes: tuple[str, ...] = ()
+
+
+def subject_of(optimizer: catalogue.Optimizer) -> Subject:
+    """Return torch's class of a catalogue's entry, under its own rule.
+
+    Raises:
+        UsageError: the entry has no rule, or the installed torch lacks the class.
+    """
+    rule = find_rule(optimizer.name)
+    module, _, class_name = optimizer.class_path.rpartition(".")
+    optimizer_class = getattr(importlib.import_module(module), class_name, None)
+    if optimizer_class is None:
+        raise UsageError(f"torch {torch.__version__} has no {class_name}; a newer torch has.")
+    settings = TELLING[rule.name]
+    return Subject(
+        optimizer.name,
+        optimizer_class,
+        rule,
+        _configurations(rule, [(s, s) for s in settings]),
+        optimizer.implementations,
+        optimizer.needs == "sparse gradient",
+    )
+
+
+def subject_of_own(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> Subject:
+    """Return a class of one's own under a rule.
+
+    The class is called with every hyperparameter that it shares with the rule, so that a different
+    default makes no difference; a telling setting of one that it lacks is tried without it.
+
+    Args:
+        own: the class.
+        rule: what it is held against.
+        given: hyperparameters of the class that are to have these values throughout.
+
+    Raises:
+        UsageError: the class cannot be called with what is known.
+    """
+    taken = [h.name for h in own.hyperparameters]
+    offered = {p.name: p.default for p in rule.parameters}
+    _check_names(own, rule, given)
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    reduced = 0
+    for telling in TELLING[rule.name]:
+        wanted = {**telling, **{n: v for n, v in given.items() if n in offered}}
+        settings = {name: value for name, value in wanted.items() if name in taken}
+        reduced += settings != wanted
+        shared = {name: settings.get(name, offered[name]) for name in offered if name in taken}
+        pair = settings, {**shared, **given}
+        if pair not in pairs:
+            pairs.append(pair)
+    return Subject(
+        own.name,
+        own.optimizer_class,
+        rule,
+        _configurations(rule, pairs),
+        own.implementations,
+        OPTIMIZERS[rule.name].needs == "sparse gradient",
+        tuple(_notes(own, rule, given, reduced)),
+    )
+
+
+def find_rule(name: str) -> Rule:
+    """Return the rule of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    rule = catalogue.find(name).rule
+    if rule is None:
+        raise UsageError(f"{name.lower()} has no rule, so nothing can be held against it.")
+    return rule
+
+
+def _configurations(
+    rule: Rule, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> tuple[Configuration, ...]:
+    defaults = {parameter.name: parameter.default for parameter in rule.parameters}
+    return tuple(
+        Configuration(MappingProxyType({**defaults, **settings}), MappingProxyType({**arguments}), shape)
+        for settings, arguments in pairs
+        for shape in SHAPES.get(rule.name, (VECTOR,))
+    )
+
+
+def _check_names(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> None:
+    own.check(given, [parameter.name for parameter in rule.parameters])
+    if all(hyperparameter.name != "lr" for hyperparameter in own.hyperparameters):
+        raise UsageError(f"{own.has_no('lr').rstrip('.')}, and no rule can be tried without one.")
+
+
+def _notes(own: OwnClass, rule: Rule, given: Mapping[str, Any], reduced: int) -> list[str]:
+    taken = {h.name: h.default for h in own.hyperparameters}
+    offered = {parameter.name: parameter.default for parameter in rule.parameters}
+    notes = []
+    if lacks := [name for name in offered if name not in taken]:
+        tried = f"; {reduced} of {len(TELLING[rule.name])} settings were tried without" if reduced else ""
+        notes.append(f"it has no {', '.join(lacks)}{tried}")
+    if extra := [f"{n}={show(v)}" for n, v in taken.items() if n not in offered and n not in given]:
+        notes.append(f"{rule.name} has no {', '.join(extra)}: left at the default")
+    differing = [
+        f"{name}={show(taken[name])} ({rule.name}: {show(default)})"
+        for name, default in offered.items()
+        if name in taken and name != "lr" and name not in own.required and taken[name] != default
+    ]
+    if differing:
+        notes.append(f"other defaults: {', '.join(differing)}")
+    return notes

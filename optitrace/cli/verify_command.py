@@ -1,0 +1,163 @@
+"""`optitrace verify`: hold torch, or classes of one's own, against the rules."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optitrace.cli import options, terminal
+from optitrace.cli.torch_loading import load_torch
+from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.tracing.own_class import OwnClass, is_own, load
+
+if TYPE_CHECKING:
+    from optitrace.analysis.verification.verify import Report
+
+FORMATS = ("table", "json")
+
+OWN = "A class of your own"
+
+SCOPE = "What is tried"
+
+_NAMES = typer.Argument(
+    metavar="OPTIMIZER",
+    help="Optimizers of torch, all if none is named, or classes of your own: package.module:Class or "
+    "path/file.py:Class.",
+)
+
+_SET = typer.Option(
+    [],
+    "--set",
+    metavar="NAME=VALUE",
+    help="One of its hyperparameters; repeatable.",
+    rich_help_panel=OWN,
+    show_default=False,
+)
+
+_PARAMETERS = (
+    inspect.Parameter(
+        "optimizers",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[list[str] | None, _NAMES],
+    ),
+    options.text_option(
+        "rule", metavar="OPTIMIZER", panel=OWN, help="The optimizer whose rule it is to follow."
+    ),
+    inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY, default=_SET, annotation=list[str]),
+    options.text_option("dtype", metavar="DTYPE", panel=SCOPE, help="float32 or float64; both if not given."),
+    options.text_option(
+        "implementation",
+        metavar="HOW",
+        panel=SCOPE,
+        help="single, foreach or fused; each that there is if not given.",
+    ),
+    options.text_option(
+        "device",
+        metavar="DEVICE",
+        default="cpu",
+        panel=SCOPE,
+        help="Where to compute: cpu, cuda, cuda:N, auto.",
+    ),
+    options.format_option(FORMATS),
+    options.COLOR_OPTION,
+)
+
+HELP = """\
+Hold every step of torch, or of a class of your own, against its rule.
+
+Each optimizer runs under settings that exercise every line of its rule, and every step is recomputed \
+in float64. A class of your own is also held against what every good optimizer does. The exit code is \
+0 if all agree, and 1 if one departs.
+"""
+
+EXAMPLES = """\
+[bold]Examples[/]
+
+  optitrace verify
+  optitrace verify adam sgd --dtype float64
+  optitrace verify mine.py:Adam --rule adam
+  optitrace verify package.module:Lion --set weight_decay=0.1
+"""
+
+
+def verify_optimizers(**given: Any) -> None:
+    """Verify, show what was found, and exit with the answer."""
+    format = _check_format(given["format"] or "table")
+    color = terminal.check_color(given["color"])
+    names, rule = given["optimizers"] or list(OPTIMIZERS), given["rule"]
+    chosen = [find(name) for name in names if not is_own(name)]
+    if rule is not None:
+        find(rule)
+    if (rule or given["settings"]) and chosen:
+        option = "--rule" if rule else "--set"
+        raise UsageError(f"{option} is for a class of your own; {chosen[0].name} has its rule and settings.")
+    load_torch()
+    from optitrace.analysis.verification import verify as verifying
+    from optitrace.analysis.verification.subject import find_rule
+    from optitrace.tracing.devices import choose_device
+    from optitrace.views.verify_table import verify_json, verify_table
+
+    scope = verifying.Scope(
+        dtypes=(given["dtype"],) if given["dtype"] else verifying.DTYPES,
+        implementation=given["implementation"] or "",
+        device=choose_device() if given["device"] == "auto" else given["device"],
+    )
+    classes = [
+        verifying.Own(own, _hyperparameters(own, given["settings"]), find_rule(rule) if rule else None)
+        for own in (load(name) for name in names if is_own(name))
+    ]
+    with _progress() as report:
+        verification = verifying.verify(chosen, classes, scope, report)
+    if format == "json":
+        terminal.print_text([verify_json(verification)])
+    else:
+        terminal.print_rich(verify_table(verification, ascii_only=terminal.ascii_only()), color)
+    if not verification.passed:
+        raise typer.Exit(1)
+
+
+verify_optimizers.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
+verify_optimizers.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}
+
+
+def _hyperparameters(own: OwnClass, texts: Sequence[str]) -> Mapping[str, Any]:
+    """Return the hyperparameters of a class that the texts stand for."""
+    known = {hyperparameter.name: hyperparameter for hyperparameter in own.hyperparameters}
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set is {quoted(text)}; it must be NAME=VALUE, such as eps=1e-6.")
+        if name not in known:
+            raise UsageError(own.has_no(name))
+        values[name] = known[name].parse(value)
+    return values
+
+
+def _check_format(name: str) -> str:
+    if name not in FORMATS:
+        guess = did_you_mean(name, FORMATS) or ";"
+        raise UsageError(f"unknown format {quoted(name)}{guess} there are {' and '.join(FORMATS)}.")
+    return name
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """Show on standard error what is being verified, to a person at a terminal alone."""
+    if not terminal.is_terminal(sys.stderr):
+        yield lambda done, of, what: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, of, what: progress.update(task, completed=done, total=of, description=what)

@@ -1,0 +1,243 @@
+"""A class of one's own: an optimizer found by ``package.module:Class`` or ``path/file.py:Class``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+from optitrace.errors import UsageError, did_you_mean
+from optitrace.rules.catalogue import DEFAULT_LR, Implementation
+from optitrace.rules.hyperparameter import Hyperparameter
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+SEPARATOR = ":"
+"""What stands between a module or a file and the class in it."""
+
+FLAGS = ("foreach", "fused", "capturable", "differentiable")
+"""The parameters by which torch chooses how a step is computed, not what."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnClass:
+    """An optimizer class that is not in the catalogue.
+
+    Attributes:
+        name: how it was named: ``mine.py:Adam``.
+        optimizer_class: the class.
+        hyperparameters: its settings, in the order of its signature; an lr without a default has the
+            documented one.
+        required: the hyperparameters, other than lr, that have no default; theirs is None.
+        implementations: in what ways it says that it can compute a step.
+    """
+
+    name: str
+    optimizer_class: type[Optimizer]
+    hyperparameters: tuple[Hyperparameter, ...]
+    required: tuple[str, ...]
+    implementations: tuple[Implementation, ...]
+
+    @classmethod
+    def of(cls, optimizer_class: type[Optimizer], name: str | None = None) -> OwnClass:
+        """Return what the signature of a class says.
+
+        Raises:
+            UsageError: it is not an optimizer class.
+        """
+        from torch.optim import Optimizer
+
+        name = name or optimizer_class.__qualname__
+        if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, Optimizer)):
+            raise UsageError(
+                f"'{name}' is not an optimizer class; it must derive from torch.optim.Optimizer."
+            )
+        signature = inspect.signature(optimizer_class.__init__)
+        hints = _hints(optimizer_class)
+        # after self and the parameters to be optimized
+        own = [p for p in list(signature.parameters.values())[2:] if p.kind not in _VARIADIC]
+        flags: tuple[Implementation, ...] = ("foreach", "fused")
+        return cls(
+            name=name,
+            optimizer_class=optimizer_class,
+            hyperparameters=tuple(
+                Hyperparameter(name, p.name, _default(p), _type(hints.get(p.name), _default(p)))
+                for p in own
+                if p.name not in FLAGS
+            ),
+            required=tuple(
+                p.name for p in own if p.default is p.empty and p.name != "lr" and p.name not in FLAGS
+            ),
+            implementations=("single", *(f for f in flags if f in signature.parameters)),
+        )
+
+    def check(self, given: Iterable[str], offered: Iterable[str] = ()) -> None:
+        """See to it that the class can be called with these hyperparameters, by name.
+
+        Args:
+            given: those that are given to it.
+            offered: those that it can have as well.
+
+        Raises:
+            UsageError: it lacks one that is given, or needs one that is neither given nor offered.
+        """
+        names = [hyperparameter.name for hyperparameter in self.hyperparameters]
+        for name in given:
+            if name not in names:
+                raise UsageError(self.has_no(name))
+        if missing := [name for name in self.required if name not in {*given, *offered}]:
+            raise UsageError(
+                f"{self.name} has no default for {' and '.join(missing)}; "
+                f"give it as in --set {missing[0]}=VALUE."
+            )
+
+    def has_no(self, name: str) -> str:
+        """Return the sentence that says that there is no such hyperparameter, and which there are."""
+        names = ", ".join(hyperparameter.name for hyperparameter in self.hyperparameters)
+        return f"{self.name} has no {name}; its hyperparameters are {names or 'none'}."
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a name is one of a class of one's own, and not one of the catalogue."""
+    return SEPARATOR in name
+
+
+def load(name: str) -> OwnClass:
+    """Return the class of a name, ``package.module:Class`` or ``path/file.py:Class``.
+
+    Its module is imported, with the current folder, or the folder of the file, on the path.
+
+    Raises:
+        UsageError: there is no such module, file or class; it cannot be imported; or it is no optimizer.
+    """
+    place, _, attribute = name.rpartition(SEPARATOR)
+    if not place or not attribute:
+        raise UsageError(f"'{name}' names no class; write package.module:Class or path/file.py:Class.")
+    module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise UsageError(f"there is no '{attribute}' in {place}{_near(attribute, module)}")
+        found = getattr(found, part)
+    return OwnClass.of(found, name)
+
+
+def _near(attribute: str, module: types.ModuleType) -> str:
+    """Return what classes there are, to end a sentence that misses one."""
+    classes = [name for name, _ in _optimizers(module)]
+    if guess := did_you_mean(attribute, classes):
+        return guess
+    return f"; its optimizers are {', '.join(sorted(classes))}." if classes else "; it has no optimizer."
+
+
+def _optimizers(module: types.ModuleType) -> Iterator[tuple[str, type[Optimizer]]]:
+    from torch.optim import Optimizer
+
+    for name, value in vars(module).items():
+        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer:
+            yield name, value
+
+
+def _module(name: str) -> types.ModuleType:
+    _put_on_path(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(
+                f"there is no module '{error.name}' here or among the installed packages; "
+                "a file is named by its path, path/file.py:Class."
+            ) from error
+        raise _import_failure(name, error) from error
+    except (Exception, SystemExit) as error:
+        raise _import_failure(name, error) from error
+
+
+def _module_of_file(path: Path) -> types.ModuleType:
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'; a class in it is named path/file.py:Class.")
+    _put_on_path(path.resolve().parent)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(path.stem)
+    sys.modules[path.stem] = module  # dataclasses and pickling look a class up by its module's name
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        if before is None:
+            del sys.modules[path.stem]
+        else:
+            sys.modules[path.stem] = before
+        raise _import_failure(str(path), error) from error
+    return module
+
+
+def _put_on_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error of anyone's code says, as a clause."""
+    said = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _import_failure(place: str, error: BaseException) -> UsageError:
+    return UsageError(f"importing {place} fails: {reason(error)}.")
+
+
+def _hints(optimizer_class: type[Optimizer]) -> dict[str, Any]:
+    """Return the annotations of the constructor, evaluated; none where they cannot be."""
+    try:
+        return dict(inspect.get_annotations(inspect.unwrap(optimizer_class.__init__), eval_str=True))
+    except Exception:  # an annotation is an expression, and can fail in any way
+        return {}
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    if parameter.default is not parameter.empty:
+        return tuple(parameter.default) if isinstance(parameter.default, list) else parameter.default
+    return DEFAULT_LR if parameter.name == "lr" else None
+
+
+def _type(annotation: Any, default: Any) -> Any:
+    """Return the type that a hyperparameter's text is read as: the annotation's, or else the default's."""
+    if annotation is not None and (readable := _readable(annotation)) is not None:
+        return readable
+    if isinstance(default, tuple):
+        return tuple[tuple(_type(None, part) for part in default)]  # type: ignore[misc]
+    if isinstance(default, bool | str | float):
+        return type(default)
+    # a whole number as default, as in weight_decay=0, does not mean that there are no others
+    return float | None if default is None else int | float
+
+
+def _readable(annotation: Any) -> Any:
+    """Return an annotation without what is no setting, such as a tensor; None if nothing is left."""
+    if annotation in (bool, int, float, str, types.NoneType):
+        return annotation
+    origin, members = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return annotation
+    if origin in (Union, types.UnionType):
+        kept = [r for member in members if (r := _readable(member)) is not None]
+        if not kept or kept == [types.NoneType]:
+            return None
+        return Union[tuple(kept)]  # noqa: UP007
+    if origin in (tuple, list) and members and Ellipsis not in members:
+        parts = [_readable(member) for member in members]
+        return None if None in parts else tuple[tuple(parts)]  # type: ignore[misc]
+    return None

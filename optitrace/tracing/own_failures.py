@@ -1,0 +1,55 @@
+"""Failures of optimizer classes of a person's own: where they happened, and what the class may need."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+
+from optitrace.errors import UsageError, printable
+from optitrace.rules.catalogue import Needs
+
+SIGNS: dict[Needs, str] = {
+    "closure": r"closure|'NoneType' object is not callable",
+    "create_graph": r"create_graph|does not require grad|grad_fn|through the graph",
+    "matrix": r"\b2-?d\b|ndim|dimension|matrix|matrices|\bdim\b|too many indices|not enough values to unpack",
+}
+"""What the message of an error has in it where a class has a need."""
+
+NAMED: dict[Needs, str] = {
+    "closure": "a closure that evaluates the loss again",
+    "create_graph": "gradients made with create_graph=True",
+    "matrix": "a matrix of weights",
+}
+"""What a need is called in a sentence."""
+
+
+class OwnClassError(UsageError):
+    """A class of a person's own failed in a step.
+
+    Attributes:
+        need: what the class is likely to need; empty where nothing can be told.
+    """
+
+    def __init__(self, name: str, step: int, error: Exception) -> None:
+        self.need = likely_need(error) if step == 1 else ""
+        guess = f"; it may need {NAMED[self.need]}" if self.need else "; mend it there"
+        super().__init__(f"{name} fails in step {step}: {_said(error)} ({_place(error)}){guess}.")
+
+
+def likely_need(error: Exception) -> Needs:
+    """Return what an optimizer that fails so is likely to need; empty where nothing can be told."""
+    for need, sign in SIGNS.items():
+        if re.search(sign, str(error), re.IGNORECASE):
+            return need
+    return ""
+
+
+def _said(error: Exception) -> str:
+    text = printable(" ".join(str(error).split())).rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"

@@ -1,0 +1,214 @@
+"""What verifying found, for a person and for a script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from optitrace.analysis.verification.check import (
+    ALLOWED,
+    RUN_ALLOWED,
+    Check,
+    Conformance,
+    Departure,
+    Outcome,
+    Verdict,
+    Verification,
+)
+from optitrace.rules.hyperparameter import show
+from optitrace.tracing.trace_file import exact
+from optitrace.views.spelling import to_ascii
+
+LEGEND = (
+    f"one step: error of a weight in eps(dtype)·max(|before|, |after|), {ALLOWED:g} allowed",
+    f"whole run: relative error of weights and state, {RUN_ALLOWED:g} allowed",
+)
+
+_ASCII_HEAD = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
+
+
+def verify_table(verification: Verification, *, ascii_only: bool = False) -> RenderableType:
+    """Return a line for each optimizer and implementation, and below what is to be said of them."""
+    spell = to_ascii if ascii_only else str
+    blocks: list[RenderableType] = []
+    if verification.checks:
+        legend = LEGEND if any(check.rule for check in verification.checks) else ()
+        blocks += [_table(verification.checks, ascii_only), Text()]
+        blocks += [Text(spell(line), style="dim") for line in legend]
+        blocks += [Text(spell(line), style="dim") for line in _notes(verification.checks)]
+    for paragraph in _departures(verification.checks):
+        head, *lines = paragraph
+        blocks += [Text(), Text(spell(head), style="bold red")]
+        blocks += [Padding(Text(spell(line)), (0, 0, 0, 2)) for line in lines]
+    for name in dict.fromkeys(conformance.optimizer for conformance in verification.conformances):
+        own = [c for c in verification.conformances if c.optimizer == name]
+        blocks += [Text(), Text(spell(name), style="bold"), _claims(own, ascii_only)]
+    if summary := list(_summary(verification)):
+        blocks += [Text(), *(Text(spell(line), style="bold") for line in summary)]
+    return Group(*(blocks if verification.checks else blocks[1:]))
+
+
+def verify_json(verification: Verification) -> str:
+    """Return all that was found as one JSON object."""
+    data = {"passed": verification.passed, **asdict(verification)}
+    return json.dumps(_plain(data), indent=2, ensure_ascii=False) + "\n"
+
+
+def _table(checks: Sequence[Check], ascii_only: bool) -> Table:
+    """Return a row for each optimizer and implementation, with a column for each dtype."""
+    table = Table(
+        box=_ASCII_HEAD if ascii_only else box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+    )
+    dtypes = list(dict.fromkeys(check.dtype for check in checks if check.dtype))
+    table.add_column("\noptimizer", overflow="fold")
+    table.add_column("\nimplementation", no_wrap=True)
+    table.add_column("\nsettings", justify="right", no_wrap=True)
+    for dtype in dtypes:
+        table.add_column(f"one step\n{dtype}", justify="right", no_wrap=True)
+    has_runs = any(check.worst_run_error is not None for check in checks)
+    if has_runs:
+        table.add_column("whole run\nfloat64", justify="right", no_wrap=True)
+    table.add_column("\nverdict", no_wrap=True)
+    for row in _rows(checks):
+        by_dtype = {check.dtype: check for check in row.values()}
+        first = next(iter(row.values()))
+        errors = [_units(by_dtype[d].worst_step_error) if d in by_dtype else "" for d in dtypes]
+        runs = [
+            _relative(check.worst_run_error) for check in row.values() if check.worst_run_error is not None
+        ]
+        table.add_row(
+            first.optimizer,
+            first.implementation,
+            str(first.configurations or ""),
+            *errors,
+            *((runs or [""])[:1] if has_runs else []),
+            _verdict([check.verdict for check in row.values()]),
+        )
+    return table
+
+
+def _rows(checks: Iterable[Check]) -> Iterable[dict[str, Check]]:
+    rows: dict[tuple[str, str], dict[str, Check]] = {}
+    for check in checks:
+        rows.setdefault((check.optimizer, check.implementation), {})[check.dtype] = check
+    return rows.values()
+
+
+def _verdict(verdicts: Sequence[Verdict]) -> Text:
+    if Verdict.DEPARTS in verdicts:
+        return Text("DEPARTS", style="red")
+    return Text(verdicts[0], style="dim" if verdicts[0] is Verdict.NO_RULE else "")
+
+
+def _units(error: float | None) -> str:
+    if error is None:
+        return ""
+    return f"{error:.1f}" if error < 1000 else f"{error:.0e}"
+
+
+def _relative(error: float) -> str:
+    return f"{error:.0e}" if error else "0"
+
+
+def _notes(checks: Sequence[Check]) -> Iterator[str]:
+    """Yield each note once, with the optimizers that it is about."""
+    about: dict[str, list[str]] = {}
+    for check in checks:
+        for note in check.notes:
+            names = about.setdefault(note, [])
+            if check.optimizer not in names:
+                names.append(check.optimizer)
+    for note, names in about.items():
+        yield f"{', '.join(names)}: {note}"
+
+
+def _departures(checks: Iterable[Check]) -> Iterator[list[str]]:
+    """Yield a paragraph for each way in which an optimizer departs: who, where, how, and why."""
+    alike: dict[tuple[Any, ...], list[Check]] = {}
+    for check in checks:
+        if check.verdict is Verdict.DEPARTS:
+            alike.setdefault((check.optimizer, check.causes), []).append(check)
+    for same in alike.values():
+        # float64 shows most digits
+        check = next((c for c in same if c.dtype == "float64"), same[0])
+        where = ", ".join(dict.fromkeys(f"{c.implementation} {c.dtype}" for c in same))
+        yield [
+            f"{check.optimizer} departs from the rule of {check.rule} ({where})",
+            *(_place(check.departure) if check.departure else [_run(check)]),
+            *(f"agrees with {check.rule} if {cause}" for cause in check.causes),
+            *([] if check.causes else [f"no known mistake in {check.rule} explains it"]),
+        ]
+
+
+def _place(departure: Departure) -> list[str]:
+    settings = ", ".join(f"{name}={show(value)}" for name, value in departure.settings.items())
+    where = f"coordinate {departure.coordinate} of {departure.of}" if departure.coordinate else "one number"
+    return [
+        f"first at step {departure.step} with {settings or 'the defaults'}: {departure.quantity}, {where}",
+        *([f"rule:  {departure.line}"] if departure.line else []),
+        f"class: {departure.found:.12g}, where the rule gives {departure.expected:.12g}",
+    ]
+
+
+def _run(check: Check) -> str:
+    return f"each step agrees, but a whole run is off by {check.worst_run_error:.1e}"
+
+
+def _claims(conformances: Iterable[Conformance], ascii_only: bool) -> Table:
+    spell = to_ascii if ascii_only else str
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for conformance in conformances:
+        failed = conformance.outcome is Outcome.FAILED
+        outcome = Text(
+            "FAILED" if failed else conformance.outcome,
+            style="red" if failed else "dim" if conformance.outcome is Outcome.NOT_APPLICABLE else "",
+        )
+        table.add_row(outcome, spell(f"{conformance.claim}: {conformance.finding}"))
+    return table
+
+
+def _summary(verification: Verification) -> Iterator[str]:
+    judged = [row for row in _rows(verification.checks) if not _has_no_rule(row)]
+    good = sum(all(check.verdict is Verdict.AGREES for check in row.values()) for row in judged)
+    if len(judged) == 1:
+        [check, *_] = judged[0].values()
+        yield f"{check.optimizer} {'agrees with' if good else 'departs from'} {_whose(check)}"
+    elif judged:
+        yield f"{good} of {len(judged)} implementations agree with their rules"
+    counted = [c for c in verification.conformances if c.outcome is not Outcome.NOT_APPLICABLE]
+    if counted:
+        passed = sum(c.outcome is Outcome.PASSED for c in counted)
+        yield f"{passed} of {len(counted)} claims that hold for every good optimizer hold"
+
+
+def _whose(check: Check) -> str:
+    return "its rule" if check.optimizer == check.rule else f"the rule of {check.rule}"
+
+
+def _has_no_rule(row: Mapping[str, Check]) -> bool:
+    return any(check.verdict is Verdict.NO_RULE for check in row.values())
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can have it: numbers that are not finite as texts."""
+    if isinstance(value, float):
+        return exact(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value

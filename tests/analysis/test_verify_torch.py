@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+from optitrace.analysis.verification.agreement import check_subject, record_all
+from optitrace.analysis.verification.check import ALLOWED, RUN_ALLOWED, Verdict
+from optitrace.analysis.verification.one_step import agrees, recompute
+from optitrace.analysis.verification.recording import Recording
+from optitrace.analysis.verification.subject import subject_of
+from optitrace.analysis.verification.verify import Scope, verify
+from optitrace.analysis.verification.whole_run import run_error
+from optitrace.errors import DeviceError, UsageError
+from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
+from optitrace.rules.rule import Rule
+from optitrace.tracing.bench import default_dtype, one_thread
+
+RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
+
+SEEN_IN_THE_STATE_ALONE = {
+    ("sgd", "lr is inside the momentum_buffer"),
+    ("rmsprop", "lr is inside the momentum_buffer"),
+    ("asgd", "averaging begins one step early"),
+    ("asgd", "averaging begins one step late"),
+    ("asgd", "averaging begins at step 1, whatever t0"),
+    ("asgd", "the average has the mu of this step"),
+    ("asgd", "the average is of the weights before the step"),
+    ("asgd", "the average stays at its start until t0"),
+}
+"""These mistakes leave the weights as they are: the buffer is scaled by lr and back again, and the average
+of asgd is no part of its step."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@cache
+def recordings(name: str, dtype: torch.dtype) -> list[Recording]:
+    """Return what torch does, with its scalars in the dtype of the weights."""
+    with default_dtype(dtype):
+        recorded, _ = record_all(
+            subject_of(OPTIMIZERS[name]), implementation="single", dtype=dtype, device=torch.device("cpu")
+        )
+    return recorded
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_torch_agrees_with_its_rule_in_every_implementation_and_dtype(name: str) -> None:
+    verification = verify([OPTIMIZERS[name]], [], Scope())
+
+    assert verification.passed
+    assert len(verification.checks) == 2 * len(OPTIMIZERS[name].implementations)
+    for check in verification.checks:
+        assert check.worst_step_error is not None
+        assert check.worst_step_error <= ALLOWED
+        assert (check.worst_run_error is None) == (check.dtype == "float32")
+        assert check.worst_run_error is None or check.worst_run_error <= RUN_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [pytest.param(name, m, id=f"{name} if {m.name}") for name, all_of in MISTAKES.items() for m in all_of],
+)
+def test_a_mistake_in_the_place_of_the_rule_departs_from_torch(name: str, mistake: Mistake) -> None:
+    wrong = damaged(RULES[name], mistake)
+
+    assert not agrees(wrong, recordings(name, torch.float64))
+    assert not agrees(wrong, recordings(name, torch.float32))
+    weights_agree = agrees(wrong, recordings(name, torch.float64), trusted=False)
+    assert weights_agree == ((name, mistake.name) in SEEN_IN_THE_STATE_ALONE)
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [pytest.param(name, all_of[-1], id=f"{name} if {all_of[-1].name}") for name, all_of in MISTAKES.items()],
+)
+def test_a_mistake_also_departs_in_a_whole_run(name: str, mistake: Mistake) -> None:
+    wrong = damaged(RULES[name], mistake)
+
+    assert max(run_error(wrong, recording) for recording in recordings(name, torch.float64)) > RUN_ALLOWED
+
+
+def test_a_wrong_count_of_steps_departs() -> None:
+    recording = recordings("adam", torch.float64)[0]
+    for step in recording.steps:
+        step.state["step"].add_(1)  # what the class counts, not what it does
+    try:
+        departing = next(recompute(RULES["adam"], recording)).departing
+    finally:
+        for step in recording.steps:
+            step.state["step"].sub_(1)
+
+    assert departing == ["step"]
+
+
+@pytest.mark.parametrize("name", ["asgd", "nadam"])
+def test_scalars_in_float32_are_told_and_not_held_against_float64(name: str) -> None:
+    verification = verify([OPTIMIZERS[name]], [], Scope(dtypes=("float64",), implementation="single"))
+    [check] = verification.checks
+
+    assert check.verdict is Verdict.AGREES
+    assert check.worst_step_error is not None
+    assert check.worst_step_error <= ALLOWED
+    [note] = check.notes
+    assert "float32; judged with float64 as the default dtype" in note
+
+
+@pytest.mark.parametrize("name", ["asgd", "nadam"])
+def test_a_mistake_is_not_excused_by_scalars_in_float32(name: str) -> None:
+    subject = subject_of(OPTIMIZERS[name])
+    for mistake in MISTAKES[name][-3:]:
+        wrong = replace(subject, rule=damaged(subject.rule, mistake))
+        check = check_subject(wrong, implementation="single", dtype="float64", device=torch.device("cpu"))
+
+        assert check.verdict is Verdict.DEPARTS
+
+
+def test_verifying_leaves_the_default_dtype_and_the_random_numbers_as_they_are() -> None:
+    before = torch.random.get_rng_state()
+    verify([OPTIMIZERS["nadam"]], [], Scope(implementation="single"))
+
+    assert torch.get_default_dtype() is torch.float32
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_an_optimizer_without_a_rule_is_listed_and_not_judged() -> None:
+    verification = verify([OPTIMIZERS["lbfgs"]], [], Scope())
+
+    assert [check.verdict for check in verification.checks] == [Verdict.NO_RULE]
+    assert verification.passed
+
+
+def test_none_as_eps_of_adafactor_is_the_epsilon_of_the_dtype() -> None:
+    for dtype in (torch.float32, torch.float64):
+        assert recordings("adafactor", dtype)[0].settings["eps"] == (torch.finfo(dtype).eps, 1e-3)
+
+
+def test_every_rule_that_is_verified_is_tried_under_all_its_settings() -> None:
+    from optitrace.rules.telling import SHAPES, TELLING
+
+    def count(rule: Rule) -> int:
+        return len(TELLING[rule.name]) * len(SHAPES.get(rule.name, ((),)))
+
+    for name, rule in RULES.items():
+        assert len(recordings(name, torch.float64)) == count(rule)
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"dtypes": ("bfloat16",)}, "^verify has no dtype 'bfloat16'; it has float32 and float64.$"),
+        ({"implementation": "fuse"}, "^unknown implementation 'fuse'; did you mean 'fused'. there are"),
+    ],
+)
+def test_a_scope_that_cannot_be_is_refused(how: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Scope(**how)  # type: ignore[arg-type]
+
+
+def test_an_implementation_that_none_has_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^there is no fused implementation of muon\.$"):
+        verify([OPTIMIZERS["muon"]], [], Scope(implementation="fused"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_told() -> None:
+    with pytest.raises(DeviceError, match="there is no CUDA device"):
+        verify([OPTIMIZERS["sgd"]], [], Scope(device="cuda"))
