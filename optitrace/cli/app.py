@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from optitrace.cli import compare_command, diff_command, sweep_command, terminal
+from optitrace.cli import compare_command, diff_command, sweep_command, terminal, verify_command
 from optitrace.cli.list_command import list_optimizers
 from optitrace.cli.notebook_command import notebook
 from optitrace.cli.show_command import show_trace
@@ -72,8 +72,11 @@ def _commands() -> TyperGroup:
         ("compare", compare_command, compare_command.compare_runs),
         ("diff", diff_command, diff_command.diff_traces),
         ("sweep", sweep_command, sweep_command.sweep_optimizers),
+        ("verify", verify_command, verify_command.verify_optimizers),
     ):
-        app.command(name, cls=Command, help=verb.HELP, epilog=verb.EXAMPLES, rich_help_panel="Verbs")(function)
+        app.command(name, cls=Command, help=verb.HELP, epilog=verb.EXAMPLES, rich_help_panel="Verbs")(
+            function
+        )
     app.command("show", cls=Command, rich_help_panel="Verbs")(show_trace)
     app.command("list", cls=Command, rich_help_panel="Verbs")(list_optimizers)
     app.command("notebook", cls=Command, rich_help_panel="Verbs")(notebook)
