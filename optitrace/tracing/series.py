@@ -103,8 +103,7 @@ def series_like(value: Any) -> Series:
 
 
 def _scalar(value: Any) -> float:
-    number: float = value.tolist() if isinstance(value, Tensor) else float(value)
-    return number
+    return float(value.item() if isinstance(value, Tensor) else value)
 
 
 def _flat(tensor: Tensor) -> list[float]:

@@ -57,7 +57,8 @@ def test_whole_numbers_and_tensors_become_floats() -> None:
     experiment = design("sgd", coefficients=torch.tensor([1, 2]).tolist(), start=(3, True))
 
     assert isinstance(experiment.objective, Quadratic)
-    assert (experiment.objective.coefficients, experiment.start) == ((1.0, 2.0), (3.0, 1.0))
+    assert (experiment.objective, experiment.start) == (Quadratic((1.0, 2.0)), (3.0, 1.0))
+    assert isinstance(experiment.objective, Quadratic)
     assert all(type(number) is float for number in (*experiment.objective.coefficients, *experiment.start))
 
 

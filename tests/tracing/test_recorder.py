@@ -55,7 +55,7 @@ def rows(column: Column, count: int) -> list[tuple[float, ...] | None]:
 @pytest.mark.parametrize("count", COUNTS)
 def test_the_start_every_kth_step_and_the_last_are_kept(count: int, every: int) -> None:
     kept = [step for step in range(count + 1) if step % every == 0 or step == count]
-    steps, columns, state = record(count, every=every).finish()
+    steps, columns, *_, state = record(count, every=every).finish()
 
     assert list(steps) == kept
     assert rows(columns["loss"], len(kept)) == [None, *((loss_of(step),) for step in kept[1:])]
@@ -69,7 +69,7 @@ def test_the_start_every_kth_step_and_the_last_are_kept(count: int, every: int) 
 
 
 def test_no_column_has_more_rows_than_there_are_steps() -> None:
-    steps, columns, state = record(BLOCK, every=1000).finish()
+    steps, columns, *_, state = record(BLOCK, every=1000).finish()
 
     assert list(steps) == [0, 1000, BLOCK]
     for column in (*columns.values(), *state.values()):
@@ -83,7 +83,7 @@ def test_numbers_are_those_of_the_moment_though_the_tensors_change_later() -> No
     recorder.after(weights, {"m": moment})
     weights.zero_()
     moment.zero_()
-    _, columns, state = recorder.finish()
+    _, columns, *_, state = recorder.finish()
 
     assert columns["gradient"].row(1) == columns["weights"].row(1) == (1.0, 2.0)
     assert state["m"].row(1) == (3.0, 4.0)
@@ -92,7 +92,7 @@ def test_numbers_are_those_of_the_moment_though_the_tensors_change_later() -> No
 def test_a_step_that_was_begun_and_not_completed_is_left_out() -> None:
     recorder = record(2)
     recorder.before(torch.tensor(math.inf), torch.tensor([1.0, 1.0]), 0.1)
-    steps, columns, _ = recorder.finish()
+    steps, columns, *_ = recorder.finish()
 
     assert list(steps) == [0, 1, 2]
     assert columns["loss"].values == array("d", [loss_of(1), loss_of(2)])
@@ -106,7 +106,7 @@ def test_a_state_entry_that_appears_late_has_no_value_before(late: int, every: i
     states = {
         step: state_of(step) | {"buffer": torch.tensor([1.0 * step])} for step in range(late, count + 1)
     }
-    steps, _, state = record(count, every=every, states=states).finish()
+    steps, *_, state = record(count, every=every, states=states).finish()
 
     expected = [None if step < late else (float(step),) for step in steps]
     assert rows(state["buffer"], len(steps)) == expected
@@ -114,14 +114,14 @@ def test_a_state_entry_that_appears_late_has_no_value_before(late: int, every: i
 
 
 def test_a_state_entry_that_appears_with_the_last_step_alone_is_kept() -> None:
-    steps, _, state = record(4, every=3, states={4: {"late": 2.0}}).finish()
+    steps, *_, state = record(4, every=3, states={4: {"late": 2.0}}).finish()
 
     assert list(steps) == [0, 3, 4]
     assert rows(state["late"], 3) == [None, None, (2.0,)]
 
 
 def test_a_state_entry_that_vanishes_is_not_a_number_from_then_on() -> None:
-    steps, _, state = record(4, states={3: {}, 4: {}}).finish()
+    steps, *_, state = record(4, states={3: {}, 4: {}}).finish()
 
     assert rows(state["step"], 3) == [None, (1.0,), (2.0,)]
     assert [math.isnan(number) for row in (3, 4) for number in state["exp_avg"].row(row) or ()] == [True] * 4
@@ -130,10 +130,10 @@ def test_a_state_entry_that_vanishes_is_not_a_number_from_then_on() -> None:
 
 def test_a_state_entry_that_is_none_is_left_out_until_it_is_not() -> None:
     states = {step: {"lazy": None if step < 3 else torch.tensor(5.0)} for step in (1, 2, 3)}
-    _, _, state = record(3, states=states).finish()
+    *_, state = record(3, states=states).finish()
 
     assert rows(state["lazy"], 4) == [None, None, None, (5.0,)]
-    assert "lazy" not in record(2, states=states).finish()[2]
+    assert "lazy" not in record(2, states=states).finish()[-1]
 
 
 def test_a_state_entry_that_is_a_list_is_noted_by_its_length_and_whole_numbers_as_numbers() -> None:
@@ -141,7 +141,7 @@ def test_a_state_entry_that_is_a_list_is_noted_by_its_length_and_whole_numbers_a
         step: {"old": [torch.zeros(2)] * step, "n": step, "count": torch.tensor(step), "on": True}
         for step in (1, 2)
     }
-    _, _, state = record(2, states=states).finish()
+    *_, state = record(2, states=states).finish()
 
     assert {name: list(column.values) for name, column in state.items()} == {
         "old": [1.0, 2.0],
@@ -155,7 +155,7 @@ def test_a_matrix_is_recorded_row_by_row() -> None:
     recorder = Recorder(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     recorder.before(torch.tensor(1.0), torch.tensor([[5.0, 6.0], [7.0, 8.0]]), 0.1)
     recorder.after(torch.tensor([[1.0, 0.0], [0.0, 1.0]]).T, {})
-    _, columns, _ = recorder.finish()
+    _, columns, *_ = recorder.finish()
 
     assert rows(columns["weights"], 2) == [(1.0, 2.0, 3.0, 4.0), (1.0, 0.0, 0.0, 1.0)]
     assert columns["gradient"].row(1) == (5.0, 6.0, 7.0, 8.0)
@@ -229,7 +229,7 @@ def test_the_extremes_of_float64_are_finite(largest: float) -> None:
     recorder = Recorder(torch.zeros(1, dtype=torch.float64))
     recorder.before(torch.tensor(largest, dtype=torch.float64), torch.zeros(1), largest)
     recorder.after(torch.tensor([largest], dtype=torch.float64), {})
-    _, columns, _ = recorder.finish()
+    _, columns, *_ = recorder.finish()
 
     assert recorder.non_finite is None
     assert repr(columns["loss"].row(1)) == repr((largest,))
