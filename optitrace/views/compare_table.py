@@ -16,7 +16,7 @@ from optitrace.views.grid import Look
 from optitrace.views.headed_table import headed_table
 from optitrace.views.side_by_side import side_by_side
 from optitrace.views.spelling import to_ascii
-from optitrace.views.table import grid_tables, hidden_rows
+from optitrace.views.table import grid_tables
 
 COLUMNS = {
     "final_loss": "final loss",
@@ -67,7 +67,8 @@ def compare_table(
         heading = Text(spell(f"{quantity} at each step"), style="bold")
         parts += [Text(), heading]
         parts += [part for block in grid_tables(grid, width, ascii_only) for part in (Text(), block)]
-        parts += [Text(line) for line in hidden_rows(grid)]
+        if grid.hidden:
+            parts += [Text(f"{grid.hidden} rows are hidden; --all shows them")]
     return Group(*parts, Text(), *(Text(spell(line)) for line in closing_lines(comparison)))
 
 

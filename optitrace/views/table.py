@@ -40,7 +40,7 @@ def render(
     """
     spell = to_ascii if ascii_only else str
     grid = make_grid(trace, look)
-    lines = [*hidden_rows(grid), *closing(trace, look.precision), *theory_lines(findings.theory), *notes]
+    lines = [*_hidden(grid), *closing(trace, look.precision), *theory_lines(findings.theory), *notes]
     explained = explained_lines(findings.explained.values(), look.precision, width)
     return Group(
         Text(spell(title(trace.experiment)), style="bold"),
@@ -52,7 +52,7 @@ def render(
     )
 
 
-def hidden_rows(grid: Grid) -> list[str]:
+def _hidden(grid: Grid) -> list[str]:
     """Return the line that says how many rows are left out, and how to see them."""
     if not grid.hidden:
         return []
