@@ -163,3 +163,12 @@ def test_a_standard_error_that_takes_nothing_changes_nothing_else(
 
     assert (finished.code, finished.stderr) == (code, "")
     assert finished.stdout == run(*command.split()).stdout
+
+
+def test_an_argument_that_is_no_text_is_told_in_a_line() -> None:
+    finished = run_shell(r"optitrace $'ad\xff\nam'")
+
+    assert (finished.code, finished.stdout) == (2, "")
+    assert finished.stderr == (
+        "optitrace: unknown optimizer 'ad\\udcff\\nam'; did you mean 'adam'? 'optitrace list' shows all.\n"
+    )
