@@ -1,0 +1,157 @@
+"""Traces side by side from Python: reading them back, their difference, their comparison."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from optitrace.analysis.comparison import DEFAULT_TOLERANCE, Summary
+from optitrace.analysis.comparison import compare as compare_traces
+from optitrace.analysis.diff_report import DiffReport, report_differences
+from optitrace.analysis.named_trace import NamedTrace
+from optitrace.analysis.number_pairs import Difference
+from optitrace.analysis.tolerance import Tolerance
+from optitrace.analysis.tolerance import close as close_tolerance
+from optitrace.api import Trace
+from optitrace.errors import UsageError
+from optitrace.tracing.trace_reading import read_trace
+from optitrace.views.grid import Look
+from optitrace.views.wording import title
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from optitrace.analysis import comparison
+
+
+def read(path: str | os.PathLike[str]) -> Trace:
+    """Read a trace that was saved as JSON or JSONL.
+
+    Raises:
+        InputFileError: the file cannot be read, or is no trace.
+    """
+    return Trace(read_trace(os.fspath(path)))
+
+
+class Diff:
+    """How two traces A and B differ. Printed, it says where, in what, and how that grows.
+
+    Attributes:
+        record: the differences as the rooms of this package pass them on.
+    """
+
+    def __init__(self, record: DiffReport) -> None:
+        self.record = record
+
+    @property
+    def same(self) -> bool:
+        """Whether the traces are the same: nothing differs, nothing is missing."""
+        return self.record.differences.are_same
+
+    @property
+    def first(self) -> Difference | None:
+        """The first difference; None if no number differs."""
+        return self.record.differences.first
+
+    def to_json(self) -> str:
+        """Return the differences as JSON, the same that ``--format json`` writes."""
+        from optitrace.views.diff_view import diff_json
+
+        return diff_json(self.record)
+
+    def __str__(self) -> str:
+        from optitrace.views.plain import plain_text
+
+        return plain_text(self.__rich__()).removesuffix("\n")
+
+    def __repr__(self) -> str:
+        return f"<Diff: {'the same' if self.same else 'different'}>"
+
+    def __rich__(self) -> RenderableType:
+        from optitrace.views.diff_view import diff_view
+
+        return diff_view(self.record)
+
+
+def diff(
+    a: Trace, b: Trace, *, close: bool = False, rtol: float = 0.0, atol: float = 0.0, ulps: float = 0.0
+) -> Diff:
+    """Compare two traces number by number, at the steps that both have.
+
+    >>> from optitrace import trace
+    >>> found = diff(trace("adam", steps=2), trace("adamw", steps=2))
+    >>> found.same, found.first.quantity, found.first.step
+    (False, 'weights', 1)
+
+    Args:
+        a: the first trace.
+        b: the second, which tolerances are relative to.
+        close: allow what `torch.testing.assert_close` allows for the dtype, where that is more.
+        rtol: allow this relative difference.
+        atol: allow this absolute difference.
+        ulps: allow this many units in the last place.
+    """
+    allowed = Tolerance(rtol, atol, ulps)
+    if close:
+        usual = close_tolerance((a.experiment.dtype, b.experiment.dtype))
+        allowed = Tolerance(max(rtol, usual.rtol), max(atol, usual.atol), ulps)
+    return Diff(report_differences(_named(a), _named(b), allowed))
+
+
+class Comparison:
+    """Runs side by side, the lowest final loss first. Printed, it is a table that marks the best.
+
+    Attributes:
+        record: the comparison as the rooms of this package pass it on.
+    """
+
+    def __init__(self, record: comparison.Comparison) -> None:
+        self.record = record
+
+    @property
+    def summaries(self) -> tuple[Summary, ...]:
+        """Each run in a few numbers."""
+        return self.record.summaries
+
+    def to_json(self) -> str:
+        """Return the summaries as JSON, the same that ``--format json`` writes."""
+        from optitrace.views.compare_formats import compare_chunks
+
+        return "".join(compare_chunks(self.record, "json", "", Look()))
+
+    def __str__(self) -> str:
+        from optitrace.views.plain import plain_text
+
+        return plain_text(self.__rich__()).removesuffix("\n")
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(summary.name for summary in self.summaries)}>"
+
+    def __rich__(self) -> RenderableType:
+        from optitrace.views.compare_table import compare_table
+
+        return compare_table(self.record, Look())
+
+
+def compare(*traces: Trace, tolerance: float = DEFAULT_TOLERANCE) -> Comparison:
+    """Compare runs: how far each came, how fast, and on what way.
+
+    >>> from optitrace import trace
+    >>> runs = [trace(name, lr=0.1, steps=50) for name in ("adagrad", "sgd", "adam")]
+    >>> [(run.experiment.optimizer, run.steps_to_tolerance) for run in compare(*runs).summaries]
+    [('sgd', 14), ('adagrad', 29), ('adam', 18)]
+
+    Args:
+        *traces: the runs, at least one.
+        tolerance: the share of its starting loss that a run is to reach.
+
+    Raises:
+        UsageError: no trace is given.
+    """
+    if not traces:
+        raise UsageError("there is nothing to compare; give at least one trace.")
+    return Comparison(compare_traces([_named(trace) for trace in traces], tolerance))
+
+
+def _named(trace: Trace) -> NamedTrace:
+    return NamedTrace(title(trace.experiment), trace.record)
