@@ -59,7 +59,7 @@ class Bench:
             w.requires_grad_() for w in _split(torch.tensor(start(size), dtype=dtype, device=device), shapes)
         ]
         given = self.weights[::-1] if is_reversed else self.weights
-        with _calm():
+        with _calm(0):
             self.optimizer = construct(optimizer_class, list(given), arguments)
         self.taken = 0
 
@@ -72,7 +72,7 @@ class Bench:
         gradients = _split(vector, self._shapes)
         for weights, own in zip(self.weights, gradients, strict=True):
             weights.grad = own.to_sparse() if self._is_sparse else own.clone()
-        with _calm():
+        with _calm(self.taken):
             self.optimizer.step()
         return gradients
 
@@ -134,9 +134,14 @@ def _split(vector: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
 
 
 @contextmanager
-def _calm() -> Iterator[None]:
+def _calm(seed: int) -> Iterator[None]:
     """Run a class of anyone's with the same random numbers each time, and without its warnings."""
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        torch.manual_seed(0)
-        warnings.simplefilter("ignore")
-        yield
+    generator = torch.default_generator  # torch.manual_seed takes longer than a step
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        generator.set_state(before)
