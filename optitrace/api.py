@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optitrace.experiment.experiment import Experiment, design
+from optitrace.experiment.text import SETTINGS
 from optitrace.tracing import trace as tracing
 from optitrace.views.formats import chunks
 from optitrace.views.grid import Look
@@ -158,36 +159,24 @@ def explain(trace: Trace, *, precision: int = 4, coordinate: int | None = None) 
     return Explanation(tuple(explained.values()), precision)
 
 
-def trace(
-    optimizer: str,
-    *,
-    steps: int = 10,
-    gradient: str = "fresh",
-    start: Sequence[float] | None = None,
-    coefficients: Sequence[float] = (1.0, 2.0),
-    dtype: str = "float32",
-    device: str = "cpu",
-    implementation: str = "auto",
-    every: int = 1,
-    **hyperparameters: Any,
-) -> Trace:
-    """Run an optimizer of torch.optim on a quadratic and return what it did.
+def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 1, **settings: Any) -> Trace:
+    """Run an optimizer and return what it did.
 
     >>> traced = trace("sgd", momentum=0.1, steps=2)
     >>> traced.weights[2].tolist()
     [0.47920000553131104, 0.45879998803138733]
+    >>> trace("adam", lr=0.5, objective="booth", steps=500, until="loss<1e-6").outcome.quantity
+    'loss<1e-06'
 
     Args:
-        optimizer: its name, in any letter case.
+        optimizer: a name of torch.optim, in any letter case.
         steps: how many steps to take.
-        gradient: ``fresh``, ``stale`` or ``accumulated``.
-        start: the weights before step 1; 0.5 each if not given.
-        coefficients: the cᵢ of the loss Σ cᵢ·wᵢ², one for each weight.
-        dtype: ``float32``, ``float64``, ``bfloat16`` or ``float16``.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
-        implementation: ``single``, ``foreach``, ``fused``, or ``auto`` for torch's own choice.
         every: keep the steps that are multiples of this, the start and the last step.
-        **hyperparameters: those of the optimizer that are not to have their default.
+        **settings: the optimizer's hyperparameters, and what else decides a run: ``gradient``,
+            ``objective``, ``coefficients``, ``dimension``, ``condition``, ``rotate``, ``start``, ``dtype``,
+            ``implementation``, ``noise``, ``seed``, ``clip_norm``, ``clip_value``, ``schedule``, ``until``;
+            each is explained at `optitrace.experiment.experiment.design`.
 
     Raises:
         UsageError: a name is not known, or a value or a combination of them cannot be run.
@@ -197,17 +186,8 @@ def trace(
         from optitrace.tracing.devices import choose_device
 
         device = choose_device()
-    experiment = design(
-        optimizer,
-        hyperparameters,
-        steps=steps,
-        gradient=gradient,
-        start=start,
-        coefficients=coefficients,
-        dtype=dtype,
-        device=device,
-        implementation=implementation,
-    )
+    of_experiment = {name: settings.pop(name) for name in SETTINGS if name in settings}
+    experiment = design(optimizer, settings, steps=steps, device=device, **of_experiment)
     from optitrace.tracing.tracer import trace as run
 
     return Trace(run(experiment, every=every))
@@ -287,9 +267,9 @@ def verify(
     """
     from optitrace.analysis.verification import verify as verifying
     from optitrace.analysis.verification.subject import find_rule
+    from optitrace.experiment.own_class import OwnClass, is_own, load
     from optitrace.rules.catalogue import OPTIMIZERS, find
     from optitrace.tracing.devices import choose_device
-    from optitrace.tracing.own_class import OwnClass, is_own, load
 
     named = [o for o in optimizers or OPTIMIZERS if isinstance(o, str)]
     own = [OwnClass.of(o) for o in optimizers if not isinstance(o, str)] + [

@@ -82,6 +82,9 @@ def explain(
         raise UsageError("an explanation needs every step, and some were left out; trace without --every.")
     wanted = sorted(set(rows if rows is not None else range(len(trace.steps))) - {0})
     rule = trace.experiment.entry.rule
+    if rule is None and trace.experiment.own is not None:
+        name = trace.experiment.optimizer
+        raise UsageError(f"{name} has no rule to explain its steps by; leave out the explanation.")
     if rule is None:
         if coordinate is not None:
             raise UsageError(f"{trace.experiment.optimizer} has no rule, so no coordinate can be followed.")

@@ -82,6 +82,9 @@ def _commands() -> TyperGroup:
     app.command("notebook", cls=Command, rich_help_panel="Verbs")(notebook)
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
+    for command in group.commands.values():
+        if isinstance(command, OptimizerCommand):
+            command.optimizer = OPTIMIZERS[str(command.name)]
     return group
 
 

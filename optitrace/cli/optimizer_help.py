@@ -13,11 +13,12 @@ NO_BREAK_SPACE = "\u00a0"
 
 def help_text(optimizer: Optimizer, spelling: Spelling) -> str:
     """Return the help of an optimizer in rich's markup, its rule in a spelling."""
-    paragraphs = [f"{optimizer.summary}."]
+    paragraphs = [f"{escape(optimizer.summary)}."] if optimizer.summary else []
     if optimizer.rule is not None:
         lines = (_indented(escape(line)) for line in read(optimizer.rule).formulas(spelling))
         paragraphs.append("\n".join(["[bold]Each step[/]", *lines]))
-    paragraphs.append(f"[bold]Source[/] {escape(optimizer.source)}.")
+    if optimizer.source:
+        paragraphs.append(f"[bold]Source[/] {escape(optimizer.source)}.")
     if optimizer.rule is not None and optimizer.rule.departures:
         departures = (_indented(escape(departure)) for departure in optimizer.rule.departures)
         paragraphs.append("\n".join(["[bold]Where torch departs from it[/]", *departures]))

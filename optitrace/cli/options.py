@@ -13,9 +13,11 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from optitrace.cli.terminal import COLORS
+from optitrace.errors import UsageError, quoted
 from optitrace.experiment.experiment import DTYPES, GRADIENTS
 from optitrace.experiment.objectives import NAMES
 from optitrace.experiment.text import SETTINGS, whole_number
+from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
 from optitrace.views.formats import FORMATS, SUFFIXES
 from optitrace.views.grid import Look
@@ -81,7 +83,42 @@ def _metavar(hyperparameter: Hyperparameter) -> str:
     kind = hyperparameter.type
     if get_origin(kind) is tuple:
         return ",".join("ABCDEFGH"[: len(get_args(kind))])
-    return {"a number": "NUMBER", "a whole number": "N"}.get(describe(kind).removesuffix(" or none"), "WORD")
+    described = describe(kind).removesuffix(" or none")
+    if described == "a whole number":
+        return "N"
+    return "NUMBER" if described.endswith("a number") else "WORD"
+
+
+SET_OPTION = _parameter(
+    "set",
+    list[str],
+    typer.Option(
+        [],
+        "--set",
+        metavar="NAME=VALUE",
+        help="Give a hyperparameter that has no option of its own, or needs a value of another type.",
+        rich_help_panel="Hyperparameters",
+        show_default=False,
+    ),
+)
+
+
+def set_values(optimizer: Optimizer, texts: Sequence[str]) -> dict[str, Any]:
+    """Return the hyperparameters that ``--set NAME=VALUE`` gives.
+
+    Raises:
+        UsageError: a text is not of that form, or there is no such hyperparameter.
+    """
+    known = {h.name: h for h in optimizer.hyperparameters}
+    values = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UsageError(f"{quoted(text)} sets nothing; write --set NAME=VALUE.")
+        if name not in known:
+            raise UsageError(optimizer.has_no(name))
+        values[name] = known[name].parse(value)
+    return values
 
 
 EXPERIMENT = "Experiment"

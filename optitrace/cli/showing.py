@@ -118,7 +118,7 @@ def show_again(wish: Wish) -> None:
 def hints(trace: Trace, wish: Wish) -> list[str]:
     """Return the line that says what else there is to see."""
     more = []
-    if not wish.explains:
+    if not wish.explains and trace.experiment.own is None:
         more.append("--explain")
     if trace.state and not wish.look.state:
         more.append(f"--state ({', '.join(trace.state)})")

@@ -18,7 +18,7 @@ from optitrace.cli.showing import SHOWING_OPTIONS, finish, hints, read_wish, sho
 from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.text import whole_number
-from optitrace.rules.catalogue import Optimizer
+from optitrace.rules.catalogue import OPTIMIZERS, Optimizer
 from optitrace.tracing.trace import Status, Trace
 from optitrace.views.remarks import documented_remark, stability_remark
 
@@ -29,11 +29,12 @@ def trace_command(optimizer: Optimizer) -> Callable[..., None]:
     def command(**given: Any) -> None:
         run(optimizer, given)
 
-    parameters = [
-        *map(options.hyperparameter_option, optimizer.hyperparameters),
-        *options.EXPERIMENT_OPTIONS,
-        *SHOWING_OPTIONS,
-    ]
+    shared = [*options.EXPERIMENT_OPTIONS, *SHOWING_OPTIONS]
+    if optimizer.name not in OPTIMIZERS:
+        shared.insert(0, options.SET_OPTION)
+    taken = {option.name for option in shared}
+    own = [h for h in optimizer.hyperparameters if h.name not in taken and h.name.isidentifier()]
+    parameters = [*map(options.hyperparameter_option, own), *shared]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
@@ -70,16 +71,19 @@ def _experiment(optimizer: Optimizer, given: dict[str, Any]) -> Experiment:
     hyperparameters = {
         h.name: h.parse(value) if isinstance(value, str) else value
         for h in optimizer.hyperparameters
-        if (value := given[h.name]) is not None
+        if h.name not in settings and (value := given.get(h.name)) is not None
     }
+    hyperparameters |= options.set_values(optimizer, given.get("set", ()))
     settings["device"] = resolve_device(settings["device"])
-    return design(optimizer.name, hyperparameters, **settings)
+    return design(optimizer, hyperparameters, **settings)
 
 
 def _check_explainable(experiment: Experiment, every: int, coordinate: int | None) -> None:
     """Refuse, before the run, what could not be explained after it."""
     if every > 1:
         raise UsageError("an explanation needs every step; leave out --every, or --explain.")
+    if experiment.own is not None:
+        raise UsageError(f"{experiment.optimizer} has no rule to explain its steps by; leave out --explain.")
     if coordinate is None:
         return
     if experiment.entry.rule is None:

@@ -13,6 +13,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from optitrace.cli import terminal
 from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.experiment.own_module import SEPARATOR
+from optitrace.rules.catalogue import OPTIMIZERS, Optimizer
 
 ParseError: type[Exception] = typer.BadParameter.__mro__[2]
 """What Typer raises for a command line that it cannot read; its parent class has no public name."""
@@ -83,29 +85,27 @@ class Command(TyperCommand):
 
 
 class OptimizerCommand(Command):
-    """The command of an optimizer, which knows what to say to a hyperparameter that it does not have."""
+    """The command of an optimizer, which knows what to say to a hyperparameter that it does not have.
+
+    Attributes:
+        optimizer: the optimizer.
+    """
+
+    optimizer: Optimizer
 
     def _has_no(self, option: str, ctx: Any) -> str:
-        from optitrace.rules.catalogue import OPTIMIZERS, find
-
         name = option.lstrip("-").removeprefix("no-").replace("-", "_")
         if any(name == h.name for optimizer in OPTIMIZERS.values() for h in optimizer.hyperparameters):
-            return find(str(self.name)).has_no(name)
+            return self.optimizer.has_no(name)
         return super()._has_no(option, ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the help, with the optimizer's rule, which is read only now."""
         from optitrace.cli.optimizer_help import help_text
-        from optitrace.rules.catalogue import find
         from optitrace.rules.reader import ASCII, UNICODE
 
-        optimizer = find(str(self.name))
-        self.help = help_text(optimizer, ASCII if terminal.ascii_only() else UNICODE)
-        off = {
-            hyperparameter.name
-            for hyperparameter in optimizer.hyperparameters
-            if hyperparameter.default is False
-        }
+        self.help = help_text(self.optimizer, ASCII if terminal.ascii_only() else UNICODE)
+        off = {h.name for h in self.optimizer.hyperparameters if h.default is False}
         for parameter in self.params:
             if parameter.name in off:
                 parameter.secondary_opts = []  # a long --no- for what is off anyway would crop other names
@@ -120,7 +120,11 @@ class Group(TyperGroup):
         return _prepared(super().get_params(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a name, in any letter case."""
+        """Return the command of a name, in any letter case, or that of a class of a person's own."""
+        if SEPARATOR in cmd_name:
+            from optitrace.cli.own_command import own_command
+
+            return own_command(cmd_name, OptimizerCommand)
         return super().get_command(ctx, cmd_name.lower())
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -13,8 +13,8 @@ import typer
 from optitrace.cli import options, terminal
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.experiment.own_class import OwnClass, is_own, load
 from optitrace.rules.catalogue import OPTIMIZERS, find
-from optitrace.tracing.own_class import OwnClass, is_own, load
 
 if TYPE_CHECKING:
     from optitrace.analysis.verification.verify import Report

@@ -10,6 +10,7 @@ from optitrace.experiment import checks
 from optitrace.experiment.checks import DEFAULT_COORDINATE, DTYPES
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.objectives import choose_objective
+from optitrace.experiment.own_class import entry_of
 from optitrace.experiment.schedule import Schedule, parse_schedule
 from optitrace.experiment.target import Target
 from optitrace.rules.catalogue import OPTIMIZERS, Optimizer, find
@@ -96,7 +97,8 @@ def design(
     """Return the experiment of these settings, every default filled in and every value checked.
 
     Args:
-        optimizer: a name of the catalogue, in any letter case, or what is known of another optimizer.
+        optimizer: a name of the catalogue, in any letter case; a class of one's own, such as
+            ``mine.py:Lion``; or what is known of an optimizer.
         hyperparameters: those that are not to have their default.
         objective: the loss, as a value, a name, an expression such as ``w1**2 + sin(w2)``, or a function
             such as ``mine.py:loss``; the quadratic if not given.
@@ -121,7 +123,7 @@ def design(
     Raises:
         UsageError: a name is not known, or a value or a combination of them cannot be run.
     """
-    entry = find(optimizer) if isinstance(optimizer, str) else optimizer
+    entry = entry_of(optimizer) if isinstance(optimizer, str) else optimizer
     checks.choice("dtype", dtype, DTYPES)
     loss = objective
     if loss is None or isinstance(loss, str):

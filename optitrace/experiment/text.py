@@ -12,7 +12,8 @@ from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
 from optitrace.experiment.objectives import as_settings
-from optitrace.rules.catalogue import Optimizer, find
+from optitrace.experiment.own_class import entry_of
+from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
 
 
@@ -65,18 +66,18 @@ def design_text(text: ExperimentText) -> Experiment:
     Raises:
         UsageError: a name is not known, or what the text stands for cannot be run.
     """
-    entry = find(text.name)
+    entry = entry_of(text.name)
     known = {h.name: h.parse for h in entry.hyperparameters}
     hyperparameters = {}
     settings = {}
     for key, value in text.settings.items():
-        if key in known:
-            hyperparameters[key] = known[key](value)
-        elif key in SETTINGS:
+        if key in SETTINGS:
             settings[key] = SETTINGS[key](key, value)
+        elif key in known:
+            hyperparameters[key] = known[key](value)
         else:
             raise UsageError(_unknown(entry, key))
-    return design(entry.name, hyperparameters, **settings)
+    return design(entry, hyperparameters, **settings)
 
 
 def text_of(experiment: Experiment) -> str:
@@ -85,7 +86,12 @@ def text_of(experiment: Experiment) -> str:
     >>> text_of(design("adam", {"betas": (0.9, 0.99)}, dtype="float64"))
     'adam:betas=0.9;0.99,dtype=float64'
     """
-    plain = design(experiment.optimizer, objective=experiment.objective, device=experiment.device)
+    plain = design(
+        experiment.entry,
+        experiment.hyperparameters,
+        objective=experiment.objective,
+        device=experiment.device,
+    )
     shown: dict[str, Any] = {
         h.name: experiment.hyperparameters[h.name]
         for h in experiment.entry.hyperparameters

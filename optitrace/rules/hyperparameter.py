@@ -219,6 +219,8 @@ def _parse_as_a_member(text: str, members: list[Any]) -> Any:
 
 def _convert(value: Any, kind: Any) -> Any:
     """Return a value as a type; ValueError or TypeError where it does not fit."""
+    if kind is Any:  # of a class that is known from a file alone
+        return value
     if kind is float and not isinstance(value, bool | str):
         return float(value)
     if kind is int and not isinstance(value, bool | str) and int(value) == value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -26,11 +27,12 @@ def protocol(
     With `create_graph` the gradient can itself be differentiated, as second-order optimizers need it.
     """
     add_noise = _noise(experiment, weights)
+    backward = _backward_with_graph if create_graph else Tensor.backward
 
     def accumulated() -> Tensor:
         with torch.enable_grad():
             value = loss(weights)
-        value.backward(create_graph=create_graph)  # type: ignore[no-untyped-call]
+        backward(value)
         if add_noise is not None:
             add_noise()
         return value
@@ -61,6 +63,13 @@ def clipping(experiment: Experiment, weights: Tensor) -> Clip | None:
         return before
 
     return clip
+
+
+def _backward_with_graph(loss: Tensor) -> None:
+    """Compute a gradient that can be differentiated; the leak that torch warns of ends with the run."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
+        loss.backward(create_graph=True)  # type: ignore[no-untyped-call]
 
 
 def _noise(experiment: Experiment, weights: Tensor) -> Callable[[], None] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from optitrace.tracing.series import BLOCK, Series, series_like
+from optitrace.tracing.series import BLOCK, Series, is_recordable, series_like
 from optitrace.tracing.trace import Column, Outcome, Status
 
 
@@ -64,7 +64,7 @@ class Recorder:
     def after(self, weights: Tensor, state: Mapping[str, Any]) -> None:
         """Note what the step left, and so complete it.
 
-        An entry that is a list is noted by its length; one that is None is left out.
+        An entry that is a list is noted by its length; one that is no number is left out.
         """
         if state.keys() == self._state.keys():
             for name, series in self._state.items():
@@ -88,14 +88,14 @@ class Recorder:
     def _note_changed(self, state: Mapping[str, Any]) -> None:
         """Note a state that has other entries than the step before."""
         for name, value in state.items():
-            if value is not None and name not in self._state:
+            if name not in self._state and is_recordable(value):
                 series = self._state[name] = series_like(value)
                 self._state_columns[name] = Column(array("d"), series.shape, first=self._rows_at(self.taken))
                 for _ in range(self.taken - self._gathered):
                     series.skip()
         for name, series in self._state.items():
             value = state.get(name)
-            series.skip() if value is None else series.add(value)
+            series.add(value) if is_recordable(value) else series.skip()
 
     def _rows_at(self, step: int) -> int:
         """Return how many rows the start and the kept steps up to this one make."""

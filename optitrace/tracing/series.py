@@ -92,6 +92,13 @@ class DeviceSeries:
         return values
 
 
+def is_recordable(value: Any) -> bool:
+    """Tell whether a series can take a value: a dense tensor of numbers, a number, or a list."""
+    if isinstance(value, Tensor):
+        return value.layout is torch.strided and not value.is_complex()
+    return isinstance(value, int | float | list)
+
+
 def series_like(value: Any) -> Series:
     """Return an empty series for values like this one: a tensor, a number, or a list (its length)."""
     if isinstance(value, Tensor):

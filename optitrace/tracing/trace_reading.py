@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from optitrace.errors import InputFileError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objectives import objective_of
+from optitrace.experiment.own_class import recorded_entry
+from optitrace.experiment.own_module import SEPARATOR
 from optitrace.tracing.trace import Column, Outcome, Status, Trace, Versions
 
 if TYPE_CHECKING:
@@ -144,10 +146,13 @@ def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:
 
 def _experiment(head: Head) -> Experiment:
     given = head["experiment"]
+    hyperparameters = {n: tuple(v) if isinstance(v, list) else v for n, v in given["hyperparameters"].items()}
+    name = given["optimizer"]
+    is_own = SEPARATOR in name
     try:
         return design(
-            given["optimizer"],
-            {name: tuple(v) if isinstance(v, list) else v for name, v in given["hyperparameters"].items()},
+            recorded_entry(name, hyperparameters, given["implementation"]) if is_own else name,
+            hyperparameters,
             objective=objective_of(given["objective"]),
             start=given["start"],
             steps=given["steps"],

@@ -15,11 +15,11 @@ from optitrace.analysis.verification.recording import record
 from optitrace.analysis.verification.subject import subject_of_own
 from optitrace.analysis.verification.verify import DTYPES, Own, Scope, check_in_dtypes, verify
 from optitrace.errors import UsageError
+from optitrace.experiment.own_class import OwnClass
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 from optitrace.tracing.bench import one_thread
-from optitrace.tracing.own_class import OwnClass
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 

@@ -12,12 +12,12 @@ import torch
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError
+from optitrace.experiment.own_class import OwnClass
 from optitrace.rules import catalogue
 from optitrace.rules.catalogue import OPTIMIZERS, Implementation
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.rule import Rule
 from optitrace.rules.telling import SHAPES, TELLING, VECTOR
-from optitrace.tracing.own_class import OwnClass
 
 
 @dataclass(frozen=True, slots=True)

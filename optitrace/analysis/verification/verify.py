@@ -13,12 +13,12 @@ from optitrace.analysis.verification.check import Check, Conformance, Verdict, V
 from optitrace.analysis.verification.conformance import conform
 from optitrace.analysis.verification.subject import Subject, subject_of, subject_of_own
 from optitrace.errors import UsageError, did_you_mean
+from optitrace.experiment.own_class import OwnClass
 from optitrace.rules import catalogue
 from optitrace.rules.catalogue import Implementation
 from optitrace.rules.rule import Rule
 from optitrace.tracing.bench import one_thread
 from optitrace.tracing.devices import open_device
-from optitrace.tracing.own_class import OwnClass
 
 DTYPES = ("float32", "float64")
 """The dtypes in which an optimizer can be verified.

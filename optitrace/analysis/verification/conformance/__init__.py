@@ -8,7 +8,7 @@ from typing import Any
 from optitrace.analysis.verification.check import Conformance, Outcome
 from optitrace.analysis.verification.conformance.claims import CLAIMS
 from optitrace.analysis.verification.conformance.trial import prepare
-from optitrace.tracing.own_class import OwnClass, reason
+from optitrace.experiment.own_class import OwnClass, reason
 
 
 def conform(own: OwnClass, given: Mapping[str, Any]) -> Iterator[Conformance]:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from optitrace.analysis.verification.conformance.alternatives import switched_on
 from optitrace.errors import UsageError
+from optitrace.experiment.own_class import OwnClass, reason
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.telling import VECTOR
 from optitrace.tracing.bench import Bench, Shape
-from optitrace.tracing.own_class import OwnClass, reason
 
 STEPS = 30
 """How many steps a trial takes."""

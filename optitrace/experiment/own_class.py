@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from optitrace.errors import UsageError, did_you_mean
-from optitrace.rules.catalogue import DEFAULT_LR, Implementation
+from optitrace.errors import UsageError, did_you_mean, printable
+from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_name
+from optitrace.rules.catalogue import DEFAULT_LR, Implementation, Needs, find
+from optitrace.rules.catalogue import Optimizer as Entry
 from optitrace.rules.hyperparameter import Hyperparameter
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
-
-SEPARATOR = ":"
-"""What stands between a module or a file and the class in it."""
 
 FLAGS = ("foreach", "fused", "capturable", "differentiable")
 """The parameters by which torch chooses how a step is computed, not what."""
@@ -55,7 +50,8 @@ class OwnClass:
         from torch.optim import Optimizer
 
         name = name or optimizer_class.__qualname__
-        if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, Optimizer)):
+        is_class = isinstance(optimizer_class, type) and issubclass(optimizer_class, Optimizer)
+        if not is_class or optimizer_class is Optimizer:
             raise UsageError(
                 f"'{name}' is not an optimizer class; it must derive from torch.optim.Optimizer."
             )
@@ -76,6 +72,22 @@ class OwnClass:
                 p.name for p in own if p.default is p.empty and p.name != "lr" and p.name not in FLAGS
             ),
             implementations=("single", *(f for f in flags if f in signature.parameters)),
+        )
+
+    @property
+    def entry(self) -> Entry:
+        """What stands for the class where an optimizer of the catalogue would."""
+        return Entry(
+            name=self.name,
+            class_path=self.name,
+            summary=_summary(self.optimizer_class),
+            source="",
+            hyperparameters=self.hyperparameters,
+            state=(),
+            implementations=self.implementations,
+            rule=None,
+            needs=_needs(self.optimizer_class),
+            required=self.required,
         )
 
     def check(self, given: Iterable[str], offered: Iterable[str] = ()) -> None:
@@ -115,21 +127,39 @@ def is_own(name: str) -> bool:
 def load(name: str) -> OwnClass:
     """Return the class of a name, ``package.module:Class`` or ``path/file.py:Class``.
 
-    Its module is imported, with the current folder, or the folder of the file, on the path.
-
     Raises:
         UsageError: there is no such module, file or class; it cannot be imported; or it is no optimizer.
     """
-    place, _, attribute = name.rpartition(SEPARATOR)
-    if not place or not attribute:
-        raise UsageError(f"'{name}' names no class; write package.module:Class or path/file.py:Class.")
-    module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
-    found: Any = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise UsageError(f"there is no '{attribute}' in {place}{_near(attribute, module)}")
-        found = getattr(found, part)
+    try:
+        found, _ = load_name(name)
+    except MissingNameError as error:
+        attribute = name.rpartition(SEPARATOR)[2]
+        raise UsageError(f"{error.fact}{_near(attribute, error.module)}") from None
     return OwnClass.of(found, name)
+
+
+def entry_of(name: str) -> Entry:
+    """Return what is known of an optimizer by its name: one of the catalogue, or a class of one's own.
+
+    Raises:
+        UsageError: there is no such optimizer.
+    """
+    return load(name).entry if is_own(name) else find(name)
+
+
+def recorded_entry(name: str, hyperparameters: Mapping[str, Any], implementation: Implementation) -> Entry:
+    """Return what a trace file tells of a class, which may not be here any more."""
+    return Entry(
+        name=name,
+        class_path=name,
+        summary="",
+        source="",
+        hyperparameters=tuple(Hyperparameter(name, n, v, Any) for n, v in hyperparameters.items()),
+        state=(),
+        implementations=(implementation,),
+        rule=None,
+        needs="",
+    )
 
 
 def _near(attribute: str, module: types.ModuleType) -> str:
@@ -148,55 +178,10 @@ def _optimizers(module: types.ModuleType) -> Iterator[tuple[str, type[Optimizer]
             yield name, value
 
 
-def _module(name: str) -> types.ModuleType:
-    _put_on_path(Path.cwd())
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UsageError(
-                f"there is no module '{error.name}' here or among the installed packages; "
-                "a file is named by its path, path/file.py:Class."
-            ) from error
-        raise _import_failure(name, error) from error
-    except (Exception, SystemExit) as error:
-        raise _import_failure(name, error) from error
-
-
-def _module_of_file(path: Path) -> types.ModuleType:
-    if not path.is_file():
-        raise UsageError(f"there is no file '{path}'; a class in it is named path/file.py:Class.")
-    _put_on_path(path.resolve().parent)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(path.stem)
-    sys.modules[path.stem] = module  # dataclasses and pickling look a class up by its module's name
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        if before is None:
-            del sys.modules[path.stem]
-        else:
-            sys.modules[path.stem] = before
-        raise _import_failure(str(path), error) from error
-    return module
-
-
-def _put_on_path(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-
 def reason(error: BaseException) -> str:
     """Return what an error of anyone's code says, as a clause."""
-    said = " ".join(str(error).split()).rstrip(".")
+    said = printable(" ".join(str(error).split())).rstrip(".")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-def _import_failure(place: str, error: BaseException) -> UsageError:
-    return UsageError(f"importing {place} fails: {reason(error)}.")
 
 
 def _hints(optimizer_class: type[Optimizer]) -> dict[str, Any]:
@@ -241,3 +226,15 @@ def _readable(annotation: Any) -> Any:
         parts = [_readable(member) for member in members]
         return None if None in parts else tuple[tuple(parts)]  # type: ignore[misc]
     return None
+
+
+def _summary(optimizer_class: type[Optimizer]) -> str:
+    """Return the first line of what a class says of itself."""
+    return (optimizer_class.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+
+def _needs(optimizer_class: type[Optimizer]) -> Needs:
+    """Return what a class asks for by its signature: a closure, where it cannot do without one."""
+    parameters = list(inspect.signature(inspect.unwrap(optimizer_class.step)).parameters.values())[1:]
+    wants = any(p.name == "closure" and p.default is p.empty for p in parameters)
+    return "closure" if wants else ""
