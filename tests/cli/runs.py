@@ -45,12 +45,7 @@ def run(*arguments: str, encoding: str = "utf-8", **changes: str) -> Finished:
 
     stdout, stderr = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
     clean = environment(**changes)
-    with (
-        patch.dict(os.environ, clean, clear=True),
-        patch("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding)),
-        redirect_stdout(stdout),
-        redirect_stderr(stderr),
-    ):
+    with patch.dict(os.environ, clean, clear=True), redirect_stdout(stdout), redirect_stderr(stderr):
         code = main(arguments)
     texts = []
     for stream in (stdout, stderr):
