@@ -64,8 +64,10 @@ def hyperparameter_option(hyperparameter: Hyperparameter) -> inspect.Parameter:
 
 def _explained(hyperparameter: Hyperparameter) -> str:
     """Return what a hyperparameter does, and the words that it can be, if it is one of a few."""
-    if any(get_origin(member) is Literal for member in get_args(hyperparameter.type)):
-        return f"{hyperparameter.summary.removesuffix('.')}: {describe(hyperparameter.type)}."
+    members = (hyperparameter.type, *get_args(hyperparameter.type))
+    if any(get_origin(member) is Literal for member in members):
+        words = describe(hyperparameter.type)
+        return f"{hyperparameter.summary.removesuffix('.')}: {words}." if hyperparameter.summary else words
     return hyperparameter.summary
 
 

@@ -118,7 +118,8 @@ def verify_optimizers(**given: Any) -> None:
     if format == "json":
         terminal.print_text([verify_json(verification)])
     else:
-        terminal.print_rich(verify_table(verification, ascii_only=terminal.ascii_only()), color)
+        table = verify_table(verification, width=terminal.width(), ascii_only=terminal.ascii_only())
+        terminal.print_rich(table, color)
     if not verification.passed:
         raise typer.Exit(1)
 

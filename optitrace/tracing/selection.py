@@ -16,6 +16,12 @@ def every_kth(trace: Trace, k: int) -> Trace:
     return select(trace, [row for row, step in enumerate(trace.steps) if row == last or step % k == 0])
 
 
+def at_steps(trace: Trace, steps: Sequence[int]) -> Trace:
+    """Return the rows of a trace that are of these steps, as far as it has them."""
+    wanted = set(steps)
+    return select(trace, [row for row, step in enumerate(trace.steps) if step in wanted])
+
+
 def select(trace: Trace, rows: Sequence[int]) -> Trace:
     """Return a trace of some of its rows, which are given in ascending order."""
     if len(rows) == len(trace.steps):

@@ -113,9 +113,10 @@ class _Run:
         self._group = self._optimizer.param_groups[0]
         self._schedule = experiment.schedule
         self._advance = scheduling(self._schedule, self._optimizer) if self._schedule else None
-        self._move = plain_step(self._optimizer)
-        if experiment.own is not None:  # which may differentiate, as in a training loop
-            self._move = torch.enable_grad()(self._move)
+        if experiment.own is None:
+            self._move = plain_step(self._optimizer)
+        else:  # with gradients on, as in a training loop, since it may differentiate
+            self._move = torch.enable_grad()(self._optimizer.step)
         self.step = {
             "": self._step,
             "matrix": self._step,

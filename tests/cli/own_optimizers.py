@@ -1,0 +1,112 @@
+"""Optimizer classes of a person's own, with the needs and the faults that such classes have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class SignMomentum(Optimizer):
+    """Steps by the sign of a running mean, and overwrites the gradient.
+
+    Its state has things that are no numbers.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0,
+        mode: Literal["plain", "fancy"] = "plain",
+        steps: int = 3,
+        *,
+        cautious: bool = False,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+        self.scale = steps if mode == "plain" and not cautious else 1
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    state.update(mean=torch.zeros_like(p), name="sign", nothing=None, members=[1, 2])
+                state["mean"].lerp_(p.grad, 1 - group["betas"][0])
+                p.sub_(state["mean"].sign(), alpha=group["lr"] * self.scale)
+                p.grad.fill_(float("nan"))
+
+
+class NeedsClosure(torch.optim.SGD):
+    """Asks for a closure in its signature."""
+
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
+        loss = closure()
+        super().step()
+        return loss
+
+
+class CallsClosure(torch.optim.SGD):
+    """Calls a closure that its signature makes optional."""
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # type: ignore[override]
+        loss = closure()  # type: ignore[misc]
+        super().step()
+        return loss
+
+
+class NeedsMatrix(Optimizer):
+    """Takes matrices alone."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> None:  # type: ignore[override]
+        for p in self.param_groups[0]["params"]:
+            if p.ndim != 2:
+                raise ValueError("this optimizer only supports 2D parameters")
+            p.sub_(p.grad, alpha=self.param_groups[0]["lr"])
+
+
+class NeedsGraph(Optimizer):
+    """Newton's method: differentiates the gradient."""
+
+    def __init__(self, params: Any, lr: float = 1.0) -> None:
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> None:  # type: ignore[override]
+        for p in self.param_groups[0]["params"]:
+            (curvature,) = torch.autograd.grad(p.grad.sum(), p)
+            p.data.sub_(p.grad.detach() / curvature, alpha=self.param_groups[0]["lr"])
+
+
+class NeedsRank(Optimizer):
+    """Has a hyperparameter without a default, and fails in its third step."""
+
+    def __init__(self, params: Any, rank: int, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr})
+        self.left = rank
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> None:  # type: ignore[override]
+        self.left -= 1
+        if self.left == 0:
+            raise KeyError("no rank\nis left")
+        for p in self.param_groups[0]["params"]:
+            p.sub_(p.grad, alpha=self.param_groups[0]["lr"])
+
+
+class Refuses(torch.optim.SGD):
+    """Refuses every setting."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        raise ArithmeticError("lr is never right")
+
+
+NOT_A_CLASS = 3
