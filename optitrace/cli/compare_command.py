@@ -89,6 +89,9 @@ def compare_runs(**given: Any) -> None:
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
         traces = run_operands(operands, saved, experiments, interruption)
+    if not traces:
+        terminal.say("interrupted before the first run.")
+        raise typer.Exit(interruption.exit_code)
     comparison = compare(traces, tolerance)
     errors = _write(files, comparison, quantity, look)
     _show(comparison, quantity, look, format or "table", color)
