@@ -66,13 +66,11 @@ def run_batch(
     count = len(found[0])
     is_matrix = base.entry.needs == "matrix"
     parts = _parts(space, [_filled(column) for column in found], device, is_matrix=is_matrix)
-    w = _point(parts["start"], dtype, device)
-    coefficients = parts.get("coefficients", ())
-    differ = any(isinstance(c, Swept) for c in coefficients)
-    loss = batched_loss(
-        base.objective, dtype, device, _point(coefficients, dtype, device).expand_as(w) if differ else None
-    )
-    w = w.expand(_lanes(count), -1)
+    w = _point(parts["start"], dtype, device).expand(_lanes(count), -1)
+    coefficients = None
+    if any(axis.setting == "coefficients" for axis in space.axes):
+        coefficients = _point(parts["coefficients"], dtype, device).expand_as(w)
+    loss = batched_loss(base.objective, dtype, device, coefficients)
     w = torch.empty(w.shape[::-1], dtype=dtype, device=device).T.copy_(w)
     if is_matrix:
         w = w.unsqueeze(1)
