@@ -14,7 +14,7 @@ def command_line(experiment: Experiment) -> str:
 
     >>> from optitrace.experiment.experiment import design
     >>> command_line(design("sgd", {"momentum": 0.9, "nesterov": True}, start=(-1, 1), steps=100))
-    'optitrace sgd --momentum 0.9 --nesterov --start=-1,1 --steps 100'
+    'optitrace sgd --momentum 0.9 --nesterov --steps 100 --start=-1,1'
     """
     text = parse_text(text_of(experiment))
     switches = {h.name for h in experiment.entry.hyperparameters if h.type is bool}

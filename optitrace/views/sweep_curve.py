@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from textwrap import wrap
 
 from optitrace.analysis.sweeping.landscape import Landscape
 from optitrace.views.sweep_picture import (
@@ -33,8 +34,8 @@ def curve_lines(landscape: Landscape, *, width: int | None = None, ascii_only: b
         f"{labels.get(line, ''):>{margin - 1}} {_line(frame, line, signs)}".rstrip()
         for line in reversed(range(HEIGHT))
     ]
-    told = legend(frame, signs)
-    return [TITLE, *rows, *axis_lines(landscape, frame, margin), *([", ".join(told)] if told else [])]
+    told = wrap(", ".join(legend(frame, signs)), width or USUAL_WIDTH)
+    return [TITLE, *rows, *axis_lines(landscape, frame, margin), *told]
 
 
 def _line(frame: Frame, line: int, signs: Marks) -> str:
