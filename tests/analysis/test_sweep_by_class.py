@@ -1,0 +1,76 @@
+"""Sweeps of what has no rule: the real class is stepped for each configuration, here or on a cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+from sweeps import everything, space
+
+from optitrace.analysis.sweeping.classes import blocks_by_class, check_backend
+from optitrace.analysis.sweeping.measures import Goal
+from optitrace.analysis.sweeping.sweep import sweep
+from optitrace.errors import UsageError
+
+pytest.importorskip("joblib")
+
+LBFGS = ["lr=0.1,0.5,1", "history_size=1:3:3"]
+
+
+def test_lbfgs_is_swept_by_its_class_and_needs_no_spot_check() -> None:
+    found = sweep(space("lbfgs", LBFGS, steps=2), Goal())
+
+    assert found.finished == 9
+    assert found.best[0].configuration["lr"] == 1
+    assert found.checks is None
+
+
+def test_a_schedule_that_no_rule_knows_is_left_to_torch() -> None:
+    swept = space("sgd", ["lr=0.1,0.2"], schedule="StepLR:step_size=2", steps=4)
+
+    assert not swept.has_rule
+    # each halving of the period divides lr by 10, after steps 2: w1 = 0.5 (1 - 2 lr)^2 (1 - 0.2 lr)^2
+    expected = [0.5 * (1 - 2 * lr) ** 2 * (1 - 0.2 * lr) ** 2 for lr in (0.1, 0.2)]
+    assert [c.weights[0] for c in sorted(sweep(swept, Goal()).best, key=lambda c: c.number)] == pytest.approx(
+        expected
+    )
+
+
+@pytest.mark.parametrize("rank", ["final_loss", "steps", "path", "distance"])
+def test_the_class_and_the_rule_find_the_same(rank: str) -> None:
+    goal = Goal(rank, tolerance=1e-3)
+    swept = space("sgd", ["lr=log:0.01:0.6:20", "momentum=0,0.5"], steps=40)
+    by_rule = everything(swept, goal)
+    [block] = blocks_by_class(swept, goal, threads=1)
+
+    for name, measure in block.measures.items():
+        assert torch.allclose(measure, by_rule[name].double(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dask_steps_the_classes_on_a_local_cluster() -> None:
+    distributed = pytest.importorskip("distributed")
+    swept = space("lbfgs", LBFGS, steps=2)
+    [here] = blocks_by_class(swept, Goal(), threads=1)
+
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        there = torch.cat([block.weights for block in blocks_by_class(swept, Goal(), backend="dask")])
+
+    assert torch.equal(there, here.weights)
+
+
+def test_a_backend_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown backend 'lokki'; did you mean 'loky'"):
+        check_backend("lokki")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="ray is installed")
+def test_a_backend_that_is_not_installed_says_how_to_install_it() -> None:
+    with pytest.raises(UsageError, match=r"pip install 'optitrace\[ray\]' installs it."):
+        check_backend("ray")

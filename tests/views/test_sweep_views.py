@@ -1,0 +1,149 @@
+"""A sweep shown: the map and the curve say what the losses are, and no number is cut at any width."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from functools import cache
+
+import pytest
+from rich.console import Console
+
+from optitrace.analysis.sweeping.axis import Axis, Range
+from optitrace.analysis.sweeping.blocks import Block
+from optitrace.analysis.sweeping.landscape import Landscape, Scale
+from optitrace.analysis.sweeping.measures import Goal
+from optitrace.analysis.sweeping.space import lay_out
+from optitrace.analysis.sweeping.sweep import Sweep, sweep
+from optitrace.experiment.experiment import design
+from optitrace.views.sweep_curve import HEIGHT, curve_lines
+from optitrace.views.sweep_map import map_lines
+from optitrace.views.sweep_rows import SWEEP_FORMATS, header, row_chunks, whole_file
+from optitrace.views.sweep_table import spot_check_line, sweep_table
+
+WIDTHS = (30, 40, 80, 120, 300, None)
+
+
+def scale(name: str, first: float, last: float, bins: int, *, logarithmic: bool = False) -> Scale:
+    return Scale(Axis(name, name, None, Range(first, last, bins, logarithmic)), bins)
+
+
+@cache
+def swept(*axes: str, optimizer: str = "sgd", steps: int = 60) -> tuple[Sweep, tuple[Block, ...]]:
+    blocks: list[Block] = []
+    found = sweep(lay_out(design(optimizer, steps=steps), axes), Goal(), take=blocks.append)
+    return found, tuple(blocks)
+
+
+def printed(found: Sweep, width: int | None, *, ascii_only: bool = False) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=width or 1000, height=50, color_system=None)
+    console.print(sweep_table([found], ["optitrace sgd"], width=width, ascii_only=ascii_only))
+    return file.getvalue()
+
+
+def test_the_map_shades_low_losses_and_marks_the_best_the_limit_and_the_diverged() -> None:
+    losses = [[1.0, 1e-2, 1e-8, math.inf], [1.0, 1e-16, 1e-1, math.nan]]
+    landscape = Landscape(
+        scale("lr", 0.1, 0.4, 4), scale("momentum", 0.0, 0.5, 2), losses, [0.29, math.nan], (1, 1)
+    )
+
+    # the margin is that of the labels, 0.5 and 0
+    assert map_lines(landscape, width=8, ascii_only=True)[:4] == [
+        "momentum",
+        "0.5 .@.",
+        "  0 ..+|",
+        "lr: 0.1 to 0.4",
+    ]
+
+
+def test_a_curve_is_high_where_the_loss_is() -> None:
+    losses = [[1.0, 1e-4, 1e-8, math.inf]]
+    lines = curve_lines(Landscape(scale("lr", 0.1, 0.4, 4), None, losses, [], (2, 0)), width=10)
+    body = [line[6:] for line in lines[1 : HEIGHT + 1]]
+
+    assert [next(k for k in range(HEIGHT) if body[k][c : c + 1].strip()) for c in range(4)] == [
+        0,
+        5,
+        HEIGHT - 1,
+        0,
+    ]
+    assert [body[0][0], body[0][3], body[-1][2]] == ["•", "×", "◆"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    "axes", [("lr=log:1e-3:1:90", "momentum=0:0.99:50"), ("lr=log:1e-3:1:500",), ("lr=0.1,0.5",)]
+)
+def test_pictures_stay_within_the_width(axes: tuple[str, ...], width: int | None) -> None:
+    landscape = swept(*axes)[0].landscape
+    assert landscape is not None
+    draw = map_lines if landscape.up else curve_lines
+
+    assert max(map(len, draw(landscape, width=width))) <= (width or 80)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_number_is_cut(width: int | None) -> None:
+    found = swept("lr=log:1e-3:1:90", "momentum=0:0.99:50")[0]
+    text = printed(found, width)
+
+    for candidate in found.best:
+        for value in candidate.configuration.values():
+            assert f"{value:.6g}" in text.split() or f"{value:.6g}" in text
+    assert "…" not in text
+    counts = [f"{count:,}" for count in found.counts.values()]
+    assert all(count in text for count in counts)
+
+
+def test_ascii_is_ascii() -> None:
+    assert printed(swept("lr=log:1e-3:1:90", "momentum=0:0.99:50")[0], 80, ascii_only=True).isascii()
+
+
+def test_the_spot_check_is_told() -> None:
+    line = spot_check_line(swept("lr=log:1e-3:1:90", "momentum=0:0.99:50")[0])
+
+    assert line is not None
+    assert line.startswith("spot check: 10 of 10 agree with torch.optim.SGD, worst ")
+
+
+@pytest.mark.parametrize("format", SWEEP_FORMATS[1:])
+def test_a_file_has_a_row_for_each_configuration_with_exact_numbers(format: str) -> None:
+    found, blocks = swept("lr=0.1,0.3,1e3", "nesterov=false", "momentum=0.5,0.9", steps=200)
+    rows = [row for block in blocks for row in row_chunks(found.space, block, format)]
+    if format in ("csv", "tsv"):
+        rows.insert(0, header(found.space, blocks[0], format))
+    text = "".join(whole_file([found], ["optitrace sgd"], rows, format))
+    if format in ("csv", "tsv"):
+        read = list(csv.DictReader(io.StringIO(text), delimiter="," if format == "csv" else "\t"))
+    elif format == "json":
+        read = json.loads(text)["configurations"]
+    else:
+        read = [json.loads(line) for line in text.splitlines()][1:]
+
+    assert len(read) == 6
+    assert [float(row["lr"]) for row in read] == [0.1, 0.1, 0.3, 0.3, 1e3, 1e3]
+    assert [str(row["nesterov"]).lower() for row in read] == ["false"] * 6
+    assert [float(row["w1"]) for row in read[:4]] == blocks[0].weights[:4, 0].tolist()
+    assert [row["outcome"] for row in read[-2:]] == ["diverged"] * 2
+    assert read[-1]["final_loss"] in ("NaN", "Infinity")
+
+
+def test_json_says_what_was_swept_and_found() -> None:
+    found, _ = swept("lr=log:1e-3:1:90", "momentum=0:0.99:50")
+    [said] = json.loads("".join(whole_file([found], ["optitrace sgd"], [], "json")))["sweeps"]
+
+    assert said["varied"][0] == {
+        "name": "lr",
+        "first": 1e-3,
+        "last": 1.0,
+        "count": 90,
+        "spacing": "logarithmic",
+    }
+    assert (said["size"], said["finished"], said["outcome"]) == (4500, 4500, "completed")
+    assert said["best"][0]["lr"] == found.best[0].configuration["lr"]
+    assert said["counts"] == dict(found.counts)
+    assert said["spot_check"]["agree"] == said["spot_check"]["of"] == 10
+    assert said["command"] == "optitrace sgd"
