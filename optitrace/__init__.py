@@ -1,9 +1,16 @@
 """Trace, explain, verify and compare torch optimizers, step by step."""
 
-from optitrace.api import Explanation, Trace, Verification, explain, trace, verify
-from optitrace.comparing import Comparison, Diff, compare, diff, read
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from optitrace.errors import OptitraceError
 from optitrace.version import __version__
+
+if TYPE_CHECKING:
+    from optitrace.python.comparing import Comparison, Diff, compare, diff
+    from optitrace.python.explaining import Explanation, explain
+    from optitrace.python.traces import Trace, read, trace
+    from optitrace.python.verifying import Verification, verify
 
 __all__ = [
     "Comparison",
@@ -20,3 +27,22 @@ __all__ = [
     "trace",
     "verify",
 ]
+
+_HOMES = {
+    "comparing": ("Comparison", "Diff", "compare", "diff"),
+    "explaining": ("Explanation", "explain"),
+    "traces": ("Trace", "read", "trace"),
+    "verifying": ("Verification", "verify"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for, and no more: a command line wants none of it."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"optitrace.python.{module}"), name)
+    raise AttributeError(f"module 'optitrace' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

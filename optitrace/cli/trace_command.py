@@ -101,9 +101,7 @@ def _remarks(traced: Trace) -> list[str]:
     limit = stability_limit(experiment)
     if limit is not None and _number(experiment.hyperparameters["lr"]) > limit.lr:
         remarks.append(stability_remark(experiment, limit))
-    if cells := cells_like(experiment):
-        remarks.append(documented_remark([reproduce(cell) for cell in cells]))
-    return remarks
+    return remarks + [documented_remark(reproduce(cell)) for cell in cells_like(experiment)]
 
 
 def _number(value: object) -> float:

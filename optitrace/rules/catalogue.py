@@ -97,6 +97,7 @@ def _ruled(
     *,
     implementations: tuple[Implementation, ...] = ("single", "foreach"),
     needs: Needs = "",
+    counts_steps: bool = True,
 ) -> Optimizer:
     return Optimizer(
         name=rule.name,
@@ -104,7 +105,7 @@ def _ruled(
         summary=rule.summary,
         source=rule.source,
         hyperparameters=tuple(_hyperparameter(rule.name, p) for p in rule.parameters),
-        state=tuple(entry.key for entry in rule.state),
+        state=(*(("step",) if counts_steps else ()), *(entry.key for entry in rule.state)),
         implementations=implementations,
         rule=rule,
         needs=needs,
@@ -164,7 +165,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
         optimizer.name: optimizer
         for optimizer in (
-            _ruled("SGD", sgd, implementations=_WITH_FUSED),
+            _ruled("SGD", sgd, implementations=_WITH_FUSED, counts_steps=False),
             _ruled("Adam", adam, implementations=_WITH_FUSED),
             _ruled("AdamW", adamw, implementations=_WITH_FUSED),
             _ruled("Adamax", adamax),
@@ -177,7 +178,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
             _ruled("Rprop", rprop),
             _ruled("ASGD", asgd),
             _ruled("Adafactor", adafactor),
-            _ruled("Muon", muon, implementations=("single",), needs="matrix"),
+            _ruled("Muon", muon, implementations=("single",), needs="matrix", counts_steps=False),
             _LBFGS,
         )
     }

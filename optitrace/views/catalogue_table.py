@@ -12,6 +12,7 @@ from rich.text import Text
 from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.reader import ASCII, UNICODE, read
+from optitrace.rules.rule import StateEntry
 from optitrace.views.headed_table import headed_table
 from optitrace.views.spelling import to_ascii
 from optitrace.views.wording import setting
@@ -53,10 +54,8 @@ def optimizer_table(
         width=width,
         ascii_only=ascii_only,
     )
-    state = ", ".join(
-        f"{entry.key} ({entry.symbol}{f', with {entry.when}' if entry.when else ''})"
-        for entry in (optimizer.rule.state if optimizer.rule else ())
-    )
+    entries = {entry.key: entry for entry in (optimizer.rule.state if optimizer.rule else ())}
+    state = ", ".join(_state(key, entries.get(key)) for key in optimizer.state)
     departures = optimizer.rule.departures if optimizer.rule else ()
     spelling = ASCII if ascii_only else UNICODE
     formulas = read(optimizer.rule).formulas(spelling) if optimizer.rule else ("no rule: see the source",)
@@ -68,10 +67,17 @@ def optimizer_table(
         Text(),
         Text(spell(f"source: {optimizer.source}")),
         *(Text(spell(f"departs: {departure}")) for departure in departures),
-        Text(spell(f"state: {state or ', '.join(optimizer.state)}")),
+        Text(spell(f"state: {state}")),
         Text(),
         table,
     )
+
+
+def _state(key: str, entry: StateEntry | None) -> str:
+    """Return torch's name of a state entry, with the rule's symbol for it and when it is kept."""
+    if entry is None:
+        return key
+    return f"{key} ({entry.symbol}{f', with {entry.when}' if entry.when else ''})"
 
 
 def _as_data(optimizer: Optimizer) -> dict[str, Any]:

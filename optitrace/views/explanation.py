@@ -58,10 +58,11 @@ def _rule_lines(step: RuleStep, precision: int, width: int | None) -> Iterator[s
     for line in step.lines:
         yield from _broken(_equation(line), _aside(line), width)
     ulps = as_vector([f"{ulp:.1f}" for ulp in step.ulps])
-    yield f"torch: w = {_numbers(step.weights, precision)}, {ulps} ulp from the rule"
+    numbers = _numbers(step.weights, precision)
+    yield from _folded(f"torch: w = {numbers}, {ulps} ulp from the rule", width, indent=7)
     if len(step.parts) > 1:
         parts = " + ".join(f"{_numbers(_flat(part), precision)} {part.name}" for part in step.parts)
-        yield f"change: {parts}"
+        yield from _folded(f"change: {parts}", width, indent=8)
 
 
 def _search_lines(step: SearchStep) -> Iterator[str]:
@@ -92,13 +93,19 @@ def _broken(parts: list[str], aside: str, width: int | None) -> Iterator[str]:
     symbol, first, *others = parts
     under = " " * len(symbol)
     for text in (f"{symbol} = {first}{aside}", *(f"{under} = {other}" for other in others)):
-        yield from wrap(
-            text,
-            max(width - len(INDENT), len(under) + MOST_INDENTED),
-            subsequent_indent=f"{under}     ",
-            drop_whitespace=False,
-            break_long_words=False,
-        )
+        yield from _folded(text, width, indent=len(symbol) + 5)
+
+
+def _folded(text: str, width: int | None, *, indent: int) -> Iterator[str]:
+    """Yield a line in as many as it needs, the others indented; numbers are never broken."""
+    if width is None:
+        yield text
+        return
+    room = max(width - len(INDENT), indent + MOST_INDENTED)
+    begin = text[: len(text) - len(text.lstrip())]
+    yield from wrap(
+        text.lstrip(), room, initial_indent=begin, subsequent_indent=" " * indent, break_long_words=False
+    )
 
 
 def _flat(part: Part) -> tuple[float, ...]:

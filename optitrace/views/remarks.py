@@ -19,18 +19,13 @@ def stability_remark(experiment: Experiment, limit: StabilityLimit) -> str:
     return f"{name} diverges here for lr > {limit.lr:.4g} (= {limit.reason}), and lr is {lr}"
 
 
-def documented_remark(reproductions: Sequence[Reproduction]) -> str:
+def documented_remark(reproduction: Reproduction) -> str:
     """Return the line that says what the document prints for these settings, and what reproduces it."""
-    return "; ".join(map(_reproduction, reproductions))
-
-
-def _reproduction(reproduction: Reproduction) -> str:
     cell, printed = reproduction.cell, reproduction.cell.last
     ours = _numbers(reproduction.numbers)
-    verdict = "which gives the same" if reproduction.agrees else f"which here gives {ours}"
     return (
-        f"documented cell {cell.number} prints {_numbers(printed.numbers)} after step {printed.step}: "
-        f"that is --gradient {cell.gradient}, {verdict}"
+        f"documented cell {cell.number} prints {_numbers(printed.numbers)} after step {printed.step}; "
+        f"--gradient {cell.gradient} gives {'the same' if reproduction.agrees else ours}"
     )
 
 

@@ -1,14 +1,15 @@
-"""optitrace from Python: the same runs as from a shell, as values."""
+"""Traces from Python: running an optimizer, and reading a saved trace back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.text import SETTINGS
 from optitrace.tracing import trace as tracing
+from optitrace.tracing.trace_reading import read_trace
 from optitrace.views.formats import chunks
 from optitrace.views.grid import Look
 from optitrace.views.wording import closing, title
@@ -16,10 +17,6 @@ from optitrace.views.wording import closing, title
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from torch import Tensor
-    from torch.optim import Optimizer
-
-    from optitrace.analysis.explanation import ExplainedStep
-    from optitrace.analysis.verification import check
 
 
 class Trace:
@@ -119,46 +116,6 @@ class Trace:
         return tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """How the rule made each number of a trace; printed, it is the text of ``--explain``.
-
-    Attributes:
-        steps: the explained steps, in order: for each the rule's lines, the parts of the weight change,
-            and how far torch's weights are from the rule's, in units in the last place.
-    """
-
-    steps: tuple[ExplainedStep, ...]
-    _precision: int
-
-    def __str__(self) -> str:
-        from optitrace.views.explanation import explained_lines
-
-        return "\n".join(explained_lines(self.steps, self._precision, None)).rstrip("\n")
-
-
-def explain(trace: Trace, *, precision: int = 4, coordinate: int | None = None) -> Explanation:
-    """Explain each step of a trace by the optimizer's rule, in float64.
-
-    >>> print(explain(trace("sgd", steps=1)))
-    step 1
-      w = w − lr·g = (0.5000, 0.5000) − 0.01·(1.0000, 2.0000) = (0.4900, 0.4800)
-      torch: w = (0.4900, 0.4800), (0.3, 0.4) ulp from the rule
-
-    Args:
-        trace: a trace of every step.
-        precision: decimals of the numbers.
-        coordinate: the coordinate, from 1, to follow as plain numbers; all, as vectors, if not given.
-
-    Raises:
-        UsageError: the trace left steps out, or there is no such coordinate.
-    """
-    from optitrace.analysis.explanation import explain as explain_record
-
-    explained = explain_record(trace.record, precision=precision, coordinate=coordinate)
-    return Explanation(tuple(explained.values()), precision)
-
-
 def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 1, **settings: Any) -> Trace:
     """Run an optimizer and return what it did.
 
@@ -193,90 +150,10 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
     return Trace(run(experiment, every=every))
 
 
-class Verification:
-    """What came out of verifying. Printed, it is a table with what departs and why below.
-
-    Attributes:
-        record: the findings as the rooms of this package pass them on.
-    """
-
-    def __init__(self, record: check.Verification) -> None:
-        self.record = record
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing departs from its rule and no claim fails."""
-        return self.record.passed
-
-    @property
-    def checks(self) -> tuple[check.Check, ...]:
-        """Each optimizer held against its rule, in each implementation and dtype."""
-        return self.record.checks
-
-    @property
-    def conformances(self) -> tuple[check.Conformance, ...]:
-        """Each class of one's own held against what every good optimizer does."""
-        return self.record.conformances
-
-    def to_json(self) -> str:
-        """Return the findings as JSON, the same bytes that ``--format json`` writes."""
-        from optitrace.views.verify_table import verify_json
-
-        return verify_json(self.record)
-
-    def __str__(self) -> str:
-        from optitrace.views.plain import plain_text
-
-        return plain_text(self.__rich__()).removesuffix("\n")
-
-    def __repr__(self) -> str:
-        return f"<Verification: {'passed' if self.passed else 'failed'}>"
-
-    def __rich__(self) -> RenderableType:
-        from optitrace.views.verify_table import verify_table
-
-        return verify_table(self.record)
-
-
-def verify(
-    *optimizers: str | type[Optimizer],
-    rule: str | None = None,
-    dtypes: Sequence[str] = ("float32", "float64"),
-    implementation: str = "",
-    device: str = "cpu",
-    **hyperparameters: Any,
-) -> Verification:
-    """Hold every step of torch's optimizers, or of classes of one's own, against the rules.
-
-    >>> verify("adam", implementation="single").passed
-    True
-
-    Args:
-        *optimizers: names of the catalogue, classes, or names of classes such as ``mine.py:Adam``; all
-            of torch if none.
-        rule: the optimizer whose rule the classes of one's own are to follow; where there is none, they
-            are held against what every good optimizer does alone.
-        dtypes: ``float32``, ``float64``, or both.
-        implementation: the only one of ``single``, ``foreach`` and ``fused`` to be tried.
-        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
-        **hyperparameters: of the classes of one's own, those that are to have these values throughout.
+def read(path: str | os.PathLike[str]) -> Trace:
+    """Read a trace that was saved as JSON or JSONL.
 
     Raises:
-        UsageError: a name is not known, or a class cannot be verified so.
-        DeviceError: the device is not there.
+        InputFileError: the file cannot be read, or is no trace.
     """
-    from optitrace.analysis.verification import verify as verifying
-    from optitrace.analysis.verification.subject import find_rule
-    from optitrace.experiment.own_class import OwnClass, is_own, load
-    from optitrace.rules.catalogue import OPTIMIZERS, find
-    from optitrace.tracing.devices import choose_device
-
-    named = [o for o in optimizers or OPTIMIZERS if isinstance(o, str)]
-    own = [OwnClass.of(o) for o in optimizers if not isinstance(o, str)] + [
-        load(o) for o in named if is_own(o)
-    ]
-    scope = verifying.Scope(tuple(dtypes), implementation, choose_device() if device == "auto" else device)
-    its_rule = find_rule(rule) if rule else None
-    classes = [verifying.Own(each, hyperparameters, its_rule) for each in own]
-    chosen = [find(name) for name in named if not is_own(name)]
-    return Verification(verifying.verify(chosen, classes, scope))
+    return Trace(read_trace(os.fspath(path)))

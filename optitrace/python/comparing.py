@@ -1,8 +1,7 @@
-"""Traces side by side from Python: reading them back, their difference, their comparison."""
+"""Traces side by side from Python: their difference, their comparison."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from optitrace.analysis.comparison import DEFAULT_TOLERANCE, Summary
@@ -12,9 +11,8 @@ from optitrace.analysis.named_trace import NamedTrace
 from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.analysis.tolerance import close as close_tolerance
-from optitrace.api import Trace
 from optitrace.errors import UsageError
-from optitrace.tracing.trace_reading import read_trace
+from optitrace.python.traces import Trace
 from optitrace.views.grid import Look
 from optitrace.views.wording import title
 
@@ -22,15 +20,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from optitrace.analysis import comparison
-
-
-def read(path: str | os.PathLike[str]) -> Trace:
-    """Read a trace that was saved as JSON or JSONL.
-
-    Raises:
-        InputFileError: the file cannot be read, or is no trace.
-    """
-    return Trace(read_trace(os.fspath(path)))
 
 
 class Diff:

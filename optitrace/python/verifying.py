@@ -1,0 +1,101 @@
+"""Verification from Python: torch's optimizers, and classes of one's own, held against the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from torch.optim import Optimizer
+
+    from optitrace.analysis.verification import check
+
+
+class Verification:
+    """What came out of verifying. Printed, it is a table with what departs and why below.
+
+    Attributes:
+        record: the findings as the rooms of this package pass them on.
+    """
+
+    def __init__(self, record: check.Verification) -> None:
+        self.record = record
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing departs from its rule and no claim fails."""
+        return self.record.passed
+
+    @property
+    def checks(self) -> tuple[check.Check, ...]:
+        """Each optimizer held against its rule, in each implementation and dtype."""
+        return self.record.checks
+
+    @property
+    def conformances(self) -> tuple[check.Conformance, ...]:
+        """Each class of one's own held against what every good optimizer does."""
+        return self.record.conformances
+
+    def to_json(self) -> str:
+        """Return the findings as JSON, the same bytes that ``--format json`` writes."""
+        from optitrace.views.verify_table import verify_json
+
+        return verify_json(self.record)
+
+    def __str__(self) -> str:
+        from optitrace.views.plain import plain_text
+
+        return plain_text(self.__rich__()).removesuffix("\n")
+
+    def __repr__(self) -> str:
+        return f"<Verification: {'passed' if self.passed else 'failed'}>"
+
+    def __rich__(self) -> RenderableType:
+        from optitrace.views.verify_table import verify_table
+
+        return verify_table(self.record)
+
+
+def verify(
+    *optimizers: str | type[Optimizer],
+    rule: str | None = None,
+    dtypes: Sequence[str] = ("float32", "float64"),
+    implementation: str = "",
+    device: str = "cpu",
+    **hyperparameters: Any,
+) -> Verification:
+    """Hold every step of torch's optimizers, or of classes of one's own, against the rules.
+
+    >>> verify("adam", implementation="single").passed
+    True
+
+    Args:
+        *optimizers: names of the catalogue, classes, or names of classes such as ``mine.py:Adam``; all
+            of torch if none.
+        rule: the optimizer whose rule the classes of one's own are to follow; where there is none, they
+            are held against what every good optimizer does alone.
+        dtypes: ``float32``, ``float64``, or both.
+        implementation: the only one of ``single``, ``foreach`` and ``fused`` to be tried.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
+        **hyperparameters: of the classes of one's own, those that are to have these values throughout.
+
+    Raises:
+        UsageError: a name is not known, or a class cannot be verified so.
+        DeviceError: the device is not there.
+    """
+    from optitrace.analysis.verification import verify as verifying
+    from optitrace.analysis.verification.subject import find_rule
+    from optitrace.experiment.own_class import OwnClass, is_own, load
+    from optitrace.rules.catalogue import OPTIMIZERS, find
+    from optitrace.tracing.devices import choose_device
+
+    named = [o for o in optimizers or OPTIMIZERS if isinstance(o, str)]
+    own = [OwnClass.of(o) for o in optimizers if not isinstance(o, str)] + [
+        load(o) for o in named if is_own(o)
+    ]
+    scope = verifying.Scope(tuple(dtypes), implementation, choose_device() if device == "auto" else device)
+    its_rule = find_rule(rule) if rule else None
+    classes = [verifying.Own(each, hyperparameters, its_rule) for each in own]
+    chosen = [find(name) for name in named if not is_own(name)]
+    return Verification(verifying.verify(chosen, classes, scope))
