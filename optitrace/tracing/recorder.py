@@ -55,11 +55,12 @@ class Recorder:
             self._columns[name] = Column(array("d"), series.shape, first=1)
         self._series[name].add(value)
 
-    def before(self, loss: Tensor, gradient: Tensor, lr: float) -> None:
-        """Note what the next step uses."""
+    def before(self, loss: Tensor, gradient: Tensor, lr: float | None) -> None:
+        """Note what the next step uses; lr is None for an optimizer that has none."""
         self._series["loss"].add(loss)
         self._series["gradient"].add(gradient)
-        self._series["lr"].add(lr)
+        lrs = self._series["lr"]
+        lrs.skip() if lr is None else lrs.add(lr)
 
     def after(self, weights: Tensor, state: Mapping[str, Any]) -> None:
         """Note what the step left, and so complete it.

@@ -137,7 +137,7 @@ class _Run:
             recorder.beside("unclipped_gradient", self._clip())
         if self._schedule and (momentum := scheduled_momentum(self._schedule, self._group)) is not None:
             recorder.beside("momentum", momentum)
-        recorder.before(loss, _gradient(self.weights), self._group["lr"])
+        recorder.before(loss, _gradient(self.weights), self._group.get("lr"))
 
     def _end(self, recorder: Recorder, loss: Tensor) -> None:
         """Record what the step left, and move the learning rate."""

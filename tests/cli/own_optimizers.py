@@ -102,6 +102,19 @@ class NeedsRank(Optimizer):
             p.sub_(p.grad, alpha=self.param_groups[0]["lr"])
 
 
+class NoRate(Optimizer):
+    """Has no learning rate at all."""
+
+    def __init__(self, params: Any, step_size: float = 0.1) -> None:
+        super().__init__(params, {})
+        self.step_size = step_size
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> None:  # type: ignore[override]
+        for p in self.param_groups[0]["params"]:
+            p.sub_(p.grad, alpha=self.step_size)
+
+
 class Refuses(torch.optim.SGD):
     """Refuses every setting."""
 

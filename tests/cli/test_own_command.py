@@ -51,6 +51,14 @@ def test_a_class_that_differentiates_the_gradient_can(capsys: pytest.CaptureFixt
     assert rows("mine.py:NeedsGraph -n 1", capsys)[1]["weights"] == [0.0, 0.0]
 
 
+def test_a_class_without_a_learning_rate_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mine.py:NoRate", "-n", "2", "--strict", "-f", "json"]) == 0
+
+    trace = json.loads(capsys.readouterr().out)
+    assert trace["outcome"] == {"status": "completed"}
+    assert [row["lr"] for row in trace["steps"]] == [None, "NaN", "NaN"]
+
+
 def test_help_has_the_options_of_the_signature(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mine.py:SignMomentum", "--help"]) == 0
 
