@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -25,27 +24,30 @@ from optitrace.analysis.verification.check import (
 )
 from optitrace.rules.hyperparameter import show
 from optitrace.tracing.trace_file import exact
+from optitrace.views.headed_table import headed_table
 from optitrace.views.spelling import to_ascii
 
-LEGEND = (
-    f"one step: error of a weight in eps(dtype)·max(|before|, |after|), {ALLOWED:g} allowed",
-    f"whole run: relative error of weights and state, {RUN_ALLOWED:g} allowed",
-)
-
-_ASCII_HEAD = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
+DEPARTS = "DEPARTS"
+"""The verdict that is set in red."""
 
 
-def verify_table(verification: Verification, *, ascii_only: bool = False) -> RenderableType:
-    """Return a line for each optimizer and implementation, and below what is to be said of them."""
+def verify_table(
+    verification: Verification, *, width: int | None = None, ascii_only: bool = False
+) -> RenderableType:
+    """Return a line for each optimizer and implementation, and below what is to be said of them.
+
+    Args:
+        verification: what was found.
+        width: how many characters a line may have; as many as needed if not given.
+        ascii_only: whether to spell everything in ASCII.
+    """
     spell = to_ascii if ascii_only else str
     blocks: list[RenderableType] = []
     if verification.checks:
-        legend = LEGEND if any(check.rule for check in verification.checks) else ()
-        blocks += [_table(verification.checks, ascii_only), Text()]
-        blocks += [Text(spell(line), style="dim") for line in legend]
+        blocks += [Text(), _table(verification.checks, width, ascii_only), Text()]
+        blocks += [Text(spell(line), style="dim") for line in _legend(verification.checks)]
         blocks += [Text(spell(line), style="dim") for line in _notes(verification.checks)]
-    for paragraph in _departures(verification.checks):
-        head, *lines = paragraph
+    for head, *lines in _departures(verification.checks):
         blocks += [Text(), Text(spell(head), style="bold red")]
         blocks += [Padding(Text(spell(line)), (0, 0, 0, 2)) for line in lines]
     for name in dict.fromkeys(conformance.optimizer for conformance in verification.conformances):
@@ -53,7 +55,7 @@ def verify_table(verification: Verification, *, ascii_only: bool = False) -> Ren
         blocks += [Text(), Text(spell(name), style="bold"), _claims(own, ascii_only)]
     if summary := list(_summary(verification)):
         blocks += [Text(), *(Text(spell(line), style="bold") for line in summary)]
-    return Group(*(blocks if verification.checks else blocks[1:]))
+    return Group(*blocks[1:])
 
 
 def verify_json(verification: Verification) -> str:
@@ -62,41 +64,32 @@ def verify_json(verification: Verification) -> str:
     return json.dumps(_plain(data), indent=2, ensure_ascii=False) + "\n"
 
 
-def _table(checks: Sequence[Check], ascii_only: bool) -> Table:
+def _table(checks: Sequence[Check], width: int | None, ascii_only: bool) -> RenderableType:
     """Return a row for each optimizer and implementation, with a column for each dtype."""
-    table = Table(
-        box=_ASCII_HEAD if ascii_only else box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="bold",
-    )
     dtypes = list(dict.fromkeys(check.dtype for check in checks if check.dtype))
-    table.add_column("\noptimizer", overflow="fold")
-    table.add_column("\nimplementation", no_wrap=True)
-    table.add_column("\nsettings", justify="right", no_wrap=True)
-    for dtype in dtypes:
-        table.add_column(f"one step\n{dtype}", justify="right", no_wrap=True)
     has_runs = any(check.worst_run_error is not None for check in checks)
-    if has_runs:
-        table.add_column("whole run\nfloat64", justify="right", no_wrap=True)
-    table.add_column("\nverdict", no_wrap=True)
-    for row in _rows(checks):
-        by_dtype = {check.dtype: check for check in row.values()}
-        first = next(iter(row.values()))
-        errors = [_units(by_dtype[d].worst_step_error) if d in by_dtype else "" for d in dtypes]
-        runs = [
-            _relative(check.worst_run_error) for check in row.values() if check.worst_run_error is not None
-        ]
-        table.add_row(
-            first.optimizer,
-            first.implementation,
-            str(first.configurations or ""),
-            *errors,
-            *((runs or [""])[:1] if has_runs else []),
-            _verdict([check.verdict for check in row.values()]),
-        )
-    return table
+    numbers = ["settings", *dtypes, *(["run"] if has_runs else [])]
+    return headed_table(
+        ["optimizer", "implementation", *numbers, "verdict"],
+        [_cells(row, dtypes, has_runs) for row in _rows(checks)],
+        width=width,
+        alarm=DEPARTS,
+        numbers=numbers,
+        ascii_only=ascii_only,
+    )
+
+
+def _cells(row: Mapping[str, Check], dtypes: Sequence[str], has_runs: bool) -> list[str]:
+    first = next(iter(row.values()))
+    runs = [c.worst_run_error for c in row.values() if c.worst_run_error is not None]
+    return [
+        first.optimizer,
+        first.implementation,
+        str(first.configurations or ""),
+        *(_units(row[dtype].worst_step_error) if dtype in row else "" for dtype in dtypes),
+        *([_relative(runs[0]) if runs else ""] if has_runs else []),
+        DEPARTS if Verdict.DEPARTS in {check.verdict for check in row.values()} else first.verdict,
+    ]
 
 
 def _rows(checks: Iterable[Check]) -> Iterable[dict[str, Check]]:
@@ -104,12 +97,6 @@ def _rows(checks: Iterable[Check]) -> Iterable[dict[str, Check]]:
     for check in checks:
         rows.setdefault((check.optimizer, check.implementation), {})[check.dtype] = check
     return rows.values()
-
-
-def _verdict(verdicts: Sequence[Verdict]) -> Text:
-    if Verdict.DEPARTS in verdicts:
-        return Text("DEPARTS", style="red")
-    return Text(verdicts[0], style="dim" if verdicts[0] is Verdict.NO_RULE else "")
 
 
 def _units(error: float | None) -> str:
@@ -120,6 +107,15 @@ def _units(error: float | None) -> str:
 
 def _relative(error: float) -> str:
     return f"{error:.0e}" if error else "0"
+
+
+def _legend(checks: Sequence[Check]) -> Iterator[str]:
+    """Yield what the numbers of the table are."""
+    dtypes = list(dict.fromkeys(check.dtype for check in checks if check.dtype))
+    if dtypes:
+        yield f"{', '.join(dtypes)}: error after one step in eps·max(|before|, |after|), {ALLOWED:g} allowed"
+    if any(check.worst_run_error is not None for check in checks):
+        yield f"run: relative error of a whole run in float64, {RUN_ALLOWED:g} allowed"
 
 
 def _notes(checks: Sequence[Check]) -> Iterator[str]:

@@ -111,6 +111,22 @@ def test_a_mistake_is_recognized(name: str, mistake: Mistake) -> None:
     assert likely_causes(RULES[name], recordings) == (mistake.name,)
 
 
+def test_a_mistake_that_the_settings_cannot_show_is_no_cause() -> None:
+    class Scaled(Descent):
+        """Keeps its momentum times ten, which no mistake does."""
+
+        def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+            buffer = {key: value / 10 for key, value in state.items()}
+            super().move(p, g, group, buffer)
+            state.update({key: value * 10 for key, value in buffer.items()})
+
+    [_, check] = checks_of(Scaled, "sgd")
+
+    # without nesterov and dampening, leaving them out would agree just as the rule does
+    assert check.causes == ()
+    assert "its weights agree; its state means something else" in check.notes
+
+
 def test_two_mistakes_at_once_are_recognized() -> None:
     two = ("weight decay is left out", "dampening is left out")
     [_, check] = checks_of(optimizer_of(rule_with("sgd", *two)), "sgd")

@@ -150,6 +150,8 @@ def _run_kinds(
     for axis, column in zip(space.axes, found, strict=True):
         kind = kinds(axis, column)
         code = code * (int(kind.max()) + 1) + kind
+    if len(code) <= chunk and bool((code == code[0]).all()):
+        return _run_fitting(space, goal, stop, found)
     parts: list[Tensor] = []
     finishes: list[Finish] = []
     present: Tensor = torch.unique(code)
@@ -160,8 +162,6 @@ def _run_kinds(
                 return None
             parts.append(members)
             finishes.append(finish)
-    if len(parts) == 1:
-        return finishes[0]
     order = torch.cat(parts).argsort()
     return Finish(
         torch.cat([finish.weights for finish in finishes])[order],

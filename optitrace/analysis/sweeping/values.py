@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import TypeAlias
 
 import torch
@@ -22,6 +22,12 @@ differ in the last bit; so everything is computed for a multiple of this, and th
 
 DIGITS = 12
 """Significant decimal digits of a number of a range, so that 0.001 is not 0.0010000000000000002."""
+
+LONGEST_TABLE = 65_536
+"""The longest range whose numbers are computed once and kept."""
+
+KEPT = 64
+"""How many tables are kept."""
 
 Column: TypeAlias = Tensor
 """An axis at some configurations, shape (configurations,): float64 numbers, or int64 places in a list."""
@@ -42,7 +48,7 @@ def columns_at(space: Space, numbers: Tensor) -> list[Column]:
     for axis in reversed(space.axes):
         digit = rest % axis.length
         rest = rest // axis.length
-        found.append(_of_range(axis.values, digit) if isinstance(axis.values, Range) else digit)
+        found.append(_numbers(axis.values, digit) if isinstance(axis.values, Range) else digit)
     return found[::-1]
 
 
@@ -66,13 +72,27 @@ def listed(axis: Axis, column: Column) -> list[Value]:
     return [axis.values[entry] for entry in entries]  # type: ignore[index]
 
 
-@cache
+@lru_cache(KEPT)
 def table(values: tuple[Value, ...]) -> Tensor:
     """Return the values of a list as numbers; NaN for what is none."""
     is_number = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
     return torch.tensor(
         [v if number else torch.nan for v, number in zip(values, is_number, strict=True)], dtype=torch.float64
     )
+
+
+def _numbers(between: Range, digit: Tensor) -> Tensor:
+    """Return the numbers at some places of a range: looked up where each occurs again and again."""
+    assert between.count is not None
+    if between.count <= LONGEST_TABLE:
+        return _table_of_range(between)[digit]
+    return _of_range(between, digit)
+
+
+@lru_cache(KEPT)
+def _table_of_range(between: Range) -> Tensor:
+    assert between.count is not None
+    return _of_range(between, torch.arange(-(-between.count // LANE) * LANE))
 
 
 def _of_range(between: Range, digit: Tensor) -> Tensor:

@@ -146,7 +146,7 @@ def _judged_in_default_float64(
         return None
     relative = check.worst_step_error * information[0].eps
     note = (
-        f"a float64 step is exact to {relative:.0e}, since it computes some scalars in the default "
+        f"a float64 step is exact to {relative:.0e} alone, since it computes some scalars in the default "
         "dtype, float32; judged with float64 as the default dtype"
     )
     return replace(
