@@ -57,11 +57,13 @@ class Comparison:
         tolerance: the share of its starting loss that a run is to reach.
         summaries: a summary of each run.
         traces: the runs themselves, in the same order.
+        tuning: among which learning rates each run has its best; None if they were not tuned.
     """
 
     tolerance: float
     summaries: tuple[Summary, ...]
     traces: tuple[NamedTrace, ...]
+    tuning: str | None = None
 
     def best(self, column: str) -> float | None:
         """Return the best, which is the least, number of a column; None if all are the same or none."""
@@ -70,12 +72,21 @@ class Comparison:
         return min(numbers) if len(set(values)) > 1 and numbers else None
 
 
-def compare(traces: Sequence[NamedTrace], tolerance: float = DEFAULT_TOLERANCE) -> Comparison:
-    """Compare runs."""
+def compare(
+    traces: Sequence[NamedTrace], tolerance: float = DEFAULT_TOLERANCE, tuning: str | None = None
+) -> Comparison:
+    """Compare runs.
+
+    Args:
+        traces: the runs.
+        tolerance: the share of its starting loss that a run is to reach.
+        tuning: among which learning rates each run has its best, in words; None if they were not tuned.
+    """
     ranked = sorted(
         ((summarize(named, tolerance), named) for named in traces), key=lambda pair: _rank(pair[0])
     )
-    return Comparison(tolerance, tuple(s for s, _ in ranked), tuple(named for _, named in ranked))
+    summaries, runs = tuple(s for s, _ in ranked), tuple(named for _, named in ranked)
+    return Comparison(tolerance, summaries, runs, tuning)
 
 
 def summarize(named: NamedTrace, tolerance: float) -> Summary:

@@ -13,7 +13,9 @@ from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings, read_files, run_operands
 from optitrace.cli.output_files import OutputFile, plan_files, write_file
+from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError, did_you_mean, quoted
+from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.text import whole_number
 from optitrace.views.compare_formats import COMPARE_FORMATS, compare_chunks
 from optitrace.views.compare_table import compare_table
@@ -40,6 +42,11 @@ COMPARE_OPTIONS = (
         panel=options.OUTPUT,
         help="Count the steps until the loss is at most this share of the starting loss.",
     ),
+    options.flag(
+        "tuned",
+        panel=options.EXPERIMENT,
+        help="Give each run its own best lr, found by a sweep, in place of one lr for all.",
+    ),
     options.text_option(
         "table",
         metavar="QUANTITY",
@@ -53,6 +60,9 @@ COMPARE_OPTIONS = (
     options.COLOR_OPTION,
 )
 
+
+TUNING = "of a sweep from 1e-05 to 10"
+"""Where the learning rates of tuned runs come from, in words; see `optitrace.analysis.tuning`."""
 
 HELP = """\
 Compare runs, the lowest final loss first: how far each came, how fast, and on what way.
@@ -69,6 +79,7 @@ EXAMPLES = """\
 
   optitrace compare sgd adam rmsprop --lr 0.1 -n 100
   optitrace compare sgd sgd:momentum=0.9 --table loss
+  optitrace compare sgd adam rmsprop --tuned -n 30
   optitrace compare old.json adam:betas=0.9;0.99,eps=1e-6
 """
 
@@ -88,11 +99,13 @@ def compare_runs(**given: Any) -> None:
     settings = given_settings(given)
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
+        if given["tuned"]:
+            experiments = {o: _tuned(experiment) for o, experiment in experiments.items()}
         traces = run_operands(operands, saved, experiments, interruption)
     if not traces:
         terminal.say("interrupted before the first run.")
         raise typer.Exit(interruption.exit_code)
-    comparison = compare(traces, tolerance)
+    comparison = compare(traces, tolerance, TUNING if given["tuned"] else None)
     errors = _write(files, comparison, quantity, look)
     _show(comparison, quantity, look, format or "table", color)
     for error in errors:
@@ -102,6 +115,14 @@ def compare_runs(**given: Any) -> None:
         raise typer.Exit(interruption.exit_code)
     if errors:
         raise typer.Exit(OutputError.exit_code)
+
+
+def _tuned(experiment: Experiment) -> Experiment:
+    """Return an experiment at its own best lr."""
+    load_torch()
+    from optitrace.analysis.tuning import tune
+
+    return tune(experiment)
 
 
 def _write(

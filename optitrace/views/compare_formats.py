@@ -49,7 +49,7 @@ def _as_data(comparison: Comparison, quantity: str) -> dict[str, Any]:
 def _summary(summary: Summary) -> dict[str, Any]:
     data = {field.name: getattr(summary, field.name) for field in dataclass_fields(summary)}
     data["experiment"] = text_of(summary.experiment)
-    data["lr"] = summary.experiment.hyperparameters["lr"]
+    data["lr"] = summary.experiment.hyperparameters.get("lr")
     return data
 
 

@@ -85,10 +85,13 @@ def learning_rates(comparison: Comparison) -> str:
     """Return the line that says at which lr the runs are."""
     runs: dict[str, list[str]] = {}
     for summary in comparison.summaries:
-        runs.setdefault(show(summary.experiment.hyperparameters["lr"]), []).append(summary.name)
-    if len(runs) == 1:
-        return f"all at lr {next(iter(runs))}"
-    return f"not at one lr: {'; '.join(f'{lr} for {_listed(names)}' for lr, names in runs.items())}"
+        lr = summary.experiment.hyperparameters.get("lr")
+        short = f"{lr:.6g}" if isinstance(lr, float) and comparison.tuning else show(lr)
+        runs.setdefault(short, []).append(summary.name)
+    each = "; ".join(f"{lr} for {_listed(names)}" for lr, names in runs.items())
+    if comparison.tuning is not None:
+        return f"each at its best lr {comparison.tuning}: {each}"
+    return f"all at lr {next(iter(runs))}" if len(runs) == 1 else f"not at one lr: {each}"
 
 
 def closing_lines(comparison: Comparison) -> Iterator[str]:
