@@ -49,7 +49,7 @@ def verify_table(
         blocks += [Text(spell(line), style="dim") for line in _notes(verification.checks)]
     for head, *lines in _departures(verification.checks):
         blocks += [Text(), Text(spell(head), style="bold red")]
-        blocks += [Padding(Text(spell(line)), (0, 0, 0, 2)) for line in lines]
+        blocks += [Padding(Text(spell(line)), (0, 0, 0, 2), expand=False) for line in lines]
     for name in dict.fromkeys(conformance.optimizer for conformance in verification.conformances):
         own = [c for c in verification.conformances if c.optimizer == name]
         blocks += [Text(), Text(spell(name), style="bold"), _claims(own, ascii_only)]
