@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from descents import Descent
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optitrace.analysis.verification.check import Conformance, Outcome
+from optitrace.analysis.verification.conformance import conform
+from optitrace.analysis.verification.conformance.claims import CLAIMS
+from optitrace.errors import UsageError
+from optitrace.experiment.own_class import OwnClass
+from optitrace.tracing.bench import one_thread
+
+COUNTS = "every hyperparameter counts"
+STAYS = "a zero gradient leaves the weights"
+MIRRORS = "maximize mirrors minimize"
+RESUMES = "a saved state resumes"
+UNTOUCHED = "the gradient is left alone"
+ORDER = "the order of parameters does not matter"
+DTYPE = "the state has the weights' dtype"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+def found(optimizer_class: type[Optimizer], **given: Any) -> dict[str, Conformance]:
+    return {c.claim: c for c in conform(OwnClass.of(optimizer_class), given)}
+
+
+def failed(optimizer_class: type[Optimizer], **given: Any) -> dict[str, str]:
+    """Return the claims that fail, and what is said of each."""
+    outcomes = found(optimizer_class, **given).values()
+    return {c.claim: c.finding for c in outcomes if c.outcome is Outcome.FAILED}
+
+
+class Dead(Descent):
+    """Takes an eps and does not use it."""
+
+    def __init__(self, params: Any, lr: float = 0.1, momentum: float = 0.0, eps: float = 1e-8) -> None:
+        super().__init__(params, lr, momentum)
+
+
+class DeadInPart(Descent):
+    """Uses the first of two betas alone."""
+
+    def __init__(self, params: Any, lr: float = 0.1, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        super().__init__(params, lr, betas[0])
+
+
+class Restless(Descent):
+    """Moves the weights whatever the gradient."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        super().move(p, g, group, state)
+        p.mul_(0.99)
+
+
+class Turned(Descent):
+    """Turns the sign of weight decay together with that of the gradient."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        g = g + group["weight_decay"] * p
+        super().move(p, g, {**group, "weight_decay": 0.0}, state)
+
+
+class Forgetful(Descent):
+    """Keeps its momentum where no state_dict can see it."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        hidden = self.__dict__.setdefault("hidden", {})
+        super().move(p, g, group, hidden.setdefault(id(p), {}))
+
+
+class Unloadable(Descent):
+    """Keeps something in its state that no file may hold."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        super().move(p, g, group, state)
+        state["lock"] = print
+
+
+class Careless(Descent):
+    """Adds weight decay to the gradient that it was given."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        g.add_(p, alpha=-group["weight_decay"] if group["maximize"] else group["weight_decay"])
+        super().move(p, g, {**group, "weight_decay": 0.0}, state)
+
+
+class Clearing(Descent):
+    """Throws the gradient away after the step."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        super().move(p, g, group, state)
+        p.grad = None
+
+
+class Linked(Descent):
+    """Steps less in each parameter than in the one before."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        place = [id(other) for other in group["params"]].index(id(p))
+        super().move(p, g / (1 + place), group, state)
+
+
+class Coarse(Descent):
+    """Keeps its momentum in float32."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        super().move(p, g, group, state)
+        if "momentum_buffer" in state:
+            state["momentum_buffer"] = state["momentum_buffer"].float()
+
+
+ANOTHER_WAY = "saved and loaded after step 15, step 16 goes another way"
+
+FAULTS = [
+    (Dead, COUNTS, "eps changes nothing, whatever the value"),
+    (DeadInPart, COUNTS, "betas[1] changes nothing, whatever the value"),
+    (Restless, STAYS, "step 1 moves the weights although the gradient is zero with weight_decay=0"),
+    (Turned, MIRRORS, "step 1 on the negative gradient is not the one of minimizing with weight_decay=0.1"),
+    (
+        Forgetful,
+        RESUMES,
+        "saved and loaded after step 15, step 16 goes another way, in float32 with momentum=0.1",
+    ),
+    (Unloadable, RESUMES, "its state_dict cannot be saved and loaded (UnpicklingError), in float32"),
+    (Careless, UNTOUCHED, "step 1 changes the gradient with weight_decay=0.1"),
+    (Clearing, UNTOUCHED, "step 1 changes the gradient"),
+    (Linked, ORDER, "step 1 is another if they are given the other way round"),
+    (Coarse, DTYPE, "momentum_buffer is float32 for float64 weights with momentum=0.1"),
+]
+
+
+def test_a_class_without_a_fault_fails_nothing() -> None:
+    assert {claim: c.outcome for claim, c in found(Descent).items()} == dict.fromkeys(CLAIMS, Outcome.PASSED)
+
+
+@pytest.mark.parametrize(("faulty", "claim", "finding"), FAULTS, ids=[f[0].__name__ for f in FAULTS])
+def test_a_fault_is_found_and_told(faulty: type[Descent], claim: str, finding: str) -> None:
+    assert failed(faulty)[claim] == finding
+
+
+@pytest.mark.parametrize(("faulty", "claim", "finding"), FAULTS, ids=[f[0].__name__ for f in FAULTS])
+def test_a_fault_fails_no_other_claim(faulty: type[Descent], claim: str, finding: str) -> None:
+    # a momentum rounded to float32 does not resume: loading gives it the weights' dtype back
+    also = {RESUMES} if faulty is Coarse else set()
+
+    assert failed(faulty).keys() - also == {claim}
+
+
+def test_every_claim_has_a_fault_that_it_finds() -> None:
+    assert {claim for _, claim, _ in FAULTS} == set(CLAIMS)
+
+
+def test_what_counts_only_with_two_others_is_not_dead() -> None:
+    class Kinds(Descent):
+        """Has a kind of weight decay that needs a weight decay, and of the decoupled kind."""
+
+        def __init__(
+            self,
+            params: Any,
+            lr: float = 0.1,
+            weight_decay: float = 0.0,
+            decoupled: bool = False,
+            fixed: bool = False,
+        ) -> None:
+            super().__init__(params, lr, 0.0, weight_decay)
+            self.decoupled, self.fixed = decoupled, fixed
+
+        def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+            if self.decoupled:
+                p.mul_(1 - group["weight_decay"] * (1.0 if self.fixed else group["lr"]))
+                group = {**group, "weight_decay": 0.0}
+            super().move(p, g, group, state)
+
+    assert failed(Kinds) == {}
+
+
+def test_what_cannot_be_tried_is_told() -> None:
+    class Mode(Descent):
+        def __init__(self, params: Any, lr: float = 0.1, mode: str = "plain") -> None:
+            super().__init__(params, lr)
+
+    outcome = found(Mode)[COUNTS]
+
+    assert outcome.outcome is Outcome.PASSED
+    assert outcome.finding == "each changes the weights or the state; not tried: mode"
+
+
+def test_claims_that_do_not_apply_are_told() -> None:
+    class Plain(Descent):
+        def __init__(self, params: Any, lr: float = 0.1) -> None:
+            super().__init__(params, lr)
+
+    outcomes = found(Plain)
+
+    assert outcomes[MIRRORS].outcome is outcomes[DTYPE].outcome is Outcome.NOT_APPLICABLE
+    assert outcomes[MIRRORS].finding == "it has no maximize"
+    assert outcomes[DTYPE].finding == "it keeps no tensors"
+
+
+def test_a_class_for_matrices_is_tried_with_a_matrix() -> None:
+    outcomes = found(torch.optim.Muon)
+
+    assert outcomes[ORDER].finding == "it takes no weights of two shapes"
+    assert Outcome.FAILED not in {c.outcome for c in outcomes.values()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SGD",
+        "Adam",
+        "AdamW",
+        "Adamax",
+        "RAdam",
+        "Adagrad",
+        "Adadelta",
+        "RMSprop",
+        "Rprop",
+        "ASGD",
+        "Adafactor",
+    ],
+)
+def test_torch_fails_nothing(name: str) -> None:
+    assert failed(getattr(torch.optim, name)) == {}
+
+
+def test_nadam_of_torch_does_not_resume_in_float64() -> None:
+    # loading turns mu_product, which the step multiplies in float32, into float64
+    assert failed(torch.optim.NAdam) == {RESUMES: f"{ANOTHER_WAY}, in float64"}
+
+
+@pytest.mark.parametrize(
+    ("optimizer_class", "given", "sentence"),
+    [
+        (torch.optim.LBFGS, {}, "^LBFGS cannot take a step: TypeError: .*closure"),
+        (torch.optim.SparseAdam, {}, "^SparseAdam cannot take a step: RuntimeError: .*dense gradients"),
+        (Descent, {"nu": 1}, "^Descent has no nu; its hyperparameters are lr, momentum"),
+    ],
+)
+def test_a_class_that_cannot_be_run_is_told(
+    optimizer_class: type[Optimizer], given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        found(optimizer_class, **given)
