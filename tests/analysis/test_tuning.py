@@ -22,7 +22,7 @@ def grid() -> list[float]:
 
 
 def test_the_best_lr_of_gradient_descent_on_one_curvature_is_its_inverse() -> None:
-    """Curvature 2: the minimum in one step at lr 1/2; the nearest lr of the grid is within a fortieth decade."""
+    """Curvature 2: the minimum in one step at lr 1/2, which the grid has to a fortieth of a decade."""
     lr = tune(design("sgd", coefficients=(1.0,), steps=5, dtype="float64")).hyperparameters["lr"]
 
     assert lr == pytest.approx(0.5, rel=0.03)
