@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from optitrace.analysis.ulps import ulps_between
 from optitrace.errors import UsageError
-from optitrace.rules.reader import UNICODE, Line, Part, Reading, Spelling, read
+from optitrace.rules.reader import UNICODE, Explanation, Line, Part, Reading, Spelling, read
 from optitrace.tracing.trace import Trace
 
 
@@ -93,11 +93,12 @@ def explain(
     return {row: _rule_step(trace, row, reading, precision, coordinate, spelling) for row in wanted}
 
 
-def _rule_step(
+def explain_row(
     trace: Trace, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
-) -> RuleStep:
+) -> Explanation:
+    """Return the step of a row by its rule, from what torch had before it, which the row before holds."""
     experiment = trace.experiment
-    explained = reading.explain(
+    return reading.explain(
         trace.weights.row(row - 1),
         trace.gradient.row(row),
         trace.steps[row],
@@ -108,6 +109,12 @@ def _rule_step(
         spelling=spelling,
         dtype=experiment.dtype,
     )
+
+
+def _rule_step(
+    trace: Trace, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
+) -> RuleStep:
+    explained = explain_row(trace, row, reading, precision, coordinate, spelling)
     torchs, rules = trace.weights.row(row) or (), _as_tuple(explained.weights)
     followed = slice(None) if coordinate is None else slice(coordinate - 1, coordinate)
     return RuleStep(
@@ -116,7 +123,7 @@ def _rule_step(
         parts=tuple(Part(part.name, _as_tuple(part.value)[followed]) for part in explained.parts),
         weights=torchs[followed],
         ulps=tuple(
-            ulps_between(a, b, experiment.dtype)
+            ulps_between(a, b, trace.experiment.dtype)
             for a, b in zip(torchs[followed], rules[followed], strict=True)
         ),
     )

@@ -8,10 +8,11 @@ from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
 
+from optitrace.analysis.explanation import explain_row
 from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import EXACT, Tolerance
 from optitrace.rules.reader import UNICODE, Line, Spelling, read
-from optitrace.tracing.trace import Column, Trace
+from optitrace.tracing.trace import Trace
 
 PRECISIONS = (4, 6, 8, 10, 12, 14, 16)
 """The numbers of decimals that are tried until two different numbers look different."""
@@ -74,35 +75,13 @@ def _lines(trace: Trace, first: Difference, precision: int, spelling: Spelling) 
     row, rule = _row(trace, first.step), trace.experiment.entry.rule
     assert row is not None
     assert rule is not None
-    explanation = read(rule).explain(
-        trace.weights.row(row - 1),
-        trace.gradient.row(row),
-        first.step,
-        dict(_state(trace, row - 1)),
-        {**trace.experiment.hyperparameters, "lr": _value(trace.lr, row)},
-        precision=precision,
-        coordinate=first.coordinate,
-        spelling=spelling,
-        dtype=trace.experiment.dtype,
-    )
-    return explanation.lines
+    return explain_row(trace, row, read(rule), precision, first.coordinate, spelling).lines
 
 
 def _row(trace: Trace, step: int) -> int | None:
     """Return the row of a step if the row before it is that of the step before."""
     row = trace.steps.index(step)
     return row if trace.steps[row - 1] == step - 1 else None
-
-
-def _state(trace: Trace, row: int) -> Iterator[tuple[str, object]]:
-    for name, column in trace.state.items():
-        if column.row(row) is not None:
-            yield name, _value(column, row)
-
-
-def _value(column: Column, row: int) -> object:
-    value = column.row(row)
-    return value if column.shape or value is None else value[0]
 
 
 def _first_pair(

@@ -80,7 +80,7 @@ EXAMPLES = """\
   optitrace compare sgd adam rmsprop --lr 0.1 -n 100
   optitrace compare sgd sgd:momentum=0.9 --table loss
   optitrace compare sgd adam rmsprop --tuned -n 30
-  optitrace compare old.json adam:betas=0.9;0.99,eps=1e-6
+  optitrace compare old.json 'adam:betas=0.9;0.99,eps=1e-6'
 """
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.rules.reader import UNICODE
+from optitrace.rules.reader.ieee import divide, power
 from optitrace.rules.reader.notation import write_names
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class _Safe(ast.NodeTransformer):
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         left, right = self.visit(node.left), self.visit(node.right)
-        name = {ast.Pow: "_power", ast.Div: "_quotient"}.get(type(node.op))
+        name = {ast.Pow: "_power", ast.Div: "_divide"}.get(type(node.op))
         if name is None:
             return ast.BinOp(left, node.op, right)
         if name == "_power" and isinstance(node.right, ast.Constant) and isinstance(node.right.value, int):
@@ -166,7 +167,7 @@ def _functions() -> Mapping[str, Any]:
     import torch
 
     torchs = {name: _on_numbers_too(getattr(torch, name)) for name in FUNCTIONS}
-    return {**torchs, **CONSTANTS, "_power": _power, "_quotient": _quotient}
+    return {**torchs, **CONSTANTS, "_power": power, "_divide": divide}
 
 
 def _on_numbers_too(function: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
@@ -179,25 +180,6 @@ def _on_numbers_too(function: Callable[[Tensor], Tensor]) -> Callable[[Any], Any
         return function(torch.tensor(x, dtype=torch.float64)).item()
 
     return apply
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    """Return a power; of two Python numbers one that is real, infinite or NaN, as torch has it."""
-    if isinstance(base, int | float) and isinstance(exponent, int | float):
-        try:
-            return math.pow(base, exponent)
-        except OverflowError:
-            return math.inf
-        except ValueError:
-            return math.nan if base < 0 else math.inf
-    return base**exponent
-
-
-def _quotient(a: Any, b: Any) -> Any:
-    """Return a quotient; of two Python numbers as torch has it, infinite or NaN over zero."""
-    if isinstance(a, int | float) and isinstance(b, int | float) and b == 0:
-        return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a)
-    return a / b
 
 
 def _as_float(number: int | float) -> float:

@@ -12,7 +12,7 @@ from optitrace.errors import UsageError, did_you_mean, printable
 from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_name
 from optitrace.rules.catalogue import DEFAULT_LR, Implementation, Needs, find
 from optitrace.rules.catalogue import Optimizer as Entry
-from optitrace.rules.hyperparameter import Hyperparameter
+from optitrace.rules.hyperparameter import Hyperparameter, has_no
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -112,8 +112,7 @@ class OwnClass:
 
     def has_no(self, name: str) -> str:
         """Return the sentence that says that there is no such hyperparameter, and which there are."""
-        names = ", ".join(hyperparameter.name for hyperparameter in self.hyperparameters)
-        return f"{self.name} has no {name}; its hyperparameters are {names or 'none'}."
+        return has_no(self.name, name, (hyperparameter.name for hyperparameter in self.hyperparameters))
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

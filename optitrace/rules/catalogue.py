@@ -12,7 +12,7 @@ from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.rules.adam_family import adam, adamax, adamw, nadam, radam, sparseadam
 from optitrace.rules.adaptive import adadelta, adafactor, adagrad, rmsprop
 from optitrace.rules.gradient_descent import asgd, rprop, sgd
-from optitrace.rules.hyperparameter import Hyperparameter, Value
+from optitrace.rules.hyperparameter import Hyperparameter, Value, has_no
 from optitrace.rules.orthogonal import muon
 from optitrace.rules.rule import Rule
 
@@ -74,8 +74,7 @@ class Optimizer:
 
     def has_no(self, name: str) -> str:
         """Return the sentence that says that there is no such hyperparameter, and which there are."""
-        names = ", ".join(hyperparameter.name for hyperparameter in self.hyperparameters)
-        return f"{self.name} has no {name}; its hyperparameters are {names or 'none'}."
+        return has_no(self.name, name, (hyperparameter.name for hyperparameter in self.hyperparameters))
 
 
 def find(name: str) -> Optimizer:

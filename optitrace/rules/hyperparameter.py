@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import types
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
@@ -13,7 +14,7 @@ from optitrace.errors import UsageError, quoted
 Value: TypeAlias = "float | int | bool | str | tuple[float | None, ...] | None"
 """What a hyperparameter can be."""
 
-SUMMARIES: dict[str, str] = {
+SUMMARIES: Mapping[str, str] = {
     "adjust_lr_fn": "How lr is scaled with the shape of the matrix.",
     "alpha": "Smoothing constant of the running mean of squared gradients.",
     "amsgrad": "Use the largest second moment so far.",
@@ -54,7 +55,7 @@ SUMMARIES: dict[str, str] = {
 }
 """What each hyperparameter does, by name, or by optimizer and name where one name has two meanings."""
 
-MINIMUM: dict[str, float] = {
+MINIMUM: Mapping[str, float] = {
     "asgd.alpha": 0,
     "asgd.lambd": 0,
     "asgd.t0": 0,
@@ -67,7 +68,7 @@ MINIMUM: dict[str, float] = {
 }
 """Lower bounds that torch itself does not check."""
 
-MAXIMUM: dict[str, float] = {"muon.ns_steps": 99}
+MAXIMUM: Mapping[str, float] = {"muon.ns_steps": 99}
 """Upper bounds that torch checks only when it steps."""
 
 RANGES = ("rprop.step_sizes",)
@@ -144,6 +145,15 @@ class Hyperparameter:
     def _wrong(self, value: object) -> UsageError:
         given = quoted(value) if isinstance(value, str) else repr(value)
         return UsageError(f"{self.optimizer}: {self.name} must be {describe(self.type)}, not {given}.")
+
+
+def has_no(optimizer: str, name: str, known: Iterable[str]) -> str:
+    """Return the sentence that says that an optimizer has no such hyperparameter, and which it has.
+
+    >>> has_no("adam", "momentum", ["lr", "betas"])
+    'adam has no momentum; its hyperparameters are lr, betas.'
+    """
+    return f"{optimizer} has no {name}; its hyperparameters are {', '.join(known) or 'none'}."
 
 
 def describe(kind: Any) -> str:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
-from optitrace.errors import UsageError, printable
+from optitrace.errors import UsageError
+from optitrace.experiment.own_class import reason
 from optitrace.rules.catalogue import Needs
 
-SIGNS: dict[Needs, str] = {
+SIGNS: Mapping[Needs, str] = {
     "closure": r"closure|'NoneType' object is not callable",
     "create_graph": r"create_graph|does not require grad|grad_fn|through the graph",
     "matrix": r"\b2-?d\b|ndim|dimension|matrix|matrices|\bdim\b|too many indices|not enough values to unpack",
 }
 """What the message of an error has in it where a class has a need."""
 
-NAMED: dict[Needs, str] = {
+NAMED: Mapping[Needs, str] = {
     "closure": "a closure that evaluates the loss again",
     "create_graph": "gradients made with create_graph=True",
     "matrix": "a matrix of weights",
@@ -34,7 +36,7 @@ class OwnClassError(UsageError):
     def __init__(self, name: str, step: int, error: Exception) -> None:
         self.need = likely_need(error) if step == 1 else ""
         guess = f"; it may need {NAMED[self.need]}" if self.need else "; mend it there"
-        super().__init__(f"{name} fails in step {step}: {_said(error)} ({_place(error)}){guess}.")
+        super().__init__(f"{name} fails in step {step}: {reason(error)} ({_place(error)}){guess}.")
 
 
 def likely_need(error: Exception) -> Needs:
@@ -43,11 +45,6 @@ def likely_need(error: Exception) -> Needs:
         if re.search(sign, str(error), re.IGNORECASE):
             return need
     return ""
-
-
-def _said(error: Exception) -> str:
-    text = printable(" ".join(str(error).split())).rstrip(".")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _place(error: Exception) -> str:

@@ -98,11 +98,11 @@ def _ulps(ulps: float) -> str:
 def _heading(sweep: Sweep) -> list[str]:
     space = sweep.space
     steps = f"{space.base.steps} step{'' if space.base.steps == 1 else 's'} each"
-    how = "drawn from" if space.samples is not None else "over"
+    drawn = "" if space.samples is None else f", drawn with seed {space.seed}"
     return [
         f"{space.base.optimizer}: {space.size:,} configuration{'' if space.size == 1 else 's'}, {steps}",
         subtitle(space.base),
-        f"{how} {', '.join(varied(axis) for axis in space.axes)}",
+        f"over {', '.join(varied(axis) for axis in space.axes)}{drawn}",
     ]
 
 

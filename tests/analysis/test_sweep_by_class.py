@@ -10,16 +10,19 @@ from sweeps import everything, space
 
 from optitrace.analysis.sweeping.classes import blocks_by_class, check_backend
 from optitrace.analysis.sweeping.measures import Goal
-from optitrace.analysis.sweeping.sweep import sweep
+from optitrace.analysis.sweeping.sweep import Workers, sweep
 from optitrace.errors import UsageError
 
 pytest.importorskip("joblib")
+
+ALONE = Workers(threads=1)
+"""No other process, which would first have to start; what others do is tested from the command line."""
 
 LBFGS = ["lr=0.1,0.5,1", "history_size=1:3:3"]
 
 
 def test_lbfgs_is_swept_by_its_class_and_needs_no_spot_check() -> None:
-    found = sweep(space("lbfgs", LBFGS, steps=2), Goal())
+    found = sweep(space("lbfgs", LBFGS, steps=2), Goal(), workers=ALONE)
 
     assert found.finished == 9
     assert found.best[0].configuration["lr"] == 1
@@ -32,9 +35,9 @@ def test_a_schedule_that_no_rule_knows_is_left_to_torch() -> None:
     assert not swept.has_rule
     # each halving of the period divides lr by 10, after steps 2: w1 = 0.5 (1 - 2 lr)^2 (1 - 0.2 lr)^2
     expected = [0.5 * (1 - 2 * lr) ** 2 * (1 - 0.2 * lr) ** 2 for lr in (0.1, 0.2)]
-    assert [c.weights[0] for c in sorted(sweep(swept, Goal()).best, key=lambda c: c.number)] == pytest.approx(
-        expected
-    )
+    assert [
+        c.weights[0] for c in sorted(sweep(swept, Goal(), workers=ALONE).best, key=lambda c: c.number)
+    ] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("rank", ["final_loss", "steps", "path", "distance"])

@@ -17,7 +17,7 @@ from optitrace.analysis.sweeping.ranking import Candidate
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import Column
 
-MOST_BINS = (120, 40)
+MOST_BINS = (120, 24)
 """Bins along the first and along the second axis."""
 
 

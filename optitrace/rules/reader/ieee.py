@@ -28,7 +28,7 @@ def power(a: Value, b: Value) -> Value:
     >>> power(1e200, 2), power(0.0, -1), power(-2.0, 0.5)
     (inf, inf, nan)
     """
-    if not isinstance(a, float | int):
+    if not isinstance(a, float | int) or not isinstance(b, float | int):
         return a**b
     try:
         return math.pow(a, b)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from optitrace.errors import UsageError
+from optitrace.rules.hyperparameter import has_no
 from optitrace.rules.reader.evaluation import Evaluation
 from optitrace.rules.reader.filling import Style
 from optitrace.rules.reader.layout import formulas
@@ -129,8 +130,7 @@ class Reading:
     def _settings(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         for name in hyperparameters:
             if name not in self.defaults and name not in self.rule.fixed:
-                names = ", ".join(self.defaults)
-                raise UsageError(f"{self.rule.name} has no {name}; its hyperparameters are {names}.")
+                raise UsageError(has_no(self.rule.name, name, self.defaults))
         return {**self.defaults, **hyperparameters, **self.rule.fixed}
 
     def _evaluation(
