@@ -30,10 +30,12 @@ loss = w1² + 2·w2² from (0.5, 0.5) and shows the gradient and the weights at 
 EXAMPLES = """\
 [bold]Examples[/]
 
-  optitrace sgd --momentum 0.1 --steps 2
-  optitrace adam --lr 0.1 -n 50 --state --every 10
-  optitrace rmsprop --centered --coefficients 1,100 --start 1,1 -o trace.json
-  optitrace sgd --lr 0.6 -n 300 --format csv > trace.csv
+  optitrace sgd --momentum 0.1 --steps 2 --explain
+  optitrace adam --lr 0.1 -n 50 --state --every 10 -o trace.json
+  optitrace sgd --objective rosenbrock --lr 1e-3 --format csv > trace.csv
+  optitrace ./mine.py:Lion --lr 0.1
+  optitrace compare sgd adam rmsprop --tuned -n 30
+  optitrace verify adam
 """
 
 
