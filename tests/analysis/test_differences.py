@@ -17,6 +17,7 @@ from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.rule_difference import first_rule_difference
 from optitrace.analysis.settings_difference import differing_settings
 from optitrace.analysis.tolerance import CLOSE, EXACT, Tolerance, close
+from optitrace.experiment.experiment import design
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.tracing.selection import every_kth, select
 from optitrace.tracing.trace import Column, Trace
@@ -322,6 +323,24 @@ def test_where_the_rule_is_the_same_it_is_the_line_of_what_differs(
     assert found is not None
     assert found.a is not None
     assert (found.a.name, found.coordinate, found.is_computed) == (name, 2, False)
+
+
+def test_the_line_has_the_momentum_that_a_schedule_gave_the_step() -> None:
+    """The cycles differ from step 2 on, where the momentum has fallen from 0.9 half the way to its base."""
+    cycle = "CyclicLR:base_lr=0.01,max_lr=0.1,step_size_up=2,base_momentum"
+    a, b = (
+        trace(design("sgd", {"momentum": 0.9}, steps=2, schedule=f"{cycle}={base}")) for base in (0.5, 0.1)
+    )
+    first = diff(a, b).first
+    assert first is not None
+
+    found = first_rule_difference(a, b, first)
+
+    assert found is not None
+    assert found.a is not None
+    assert found.b is not None
+    assert found.a.filled.startswith("0.7·")
+    assert found.b.filled.startswith("0.5·")
 
 
 @pytest.mark.parametrize("quantity", ["loss", "gradient"])
