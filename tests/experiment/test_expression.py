@@ -66,7 +66,14 @@ def test_the_formula_is_mathematics(text: str, formula: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("(-1)**0.5*w1", math.nan), ("9**9**9*w1", math.inf), ("w1/0", math.inf), ("1/0*w1", math.inf)],
+    [
+        ("(-1)**0.5*w1", math.nan),
+        ("9**9**9*w1", math.inf),
+        ("(-1e10)**63*w1", -math.inf),
+        ("w1/0", math.inf),
+        ("1/0*w1", math.inf),
+        ("1/-0.0*w1", -math.inf),
+    ],
 )
 def test_numbers_without_a_value_are_those_of_torch(text: str, expected: float) -> None:
     value = parse_expression(text).evaluate(torch.ones(1)).item()
