@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,8 @@ class Schedule:
 def parse_schedule(text: str) -> Schedule:
     """Return the schedule of a text such as ``StepLR:step_size=10,gamma=0.5``.
 
-    The name is taken in any letter case; numbers of a tuple are separated by semicolons.
+    The name is taken in any letter case; numbers of a tuple are separated by semicolons. So may be the
+    arguments, which stand so in the text of an experiment.
 
     >>> str(parse_schedule("multisteplr:milestones=3;6"))
     'MultiStepLR:milestones=3;6'
@@ -62,7 +64,7 @@ def parse_schedule(text: str) -> Schedule:
     if name is None:
         raise UsageError(_unknown(given.strip()))
     arguments = {}
-    for part in filter(None, (part.strip() for part in rest.split(","))):
+    for part in filter(None, map(str.strip, re.split(r",|;(?=\s*\w+\s*=)", rest))):
         key, sign, value = part.partition("=")
         if not sign or not key.strip() or not value.strip():
             raise UsageError(

@@ -22,6 +22,9 @@ CASES = {
     "sgd: lr = 0.1 , momentum = 0.5": design("sgd", {"lr": 0.1, "momentum": 0.5}),
     "sgd:device=cuda:1": design("sgd", device="cuda:1"),
     "adafactor:eps=none;0.001": design("adafactor"),
+    "sgd:schedule=StepLR:step_size=10;gamma=0.5,steps=3": design(
+        "sgd", schedule="StepLR:step_size=10,gamma=0.5", steps=3
+    ),
 }
 
 
@@ -45,6 +48,15 @@ def test_every_experiment_can_be_written_as_text(
 ) -> None:
     coefficients = [float(k + 1) for k in range(len(start))]
     experiment = design(name, {"lr": lr}, start=start, coefficients=coefficients, **settings)  # type: ignore[arg-type]
+
+    assert design_text(parse_text(text_of(experiment))) == experiment
+
+
+@pytest.mark.parametrize(
+    "schedule", ["StepLR:step_size=10,gamma=0.5", "MultiStepLR:milestones=3;6,gamma=0.5"]
+)
+def test_a_schedule_of_several_arguments_can_be_written_as_text(schedule: str) -> None:
+    experiment = design("sgd", schedule=schedule)
 
     assert design_text(parse_text(text_of(experiment))) == experiment
 
