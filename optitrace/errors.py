@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 class OptitraceError(Exception):
@@ -69,6 +69,22 @@ def printable(text: str) -> str:
     'two\\nlines'
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def one_of(what: str, value: str, known: Collection[str]) -> str:
+    """Return one of some known words.
+
+    >>> one_of("format", "csv", ["json", "csv"])
+    'csv'
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if value not in known:
+        guess = did_you_mean(value, known) or ";"
+        listed = (" and " if len(known) == 2 else ", ").join(known)
+        raise UsageError(f"unknown {what} {quoted(value)}{guess} there are {listed}.")
+    return value
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

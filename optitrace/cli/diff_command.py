@@ -20,13 +20,10 @@ from optitrace.cli.operands import (
     run_operands,
     shared_settings,
 )
-from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.text import whole_number
+from optitrace.errors import UsageError, one_of, quoted
 from optitrace.rules.reader import ASCII, UNICODE
 
 TOLERANCE = "Tolerance"
-
-FORMATS = ("table", "json")
 
 DIFF_OPTIONS = (
     options.flag(
@@ -40,7 +37,7 @@ DIFF_OPTIONS = (
         "ulp", metavar="N", panel=TOLERANCE, help="Allow N units in the last place of the coarser dtype."
     ),
     *OPERAND_OPTIONS,
-    options.format_option(FORMATS),
+    options.format_option(options.TABLE_OR_JSON),
     options.PRECISION_OPTION,
     options.COLOR_OPTION,
 )
@@ -73,10 +70,11 @@ EXAMPLES = """\
 """
 
 
+@options.takes((_operand("A"), _operand("B"), *DIFF_OPTIONS))
 def diff_traces(**given: Any) -> None:
     """Read or run both, compare them, show how they differ, and exit with the answer."""
-    format = _check_format(given["format"] or "table")
-    precision = whole_number("precision", given["precision"], most=17)
+    format = one_of("format", given["format"] or "table", options.TABLE_OR_JSON)
+    precision = options.precision(given)
     color = terminal.check_color(given["color"])
     tolerance_options = {name: _amount(name, given[name]) for name in ("rtol", "atol", "ulp")}
     operands = [given["a"], given["b"]]
@@ -127,15 +125,3 @@ def _amount(name: str, text: str | None) -> float | None:
     if not 0 <= amount < float("inf"):
         raise UsageError(f"{name} is {quoted(text)}; it must be a number from 0 on.")
     return amount
-
-
-def _check_format(name: str) -> str:
-    if name not in FORMATS:
-        guess = did_you_mean(name, FORMATS) or ";"
-        raise UsageError(f"unknown format {quoted(name)}{guess} there are table and json.")
-    return name
-
-
-_PARAMETERS = (_operand("A"), _operand("B"), *DIFF_OPTIONS)
-diff_traces.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
-diff_traces.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}

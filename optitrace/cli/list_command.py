@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from optitrace.cli import terminal
-from optitrace.errors import UsageError, quoted
+from optitrace.cli import options, terminal
+from optitrace.errors import one_of
 from optitrace.experiment.objectives import NAMES, find_objective
 from optitrace.rules.catalogue import OPTIMIZERS, find
 
@@ -23,8 +23,7 @@ def list_optimizers(
     format: Annotated[str, typer.Option("--format", "-f", metavar="table|json", help="Format.")] = "table",
 ) -> None:
     """List the optimizers, their hyperparameters, defaults and state."""
-    if format not in ("table", "json"):
-        raise UsageError(f"unknown format {quoted(format)}; there are table and json.")
+    one_of("format", format, options.TABLE_OR_JSON)
     if format == "json":
         terminal.print_text([_data(name)])
     else:

@@ -6,17 +6,16 @@ from typing import Annotated
 
 import typer
 
-from optitrace.cli import terminal
+from optitrace.cli import options, terminal
 from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import UsageError, quoted
+from optitrace.errors import one_of
 
 
 def notebook(
     format: Annotated[str, typer.Option("--format", "-f", metavar="table|json", help="Format.")] = "table",
 ) -> None:
     """Reproduce the documented notebook, result by result; exit with 1 if one differs."""
-    if format not in ("table", "json"):
-        raise UsageError(f"unknown format {quoted(format)}; there are table and json.")
+    one_of("format", format, options.TABLE_OR_JSON)
     load_torch()
     from optitrace.analysis.notebook import results
     from optitrace.views.notebook_table import notebook_json, notebook_table

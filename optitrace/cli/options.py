@@ -7,8 +7,8 @@ same words from a shell as from Python.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 
@@ -21,6 +21,8 @@ from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
 from optitrace.views.formats import FORMATS, SUFFIXES
 from optitrace.views.grid import Look
+
+Function = TypeVar("Function", bound=Callable[..., None])
 
 NO_VALUE = " "
 """The metavar of an option that takes no value."""
@@ -39,6 +41,17 @@ def text_option(
         show_default=False,
     )
     return _parameter(name, str | None, option)
+
+
+def takes(parameters: Sequence[inspect.Parameter]) -> Callable[[Function], Function]:
+    """Give a command's function, which takes any keywords, the parameters that Typer makes options of."""
+
+    def with_signature(function: Function) -> Function:
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return function
+
+    return with_signature
 
 
 def flag(name: str, *, help: str, panel: str) -> inspect.Parameter:
@@ -216,6 +229,10 @@ LOOK_OPTIONS = (
 )
 
 
+TABLE_OR_JSON = ("table", "json")
+"""The formats of what is no trace."""
+
+
 def format_option(formats: Sequence[str]) -> inspect.Parameter:
     """Return the option that says in which of these formats standard output is."""
     return text_option(
@@ -252,10 +269,15 @@ WRITING_OPTIONS = (format_option(FORMATS), output_option(FORMATS), COLOR_OPTION)
 STRICT_OPTION = flag("strict", panel=OUTPUT, help="Exit with 1 if a number is no longer finite.")
 
 
+def precision(given: Mapping[str, Any]) -> int:
+    """Return the number of decimals that `PRECISION_OPTION` asks for."""
+    return whole_number("precision", given["precision"], most=17)
+
+
 def look(given: Mapping[str, Any]) -> Look:
     """Return the look that the options ask for."""
     return Look(
-        precision=whole_number("precision", given["precision"], least=0, most=17),
+        precision=precision(given),
         state=given["state"],
         update=given["update"],
         all_rows=given["all"],

@@ -28,7 +28,12 @@ FILE = inspect.Parameter(
     ],
 )
 
+RERUN_OPTION = options.flag(
+    "rerun", panel=options.OUTPUT, help="Run it again, and exit with 1 if anything differs."
+)
 
+
+@options.takes((FILE, RERUN_OPTION, *SHOWING_OPTIONS))
 def show_trace(**given: Any) -> None:
     """Show a saved trace in any format; with --rerun, run it again and compare."""
     wish = read_wish(given)
@@ -53,12 +58,3 @@ def _rerun(saved: Trace, wish: Wish) -> None:
     tell(report, wish)
     if not report.differences.are_same:
         raise typer.Exit(1)
-
-
-RERUN_OPTION = options.flag(
-    "rerun", panel=options.OUTPUT, help="Run it again, and exit with 1 if anything differs."
-)
-
-_PARAMETERS = (FILE, RERUN_OPTION, *SHOWING_OPTIONS)
-show_trace.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
-show_trace.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}

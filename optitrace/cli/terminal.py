@@ -12,7 +12,7 @@ from typing import Literal, TextIO
 
 from rich.console import Console, RenderableType
 
-from optitrace.errors import OutputError, UsageError, did_you_mean, printable, quoted
+from optitrace.errors import OutputError, one_of, printable
 from optitrace.views.plain import WIDE_ENOUGH
 from optitrace.views.spelling import spell_unencodable
 
@@ -36,10 +36,7 @@ def check_color(color: str) -> str:
     Raises:
         UsageError: it is not one of `COLORS`.
     """
-    if color not in COLORS:
-        guess = did_you_mean(color, COLORS) or ";"
-        raise UsageError(f"unknown color {quoted(color)}{guess} there are {', '.join(COLORS)}.")
-    return color
+    return one_of("color", color, COLORS)
 
 
 def prepare_streams() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -25,18 +24,16 @@ from optitrace.views.remarks import documented_remark, stability_remark
 
 def trace_command(optimizer: Optimizer) -> Callable[..., None]:
     """Return the function of an optimizer's command, whose signature has its hyperparameters."""
-
-    def command(**given: Any) -> None:
-        run(optimizer, given)
-
     shared = [*options.EXPERIMENT_OPTIONS, *SHOWING_OPTIONS]
     if optimizer.name not in OPTIMIZERS:
         shared.insert(0, options.SET_OPTION)
     taken = {option.name for option in shared}
     own = [h for h in optimizer.hyperparameters if h.name not in taken and h.name.isidentifier()]
-    parameters = [*map(options.hyperparameter_option, own), *shared]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
+    @options.takes([*map(options.hyperparameter_option, own), *shared])
+    def command(**given: Any) -> None:
+        run(optimizer, given)
+
     return command
 
 

@@ -8,7 +8,7 @@ import sys
 from array import array
 from collections.abc import Collection, Mapping, Sequence
 
-from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.errors import UsageError, one_of, quoted
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.target import Target, parse_target
 from optitrace.rules.catalogue import Optimizer
@@ -24,14 +24,6 @@ DTYPES: Mapping[str, float] = {
 
 DEFAULT_COORDINATE = 0.5
 """Where each weight starts, as in the documented experiment."""
-
-
-def choice(what: str, value: str, known: Collection[str]) -> str:
-    """Return one of some known words."""
-    if value not in known:
-        guess = did_you_mean(value, known) or ";"
-        raise UsageError(f"unknown {what} {quoted(value)}{guess} there are {', '.join(known)}.")
-    return value
 
 
 def device(name: str) -> str:
@@ -106,7 +98,7 @@ def implementation(entry: Optimizer, wanted: str, device_name: str) -> str:
     if wanted == "auto":
         on_cuda = device_name.startswith("cuda") and "foreach" in entry.implementations
         return "foreach" if on_cuda else "single"
-    choice("implementation", wanted, ("single", "foreach", "fused", "auto"))
+    one_of("implementation", wanted, ("single", "foreach", "fused", "auto"))
     if wanted not in entry.implementations:
         raise UsageError(
             f"torch has no {wanted} implementation of {entry.name}; "
@@ -117,7 +109,7 @@ def implementation(entry: Optimizer, wanted: str, device_name: str) -> str:
 
 def gradient_protocol(entry: Optimizer, name: str, known: Collection[str]) -> str:
     """Return a gradient protocol that an optimizer can follow."""
-    choice("gradient protocol", name, known)
+    one_of("gradient protocol", name, known)
     if entry.needs == "closure" and name == "stale":
         raise UsageError(
             f"{entry.name} evaluates the loss and its gradient itself, several times in a step, "

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from optitrace.errors import one_of
 from optitrace.experiment import checks
 from optitrace.experiment.checks import DEFAULT_COORDINATE, DTYPES
 from optitrace.experiment.objective import Objective, Point, Quadratic
@@ -124,7 +125,7 @@ def design(
         UsageError: a name is not known, or a value or a combination of them cannot be run.
     """
     entry = entry_of(optimizer) if isinstance(optimizer, str) else optimizer
-    checks.choice("dtype", dtype, DTYPES)
+    one_of("dtype", dtype, DTYPES)
     loss = objective
     if loss is None or isinstance(loss, str):
         loss = choose_objective(loss, checks.coefficients(coefficients, dtype), dimension, condition, rotate)

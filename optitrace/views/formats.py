@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import PurePath
 
 from optitrace.analysis.findings import NO_FINDINGS, Findings
-from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.errors import UsageError, one_of, quoted
 from optitrace.tracing.trace import Trace
 from optitrace.tracing.trace_file import json_chunks, jsonl_chunks
 from optitrace.views.delimited import csv_chunks, tsv_chunks
@@ -54,10 +54,7 @@ def check_format(name: str) -> str:
     Raises:
         UsageError: there is no such format.
     """
-    if name not in FORMATS:
-        guess = did_you_mean(name, FORMATS) or ";"
-        raise UsageError(f"unknown format {quoted(name)}{guess} there are {', '.join(FORMATS)}.")
-    return name
+    return one_of("format", name, FORMATS)
 
 
 def chunks(
