@@ -6,7 +6,7 @@ decimals. Its cells differ in the optimizer and in the gradient protocol.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -176,6 +176,15 @@ def reproduce(cell: Cell) -> Reproduction:
 def agrees(ours: float, printed: float) -> bool:
     """Tell whether a number of ours is the document's at the decimals that it prints."""
     return f"{ours:.{DECIMALS}f}" == f"{printed:.{DECIMALS}f}"
+
+
+def as_printed(numbers: Sequence[float]) -> str:
+    """Return numbers at the decimals that the document prints.
+
+    >>> as_printed((0.5, 0.25))
+    '(0.5000, 0.2500)'
+    """
+    return f"({', '.join(f'{number:.{DECIMALS}f}' for number in numbers)})"
 
 
 def measured(trace: Trace, printed: Printed) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from optitrace.analysis.documented import CELLS, DECIMALS, Cell, agrees, measured
+from optitrace.analysis.documented import CELLS, DECIMALS, Cell, agrees, as_printed, measured
 from optitrace.tracing.tracer import trace
 
 
@@ -64,11 +64,7 @@ def _of_cell(cell: Cell) -> Iterator[Result]:
         yield Result(
             cell=cell.number,
             shows=f"{cell.shows}: {printed.quantity} {moment}",
-            document=_vector(printed.numbers),
-            ours=_vector(numbers),
+            document=as_printed(printed.numbers),
+            ours=as_printed(numbers),
             agree=all(map(agrees, numbers, printed.numbers)),
         )
-
-
-def _vector(numbers: tuple[float, ...]) -> str:
-    return f"({', '.join(f'{number:.{DECIMALS}f}' for number in numbers)})"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from optitrace.analysis.documented import DECIMALS, Reproduction
+from optitrace.analysis.documented import Reproduction, as_printed
 from optitrace.analysis.stability import StabilityLimit
 from optitrace.experiment.experiment import Experiment
 from optitrace.rules.hyperparameter import show
@@ -22,12 +20,8 @@ def stability_remark(experiment: Experiment, limit: StabilityLimit) -> str:
 def documented_remark(reproduction: Reproduction) -> str:
     """Return the line that says what the document prints for these settings, and what reproduces it."""
     cell, printed = reproduction.cell, reproduction.cell.last
-    ours = _numbers(reproduction.numbers)
+    ours = as_printed(reproduction.numbers)
     return (
-        f"documented cell {cell.number} prints {_numbers(printed.numbers)} after step {printed.step}; "
+        f"documented cell {cell.number} prints {as_printed(printed.numbers)} after step {printed.step}; "
         f"--gradient {cell.gradient} gives {'the same' if reproduction.agrees else ours}"
     )
-
-
-def _numbers(numbers: Sequence[float]) -> str:
-    return f"({', '.join(f'{number:.{DECIMALS}f}' for number in numbers)})"
