@@ -158,7 +158,7 @@ def _findings(trace: Trace, wish: Wish, format: str, *, ascii_only: bool = False
     is_table = format == "table"
     explained = explain(
         trace,
-        rows=visible_rows(trace, wish.look) if is_table else None,
+        rows=visible_rows(len(trace.steps), wish.look) if is_table else None,
         precision=wish.look.precision,
         coordinate=wish.coordinate,
         spelling=UNICODE if is_table and not ascii_only else ASCII,

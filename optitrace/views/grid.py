@@ -55,9 +55,9 @@ class Grid:
     hidden: int = 0
 
 
-def visible_rows(trace: Trace, look: Look) -> list[int]:
-    """Return the rows that are shown: all, or the head and the tail of a long trace."""
-    rows = list(range(len(trace.steps)))
+def visible_rows(count: int, look: Look) -> list[int]:
+    """Return which of so many rows are shown: all, or the head and the tail of a long table."""
+    rows = list(range(count))
     if len(rows) <= MOST_ROWS or look.all_rows:
         return rows
     return rows[:END_ROWS] + rows[-END_ROWS:]
@@ -79,7 +79,7 @@ def make_grid(trace: Trace, look: Look) -> Grid:
     if look.state:
         for name, column in trace.state.items():
             shown += few_fields(name, column, is_state=True)
-    rows = visible_rows(trace, look)
+    rows = visible_rows(len(trace.steps), look)
     hidden = len(trace.steps) - len(rows)
     columns = [[str(trace.steps[row]) for row in rows]]
     columns += [_texts(field, rows, look.precision) for field in shown]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.rules.numerals import format_number
 from optitrace.views.fields import Field, fields
-from optitrace.views.grid import END_ROWS, MOST_ROWS, Grid, Look
+from optitrace.views.grid import END_ROWS, Grid, Look, visible_rows
 
 QUANTITIES = ("loss", "gradient", "weights")
 """The quantities that can be set side by side."""
@@ -16,8 +16,8 @@ QUANTITIES = ("loss", "gradient", "weights")
 def side_by_side(traces: Sequence[NamedTrace], quantity: str, look: Look) -> Grid:
     """Return a quantity of several runs as a grid."""
     steps = all_steps(traces)
-    hidden = 0 if look.all_rows or len(steps) <= MOST_ROWS else len(steps) - 2 * END_ROWS
-    shown = steps[:END_ROWS] + steps[-END_ROWS:] if hidden else steps
+    shown = [steps[row] for row in visible_rows(len(steps), look)]
+    hidden = len(steps) - len(shown)
     headings, groups, columns = [("step", "")], [0], [[str(step) for step in shown]]
     for number, (named, members) in enumerate(zip(traces, quantity_fields(traces, quantity), strict=True)):
         rows = row_numbers(named)
