@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields as dataclass_fields
@@ -11,8 +9,9 @@ from typing import Any
 
 from optitrace.analysis.comparison import Comparison, Summary
 from optitrace.experiment.text import text_of
-from optitrace.tracing.trace_file import exact, exact_all
+from optitrace.tracing.trace_file import exact_all
 from optitrace.views.compare_table import closing_lines, compare_table, learning_rates, summary_cells
+from optitrace.views.delimited import delimited
 from optitrace.views.grid import Grid, Look
 from optitrace.views.markdown import escaped, markdown_table
 from optitrace.views.plain import plain_text
@@ -32,7 +31,7 @@ def compare_chunks(comparison: Comparison, format: str, quantity: str, look: Loo
         yield plain_text(compare_table(comparison, look, quantity=quantity))
     else:
         rows = _step_rows(comparison, quantity) if quantity else _summary_rows(comparison)
-        yield from _delimited(rows, "," if format == "csv" else "\t")
+        yield from delimited(rows, "," if format == "csv" else "\t")
 
 
 def _as_data(comparison: Comparison, quantity: str) -> dict[str, Any]:
@@ -73,16 +72,6 @@ def _step_rows(comparison: Comparison, quantity: str) -> Iterator[Sequence[Any]]
         for own, run in zip(rows, members, strict=True):
             values += [field.value(own[step]) if step in own else None for field in run]
         yield values
-
-
-def _delimited(rows: Iterator[Sequence[Any]], delimiter: str) -> Iterator[str]:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
-    for row in rows:
-        writer.writerow(["" if v is None else exact(v) if isinstance(v, float) else v for v in row])
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
 
 
 def _markdown(comparison: Comparison, quantity: str, look: Look) -> Iterator[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from optitrace.tracing.trace import Trace
 from optitrace.tracing.trace_file import exact
@@ -21,17 +22,21 @@ def tsv_chunks(trace: Trace) -> Iterator[str]:
     return _lines(trace, "\t")
 
 
-def _lines(trace: Trace, delimiter: str) -> Iterator[str]:
-    columns = all_fields(trace)
+def delimited(rows: Iterable[Sequence[object]], delimiter: str) -> Iterator[str]:
+    """Yield rows as delimited text, a line at a time: numbers exact, nothing where there is no value."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(_names(columns))
-    for row, step in enumerate(trace.steps):
-        values = (column.value(row) for column in columns)
-        writer.writerow([step, *("" if value is None else exact(value) for value in values)])
+    for row in rows:
+        writer.writerow(["" if v is None else exact(v) if isinstance(v, float) else v for v in row])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
+
+
+def _lines(trace: Trace, delimiter: str) -> Iterator[str]:
+    columns = all_fields(trace)
+    rows = ([step, *(column.value(row) for column in columns)] for row, step in enumerate(trace.steps))
+    return delimited(chain([_names(columns)], rows), delimiter)
 
 
 def _names(columns: list[Field]) -> list[str]:
