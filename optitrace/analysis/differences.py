@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from optitrace.analysis.number_pairs import Difference, NumberPairs
 from optitrace.analysis.tolerance import EXACT, Tolerance
-from optitrace.tracing.selection import select
+from optitrace.tracing.selection import at_steps
 from optitrace.tracing.trace import Column, Trace
 
 GROWTH_STEPS = frozenset(factor * 10**power for power in range(18) for factor in (1, 2, 5))
@@ -106,8 +106,7 @@ def _at_common_steps(a: Trace, b: Trace) -> tuple[Trace, Trace]:
     if a.steps == b.steps:
         return a, b
     common = set(a.steps) & set(b.steps)
-    both = [select(t, [row for row, step in enumerate(t.steps) if step in common]) for t in (a, b)]
-    return both[0], both[1]
+    return at_steps(a, common), at_steps(b, common)
 
 
 def _matched(a: Trace, b: Trace) -> tuple[dict[str, tuple[Column, Column]], list[Incomparable]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from optitrace.tracing.trace import Column, Trace
@@ -16,7 +16,7 @@ def every_kth(trace: Trace, k: int) -> Trace:
     return select(trace, [row for row, step in enumerate(trace.steps) if row == last or step % k == 0])
 
 
-def at_steps(trace: Trace, steps: Sequence[int]) -> Trace:
+def at_steps(trace: Trace, steps: Iterable[int]) -> Trace:
     """Return the rows of a trace that are of these steps, as far as it has them."""
     wanted = set(steps)
     return select(trace, [row for row, step in enumerate(trace.steps) if step in wanted])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from array import array
 from collections.abc import Mapping
@@ -65,10 +66,7 @@ class Column:
     @property
     def size(self) -> int:
         """How many numbers a row has."""
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
+        return math.prod(self.shape)
 
     def row(self, index: int) -> tuple[float, ...] | None:
         """Return the numbers of a row, or None where it has no value."""

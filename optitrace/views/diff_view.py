@@ -18,13 +18,11 @@ from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.rule_difference import RuleDifference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.experiment.text import text_of
+from optitrace.rules.numerals import LARGEST_FIXED
 from optitrace.rules.reader import Line
 from optitrace.tracing.trace_file import exact_all
 from optitrace.views.headed_table import headed_table
 from optitrace.views.spelling import to_ascii
-
-LARGEST_COUNT = 1e7
-"""More units in the last place than these are told in scientific form."""
 
 
 def diff_view(
@@ -192,7 +190,7 @@ def _ulps(count: float) -> str:
     """Return a number of units in the last place, a small part of one to two digits."""
     if not math.isfinite(count):
         return "–"
-    return f"{count:.0f}" if 10 <= count < LARGEST_COUNT else f"{count:.2g}"
+    return f"{count:.0f}" if 10 <= count < LARGEST_FIXED else f"{count:.2g}"
 
 
 def _run(named: NamedTrace) -> dict[str, Any]:
