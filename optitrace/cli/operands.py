@@ -16,11 +16,13 @@ from optitrace.cli.running import resolve_device, run_experiment
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objectives import as_settings
+from optitrace.experiment.own_class import is_own
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import show
 from optitrace.tracing.trace import Trace
-from optitrace.tracing.trace_reading import STDIN, read_trace
+from optitrace.tracing.trace_content import STDIN
+from optitrace.tracing.trace_reading import read_trace
 
 TRACE_SUFFIXES = (".json", ".jsonl")
 """The suffixes of files that hold a trace."""
@@ -84,7 +86,7 @@ def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
         UsageError: it is neither an experiment nor a file.
     """
     text = parse_text(operand).over(settings)
-    if text.name.lower() not in OPTIMIZERS and ":" not in text.name:
+    if text.name.lower() not in OPTIMIZERS and not is_own(text.name):
         guess = did_you_mean(text.name.lower(), OPTIMIZERS) or ";"
         raise UsageError(
             f"{quoted(text.name)} is no optimizer and no file{guess} 'optitrace list' shows all."

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import inspect
-import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from optitrace.cli import options, terminal
+from optitrace.cli import terminal
 from optitrace.cli.command_line import command_line
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings
 from optitrace.cli.output_files import OutputFile, plan_files, write_file
+from optitrace.cli.sweep_options import (
+    OPERANDS,
+    SWEEP_OPTIONS,
+    checked_format,
+    read_goal,
+    read_spaces,
+    read_workers,
+)
 from optitrace.cli.sweep_progress import SweepProgress
 from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import OutputError, UsageError, did_you_mean, quoted
-from optitrace.experiment.text import parse_text, whole_number
-from optitrace.rules.catalogue import find
+from optitrace.errors import OutputError
+from optitrace.experiment.text import whole_number
 
 if TYPE_CHECKING:
     from optitrace.analysis.sweeping.blocks import Block
     from optitrace.analysis.sweeping.measures import Goal
     from optitrace.analysis.sweeping.space import Space
     from optitrace.analysis.sweeping.sweep import Sweep, Workers
-
-FORMATS = ("table", "json", "jsonl", "csv", "tsv")
 
 HELP = """\
 Run an optimizer under every combination of settings, and rank them.
@@ -51,67 +54,6 @@ EXAMPLES = """\
   optitrace sweep sgd adam rmsprop -P lr=log:1e-4:1:100 --rank steps -n 200
   optitrace sweep adam -P lr=log:1e-4:1 -P betas.1=0.5:0.999 --random 10000
 """
-
-OPERANDS = inspect.Parameter(
-    "optimizers",
-    inspect.Parameter.KEYWORD_ONLY,
-    annotation=Annotated[
-        list[str],
-        typer.Argument(metavar="OPTIMIZER", help="One or several, as adam or sgd:momentum=0.9."),
-    ],
-)
-
-SWEEP = "Sweep"
-
-VARIED_OPTION = inspect.Parameter(
-    "varied",
-    inspect.Parameter.KEYWORD_ONLY,
-    default=typer.Option(
-        [],
-        "--param",
-        "-P",
-        metavar="NAME=VALUES",
-        help="What is varied, and over which values; repeatable.",
-        rich_help_panel=SWEEP,
-        show_default=False,
-    ),
-    annotation=list[str],
-)
-
-SWEEP_OPTIONS = (
-    VARIED_OPTION,
-    options.text_option(
-        "random", metavar="N", panel=SWEEP, help="Draw N configurations from the ranges, by --seed."
-    ),
-    options.text_option(
-        "rank",
-        metavar="BY",
-        default="final_loss",
-        panel=SWEEP,
-        help="final_loss, steps (to the tolerance), distance (from the minimum) or path (its length).",
-    ),
-    options.text_option(
-        "tolerance",
-        metavar="X",
-        default="1e-6",
-        panel=SWEEP,
-        help="A loss this close to the minimum's has converged.",
-    ),
-    options.text_option("threads", metavar="N", panel=SWEEP, help="Threads. [dim]\\[one a core][/]"),
-    options.text_option(
-        "backend",
-        metavar="NAME",
-        default="loky",
-        panel=SWEEP,
-        help="Where a class without a rule is stepped: loky, this machine; dask or ray, a cluster.",
-    ),
-    options.flag("yes", panel=SWEEP, help="Run more than 100 million configurations."),
-    *OPERAND_OPTIONS,
-    options.PRECISION_OPTION,
-    options.format_option(FORMATS),
-    options.output_option(FORMATS),
-    options.COLOR_OPTION,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +80,14 @@ class Rows:
 def sweep_optimizers(**given: Any) -> None:
     """Sweep each optimizer, write the files, and show what was found."""
     precision = whole_number("precision", given["precision"], most=17)
-    format = _checked_format(given["format"]) if given["format"] else "table"
+    format = checked_format(given["format"]) if given["format"] else "table"
     color = terminal.check_color(given["color"])
     files = plan_files(given["output"], given["format"] and format)
     for file in files:
-        _checked_format(file.format)
-    spaces = _spaces(given)
+        checked_format(file.format)
+    spaces = read_spaces(given)
     load_torch()
-    goal, workers = _goal(given), _workers(given)
+    goal, workers = read_goal(given), read_workers(given)
     from optitrace.analysis.sweeping.sweep import check_space
 
     for space in spaces:
@@ -166,51 +108,6 @@ def sweep_optimizers(**given: Any) -> None:
         raise typer.Exit(interruption.exit_code)
     if errors:
         raise typer.Exit(OutputError.exit_code)
-
-
-def _spaces(given: dict[str, Any]) -> list[Space]:
-    from optitrace.analysis.sweeping.space import lay_out
-
-    seed = whole_number("seed", given["seed"], most=2**63 - 1) if given["seed"] else 0
-    samples = whole_number("random", given["random"], least=1) if given["random"] else None
-    settings = given_settings(given)
-    names = given["optimizers"]
-    for name in names:
-        if ":" not in (optimizer := parse_text(name).name):
-            find(optimizer)
-    if len(set(names)) < len(names):
-        raise UsageError("an optimizer is named twice; name each once.")
-    return [
-        lay_out(
-            design_operand(name, settings),
-            given["varied"],
-            samples=samples,
-            seed=seed,
-            confirmed=given["yes"],
-        )
-        for name in names
-    ]
-
-
-def _goal(given: dict[str, Any]) -> Goal:
-    from optitrace.analysis.sweeping.measures import Goal
-
-    try:
-        tolerance = float(given["tolerance"])
-    except ValueError:
-        tolerance = math.nan
-    if not 0 <= tolerance < math.inf:
-        raise UsageError(
-            f"tolerance is {quoted(given['tolerance'])}; it must be a number from 0 on, such as 1e-6."
-        )
-    return Goal(given["rank"], tolerance)
-
-
-def _workers(given: dict[str, Any]) -> Workers:
-    from optitrace.analysis.sweeping.sweep import Workers
-
-    threads = whole_number("threads", given["threads"], least=1, most=1024) if given["threads"] else None
-    return Workers(threads=threads, backend=given["backend"])
 
 
 def _swept(
@@ -298,13 +195,6 @@ def _show(
         sweeps, commands, precision=precision, width=terminal.width(), ascii_only=terminal.ascii_only()
     )
     terminal.print_rich(shown, color)
-
-
-def _checked_format(name: str) -> str:
-    if name not in FORMATS:
-        guess = did_you_mean(name, FORMATS) or ";"
-        raise UsageError(f"a sweep has no format {quoted(name)}{guess} there are {', '.join(FORMATS)}.")
-    return name
 
 
 _PARAMETERS = (OPERANDS, *SWEEP_OPTIONS)

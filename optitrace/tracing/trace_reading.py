@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -13,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 from optitrace.errors import InputFileError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objectives import objective_of
-from optitrace.experiment.own_class import recorded_entry
-from optitrace.experiment.own_module import SEPARATOR
+from optitrace.experiment.own_class import is_own, recorded_entry
 from optitrace.tracing.trace import Column, Outcome, Status, Trace, Versions
+from optitrace.tracing.trace_content import STDIN, FaultError, check_text, content_of, is_whole_object
 
 if TYPE_CHECKING:
     from optitrace.tracing.trace_shape import Head, Row
-
-STDIN = "-"
-"""The path that stands for standard input."""
 
 Place = Callable[[int], str]
 """What the file calls the row of an index."""
@@ -35,8 +30,8 @@ def read_trace(path: str) -> Trace:
     """
     name = "standard input" if path == STDIN else quoted(path)
     try:
-        return parse_trace(_content(path))
-    except _FaultError as fault:
+        return parse_trace(content_of(path))
+    except FaultError as fault:
         raise InputFileError(f"cannot read {name}: {printable(str(fault))}.") from None
 
 
@@ -46,11 +41,11 @@ def parse_trace(content: bytes) -> Trace:
     Raises:
         InputFileError: it is no trace; says where and why, but names no file.
     """
-    _check_text(content)
+    check_text(content)
     from optitrace.tracing import trace_shape
 
     first, _, rest = content.partition(b"\n")
-    if rest.strip() and _is_whole_object(first):
+    if rest.strip() and is_whole_object(first):
         head = _validated(trace_shape.HEAD, first, "line 1")
         lines = [(k, line) for k, line in enumerate(rest.split(b"\n"), start=2) if line.strip()]
         rows = [_validated(trace_shape.ROW, line, f"line {k}") for k, line in lines]
@@ -63,52 +58,6 @@ _OPTIONAL = ("noise", "seed", "clip_norm", "clip_value", "schedule", "until")
 """The settings of an experiment that stand in a file only where they are used."""
 
 
-class _FaultError(InputFileError):
-    """What is wrong with a content, without the name of its file."""
-
-
-def _content(path: str) -> bytes:
-    try:
-        if path == STDIN:
-            if sys.stdin is None:
-                raise _FaultError("it is closed")
-            return sys.stdin.buffer.read()
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        raise _FaultError("there is no such file") from None
-    except IsADirectoryError:
-        raise _FaultError("it is a folder") from None
-    except OSError as error:
-        raise _FaultError(error.strerror or str(error)) from None
-    except ValueError:
-        raise _FaultError("no file can have this name") from None
-
-
-def _check_text(content: bytes) -> None:
-    """Refuse, with a remedy, what is not JSON at the first look."""
-    if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise _FaultError("it begins with a byte order mark; save it as UTF-8 without one")
-    begin = content[:1000].lstrip()
-    if not begin:
-        raise _FaultError("it is empty")
-    if not begin.startswith((b"{", b"[")):
-        raise _FaultError(
-            "line 1: it is not JSON; traces are read back from '-o FILE.json' or '-o FILE.jsonl'"
-        )
-
-
-def _is_whole_object(line: bytes) -> bool:
-    if not line.rstrip().endswith(b"}"):
-        return False
-    from pydantic_core import from_json
-
-    try:
-        return isinstance(from_json(line), dict)
-    except ValueError:
-        return False
-
-
 def _validated(adapter: Any, content: bytes, place: str) -> Any:
     from pydantic import ValidationError
 
@@ -117,7 +66,7 @@ def _validated(adapter: Any, content: bytes, place: str) -> Any:
     try:
         return adapter.validate_json(content)
     except ValidationError as error:
-        raise _FaultError(sentence(error, place)) from None
+        raise FaultError(sentence(error, place)) from None
 
 
 def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:
@@ -148,10 +97,9 @@ def _experiment(head: Head) -> Experiment:
     given = head["experiment"]
     hyperparameters = {n: tuple(v) if isinstance(v, list) else v for n, v in given["hyperparameters"].items()}
     name = given["optimizer"]
-    is_own = SEPARATOR in name
     try:
         return design(
-            recorded_entry(name, hyperparameters, given["implementation"]) if is_own else name,
+            recorded_entry(name, hyperparameters, given["implementation"]) if is_own(name) else name,
             hyperparameters,
             objective=objective_of(given["objective"]),
             start=given["start"],
@@ -163,16 +111,16 @@ def _experiment(head: Head) -> Experiment:
             **{name: given[name] for name in _OPTIONAL if name in given},  # type: ignore[literal-required]
         )
     except UsageError as error:
-        raise _FaultError(f"experiment: {str(error).rstrip('.')}") from None
+        raise FaultError(f"experiment: {str(error).rstrip('.')}") from None
 
 
 def _steps(rows: Sequence[Row], place: Place) -> array[int]:
     steps = array("q", [row["step"] for row in rows])
     if steps[0] != 0:
-        raise _FaultError(f"{place(0)}step is {steps[0]}; it should be 0, the start")
+        raise FaultError(f"{place(0)}step is {steps[0]}; it should be 0, the start")
     for index, is_wrong in enumerate(map(ge, steps, steps[1:]), start=1):
         if is_wrong:
-            raise _FaultError(f"{place(index)}step is {steps[index]}, after step {steps[index - 1]}")
+            raise FaultError(f"{place(index)}step is {steps[index]}, after step {steps[index - 1]}")
     return steps
 
 
@@ -180,9 +128,9 @@ def _of_steps(rows: Sequence[Row], name: str, place: Place) -> list[Any]:
     """Return a quantity that every row has but the start."""
     values: list[Any] = [row.get(name) for row in rows]
     if values[0] is not None:
-        raise _FaultError(f"{place(0)}{name} should be null: row 0 is the start")
+        raise FaultError(f"{place(0)}{name} should be null: row 0 is the start")
     if None in values[1:]:
-        raise _FaultError(f"{place(values.index(None, 1))}{name} is null; only that of the start can be")
+        raise FaultError(f"{place(values.index(None, 1))}{name} is null; only that of the start can be")
     return values[1:]
 
 
@@ -201,24 +149,24 @@ def _vectors(name: str, values: Sequence[list[float]], first: int, size: int, pl
     """Return a column of vectors that must have `size` coordinates each."""
     if set(map(len, values)) - {size}:
         wrong = next(k for k, value in enumerate(values) if len(value) != size)
-        raise _FaultError(f"{place(wrong + first)}{name} has {_coordinates(values[wrong])}, not {size}")
+        raise FaultError(f"{place(wrong + first)}{name} has {_coordinates(values[wrong])}, not {size}")
     return Column(array("d", chain.from_iterable(values)), (size,), first)
 
 
 def _state(states: Sequence[Mapping[str, Any]], place: Place) -> dict[str, Column]:
     """Return the state's columns; an entry that is there once must be there ever after."""
     if states[0]:
-        raise _FaultError(f"{place(0)}state should be empty: row 0 is the start")
+        raise FaultError(f"{place(0)}state should be empty: row 0 is the start")
     columns = {}
     for name in dict.fromkeys(chain(states[-1], chain.from_iterable(states))):
         if not name.isprintable() or not name:
-            raise _FaultError(f"the state has an entry named {name!r}, which cannot be shown")
+            raise FaultError(f"the state has an entry named {name!r}, which cannot be shown")
         first = next(k for k, state in enumerate(states) if name in state)
         try:
             values = [state[name] for state in states[first:]]
         except KeyError:
             missing = next(k for k in range(first, len(states)) if name not in states[k])
-            raise _FaultError(f"{place(missing)}state.{name} is missing, and the row before has it") from None
+            raise FaultError(f"{place(missing)}state.{name} is missing, and the row before has it") from None
         columns[name] = _entry(name, values, first, place)
     return columns
 
@@ -231,33 +179,33 @@ def _entry(name: str, values: Sequence[Any], first: int, place: Place) -> Column
         return Column(array("d", values), (), first)
     wrong = next(k for k, value in enumerate(values) if type(value) is not type(values[0]))
     kinds = ("a list", "a number") if isinstance(values[wrong], list) else ("a number", "a list")
-    raise _FaultError(f"{place(wrong + first)}state.{name} is {kinds[0]}, and {kinds[1]} in the row before")
+    raise FaultError(f"{place(wrong + first)}state.{name} is {kinds[0]}, and {kinds[1]} in the row before")
 
 
 def _check_ending(trace: Trace, place: Place) -> None:
     """See whether the rows end where the outcome says that the run did."""
     outcome, last = trace.outcome, trace.steps[-1]
     if (outcome.step is None) is not (outcome.status is Status.COMPLETED):
-        raise _FaultError(
+        raise FaultError(
             f"outcome: a run that is {outcome.status} has {'a' if outcome.step is None else 'no'} step"
         )
     named = outcome.status in (Status.NON_FINITE, Status.TARGET_REACHED)
     if (outcome.quantity is None) is named:
-        raise _FaultError(f"outcome: a run that is {outcome.status} has {'a' if named else 'no'} quantity")
+        raise FaultError(f"outcome: a run that is {outcome.status} has {'a' if named else 'no'} quantity")
     if outcome.status is Status.NON_FINITE and outcome.quantity not in {
         *trace.columns,
         *trace.state,
         "final_loss",
     }:
-        raise _FaultError(f"outcome.quantity is {outcome.quantity!r}, which is no quantity of this trace")
+        raise FaultError(f"outcome.quantity is {outcome.quantity!r}, which is no quantity of this trace")
     planned = trace.experiment.steps
     if outcome.step is not None and outcome.step > planned:
-        raise _FaultError(f"outcome.step is {outcome.step}, and the run has {planned} steps")
+        raise FaultError(f"outcome.step is {outcome.step}, and the run has {planned} steps")
     stopped = outcome.status not in (Status.COMPLETED, Status.NON_FINITE)
     end = outcome.step if stopped and outcome.step is not None else planned
     if last != end:
         index = len(trace.steps) - 1
-        raise _FaultError(f"{place(index)}step is {last} in the last row, but the run ended after step {end}")
+        raise FaultError(f"{place(index)}step is {last} in the last row, but the run ended after step {end}")
 
 
 def _coordinates(value: Sequence[float]) -> str:

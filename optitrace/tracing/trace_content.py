@@ -1,0 +1,59 @@
+"""The content of a trace file, before it is known to be a trace."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+
+from optitrace.errors import InputFileError
+
+STDIN = "-"
+"""The path that stands for standard input."""
+
+
+class FaultError(InputFileError):
+    """What is wrong with a content, without the name of its file."""
+
+
+def content_of(path: str) -> bytes:
+    """Return the content of a file; that of standard input for ``-``."""
+    try:
+        if path == STDIN:
+            if sys.stdin is None:
+                raise FaultError("it is closed")
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        raise FaultError("there is no such file") from None
+    except IsADirectoryError:
+        raise FaultError("it is a folder") from None
+    except OSError as error:
+        raise FaultError(error.strerror or str(error)) from None
+    except ValueError:
+        raise FaultError("no file can have this name") from None
+
+
+def check_text(content: bytes) -> None:
+    """Refuse, with a remedy, what is not JSON at the first look."""
+    if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise FaultError("it begins with a byte order mark; save it as UTF-8 without one")
+    begin = content[:1000].lstrip()
+    if not begin:
+        raise FaultError("it is empty")
+    if not begin.startswith((b"{", b"[")):
+        raise FaultError(
+            "line 1: it is not JSON; traces are read back from '-o FILE.json' or '-o FILE.jsonl'"
+        )
+
+
+def is_whole_object(line: bytes) -> bool:
+    """Tell whether a line is a JSON object by itself, as the first of a JSONL file is."""
+    if not line.rstrip().endswith(b"}"):
+        return False
+    from pydantic_core import from_json
+
+    try:
+        return isinstance(from_json(line), dict)
+    except ValueError:
+        return False
