@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from optitrace.analysis.ulps import ulps_between
 from optitrace.errors import UsageError
+from optitrace.experiment.experiment import Experiment
 from optitrace.rules.reader import UNICODE, Explanation, Line, Part, Reading, Spelling, read
 from optitrace.tracing.trace import Trace
 
@@ -80,17 +81,31 @@ def explain(
     """
     if any(step != row for row, step in enumerate(trace.steps)):
         raise UsageError("an explanation needs every step, and some were left out; trace without --every.")
+    check_explainable(trace.experiment, coordinate)
     wanted = sorted(set(rows if rows is not None else range(len(trace.steps))) - {0})
     rule = trace.experiment.entry.rule
-    if rule is None and trace.experiment.own is not None:
-        name = trace.experiment.optimizer
-        raise UsageError(f"{name} has no rule to explain its steps by; leave out the explanation.")
     if rule is None:
-        if coordinate is not None:
-            raise UsageError(f"{trace.experiment.optimizer} has no rule, so no coordinate can be followed.")
         return {row: _search_step(trace, row) for row in wanted}
     reading = read(rule)
     return {row: _rule_step(trace, row, reading, precision, coordinate, spelling) for row in wanted}
+
+
+def check_explainable(experiment: Experiment, coordinate: int | None) -> None:
+    """See that the steps of an experiment can be explained, for a coordinate from 1 if one is given.
+
+    Raises:
+        UsageError: a class of one's own has no rule; or there is no coordinate that could be followed.
+    """
+    if experiment.own is not None:
+        raise UsageError(f"{experiment.optimizer} has no rule to explain its steps by; leave out --explain.")
+    if coordinate is None:
+        return
+    if experiment.entry.rule is None:
+        raise UsageError(f"{experiment.optimizer} has no rule, so no coordinate can be followed.")
+    if coordinate > len(experiment.start):
+        raise UsageError(
+            f"there is no coordinate {coordinate}; the weights have 1 to {len(experiment.start)}."
+        )
 
 
 def explain_row(

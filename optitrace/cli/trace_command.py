@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from optitrace.analysis.documented import cells_like, reproduce
+from optitrace.analysis.explanation import check_explainable
 from optitrace.analysis.stability import stability_limit
 from optitrace.analysis.theory import check_theory
 from optitrace.cli import options, terminal
@@ -45,7 +46,9 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
     if wish.theorizes:
         check_theory(experiment)
     if wish.explains:
-        _check_explainable(experiment, every, wish.coordinate)
+        if every > 1:
+            raise UsageError("an explanation needs every step; leave out --every, or --explain.")
+        check_explainable(experiment, wish.coordinate)
     with Interruption() as interruption:
         traced = run_experiment(experiment, interruption, every=every)
     unwritten = show(traced, wish, [*_remarks(traced), *hints(traced, wish)])
@@ -73,22 +76,6 @@ def _experiment(optimizer: Optimizer, given: dict[str, Any]) -> Experiment:
     hyperparameters |= options.set_values(optimizer, given.get("set", ()))
     settings["device"] = resolve_device(settings["device"])
     return design(optimizer, hyperparameters, **settings)
-
-
-def _check_explainable(experiment: Experiment, every: int, coordinate: int | None) -> None:
-    """Refuse, before the run, what could not be explained after it."""
-    if every > 1:
-        raise UsageError("an explanation needs every step; leave out --every, or --explain.")
-    if experiment.own is not None:
-        raise UsageError(f"{experiment.optimizer} has no rule to explain its steps by; leave out --explain.")
-    if coordinate is None:
-        return
-    if experiment.entry.rule is None:
-        raise UsageError(f"{experiment.optimizer} has no rule, so no coordinate of it can be followed.")
-    if coordinate > len(experiment.start):
-        raise UsageError(
-            f"there is no coordinate {coordinate}; the weights have 1 to {len(experiment.start)}."
-        )
 
 
 def _remarks(traced: Trace) -> list[str]:
