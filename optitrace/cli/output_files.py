@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,24 @@ def plan_files(paths: Sequence[str], format: str | None) -> list[OutputFile]:
             own = format
         files.append(OutputFile(Path(path), own))
     return files
+
+
+def write_files(
+    files: Iterable[OutputFile], chunks: Callable[[OutputFile], Iterable[str]]
+) -> list[OutputError]:
+    """Write every file that can be written; return what went wrong with the others.
+
+    Args:
+        files: the files.
+        chunks: returns what is to stand in one of them.
+    """
+    errors = []
+    for file in files:
+        try:
+            write_file(file.path, chunks(file))
+        except OutputError as error:
+            errors.append(error)
+    return errors
 
 
 def write_file(path: Path, chunks: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from optitrace.analysis.explanation import explain
 from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.analysis.theory import theory
 from optitrace.cli import options, terminal
-from optitrace.cli.output_files import OutputFile, plan_files, write_file
+from optitrace.cli.output_files import OutputFile, plan_files, write_files
 from optitrace.errors import OutputError, UsageError, printable
 from optitrace.experiment.text import whole_number
 from optitrace.rules.reader import ASCII, UNICODE
@@ -137,15 +137,10 @@ def finish(trace: Trace, wish: Wish, errors: Sequence[OutputError]) -> None:
 
 
 def _write(trace: Trace, wish: Wish) -> list[OutputError]:
-    """Write every file that can be written; return what went wrong with the others."""
-    errors = []
-    for file in wish.files:
-        findings = _findings(trace, wish, file.format)
-        try:
-            write_file(file.path, chunks(trace, file.format, wish.look, findings=findings))
-        except OutputError as error:
-            errors.append(error)
-    return errors
+    def content(file: OutputFile) -> Iterator[str]:
+        return chunks(trace, file.format, wish.look, findings=_findings(trace, wish, file.format))
+
+    return write_files(wish.files, content)
 
 
 def _findings(trace: Trace, wish: Wish, format: str, *, ascii_only: bool = False) -> Findings:
