@@ -8,24 +8,21 @@ import typer
 
 from optitrace.cli.torch_loading import load_torch
 from optitrace.cli.trace_command import trace_command
-from optitrace.rules.catalogue import Optimizer
+from optitrace.experiment.own_class import entry_of
 
 
-def own_optimizer(name: str) -> Optimizer:
-    """Return what is known of the class of a name, ``package.module:Class`` or ``path/file.py:Class``.
+def own_command(name: str, cls: type[Any]) -> Any:
+    """Return the command of the class of a name, ``package.module:Class`` or ``path/file.py:Class``.
+
+    Args:
+        name: the name.
+        cls: Typer's class of commands, of which it is to be one.
 
     Raises:
         UsageError: there is no such class, or it is no optimizer.
     """
     load_torch()
-    from optitrace.experiment.own_class import load
-
-    return load(name).entry
-
-
-def own_command(name: str, cls: type[Any]) -> Any:
-    """Return the command of a class of a person's own, as a command of Typer's class `cls`."""
-    optimizer = own_optimizer(name)
+    optimizer = entry_of(name)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(name, cls=cls, help=optimizer.summary)(trace_command(optimizer))
     command = typer.main.get_command(app)

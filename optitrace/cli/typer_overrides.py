@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from optitrace.cli import terminal
 from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.own_module import SEPARATOR
+from optitrace.experiment.own_class import is_own
 from optitrace.rules.catalogue import OPTIMIZERS, Optimizer
 
 ParseError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -121,7 +121,7 @@ class Group(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a name, in any letter case, or that of a class of a person's own."""
-        if SEPARATOR in cmd_name:
+        if is_own(cmd_name):
             from optitrace.cli.own_command import own_command
 
             return own_command(cmd_name, OptimizerCommand)

@@ -126,7 +126,7 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
     'loss<1e-06'
 
     Args:
-        optimizer: a name of torch.optim, in any letter case.
+        optimizer: a name of torch.optim, in any letter case, or a class of one's own, ``mine.py:Lion``.
         steps: how many steps to take.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
         every: keep the steps that are multiples of this, the start and the last step.

@@ -21,7 +21,8 @@ from torch.optim import optimizer as torch_optimizer
 
 from optitrace.errors import UsageError, printable
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.own_module import SEPARATOR, load_name
+from optitrace.experiment.own_class import is_own
+from optitrace.experiment.own_module import load_name
 from optitrace.rules import catalogue
 
 Step = Callable[..., Any]
@@ -90,7 +91,7 @@ def plain_step(optimizer: Optimizer) -> Step:
 
 
 def _find_class(entry: catalogue.Optimizer) -> type[Optimizer]:
-    if SEPARATOR in entry.class_path:
+    if is_own(entry.class_path):
         own: type[Optimizer] = load_name(entry.class_path)[0]
         return own
     module, _, name = entry.class_path.rpartition(".")
