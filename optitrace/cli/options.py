@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import typer
 
 from optitrace.cli.terminal import COLORS
-from optitrace.errors import UsageError, quoted
 from optitrace.experiment.experiment import DTYPES, GRADIENTS
 from optitrace.experiment.objectives import NAMES
 from optitrace.experiment.text import SETTINGS, whole_number
-from optitrace.rules.catalogue import Optimizer
-from optitrace.rules.hyperparameter import Hyperparameter, describe, show
 from optitrace.views.formats import FORMATS, SUFFIXES
 from optitrace.views.grid import Look
 
@@ -36,11 +33,11 @@ def text_option(
         default,
         *names or (f"--{name.replace('_', '-')}",),
         metavar=metavar,
-        help=_with_default(help, default),
+        help=with_default(help, default),
         rich_help_panel=panel,
         show_default=False,
     )
-    return _parameter(name, str | None, option)
+    return parameter(name, str | None, option)
 
 
 def takes(parameters: Sequence[inspect.Parameter]) -> Callable[[Function], Function]:
@@ -48,7 +45,7 @@ def takes(parameters: Sequence[inspect.Parameter]) -> Callable[[Function], Funct
 
     def with_signature(function: Function) -> Function:
         function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        function.__annotations__ = {p.name: p.annotation for p in parameters}
         return function
 
     return with_signature
@@ -57,83 +54,17 @@ def takes(parameters: Sequence[inspect.Parameter]) -> Callable[[Function], Funct
 def flag(name: str, *, help: str, panel: str) -> inspect.Parameter:
     """Return an option that is on or off."""
     option = typer.Option(False, f"--{name}", metavar=NO_VALUE, help=help, rich_help_panel=panel)
-    return _parameter(name, bool, option)
+    return parameter(name, bool, option)
 
 
-def hyperparameter_option(hyperparameter: Hyperparameter) -> inspect.Parameter:
-    """Return the option of a hyperparameter: its name with dashes, and a switch for true or false."""
-    name = hyperparameter.name.replace("_", "-")
-    is_switch = hyperparameter.type is bool
-    option = typer.Option(
-        None,
-        f"--{name}/--no-{name}" if is_switch else f"--{name}",
-        metavar=NO_VALUE if is_switch else _metavar(hyperparameter),
-        help=_with_default(_explained(hyperparameter), show(hyperparameter.default)),
-        rich_help_panel="Hyperparameters",
-        show_default=False,
-    )
-    return _parameter(hyperparameter.name, bool | None if is_switch else str | None, option)
-
-
-def _explained(hyperparameter: Hyperparameter) -> str:
-    """Return what a hyperparameter does, and the words that it can be, if it is one of a few."""
-    members = (hyperparameter.type, *get_args(hyperparameter.type))
-    if any(get_origin(member) is Literal for member in members):
-        words = describe(hyperparameter.type)
-        return f"{hyperparameter.summary.removesuffix('.')}: {words}." if hyperparameter.summary else words
-    return hyperparameter.summary
-
-
-def _with_default(help: str, default: str | None) -> str:
+def with_default(help: str, default: str | None) -> str:
     """Return a help text with the default behind it; Typer would set it in two kinds of brackets."""
     return help if default is None else rf"{help} [dim]\[{default}][/]"
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """Return a parameter that is given by its name, with Typer's option as its default."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _metavar(hyperparameter: Hyperparameter) -> str:
-    """Return what stands for a value in help: NUMBER, N, the words there are, or A,B for a pair."""
-    kind = hyperparameter.type
-    if get_origin(kind) is tuple:
-        return ",".join("ABCDEFGH"[: len(get_args(kind))])
-    described = describe(kind).removesuffix(" or none")
-    if described == "a whole number":
-        return "N"
-    return "NUMBER" if described.endswith("a number") else "WORD"
-
-
-SET_OPTION = _parameter(
-    "set",
-    list[str],
-    typer.Option(
-        [],
-        "--set",
-        metavar="NAME=VALUE",
-        help="Give a hyperparameter that has no option of its own, or needs a value of another type.",
-        rich_help_panel="Hyperparameters",
-        show_default=False,
-    ),
-)
-
-
-def set_values(optimizer: Optimizer, texts: Sequence[str]) -> dict[str, Any]:
-    """Return the hyperparameters that ``--set NAME=VALUE`` gives.
-
-    Raises:
-        UsageError: a text is not of that form, or there is no such hyperparameter.
-    """
-    known = {h.name: h for h in optimizer.hyperparameters}
-    values = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise UsageError(f"{quoted(text)} sets nothing; write --set NAME=VALUE.")
-        if name not in known:
-            raise UsageError(optimizer.has_no(name))
-        values[name] = known[name].parse(value)
-    return values
 
 
 EXPERIMENT = "Experiment"
@@ -257,7 +188,7 @@ def output_option(formats: Sequence[str]) -> inspect.Parameter:
         rich_help_panel=OUTPUT,
         show_default=False,
     )
-    return _parameter("output", list[str], option)
+    return parameter("output", list[str], option)
 
 
 COLOR_OPTION = text_option(

@@ -12,6 +12,7 @@ from optitrace.analysis.explanation import check_explainable
 from optitrace.analysis.stability import stability_limit
 from optitrace.analysis.theory import check_theory
 from optitrace.cli import options, terminal
+from optitrace.cli.hyperparameter_options import SET_OPTION, hyperparameter_option, set_values
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.running import resolve_device, run_experiment
 from optitrace.cli.showing import SHOWING_OPTIONS, finish, hints, read_wish, show, show_again
@@ -27,11 +28,11 @@ def trace_command(optimizer: Optimizer) -> Callable[..., None]:
     """Return the function of an optimizer's command, whose signature has its hyperparameters."""
     shared = [*options.EXPERIMENT_OPTIONS, *SHOWING_OPTIONS]
     if optimizer.name not in OPTIMIZERS:
-        shared.insert(0, options.SET_OPTION)
+        shared.insert(0, SET_OPTION)
     taken = {option.name for option in shared}
     own = [h for h in optimizer.hyperparameters if h.name not in taken and h.name.isidentifier()]
 
-    @options.takes([*map(options.hyperparameter_option, own), *shared])
+    @options.takes([*map(hyperparameter_option, own), *shared])
     def command(**given: Any) -> None:
         run(optimizer, given)
 
@@ -73,7 +74,7 @@ def _experiment(optimizer: Optimizer, given: dict[str, Any]) -> Experiment:
         for h in optimizer.hyperparameters
         if h.name not in settings and (value := given.get(h.name)) is not None
     }
-    hyperparameters |= options.set_values(optimizer, given.get("set", ()))
+    hyperparameters |= set_values(optimizer, given.get("set", ()))
     settings["device"] = resolve_device(settings["device"])
     return design(optimizer, hyperparameters, **settings)
 
