@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from optitrace.errors import UsageError
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.hyperparameter import MAXIMUM, MINIMUM, RANGES, SUMMARIES, Hyperparameter, describe, show
+from optitrace.rules.hyperparameter import MAXIMUM, MINIMUM, RANGES, Hyperparameter, describe, show
+from optitrace.rules.summaries import SUMMARIES
 
 ALL = {f"{h.optimizer}.{h.name}": h for o in OPTIMIZERS.values() for h in o.hyperparameters}
 
