@@ -12,6 +12,7 @@ from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.analysis.tolerance import close as close_tolerance
 from optitrace.errors import UsageError
+from optitrace.python.shown import Shown
 from optitrace.python.traces import Trace
 from optitrace.views.grid import Look
 from optitrace.views.wording import title
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from optitrace.analysis import comparison
 
 
-class Diff:
+class Diff(Shown):
     """How two traces A and B differ. Printed, it says where, in what, and how that grows.
 
     Attributes:
@@ -47,11 +48,6 @@ class Diff:
         from optitrace.views.diff_view import diff_json
 
         return diff_json(self.record)
-
-    def __str__(self) -> str:
-        from optitrace.views.plain import plain_text
-
-        return plain_text(self.__rich__()).removesuffix("\n")
 
     def __repr__(self) -> str:
         return f"<Diff: {'the same' if self.same else 'different'}>"
@@ -87,7 +83,7 @@ def diff(
     return Diff(report_differences(_named(a), _named(b), allowed))
 
 
-class Comparison:
+class Comparison(Shown):
     """Runs side by side, the lowest final loss first. Printed, it is a table that marks the best.
 
     Attributes:
@@ -107,11 +103,6 @@ class Comparison:
         from optitrace.views.compare_formats import compare_chunks
 
         return "".join(compare_chunks(self.record, "json", "", Look()))
-
-    def __str__(self) -> str:
-        from optitrace.views.plain import plain_text
-
-        return plain_text(self.__rich__()).removesuffix("\n")
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(summary.name for summary in self.summaries)}>"

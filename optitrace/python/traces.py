@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.text import SETTINGS
+from optitrace.python.shown import Shown
 from optitrace.tracing import trace as tracing
 from optitrace.tracing.trace_reading import read_trace
 from optitrace.views.formats import chunks
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Trace:
+class Trace(Shown):
     """One run of an optimizer, step by step.
 
     Row 0 is the start. The row of step k holds the loss and the gradient that step k used, and the
@@ -88,9 +89,6 @@ class Trace:
     def to_csv(self) -> str:
         """Return the trace as CSV, the same bytes that ``--format csv`` writes."""
         return "".join(chunks(self.record, "csv", Look()))
-
-    def __str__(self) -> str:
-        return "".join(chunks(self.record, "table", Look())).removesuffix("\n")
 
     def __repr__(self) -> str:
         return f"<Trace of {title(self.experiment)}: {'; '.join(closing(self.record, 4))}>"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from optitrace.python.shown import Shown
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from torch.optim import Optimizer
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from optitrace.analysis.verification import check
 
 
-class Verification:
+class Verification(Shown):
     """What came out of verifying. Printed, it is a table with what departs and why below.
 
     Attributes:
@@ -42,11 +44,6 @@ class Verification:
         from optitrace.views.verify_table import verify_json
 
         return verify_json(self.record)
-
-    def __str__(self) -> str:
-        from optitrace.views.plain import plain_text
-
-        return plain_text(self.__rich__()).removesuffix("\n")
 
     def __repr__(self) -> str:
         return f"<Verification: {'passed' if self.passed else 'failed'}>"
