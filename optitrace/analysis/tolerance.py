@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optitrace.analysis.ulps import FORMATS, ulp, ulps_between
+from optitrace.analysis.ulps import ulp, ulps_between
+from optitrace.experiment.float_formats import FORMATS
 
 CLOSE: Mapping[str, tuple[float, float]] = {
     "float32": (1.3e-6, 1e-5),

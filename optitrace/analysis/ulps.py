@@ -3,29 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class FloatFormat:
-    """A binary floating-point format.
-
-    Attributes:
-        bits: significant bits, the hidden one included.
-        smallest_exponent: the exponent e of the smallest normal number 2^e.
-    """
-
-    bits: int
-    smallest_exponent: int
-
-
-FORMATS = {
-    "float64": FloatFormat(53, -1022),
-    "float32": FloatFormat(24, -126),
-    "bfloat16": FloatFormat(8, -126),
-    "float16": FloatFormat(11, -14),
-}
-"""The dtypes' formats, by torch's names."""
+from optitrace.experiment.float_formats import FORMATS
 
 
 def ulp(value: float, dtype: str) -> float:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from array import array
 from collections.abc import Collection, Mapping, Sequence
 
 from optitrace.errors import UsageError, one_of, quoted
+from optitrace.experiment.float_formats import FORMATS
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.target import Target, parse_target
 from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
 
-DTYPES: Mapping[str, float] = {
-    "float32": (2 - 2**-23) * 2.0**127,
-    "float64": sys.float_info.max,
-    "bfloat16": (2 - 2**-7) * 2.0**127,
-    "float16": (2 - 2**-10) * 2.0**15,
-}
+DTYPES: Mapping[str, float] = {name: form.largest for name, form in FORMATS.items()}
 """The dtypes that weights can have, and the largest number of each."""
 
 DEFAULT_COORDINATE = 0.5
