@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from optitrace.analysis.number_pairs import Difference, NumberPairs
 from optitrace.analysis.tolerance import EXACT, Tolerance
+from optitrace.rules.numerals import counted
 from optitrace.tracing.selection import at_steps
 from optitrace.tracing.trace import Column, Trace
 
@@ -137,7 +138,7 @@ def _columns(trace: Trace) -> Mapping[str, Column]:
 def _form(column: Column | None) -> str:
     if column is None:
         return ""
-    return f"{column.size} coordinate{'' if column.size == 1 else 's'}" if column.shape else "one number"
+    return counted(column.size, "coordinate") if column.shape else "one number"
 
 
 def _paired(name: str, a: Column, b: Column, steps: Sequence[int], dtypes: tuple[str, str]) -> NumberPairs:

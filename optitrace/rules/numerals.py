@@ -1,4 +1,4 @@
-"""How a number is written: fixed where that shows it, scientific where it would not."""
+"""How a number is written, and how many there are of something."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ def format_number(value: float, precision: int) -> str:
         if float(fixed) != 0:
             return fixed
     return f"{value:.{precision}e}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something.
+
+    >>> counted(1, "step"), counted(1200, "step")
+    ('1 step', '1200 steps')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def format_operand(value: float, precision: int, extra: int) -> str:

@@ -12,6 +12,7 @@ from optitrace.errors import InputFileError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objectives import objective_of
 from optitrace.experiment.own_class import is_own, recorded_entry
+from optitrace.rules.numerals import counted
 from optitrace.tracing.trace import Column, Outcome, Status, Trace, Versions
 from optitrace.tracing.trace_content import STDIN, FaultError, check_text, content_of, is_whole_object
 
@@ -149,7 +150,9 @@ def _vectors(name: str, values: Sequence[list[float]], first: int, size: int, pl
     """Return a column of vectors that must have `size` coordinates each."""
     if set(map(len, values)) - {size}:
         wrong = next(k for k, value in enumerate(values) if len(value) != size)
-        raise FaultError(f"{place(wrong + first)}{name} has {_coordinates(values[wrong])}, not {size}")
+        raise FaultError(
+            f"{place(wrong + first)}{name} has {counted(len(values[wrong]), 'coordinate')}, not {size}"
+        )
     return Column(array("d", chain.from_iterable(values)), (size,), first)
 
 
@@ -206,7 +209,3 @@ def _check_ending(trace: Trace, place: Place) -> None:
     if last != end:
         index = len(trace.steps) - 1
         raise FaultError(f"{place(index)}step is {last} in the last row, but the run ended after step {end}")
-
-
-def _coordinates(value: Sequence[float]) -> str:
-    return f"{len(value)} coordinate{'' if len(value) == 1 else 's'}"

@@ -10,7 +10,7 @@ from rich.text import Text
 from optitrace.analysis.comparison import Comparison, Summary
 from optitrace.analysis.settings_difference import differing_settings
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.numerals import format_number
+from optitrace.rules.numerals import counted, format_number
 from optitrace.tracing.trace import Status
 from optitrace.views.grid import Look
 from optitrace.views.headed_table import headed_table
@@ -115,9 +115,11 @@ def sentence(comparison: Comparison) -> str:
     arrived = sorted((s for s in comparison.summaries if s.steps_to_tolerance is not None), key=_steps)
     if not arrived:
         steps = max(summary.last_step for summary in comparison.summaries)
-        return f"none reached {goal} in {_steps_text(steps)}; --steps takes more, --tolerance asks for less"
+        return (
+            f"none reached {goal} in {counted(steps, 'step')}; --steps takes more, --tolerance asks for less"
+        )
     fastest, *slower = arrived
-    text = f"{fastest.name} reached {goal} in {_steps_text(_steps(fastest))}"
+    text = f"{fastest.name} reached {goal} in {counted(_steps(fastest), 'step')}"
     if slower:
         text += f", {', '.join(_times_fewer(fastest, other) for other in slower[:MOST_NAMED])}"
     missing = [summary.name for summary in comparison.summaries if summary.steps_to_tolerance is None]
@@ -129,7 +131,7 @@ def _times_fewer(fastest: Summary, other: Summary) -> str:
     if few == many:
         return f"as many as {other.name}"
     if few == 0:
-        return f"{other.name} in {_steps_text(many)}"
+        return f"{other.name} in {counted(many, 'step')}"
     return f"{many / few:.1f} times fewer than {other.name}"
 
 
@@ -148,10 +150,6 @@ def _cells(comparison: Comparison, column: str, precision: int) -> list[str]:
 def _steps(summary: Summary) -> int:
     assert summary.steps_to_tolerance is not None
     return summary.steps_to_tolerance
-
-
-def _steps_text(count: int) -> str:
-    return f"{count} step{'' if count == 1 else 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.rule_difference import RuleDifference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.experiment.text import text_of
-from optitrace.rules.numerals import LARGEST_FIXED
+from optitrace.rules.numerals import LARGEST_FIXED, counted
 from optitrace.rules.reader import Line
 from optitrace.tracing.trace_file import exact_all
 from optitrace.views.headed_table import headed_table
@@ -97,7 +97,7 @@ def verdict(differences: Differences) -> str:
         return f"A and B are {same} up to step {shorter}, where one ends; {name} goes on to step {longer}"
     if differences.incomparable:
         return f"what both have is {same}: {count} numbers"
-    return f"A and B are {same}: {count} numbers in {longer} step{'' if longer == 1 else 's'}"
+    return f"A and B are {same}: {count} numbers in {counted(longer, 'step')}"
 
 
 def _within(tolerance: Tolerance) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optitrace.experiment.experiment import Experiment
 from optitrace.rules.hyperparameter import Value, show
-from optitrace.rules.numerals import format_number
+from optitrace.rules.numerals import counted, format_number
 from optitrace.tracing.trace import Status, Trace
 from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
 
@@ -69,9 +69,8 @@ def vector(numbers: tuple[float, ...], most: int = 6) -> str:
 
 def closing(trace: Trace, precision: int) -> list[str]:
     """Return the lines under every table: the final loss, and how the run ended if not as planned."""
-    taken = trace.steps[-1]
     loss = format_number(trace.final_loss, precision)
-    lines = [f"final loss {loss} after {taken} step{'' if taken == 1 else 's'}"]
+    lines = [f"final loss {loss} after {counted(trace.steps[-1], 'step')}"]
     if len(trace.experiment.start) > MOST_COORDINATES:
         count = len(trace.experiment.start)
         lines.append(f"of {count} coordinates the norm and the first {FIRST_FEW} are shown; files hold all")
