@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import typer
 
 from optitrace.cli.terminal import COLORS
-from optitrace.experiment.experiment import DTYPES, GRADIENTS
+from optitrace.experiment.checks import DTYPES
+from optitrace.experiment.experiment import GRADIENTS
 from optitrace.experiment.objectives import NAMES
 from optitrace.experiment.text import SETTINGS, whole_number
 from optitrace.views.formats import FORMATS, SUFFIXES

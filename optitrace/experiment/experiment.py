@@ -17,8 +17,6 @@ from optitrace.experiment.target import Target
 from optitrace.rules.catalogue import OPTIMIZERS, Optimizer, find
 from optitrace.rules.hyperparameter import Value
 
-__all__ = ["DEFAULT_COORDINATE", "DTYPES", "GRADIENTS", "Experiment", "design"]
-
 GRADIENTS: Mapping[str, str] = {
     "fresh": "cleared and computed anew before each step, as in training",
     "stale": "computed once, at the start, and used for every step",

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from optitrace.errors import UsageError
-from optitrace.experiment.experiment import DTYPES, Experiment, design
+from optitrace.experiment.checks import DTYPES
+from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
 from optitrace.rules.catalogue import OPTIMIZERS
 

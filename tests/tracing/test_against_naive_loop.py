@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from naive import differences, naive_steps
 
-from optitrace.experiment.experiment import DTYPES, GRADIENTS, design
+from optitrace.experiment.checks import DTYPES
+from optitrace.experiment.experiment import GRADIENTS, design
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.telling import TELLING
 from optitrace.tracing.trace import Column, Trace

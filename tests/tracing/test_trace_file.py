@@ -15,7 +15,8 @@ import torch
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
 
-from optitrace.experiment.experiment import DTYPES, GRADIENTS, Experiment, design
+from optitrace.experiment.checks import DTYPES
+from optitrace.experiment.experiment import GRADIENTS, Experiment, design
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing.trace import Outcome, Status, Trace
 from optitrace.tracing.trace_file import exact, json_chunks, jsonl_chunks

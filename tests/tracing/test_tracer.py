@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from optitrace.errors import DeviceError, UsageError
-from optitrace.experiment.experiment import DTYPES, Experiment, design
+from optitrace.experiment.checks import DTYPES
+from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import LossFunction, Quadratic
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing import recorder
