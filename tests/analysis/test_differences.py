@@ -256,7 +256,9 @@ def test_close_is_what_torch_testing_calls_close(dtype: str, b: float, share: fl
         (EXACT, 0.0, -0.0, False),
     ],
 )
-def test_tolerances(tolerance: Tolerance, a: float, b: float, same: bool) -> None:
+def test_two_numbers_are_the_same_up_to_the_tolerance_and_no_further(
+    tolerance: Tolerance, a: float, b: float, same: bool
+) -> None:
     assert tolerance.allows(a, b, ("float32", "float32")) is same
 
 
