@@ -16,7 +16,7 @@ class LinearIteration:
     Attributes:
         lr: the learning rate.
         momentum: the momentum m.
-        share: the share 1 − dampening of each gradient that enters the momentum buffer; 1 without one.
+        dampening: the share of each gradient that is kept out of the momentum buffer.
         nesterov: whether a step looks ahead.
         curvatures: the second derivatives along the coordinates that do not start at their minimum,
             weight decay added, and negated where the loss is climbed.
@@ -25,10 +25,15 @@ class LinearIteration:
 
     lr: float
     momentum: float
-    share: float
+    dampening: float
     nesterov: bool
     curvatures: tuple[float, ...]
     coordinates: tuple[int, ...]
+
+    @property
+    def share(self) -> float:
+        """The share of each gradient that enters the momentum buffer; 1 without one."""
+        return 1 - self.dampening if self.momentum else 1.0
 
     def radius(self, curvature: float) -> float:
         """Return the spectral radius of the iteration matrix: the factor of an error in the long run.
@@ -71,7 +76,7 @@ def linear_iteration(experiment: Experiment) -> LinearIteration | None:
     return LinearIteration(
         lr=lr,
         momentum=momentum,
-        share=1 - _number(settings["dampening"]) if momentum else 1.0,
+        dampening=_number(settings["dampening"]),
         nesterov=bool(settings["nesterov"]),
         curvatures=tuple(moving.values()),
         coordinates=tuple(moving),

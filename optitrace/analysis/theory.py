@@ -55,8 +55,10 @@ def check_theory(experiment: Experiment) -> LinearIteration:
     """
     iteration = linear_iteration(experiment)
     if iteration is None:
-        other = experiment.optimizer if experiment.optimizer != "sgd" else f"a {experiment.gradient} one"
-        raise UsageError(f"this theory is about sgd with a fresh gradient, not {other}; leave out --theory.")
+        raise UsageError(
+            "this theory is about sgd on the quadratic, with a fresh gradient, neither noisy nor clipped, "
+            "and no schedule; leave out --theory."
+        )
     if not iteration.curvatures:
         raise UsageError("a start at the minimum leaves theory nothing to say; choose another --start.")
     return iteration
@@ -82,17 +84,20 @@ def theory(trace: Trace) -> Theory:
 def _optimum(iteration: LinearIteration) -> Optimum | None:
     """Return the fastest lr and momentum for the curvatures between a (least) and b (greatest).
 
-    Heavy ball: lr = 4 / (√b + √a)², momentum = ((√b − √a) / (√b + √a))² (Polyak 1964). Nesterov, with
-    k = b / a: lr = 4 / (3b + a), momentum = (√(3k + 1) − 2) / (√(3k + 1) + 2) (Lessard et al. 2016).
+    Heavy ball: lr = 4 / (√b + √a)², over (1 − dampening) where there is one, and momentum =
+    ((√b − √a) / (√b + √a))² (Polyak 1964). Nesterov, with k = b / a: lr = 4 / (3b + a), momentum =
+    (√(3k + 1) − 2) / (√(3k + 1) + 2) (Lessard et al. 2016).
     """
     a, b = min(iteration.curvatures), max(iteration.curvatures)
-    if a <= 0:
+    share = 1 - iteration.dampening
+    if a <= 0 or share <= 0:
         return None
     if iteration.nesterov:
         root = math.sqrt(3 * b / a + 1)
         return Optimum(lr=4 / (3 * b + a), momentum=(root - 2) / (root + 2))
     low, high = math.sqrt(a), math.sqrt(b)
-    return Optimum(lr=4 / (high + low) ** 2, momentum=((high - low) / (high + low)) ** 2)
+    momentum = ((high - low) / (high + low)) ** 2
+    return Optimum(lr=4 / (high + low) ** 2 / (share if momentum else 1), momentum=momentum)
 
 
 def _observed_rate(trace: Trace) -> float | None:

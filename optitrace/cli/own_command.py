@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from optitrace.cli.running import apart_from_stdout
 from optitrace.cli.torch_loading import load_torch
 from optitrace.cli.trace_command import trace_command
 from optitrace.experiment.own_class import entry_of
@@ -22,7 +23,8 @@ def own_command(name: str, cls: type[Any]) -> Any:
         UsageError: there is no such class, or it is no optimizer.
     """
     load_torch()
-    optimizer = entry_of(name)
+    with apart_from_stdout():
+        optimizer = entry_of(name)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(name, cls=cls, help=optimizer.summary)(trace_command(optimizer))
     command = typer.main.get_command(app)

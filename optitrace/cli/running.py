@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, redirect_stdout
+
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.progress import Progress
 from optitrace.cli.torch_loading import load_torch
@@ -24,5 +27,10 @@ def run_experiment(experiment: Experiment, interruption: Interruption, *, every:
     load_torch()
     from optitrace.tracing.tracer import trace
 
-    with Progress(experiment.steps, interruption) as progress:
+    with Progress(experiment.steps, interruption) as progress, apart_from_stdout():
         return trace(experiment, every=every, stop=progress)
+
+
+def apart_from_stdout() -> AbstractContextManager[object]:
+    """Send to standard error what a person's own code prints: standard output is for data alone."""
+    return redirect_stdout(sys.stderr)

@@ -29,7 +29,7 @@ def trace_command(optimizer: Optimizer) -> Callable[..., None]:
     shared = [*options.EXPERIMENT_OPTIONS, *SHOWING_OPTIONS]
     if optimizer.name not in OPTIMIZERS:
         shared.insert(0, SET_OPTION)
-    taken = {option.name for option in shared}
+    taken = {"help", *(option.name for option in shared)}
     own = [h for h in optimizer.hyperparameters if h.name not in taken and h.name.isidentifier()]
 
     @options.takes([*map(hyperparameter_option, own), *shared])
@@ -60,6 +60,8 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
         terminal.say(f"interrupted after step {taken} of {planned}; what was traced so far is shown.")
         raise typer.Exit(interruption.exit_code)
     finish(traced, wish, unwritten)
+    if traced.outcome.reason is not None:
+        raise UsageError(traced.outcome.reason)
     if traced.outcome.status is Status.OUT_OF_MEMORY:
         raise DeviceError(
             f"{experiment.device} ran out of memory after step {traced.steps[-1]}; "
@@ -74,7 +76,10 @@ def _experiment(optimizer: Optimizer, given: dict[str, Any]) -> Experiment:
         for h in optimizer.hyperparameters
         if h.name not in settings and (value := given.get(h.name)) is not None
     }
-    hyperparameters |= set_values(optimizer, given.get("set", ()))
+    also = set_values(optimizer, given.get("set", ()))
+    if twice := sorted(hyperparameters.keys() & also.keys()):
+        raise UsageError(f"{twice[0]} is given by an option and by --set; give it once.")
+    hyperparameters |= also
     settings["device"] = resolve_device(settings["device"])
     return design(optimizer, hyperparameters, **settings)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from optitrace.errors import UsageError, did_you_mean, printable
+from optitrace.errors import UsageError, did_you_mean
 from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_name
 from optitrace.rules.catalogue import DEFAULT_LR, Implementation, Needs, find
 from optitrace.rules.catalogue import Optimizer as Entry
@@ -175,12 +175,6 @@ def _optimizers(module: types.ModuleType) -> Iterator[tuple[str, type[Optimizer]
     for name, value in vars(module).items():
         if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer:
             yield name, value
-
-
-def reason(error: BaseException) -> str:
-    """Return what an error of anyone's code says, as a clause."""
-    said = printable(" ".join(str(error).split())).rstrip(".")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _hints(optimizer_class: type[Optimizer]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optitrace.errors import UsageError, quoted
-from optitrace.experiment.own_module import load_name
+from optitrace.experiment.own_module import load_name, reason
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,16 @@ class OwnLoss:
         function: Callable[[Tensor], Any] = found
 
         def loss(w: Tensor) -> Tensor:
-            value = function(w.reshape(-1))
+            try:
+                value = function(w.reshape(-1))
+            except (Exception, SystemExit) as error:
+                raise UsageError(f"{quoted(self.function)} fails: {reason(error)}; mend it there.") from error
+            follows = w.requires_grad and torch.is_grad_enabled()
+            if follows and isinstance(value, torch.Tensor) and not value.requires_grad:
+                raise UsageError(
+                    f"{quoted(self.function)} does not depend on the weights; "
+                    "make it of them, by functions of torch."
+                )
             if not isinstance(value, torch.Tensor) or value.numel() != 1:
                 raise UsageError(
                     f"{quoted(self.function)} returns {_described(value)}; a loss is a tensor of one number."

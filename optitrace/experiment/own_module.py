@@ -10,10 +10,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from optitrace.errors import UsageError, quoted
+from optitrace.errors import UsageError, printable, quoted
 
 SEPARATOR = ":"
 """What stands between a module or a file and the name in it."""
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error of anyone's code says, as a clause."""
+    said = printable(" ".join(str(error).split())).rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def load_name(name: str) -> tuple[Any, ModuleType]:
@@ -96,6 +102,4 @@ def _put_on_path(folder: Path) -> None:
 
 
 def _import_failure(place: str, error: BaseException) -> UsageError:
-    reason = " ".join(str(error).split()).rstrip(".")
-    said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-    return UsageError(f"importing {place} fails: {said}; mend it there.")
+    return UsageError(f"importing {place} fails: {reason(error)}; mend it there.")

@@ -195,7 +195,7 @@ def _convert(value: Any, kind: Any) -> Any:
         return float(value)
     if kind is int and not isinstance(value, bool | str) and int(value) == value:
         return int(value)
-    if kind is bool and isinstance(value, bool):
+    if (kind is bool and isinstance(value, bool)) or (kind is str and isinstance(value, str)):
         return value
     if get_origin(kind) is Literal and value in get_args(kind):
         return value

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import reason
+from optitrace.experiment.own_module import reason
 from optitrace.rules.catalogue import Needs
 
 SIGNS: Mapping[Needs, str] = {
@@ -27,19 +27,20 @@ NAMED: Mapping[Needs, str] = {
 
 
 class OwnClassError(UsageError):
-    """A class of a person's own failed in a step.
+    """A class of a person's own failed, when it was made or in a step.
 
     Attributes:
         need: what the class is likely to need; empty where nothing can be told.
     """
 
-    def __init__(self, name: str, step: int, error: Exception) -> None:
-        self.need = likely_need(error) if step == 1 else ""
+    def __init__(self, name: str, error: BaseException, step: int = 0) -> None:
+        self.need = likely_need(error) if step < 2 else ""
         guess = f"; it may need {NAMED[self.need]}" if self.need else "; mend it there"
-        super().__init__(f"{name} fails in step {step}: {reason(error)} ({_place(error)}){guess}.")
+        when = f"fails in step {step}" if step else "refuses these settings"
+        super().__init__(f"{name} {when}: {reason(error)} ({_place(error)}){guess}.")
 
 
-def likely_need(error: Exception) -> Needs:
+def likely_need(error: BaseException) -> Needs:
     """Return what an optimizer that fails so is likely to need; empty where nothing can be told."""
     for need, sign in SIGNS.items():
         if re.search(sign, str(error), re.IGNORECASE):
@@ -47,6 +48,6 @@ def likely_need(error: Exception) -> Needs:
     return ""
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(last.filename).name}, line {last.lineno}"

@@ -30,6 +30,10 @@ def scheduling(schedule: Schedule, optimizer: Optimizer) -> Advance:
     arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in schedule.arguments.items()}
     try:
         scheduler: Any = getattr(lr_scheduler, schedule.name)(optimizer, **arguments)
+    except KeyError as error:
+        raise UsageError(
+            f"the optimizer has no {error.args[0]} for a schedule to move; leave it out."
+        ) from error
     except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         reason = str(error).replace(f"{schedule.name}.__init__() ", "").rstrip(".")
         raise UsageError(f"torch refuses the schedule {schedule}: {reason}.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import nan, prod
+from math import inf, nan, prod
 from typing import Any, Protocol
 
 import torch
@@ -110,7 +110,10 @@ def series_like(value: Any) -> Series:
 
 
 def _scalar(value: Any) -> float:
-    return float(value.item() if isinstance(value, Tensor) else value)
+    try:
+        return float(value.item() if isinstance(value, Tensor) else value)
+    except OverflowError:  # a whole number beyond every float
+        return inf
 
 
 def _flat(tensor: Tensor) -> list[float]:

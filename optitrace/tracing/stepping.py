@@ -24,6 +24,7 @@ from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.own_class import is_own
 from optitrace.experiment.own_module import load_name
 from optitrace.rules import catalogue
+from optitrace.tracing.own_failures import OwnClassError
 
 Step = Callable[..., Any]
 """A step: takes the closure, if the optimizer wants one, and changes the weights in place."""
@@ -59,12 +60,13 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
         )
     try:
         return construct(optimizer_class, [weights], {**settings, **implementation})
-    except Exception as error:
-        if not isinstance(error, ValueError | TypeError | RuntimeError) and experiment.own is None:
+    except (Exception, SystemExit) as error:
+        if experiment.own is not None:
+            raise OwnClassError(experiment.optimizer, error) from error
+        if not isinstance(error, ValueError | TypeError | RuntimeError):
             raise
-        who = "torch" if experiment.own is None else "the class"
         raise UsageError(
-            f"{who} refuses these settings of {experiment.optimizer}: {printable(str(error)).rstrip('.')}."
+            f"torch refuses these settings of {experiment.optimizer}: {printable(str(error)).rstrip('.')}."
         ) from error
 
 

@@ -20,6 +20,7 @@ class Status(StrEnum):
     INTERRUPTED = "interrupted"
     OUT_OF_MEMORY = "out of memory"
     TARGET_REACHED = "target reached"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,13 @@ class Outcome:
         quantity: which quantity was not finite: ``loss``, ``gradient``, ``weights``, a state entry, or
             the ``final_loss``, where the next step would have been the first; or the target that was
             reached.
+        reason: the sentence that says what failed, in a run that could not go on.
     """
 
     status: Status = Status.COMPLETED
     step: int | None = None
     quantity: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

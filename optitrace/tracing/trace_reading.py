@@ -17,7 +17,7 @@ from optitrace.tracing.trace import Column, Outcome, Status, Trace, Versions
 from optitrace.tracing.trace_content import STDIN, FaultError, check_text, content_of, is_whole_object
 
 if TYPE_CHECKING:
-    from optitrace.tracing.trace_shape import Head, Row
+    from optitrace.tracing.trace_shape import Head, OutcomeShape, Row
 
 Place = Callable[[int], str]
 """What the file calls the row of an index."""
@@ -75,12 +75,12 @@ def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:
     experiment = _experiment(head)
     steps = _steps(rows, place)
     size = len(experiment.start)
-    versions, outcome = head["versions"], head["outcome"]
+    versions = head["versions"]
     loss, gradient, lr = (_of_steps(rows, name, place) for name in ("loss", "gradient", "lr"))
     trace = Trace(
         experiment=experiment,
         versions=Versions(versions["optitrace"], versions["torch"], versions["python"]),
-        outcome=Outcome(outcome["status"], outcome.get("step"), outcome.get("quantity")),
+        outcome=_outcome(head["outcome"]),
         steps=steps,
         loss=Column(array("d", loss), (), first=1),
         gradient=_vectors("gradient", gradient, 1, size, place),
@@ -92,6 +92,10 @@ def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:
     )
     _check_ending(trace, place)
     return trace
+
+
+def _outcome(given: OutcomeShape) -> Outcome:
+    return Outcome(given["status"], given.get("step"), given.get("quantity"), given.get("reason"))
 
 
 def _experiment(head: Head) -> Experiment:

@@ -109,6 +109,7 @@ class OutcomeShape(TypedDict):
     status: Status
     step: NotRequired[_Count]
     quantity: NotRequired[str]
+    reason: NotRequired[str]
 
 
 class Head(TypedDict):

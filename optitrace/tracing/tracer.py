@@ -33,8 +33,8 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
         stop: asked before each step; once it says yes, the run ends there, marked interrupted.
 
     Raises:
-        UsageError: torch refuses the settings, or cannot compute them in this dtype; or a class of a
-            person's own fails.
+        UsageError: torch refuses the settings, or cannot compute them in this dtype; or a class or a
+            function of a person's own fails in the first step. A later failure is an outcome.
         DeviceError: the device is not there, or has no memory even for the start.
     """
     if every < 1:
@@ -75,11 +75,14 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
     except _OUT_OF_MEMORY:
         ended = Outcome(Status.OUT_OF_MEMORY, recorder.taken)
         final_loss = float("nan")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         told = _told(experiment, recorder.taken, error)
         if told is None:
             raise
-        raise told from error
+        if not recorder.taken:
+            raise told from error
+        ended = Outcome(Status.FAILED, recorder.taken, reason=str(told))
+        final_loss = float("nan")
     steps, columns, state = recorder.finish()
     if ended.status is Status.COMPLETED and recorder.non_finite:
         ended = recorder.non_finite
@@ -173,21 +176,22 @@ class _Run:
 
 
 def _gradient(weights: Tensor) -> Tensor:
-    assert weights.grad is not None
+    if weights.grad is None:
+        raise UsageError("the loss does not depend on the weights; make it of them, by functions of torch.")
     return weights.grad
 
 
-def _told(experiment: Experiment, taken: int, error: Exception) -> UsageError | None:
+def _told(experiment: Experiment, taken: int, error: BaseException) -> UsageError | None:
     """Return an error as a person is to be told of it; None for one that is a fault of this program."""
     if isinstance(error, UsageError):
-        return None
+        return error
     if experiment.own is not None:
-        return OwnClassError(experiment.optimizer, taken + 1, error)
+        return OwnClassError(experiment.optimizer, error, taken + 1)
     is_refusal = isinstance(error, RuntimeError | AssertionError) and not taken
     return _refusal(experiment, error) if is_refusal or isinstance(error, ArithmeticError) else None
 
 
-def _refusal(experiment: Experiment, error: Exception) -> UsageError:
+def _refusal(experiment: Experiment, error: BaseException) -> UsageError:
     """Return the sentence for what torch itself could not do."""
     reason = str(error.args[-1] if error.args else error).strip().partition("\n")[0].rstrip(".")
     return UsageError(

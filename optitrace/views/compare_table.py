@@ -104,7 +104,7 @@ def closing_lines(comparison: Comparison) -> Iterator[str]:
         yield f"no fair race: the runs do not share {_listed(unequal)}"
     for named in comparison.traces:
         outcome = named.trace.outcome
-        if outcome.status in (Status.INTERRUPTED, Status.OUT_OF_MEMORY):
+        if outcome.status in (Status.INTERRUPTED, Status.OUT_OF_MEMORY, Status.FAILED):
             yield f"{named.name}: {outcome.status} after step {outcome.step}"
     yield sentence(comparison)
 

@@ -12,7 +12,7 @@ def stability_remark(experiment: Experiment, limit: StabilityLimit) -> str:
     """Return the sentence that says from which lr on a run diverges, and what its lr is."""
     name = experiment.optimizer
     if limit.lr == 0:
-        return f"{name} diverges here for any lr: {limit.reason}"
+        return f"{name} converges here for no lr: {limit.reason}"
     lr = show(experiment.hyperparameters["lr"])
     return f"{name} diverges here for lr > {limit.lr:.4g} (= {limit.reason}), and lr is {lr}"
 

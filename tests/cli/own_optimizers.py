@@ -115,6 +115,25 @@ class NoRate(Optimizer):
             p.sub_(p.grad, alpha=self.step_size)
 
 
+class Talks(torch.optim.SGD):
+    """Prints, and has a text for a hyperparameter and one that is called help."""
+
+    def __init__(self, params: Any, lr: float = 0.1, mood: str = "calm", help: int = 0) -> None:
+        super().__init__(params, lr=lr)
+        self.mood = mood
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # type: ignore[override]
+        print(f"{self.mood}, step by step")  # noqa: T201
+        return super().step()
+
+
+class Exits(torch.optim.SGD):
+    """Ends the process."""
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # type: ignore[override]
+        raise SystemExit(0)
+
+
 class Refuses(torch.optim.SGD):
     """Refuses every setting."""
 

@@ -128,11 +128,16 @@ def test_classes_stand_in_compare_and_diff(capsys: pytest.CaptureFixture[str]) -
             "mine.py:NeedsRank --set rang=3",
             "mine.py:NeedsRank has no rang; its hyperparameters are rank, lr.",
         ),
+        ("mine.py:NeedsRank --set rank=3 --set lr=1 --lr 2", "lr is given by an option and by --set; give"),
         (
-            "mine.py:NeedsRank --set rank=3",
-            "mine.py:NeedsRank fails in step 3: KeyError: 'no rank\\nis left' (mine.py, line",
+            "mine.py:NoRate --schedule StepLR:step_size=1",
+            "the optimizer has no lr for a schedule to move",
         ),
-        ("mine.py:Refuses", "the class refuses these settings of mine.py:Refuses: lr is never right."),
+        ("mine.py:Exits", "mine.py:Exits fails in step 1: SystemExit: 0 (mine.py, line"),
+        (
+            "mine.py:Refuses",
+            "mine.py:Refuses refuses these settings: ArithmeticError: lr is never right (mine.py, line",
+        ),
         ("mine.py:SignMomentum --explain", "mine.py:SignMomentum has no rule to explain its steps by"),
         ("mine.py:SignMomentum --mode wild", "mode must be plain or fancy, not 'wild'"),
         (
@@ -151,6 +156,37 @@ def test_what_goes_wrong_is_told_in_one_sentence(
     assert captured.err.startswith("optitrace: ")
     assert captured.err.count("\n") == 1
     assert message in captured.err.replace("\\\\n", "\\n")
+
+
+def test_a_class_that_fails_later_keeps_what_was_traced(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mine.py:NeedsRank", "--set", "rank=3", "-n", "5", "-o", "t.json"]) == 2
+
+    captured = capsys.readouterr()
+    reason = "mine.py:NeedsRank fails in step 3: KeyError: 'no rank\\nis left' (mine.py, line"
+    assert reason in captured.err.replace("\\\\n", "\\n")
+    assert "failed after step 2 of 5" in captured.out
+    saved = json.loads(Path("t.json").read_text())
+    assert saved["outcome"]["status"] == "failed"
+    assert [row["step"] for row in saved["steps"]] == [0, 1, 2]
+    assert main(["show", "t.json"]) == 0
+
+
+def test_what_a_class_prints_does_not_mix_with_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mine.py:Talks", "-n", "1", "-f", "json"]) == 0
+
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["outcome"] == {"status": "completed"}
+    assert "step by step" in captured.err
+
+
+def test_a_class_whose_constructor_wants_matrices_gets_one(capsys: pytest.CaptureFixture[str]) -> None:
+    own, built_in = rows("torch.optim:Muon -n 2 --lr 0.01", capsys), rows("muon -n 2", capsys)
+
+    assert own[2]["weights"] == built_in[2]["weights"]
+
+
+def test_a_text_is_taken_where_the_default_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert rows("mine.py:Talks -n 1 --mood loud", capsys)
 
 
 def test_a_need_that_cannot_be_met_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,6 +182,8 @@ def test_a_function_of_ones_own_is_a_loss(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ("return w", r"returns a tensor of shape \(2,\); a loss is a tensor of one number"),
         ("return 1.0", "returns a float; a loss is a tensor of one number"),
+        ("return w[5]", r"'strange\.py:f' fails: IndexError: .*; mend it there"),
+        ("raise SystemExit(3)", r"'strange\.py:f' fails: SystemExit: 3; mend it there"),
     ],
 )
 def test_a_function_that_is_no_loss_is_refused(
@@ -192,6 +194,16 @@ def test_a_function_that_is_no_loss_is_refused(
 
     with pytest.raises(UsageError, match=message):
         value(find_objective("strange.py:f"), 1.0, 2.0)
+
+
+def test_a_function_that_forgets_the_weights_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lost.py").write_text("import torch\n\ndef f(w):\n    return torch.ones(())\n")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UsageError, match=r"'lost\.py:f' does not depend on the weights; make it of them"):
+        gradient(find_objective("lost.py:f"), 1.0, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from optitrace.analysis.verification.recording import Recording, record
 from optitrace.analysis.verification.subject import Subject
 from optitrace.analysis.verification.whole_run import run_error
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import reason
+from optitrace.experiment.own_module import reason
 from optitrace.rules.catalogue import OPTIMIZERS, Implementation
 from optitrace.rules.rule import Rule
 from optitrace.tracing.bench import default_dtype

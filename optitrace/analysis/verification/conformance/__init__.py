@@ -8,7 +8,8 @@ from typing import Any
 from optitrace.analysis.verification.check import Conformance, Outcome
 from optitrace.analysis.verification.conformance.claims import CLAIMS
 from optitrace.analysis.verification.conformance.trial import prepare
-from optitrace.experiment.own_class import OwnClass, reason
+from optitrace.experiment.own_class import OwnClass
+from optitrace.experiment.own_module import reason
 
 
 def conform(own: OwnClass, given: Mapping[str, Any]) -> Iterator[Conformance]:

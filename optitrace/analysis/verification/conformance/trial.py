@@ -11,7 +11,8 @@ from torch import Tensor
 
 from optitrace.analysis.verification.conformance.alternatives import switched_on
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import OwnClass, reason
+from optitrace.experiment.own_class import OwnClass
+from optitrace.experiment.own_module import reason
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.telling import VECTOR
 from optitrace.tracing.bench import Bench, Shape
