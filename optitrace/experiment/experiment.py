@@ -90,8 +90,8 @@ def design(
     seed: int = 0,
     clip_norm: float | None = None,
     clip_value: float | None = None,
-    schedule: str = "",
-    until: str = "",
+    schedule: str | None = None,
+    until: str | None = None,
 ) -> Experiment:
     """Return the experiment of these settings, every default filled in and every value checked.
 
@@ -141,7 +141,7 @@ def design(
         seed=checks.seed(seed),
         clip_norm=None if clip_norm is None else checks.amount("the largest gradient norm", clip_norm),
         clip_value=None if clip_value is None else checks.amount("the largest gradient value", clip_value),
-        schedule=parse_schedule(schedule) if schedule else None,
-        until=checks.target(until, loss) if until else None,
+        schedule=None if schedule is None else parse_schedule(schedule),
+        until=None if until is None else checks.target(until, loss),
         own=None if entry.name in OPTIMIZERS else entry,
     )

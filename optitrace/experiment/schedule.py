@@ -70,6 +70,8 @@ def parse_schedule(text: str) -> Schedule:
             raise UsageError(
                 f"the schedule's '{part}' is no argument; write key=value, as in StepLR:step_size=10."
             )
+        if key.strip() in arguments:
+            raise UsageError(f"the schedule gives {key.strip()} twice; give it once.")
         arguments[key.strip()] = _value(value.strip())
     return Schedule(name, arguments)
 

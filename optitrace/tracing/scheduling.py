@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from optitrace.errors import UsageError
+from optitrace.experiment.own_module import reason
 from optitrace.experiment.schedule import Schedule
 
 Advance = Callable[[Tensor], None]
@@ -30,18 +31,28 @@ def scheduling(schedule: Schedule, optimizer: Optimizer) -> Advance:
     arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in schedule.arguments.items()}
     try:
         scheduler: Any = getattr(lr_scheduler, schedule.name)(optimizer, **arguments)
-    except KeyError as error:
-        raise UsageError(
-            f"the optimizer has no {error.args[0]} for a schedule to move; leave it out."
-        ) from error
-    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
-        reason = str(error).replace(f"{schedule.name}.__init__() ", "").rstrip(".")
-        raise UsageError(f"torch refuses the schedule {schedule}: {reason}.") from error
+    except (TypeError, ValueError, AttributeError, ArithmeticError, KeyError) as error:
+        raise UsageError(_refusal(schedule, error)) from error
     # what torch's own wrapper of step() notes, so that the scheduler does not warn that none was taken
     optimizer._opt_called = True  # type: ignore[attr-defined]
-    if schedule.name == BY_METRIC:
-        return lambda loss: scheduler.step(loss.item())
-    return lambda loss: scheduler.step()
+
+    def advance(loss: Tensor) -> None:
+        try:
+            scheduler.step(*([loss.item()] if schedule.name == BY_METRIC else []))
+        except Exception as error:
+            raise UsageError(
+                f"the schedule {schedule} cannot go on: {reason(error)}; give it other arguments."
+            ) from error
+
+    return advance
+
+
+def _refusal(schedule: Schedule, error: Exception) -> str:
+    """Return the sentence for a schedule that cannot be put over an optimizer."""
+    said = str(error.args[0]).partition("\n")[0].replace(f"{schedule.name}.__init__() ", "").rstrip(".:")
+    if isinstance(error, KeyError) and said.isidentifier():
+        return f"the optimizer has no {said} for a schedule to move; leave it out."
+    return f"torch refuses the schedule {schedule}: {said}."
 
 
 def scheduled_momentum(schedule: Schedule, group: dict[str, Any]) -> float | None:

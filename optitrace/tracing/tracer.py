@@ -82,7 +82,7 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
         if not recorder.taken:
             raise told from error
         ended = Outcome(Status.FAILED, recorder.taken, reason=str(told))
-        final_loss = float("nan")
+        final_loss = run.last_known_loss()
     steps, columns, state = recorder.finish()
     if ended.status is Status.COMPLETED and recorder.non_finite:
         ended = recorder.non_finite
@@ -127,6 +127,14 @@ class _Run:
             "closure": self._step_with_closure,
             "sparse gradient": self._step_sparsely,
         }[needs]
+
+    def last_known_loss(self) -> float:
+        """Return the loss at the weights as they are, NaN if even that cannot be computed."""
+        try:
+            with torch.no_grad():
+                return self.loss(self.weights).item()
+        except Exception:  # whatever has just failed may fail again
+            return float("nan")
 
     def _step(self, recorder: Recorder) -> None:
         loss = self._evaluate()
@@ -187,8 +195,9 @@ def _told(experiment: Experiment, taken: int, error: BaseException) -> UsageErro
         return error
     if experiment.own is not None:
         return OwnClassError(experiment.optimizer, error, taken + 1)
-    is_refusal = isinstance(error, RuntimeError | AssertionError) and not taken
-    return _refusal(experiment, error) if is_refusal or isinstance(error, ArithmeticError) else None
+    is_of_torch = isinstance(error, RuntimeError | AssertionError)
+    is_overflow = isinstance(error, ArithmeticError) or (is_of_torch and "overflow" in str(error))
+    return _refusal(experiment, error) if is_overflow or (is_of_torch and not taken) else None
 
 
 def _refusal(experiment: Experiment, error: BaseException) -> UsageError:

@@ -50,6 +50,8 @@ def test_a_schedule_is_written_as_it_is_read(text: str, written: str | None) -> 
         ("LambdaLR", "the scheduler LambdaLR takes Python objects, which no text can name; use another"),
         ("StepLR:10", "the schedule's '10' is no argument; write key=value, as in StepLR:step_size=10"),
         ("StepLR:step_size=", "the schedule's 'step_size=' is no argument"),
+        ("StepLR:step_size=1,step_size=2", "the schedule gives step_size twice; give it once"),
+        ("", "unknown scheduler ''; there are ConstantLR,"),
     ],
 )
 def test_a_text_that_is_no_schedule_is_told(text: str, message: str) -> None:

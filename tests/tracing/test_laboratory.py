@@ -212,6 +212,23 @@ def test_an_ordinary_run_has_none_of_these_in_its_file() -> None:
     assert data["steps"][1].keys() == {"step", "loss", "gradient", "weights", "lr", "state"}
 
 
+def test_a_schedule_that_ends_before_the_run_keeps_what_was_traced() -> None:
+    traced = trace(design("sgd", {"momentum": 0.9}, steps=9, schedule="OneCycleLR:max_lr=0.1,total_steps=4"))
+
+    assert traced.outcome.status is Status.FAILED
+    assert traced.outcome.reason is not None
+    assert "cannot go on: ValueError: Tried to step 5 times" in traced.outcome.reason
+    # torch lets the schedule be advanced once more than it has steps
+    assert traced.steps[-1] == traced.outcome.step == 5
+
+
+def test_a_learning_rate_beyond_every_number_keeps_what_was_traced() -> None:
+    traced = trace(design("sgd", steps=5, schedule="ExponentialLR:gamma=1e300"))
+
+    assert traced.outcome.status is Status.FAILED
+    assert traced.steps[-1] == 1
+
+
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [
@@ -219,6 +236,7 @@ def test_an_ordinary_run_has_none_of_these_in_its_file() -> None:
             "StepLR",
             r"torch refuses the schedule StepLR: missing 1 required positional argument: 'step_size'\.",
         ),
+        ("StepLR:step_size=1,last_epoch=5", "torch refuses the schedule StepLR.*param 'initial_lr' is not"),
         ("StepLR:size=3", "torch refuses the schedule StepLR:size=3: got an unexpected keyword argument"),
         ("OneCycleLR:max_lr=1", "torch refuses the schedule OneCycleLR:max_lr=1: You must define either"),
         ("CyclicLR:base_lr=0.1,max_lr=1", "torch refuses the schedule CyclicLR:.*momentum"),
