@@ -38,6 +38,10 @@ COARSE = Grid(count=61)
 """Ten to a decade: what is tried by stepping a class that has no rule."""
 
 
+DESCRIPTION = f"of a sweep from {FINE.least:g} to {FINE.greatest:g}"
+"""Where the learning rates of tuned runs come from, in words."""
+
+
 def tune(experiment: Experiment) -> Experiment:
     """Return an experiment with the lr at which its final loss is least, of those of a grid.
 

@@ -14,7 +14,7 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings, read_files, run_operands
 from optitrace.cli.output_files import OutputFile, plan_files, write_file
 from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import OutputError, UsageError, did_you_mean, quoted
+from optitrace.errors import OutputError, UsageError, one_of, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.text import whole_number
 from optitrace.views.compare_formats import COMPARE_FORMATS, compare_chunks
@@ -61,14 +61,12 @@ COMPARE_OPTIONS = (
 )
 
 
-TUNING = "of a sweep from 1e-05 to 10"
-"""Where the learning rates of tuned runs come from, in words; see `optitrace.analysis.tuning`."""
-
-HELP = """\
+HELP = f"""\
 Compare runs, the lowest final loss first: how far each came, how fast, and on what way.
 
 [bold]distance to minimum[/]: of the last weights, from the nearest minimum. \
-[bold]steps to tolerance[/]: until the loss is at most 0.001 (--tolerance) of the starting loss. \
+[bold]steps to tolerance[/]: until the loss is at most {DEFAULT_TOLERANCE:g} (--tolerance) of the \
+starting loss. \
 [bold]path / line[/]: the length of the way over the straight line from start to end; 1 is straight. \
 [bold]overshoot[/]: how far, at most, a weight went past the minimum. \
 [bold]diverged at[/]: the first step with a number that is not finite.
@@ -84,28 +82,28 @@ EXAMPLES = """\
 """
 
 
+@options.takes([OPERANDS, *COMPARE_OPTIONS])
 def compare_runs(**given: Any) -> None:
     """Run what is to be run, rank the runs, and show them."""
     look = Look(precision=whole_number("precision", given["precision"], most=17), all_rows=given["all"])
-    quantity = _check("table", given["table"], QUANTITIES) if given["table"] else ""
-    format = _check("format", given["format"], COMPARE_FORMATS) if given["format"] else None
+    quantity = one_of("table", given["table"], QUANTITIES) if given["table"] else ""
+    format = one_of("format", given["format"], COMPARE_FORMATS) if given["format"] else None
     color = terminal.check_color(given["color"])
     tolerance = _tolerance(given["tolerance"])
     files = plan_files(given["output"], format)
     for file in files:
-        _check("format", file.format, COMPARE_FORMATS)
+        one_of("format", file.format, COMPARE_FORMATS)
     operands = given["operands"]
     saved = read_files(operands)
     settings = given_settings(given)
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
-        if given["tuned"]:
-            experiments = {o: _tuned(experiment) for o, experiment in experiments.items()}
+        tuning = _tune(experiments) if given["tuned"] else None
         traces = run_operands(operands, saved, experiments, interruption)
     if not traces:
         terminal.say("interrupted before the first run.")
         raise typer.Exit(interruption.exit_code)
-    comparison = compare(traces, tolerance, TUNING if given["tuned"] else None)
+    comparison = compare(traces, tolerance, tuning)
     errors = _write(files, comparison, quantity, look)
     _show(comparison, quantity, look, format or "table", color)
     for error in errors:
@@ -117,12 +115,14 @@ def compare_runs(**given: Any) -> None:
         raise typer.Exit(OutputError.exit_code)
 
 
-def _tuned(experiment: Experiment) -> Experiment:
-    """Return an experiment at its own best lr."""
+def _tune(experiments: dict[str, Experiment]) -> str:
+    """Give each experiment its own best lr; return in words where that comes from."""
     load_torch()
-    from optitrace.analysis.tuning import tune
+    from optitrace.analysis.tuning import DESCRIPTION, tune
 
-    return tune(experiment)
+    for operand, experiment in experiments.items():
+        experiments[operand] = tune(experiment)
+    return DESCRIPTION
 
 
 def _write(
@@ -156,15 +156,3 @@ def _tolerance(text: str) -> float:
     if not 0 < tolerance < 1:
         raise UsageError(f"tolerance is {quoted(text)}; it must be a share between 0 and 1, such as 0.001.")
     return tolerance
-
-
-def _check(what: str, name: str, known: Sequence[str]) -> str:
-    if name not in known:
-        guess = did_you_mean(name, known) or ";"
-        raise UsageError(f"unknown {what} {quoted(name)}{guess} there are {', '.join(known)}.")
-    return name
-
-
-_PARAMETERS = (OPERANDS, *COMPARE_OPTIONS)
-compare_runs.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
-compare_runs.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}

@@ -13,13 +13,13 @@ from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settin
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.text import parse_text, whole_number
 from optitrace.rules.catalogue import find
+from optitrace.views.sweep_formats import SWEEP_FORMATS
 
 if TYPE_CHECKING:
     from optitrace.analysis.sweeping.measures import Goal
     from optitrace.analysis.sweeping.space import Space
     from optitrace.analysis.sweeping.sweep import Workers
 
-FORMATS = ("table", "json", "jsonl", "csv", "tsv")
 
 OPERANDS = inspect.Parameter(
     "optimizers",
@@ -77,8 +77,8 @@ SWEEP_OPTIONS = (
     options.flag("yes", panel=SWEEP, help="Run more than 100 million configurations."),
     *OPERAND_OPTIONS,
     options.PRECISION_OPTION,
-    options.format_option(FORMATS),
-    options.output_option(FORMATS),
+    options.format_option(SWEEP_FORMATS),
+    options.output_option(SWEEP_FORMATS),
     options.COLOR_OPTION,
 )
 
@@ -145,7 +145,7 @@ def checked_format(name: str) -> str:
     Raises:
         UsageError: there is no such format.
     """
-    if name not in FORMATS:
-        guess = did_you_mean(name, FORMATS) or ";"
-        raise UsageError(f"a sweep has no format {quoted(name)}{guess} there are {', '.join(FORMATS)}.")
+    if name not in SWEEP_FORMATS:
+        guess = did_you_mean(name, SWEEP_FORMATS) or ";"
+        raise UsageError(f"a sweep has no format {quoted(name)}{guess} there are {', '.join(SWEEP_FORMATS)}.")
     return name

@@ -12,14 +12,13 @@ import typer
 
 from optitrace.cli import options, terminal
 from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.errors import UsageError, one_of, quoted
 from optitrace.experiment.own_class import OwnClass, is_own, load
 from optitrace.rules.catalogue import OPTIMIZERS, find
 
 if TYPE_CHECKING:
     from optitrace.analysis.verification.verify import Report
 
-FORMATS = ("table", "json")
 
 OWN = "A class of your own"
 
@@ -65,7 +64,7 @@ _PARAMETERS = (
         panel=SCOPE,
         help="Where to compute: cpu, cuda, cuda:N, auto.",
     ),
-    options.format_option(FORMATS),
+    options.format_option(options.TABLE_OR_JSON),
     options.COLOR_OPTION,
 )
 
@@ -89,7 +88,7 @@ EXAMPLES = """\
 
 def verify_optimizers(**given: Any) -> None:
     """Verify, show what was found, and exit with the answer."""
-    format = _check_format(given["format"] or "table")
+    format = one_of("format", given["format"] or "table", options.TABLE_OR_JSON)
     color = terminal.check_color(given["color"])
     names, rule = given["optimizers"] or list(OPTIMIZERS), given["rule"]
     chosen = [find(name) for name in names if not is_own(name)]
@@ -140,13 +139,6 @@ def _hyperparameters(own: OwnClass, texts: Sequence[str]) -> Mapping[str, Any]:
             raise UsageError(own.has_no(name))
         values[name] = known[name].parse(value)
     return values
-
-
-def _check_format(name: str) -> str:
-    if name not in FORMATS:
-        guess = did_you_mean(name, FORMATS) or ";"
-        raise UsageError(f"unknown format {quoted(name)}{guess} there are {' and '.join(FORMATS)}.")
-    return name
 
 
 @contextmanager

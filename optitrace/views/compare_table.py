@@ -34,7 +34,19 @@ RANKED = tuple(COLUMNS)[:-1]
 BEST = "*"
 """What marks the best of a column."""
 
-NO_RACE = ("loss", "start", "steps", "gradient", "noise", "dtype")
+NO_RACE = (
+    "loss",
+    "start",
+    "steps",
+    "gradient",
+    "dtype",
+    "noise",
+    "seed",
+    "clip_norm",
+    "clip_value",
+    "schedule",
+    "until",
+)
 """The settings that runs must share to be compared fairly."""
 
 MOST_NAMED = 4

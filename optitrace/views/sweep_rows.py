@@ -16,9 +16,6 @@ from optitrace.analysis.sweeping.values import listed
 from optitrace.rules.hyperparameter import Value, show
 from optitrace.tracing.trace_file import exact
 
-SWEEP_FORMATS = ("table", "json", "jsonl", "csv", "tsv")
-"""The formats in which a sweep can be written."""
-
 SCHEMA = 1
 """The version of the shape of a sweep file."""
 

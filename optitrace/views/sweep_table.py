@@ -87,7 +87,7 @@ def spot_check_line(sweep: Sweep) -> str | None:
     if any(check.growth > 1 for check in agreeing):
         line += ", where one ulp at the start grows as far"
     if len(agreeing) < len(sweep.checks):
-        line += "; rounding decides there, and --dtype float64 shows more"
+        line += "; --dtype float64 tells whether rounding decides there"
     return line
 
 

@@ -16,6 +16,7 @@ from optitrace.analysis.sweeping.measures import RANKS, Goal
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.swept import Swept
 from optitrace.analysis.sweeping.values import columns, configuration, configurations
+from optitrace.errors import UsageError
 from optitrace.experiment.landscapes import LANDSCAPES
 from optitrace.tracing.tracer import trace
 
@@ -51,6 +52,21 @@ def test_neither_the_chunk_nor_the_threads_change_a_bit(optimizer: str) -> None:
     for chunk, threads in ((1, 2), (7, 3), (33, 2), (10_000, 1)):
         parts = everything(swept, chunk=chunk, threads=threads)
         assert all(torch.equal(parts[name].nan_to_num(-1), whole[name].nan_to_num(-1)) for name in whole)
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+def test_a_quadratic_off_the_axes_is_torchs(steps: int) -> None:
+    swept = space("adam", ["lr=0.01,0.1"], dimension=3, condition=10.0, rotate=3, steps=steps)
+    weights = everything(swept)["weights"]
+
+    for ours, settings in zip(weights.tolist(), all_configurations(swept), strict=True):
+        traced = trace(swept.experiment(settings))
+        assert ours == pytest.approx(traced.weights.row(len(traced.steps) - 1), abs=1e-5)
+
+
+def test_coefficients_off_the_axes_are_not_varied() -> None:
+    with pytest.raises(UsageError, match="coefficients cannot be varied off the axes; leave out --rotate"):
+        space("sgd", ["coefficients.0=1,3"], rotate=3)
 
 
 @pytest.mark.parametrize("gradient", ["fresh", "stale", "accumulated"])

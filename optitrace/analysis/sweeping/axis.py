@@ -136,6 +136,8 @@ def _setting(name: str, base: Experiment) -> Hyperparameter:
             raise UsageError(
                 f"the loss {base.objective.name} has no coefficients; vary start, or leave it out."
             )
+        if base.objective.rotation is not None:
+            raise UsageError("coefficients cannot be varied off the axes; leave out --rotate.")
         numbers = base.objective.coefficients
         return Hyperparameter(base.optimizer, name, numbers, tuple[(float,) * len(numbers)])  # type: ignore[misc]
     guess = did_you_mean(name, [*known, *POINTS])

@@ -35,7 +35,7 @@ def batched_loss(
         device: of the weights.
         coefficients: those of a quadratic in each configuration, shape (configurations, n), if they differ.
     """
-    if isinstance(objective, Quadratic) and getattr(objective, "rotation", None) is None:
+    if isinstance(objective, Quadratic) and objective.rotation is None:
         if coefficients is None:
             coefficients = torch.tensor(objective.coefficients, dtype=dtype, device=device)
         return _quadratic(coefficients)
@@ -57,7 +57,8 @@ def _quadratic(c: Tensor) -> BatchedLoss:
 
 
 def _by_autograd(objective: Objective, dtype: torch.dtype, device: torch.device) -> BatchedLoss:
-    batched = torch.func.vmap(objective.loss(dtype, device))
+    with torch.inference_mode(False):  # what a loss keeps, as a rotation, is to be differentiated through
+        batched = torch.func.vmap(objective.loss(dtype, device))
 
     def value(w: Tensor) -> Tensor:
         losses: Tensor = batched(w)

@@ -15,7 +15,7 @@ from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import CONVERGED, DIVERGED, ON_THE_WAY, Goal
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import columns, configurations
-from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.errors import UsageError, one_of
 from optitrace.experiment.experiment import Experiment
 from optitrace.tracing.trace import Trace
 from optitrace.tracing.tracer import trace
@@ -39,13 +39,11 @@ def check_backend(name: str) -> str:
     Raises:
         UsageError: there is none of that name, or what it needs is not installed.
     """
-    if name not in BACKENDS:
-        guess = did_you_mean(name, BACKENDS) or ";"
-        raise UsageError(f"unknown backend {quoted(name)}{guess} there are {', '.join(BACKENDS)}.")
+    one_of("backend", name, BACKENDS)
     for package, extra in (("joblib", "sweep"), (BACKENDS[name], name)):
         if not _is_installed(package):
             raise UsageError(
-                f"a class without a rule is stepped by {package}, which is not installed; "
+                f"what no rule alone decides is stepped by {package}, which is not installed; "
                 f"pip install 'optitrace[{extra}]' installs it."
             )
     return name
