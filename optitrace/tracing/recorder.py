@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from optitrace.errors import printable
 from optitrace.tracing.series import BLOCK, Series, is_recordable, series_like
 from optitrace.tracing.trace import Column, Outcome, Status
 
@@ -91,7 +92,8 @@ class Recorder:
         for name, value in state.items():
             if name not in self._state and is_recordable(value):
                 series = self._state[name] = series_like(value)
-                self._state_columns[name] = Column(array("d"), series.shape, first=self._rows_at(self.taken))
+                column = Column(array("d"), series.shape, first=self._rows_at(self.taken))
+                self._state_columns[printable(str(name))] = column
                 for _ in range(self.taken - self._gathered):
                     series.skip()
         for name, series in self._state.items():
@@ -125,7 +127,8 @@ class Recorder:
             if name != "weights":
                 yield name, self._series[name], column
         for name, series in self._state.items():
-            yield name, series, self._state_columns[name]
+            shown = printable(str(name))
+            yield shown, series, self._state_columns[shown]
         yield "weights", self._series["weights"], self._columns["weights"]
 
     def _judge(self, name: str, values: list[Any], gaps: set[int], shape: tuple[int, ...]) -> None:

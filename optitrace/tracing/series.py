@@ -40,17 +40,26 @@ class HostSeries:
     def __init__(self, shape: tuple[int, ...], read: Callable[[Any], float | list[float]]) -> None:
         self.shape = shape
         self.gaps: set[int] = set()
+        self._size = prod(shape)
         self._read = read
         self._values: list[float | list[float]] = []
 
     def add(self, value: Any) -> None:
-        """Copy the value of the next step."""
-        self._values.append(self._read(value))
+        """Copy the value of the next step; one that has another form than the first is a gap."""
+        try:
+            numbers = self._read(value)
+        except (TypeError, ValueError, RuntimeError):
+            self.skip()
+            return
+        if self.shape and len(numbers) != self._size:  # type: ignore[arg-type]
+            self.skip()
+        else:
+            self._values.append(numbers)
 
     def skip(self) -> None:
         """Note that the next step has no value: a gap, which is not a number."""
         self.gaps.add(len(self._values))
-        self._values.append([nan] * prod(self.shape) if self.shape else nan)
+        self._values.append([nan] * self._size if self.shape else nan)
 
     def take(self) -> list[Any]:
         """Return the values, each a float or a flat list of floats, and begin a new block."""
@@ -95,7 +104,7 @@ class DeviceSeries:
 def is_recordable(value: Any) -> bool:
     """Tell whether a series can take a value: a dense tensor of numbers, a number, or a list."""
     if isinstance(value, Tensor):
-        return value.layout is torch.strided and not value.is_complex()
+        return value.layout is torch.strided and not value.is_complex() and value.numel() > 0
     return isinstance(value, int | float | list)
 
 

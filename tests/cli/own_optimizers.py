@@ -134,6 +134,31 @@ class Exits(torch.optim.SGD):
         raise SystemExit(0)
 
 
+class OddState(torch.optim.SGD):
+    """Keeps state of every odd kind: names that are no texts, forms that change, things that are empty."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # type: ignore[override]
+        super().step()
+        state: dict[Any, Any] = self.state[self.param_groups[0]["params"][0]]
+        self.taken = getattr(self, "taken", 0) + 1
+        state[0] = torch.ones(2)
+        state["two\nlines"] = 2.0
+        state["growing"] = torch.ones(self.taken + 1)
+        state["changing"] = torch.ones(2) if self.taken < 2 else 1.0
+        state["empty"] = torch.ones(0)
+        state["huge"] = 10**400
+        state["flags"] = torch.tensor([True, False])
+        state["nested"] = {"a": 1}
+
+
+class SwapsWeights(torch.optim.SGD):
+    """Puts a new tensor in place of the weights."""
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # type: ignore[override]
+        self.param_groups[0]["params"][0] = torch.zeros(2, requires_grad=True)
+
+
 class Refuses(torch.optim.SGD):
     """Refuses every setting."""
 

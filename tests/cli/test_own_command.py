@@ -133,6 +133,7 @@ def test_classes_stand_in_compare_and_diff(capsys: pytest.CaptureFixture[str]) -
             "mine.py:NoRate --schedule StepLR:step_size=1",
             "the optimizer has no lr for a schedule to move",
         ),
+        ("mine.py:SwapsWeights", "the class puts other weights in place of its own; it must change those it"),
         ("mine.py:Exits", "mine.py:Exits fails in step 1: SystemExit: 0 (mine.py, line"),
         (
             "mine.py:Refuses",
@@ -177,6 +178,24 @@ def test_what_a_class_prints_does_not_mix_with_data(capsys: pytest.CaptureFixtur
     captured = capsys.readouterr()
     assert json.loads(captured.out)["outcome"] == {"status": "completed"}
     assert "step by step" in captured.err
+
+
+def test_state_of_any_kind_is_recorded_as_far_as_it_is_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mine.py:OddState", "-n", "2", "--state", "-o", "t.json"]) == 0
+
+    first, second = (row["state"] for row in json.loads(Path("t.json").read_text())["steps"][1:])
+    assert first == {
+        "0": [1.0, 1.0],
+        "two\\nlines": 2.0,
+        "growing": [1.0, 1.0],
+        "changing": [1.0, 1.0],
+        "huge": "Infinity",
+        "flags": [1.0, 0.0],
+    }
+    assert second["growing"] == second["changing"] == ["NaN", "NaN"]
+    capsys.readouterr()
+    assert main(["show", "t.json", "--state"]) == 0
+    assert main(["mine.py:OddState", "-n", "2", "-f", "csv"]) == 0
 
 
 def test_a_class_whose_constructor_wants_matrices_gets_one(capsys: pytest.CaptureFixture[str]) -> None:

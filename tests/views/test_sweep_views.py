@@ -20,7 +20,8 @@ from optitrace.analysis.sweeping.sweep import Sweep, sweep
 from optitrace.experiment.experiment import design
 from optitrace.views.sweep_curve import HEIGHT, curve_lines
 from optitrace.views.sweep_map import map_lines
-from optitrace.views.sweep_rows import SWEEP_FORMATS, header, row_chunks, whole_file
+from optitrace.views.sweep_formats import SWEEP_FORMATS
+from optitrace.views.sweep_rows import header, row_chunks, whole_file
 from optitrace.views.sweep_table import spot_check_line, sweep_table
 
 WIDTHS = (30, 40, 80, 120, 300, None)
