@@ -19,8 +19,8 @@ from optitrace.analysis.sweeping.space import lay_out
 from optitrace.analysis.sweeping.sweep import Sweep, sweep
 from optitrace.experiment.experiment import design
 from optitrace.views.sweep_curve import HEIGHT, curve_lines
-from optitrace.views.sweep_map import map_lines
 from optitrace.views.sweep_formats import SWEEP_FORMATS
+from optitrace.views.sweep_map import map_lines
 from optitrace.views.sweep_rows import header, row_chunks, whole_file
 from optitrace.views.sweep_table import spot_check_line, sweep_table
 
