@@ -28,6 +28,9 @@ SCHEDULERS = (
 OF_OBJECTS = ("LambdaLR", "MultiplicativeLR", "ChainedScheduler", "SequentialLR")
 """The schedulers whose arguments are Python objects, which no text can name."""
 
+_SEQUENCES = ("milestones",)
+"""The arguments that torch takes as a sequence only: one number of them is a sequence of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -72,7 +75,9 @@ def parse_schedule(text: str) -> Schedule:
             )
         if key.strip() in arguments:
             raise UsageError(f"the schedule gives {key.strip()} twice; give it once.")
-        arguments[key.strip()] = _value(value.strip())
+        read = _value(value.strip())
+        lone = key.strip() in _SEQUENCES and not isinstance(read, tuple)
+        arguments[key.strip()] = (read,) if lone else read
     return Schedule(name, arguments)
 
 

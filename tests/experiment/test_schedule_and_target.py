@@ -30,6 +30,7 @@ def test_every_scheduler_of_torch_is_known() -> None:
         ("StepLR:step_size=10,gamma=0.5", "StepLR:step_size=10,gamma=0.5"),
         ("steplr:step_size=10", "StepLR:step_size=10"),
         ("MultiStepLR: milestones=3;6 , gamma=1e-1", "MultiStepLR:milestones=3;6,gamma=0.1"),
+        ("MultiStepLR:milestones=3", None),
         ("CyclicLR:base_lr=0.1,max_lr=1,cycle_momentum=false", None),
         ("ReduceLROnPlateau", "ReduceLROnPlateau"),
         ("OneCycleLR:max_lr=1,total_steps=5,anneal_strategy=linear", None),
@@ -40,6 +41,10 @@ def test_a_schedule_is_written_as_it_is_read(text: str, written: str | None) -> 
 
     assert str(schedule) == (written or text)
     assert parse_schedule(str(schedule)) == schedule
+
+
+def test_one_milestone_is_a_sequence_of_one() -> None:
+    assert parse_schedule("MultiStepLR:milestones=3").arguments == {"milestones": (3,)}
 
 
 @pytest.mark.parametrize(
