@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import rich.console
 import torch
 
 import optitrace
+from optitrace.errors import UsageError
 
 
 def test_a_trace_has_tensors_with_a_first_axis_of_rows() -> None:
@@ -98,3 +103,40 @@ def test_importing_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout == "False False\n"
+
+
+def test_a_trace_can_be_pickled_and_copied() -> None:
+    traced = optitrace.trace("adam", steps=2)
+
+    assert pickle.loads(pickle.dumps(traced)).to_json() == traced.to_json()
+    assert copy.deepcopy(traced).to_json() == traced.to_json()
+
+
+def test_a_trace_is_the_same_in_inference_mode() -> None:
+    with torch.inference_mode():
+        traced = optitrace.trace("sgd", steps=2, schedule="StepLR:step_size=1", noise=0.1, clip_norm=1.0)
+
+    outside = optitrace.trace("sgd", steps=2, schedule="StepLR:step_size=1", noise=0.1, clip_norm=1.0)
+    assert traced.to_json() == outside.to_json()
+
+
+def test_a_dtype_of_torch_is_taken() -> None:
+    assert optitrace.trace("sgd", steps=1, dtype=torch.float64).experiment.dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda o: o.trace(torch.optim.SGD), "the optimizer is a name, 'sgd' or 'mine.py:Lion', not <class"),
+        (lambda o: o.trace(None), "the optimizer is a name, 'sgd' or 'mine.py:Lion', not None; name it"),
+        (lambda o: o.trace("sgd", objective=torch.sum), "the objective is <built-in .*; give a name, an exp"),
+        (lambda o: o.trace("sgd", schedule=3), "schedule is 3; give it as a text, as on the command line"),
+        (lambda o: o.trace("sgd", dtype=3), "unknown dtype '3'; there are float32"),
+        (lambda o: o.compare("sgd"), r"'sgd' is no trace; make one with trace\('sgd'\), or read"),
+        (lambda o: o.diff("sgd", "adam"), "'sgd' is no trace; make one with"),
+        (lambda o: o.explain("sgd"), "'sgd' is no trace; make one with"),
+    ],
+)
+def test_what_cannot_be_taken_is_told(call: Callable[[Any], object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        call(optitrace)

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from optitrace.cli import compare_command, diff_command, sweep_command, terminal, verify_command
+from optitrace.cli.interruption import LeftAtOnce
 from optitrace.cli.list_command import list_optimizers
 from optitrace.cli.notebook_command import notebook
 from optitrace.cli.show_command import show_trace
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UsageError.exit_code
     except KeyboardInterrupt:
         return 130
+    except LeftAtOnce as left:
+        return left.exit_code
     except SystemExit as error:
         code = error.code
     return code if isinstance(code, int) else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -97,6 +97,7 @@ def compare_runs(**given: Any) -> None:
     saved = read_files(operands)
     settings = given_settings(given)
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
+    _check_effect(given, settings, experiments)
     with Interruption() as interruption:
         tuning = _tune(experiments) if given["tuned"] else None
         traces = run_operands(operands, saved, experiments, interruption)
@@ -113,6 +114,16 @@ def compare_runs(**given: Any) -> None:
         raise typer.Exit(interruption.exit_code)
     if errors:
         raise typer.Exit(OutputError.exit_code)
+
+
+def _check_effect(
+    given: Mapping[str, Any], settings: Mapping[str, str], experiments: Mapping[str, Experiment]
+) -> None:
+    """Refuse options that say how to run, where nothing is to be run."""
+    asked = ["tuned"] if given["tuned"] else list(settings)
+    if asked and not experiments:
+        option = asked[0].replace("_", "-")
+        raise UsageError(f"saved traces are not run again, so --{option} changes nothing; leave it out.")
 
 
 def _tune(experiments: dict[str, Experiment]) -> str:

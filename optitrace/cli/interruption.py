@@ -8,6 +8,18 @@ from types import FrameType, TracebackType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class LeftAtOnce(BaseException):
+    """A second signal came: no exception, so that no code that a run calls is blamed for it.
+
+    Attributes:
+        exit_code: what the process is to exit with.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(exit_code)
+
+
 class Interruption:
     """While entered, asks to be asked: calling it tells whether a signal has come.
 
@@ -44,5 +56,5 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            raise SystemExit(128 + number)
+            raise LeftAtOnce(128 + number)
         self.signal = number

@@ -125,8 +125,9 @@ def _obstacle(path: Path) -> str:
     """Return why a path cannot be written to, and what to do; an empty text if nothing is known."""
     if path.is_dir():
         return f"it is a folder; name a file in it, such as {quoted(str(path / 'trace.csv'))}"
-    if not path.parent.is_dir():
-        return f"there is no folder {quoted(str(path.parent))}; make it first"
+    for folder in (path.parent, Path(os.path.realpath(path)).parent):  # of the path, of what it links to
+        if not folder.is_dir():
+            return f"there is no folder {quoted(str(folder))}; make it first"
     is_device = path.exists() and not path.is_file()
     folder_is_open = is_device or os.access(os.path.dirname(os.path.realpath(path)), os.W_OK)
     if not folder_is_open or (path.exists() and not os.access(path, os.W_OK)):

@@ -20,6 +20,7 @@ from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.text import whole_number
 from optitrace.rules.catalogue import OPTIMIZERS, Optimizer
+from optitrace.rules.hyperparameter import Hyperparameter
 from optitrace.tracing.trace import Status, Trace
 from optitrace.views.remarks import documented_remark, stability_remark
 
@@ -29,10 +30,8 @@ def trace_command(optimizer: Optimizer) -> Callable[..., None]:
     shared = [*options.EXPERIMENT_OPTIONS, *SHOWING_OPTIONS]
     if optimizer.name not in OPTIMIZERS:
         shared.insert(0, SET_OPTION)
-    taken = {"help", *(option.name for option in shared)}
-    own = [h for h in optimizer.hyperparameters if h.name not in taken and h.name.isidentifier()]
 
-    @options.takes([*map(hyperparameter_option, own), *shared])
+    @options.takes([*map(hyperparameter_option, _with_option(optimizer)), *shared])
     def command(**given: Any) -> None:
         run(optimizer, given)
 
@@ -69,12 +68,19 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
         )
 
 
+def _with_option(optimizer: Optimizer) -> list[Hyperparameter]:
+    """Return the hyperparameters that have an option; one named as another option is left to ``--set``."""
+    shared = [SET_OPTION, *options.EXPERIMENT_OPTIONS, *SHOWING_OPTIONS]
+    taken = {"help", *(option.name for option in shared)}
+    return [h for h in optimizer.hyperparameters if h.name not in taken and h.name.isidentifier()]
+
+
 def _experiment(optimizer: Optimizer, given: dict[str, Any]) -> Experiment:
     settings = options.experiment_settings(given)
     hyperparameters = {
         h.name: h.parse(value) if isinstance(value, str) else value
-        for h in optimizer.hyperparameters
-        if h.name not in settings and (value := given.get(h.name)) is not None
+        for h in _with_option(optimizer)
+        if (value := given[h.name]) is not None
     }
     also = set_values(optimizer, given.get("set", ()))
     if twice := sorted(hyperparameters.keys() & also.keys()):

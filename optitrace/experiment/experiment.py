@@ -126,7 +126,9 @@ def design(
     one_of("dtype", dtype, DTYPES)
     loss = objective
     if loss is None or isinstance(loss, str):
-        loss = choose_objective(loss, checks.coefficients(coefficients, dtype), dimension, condition, rotate)
+        coordinates = len(start) if isinstance(start, Sequence) else None
+        coefficients = checks.coefficients(coefficients, dtype)
+        loss = choose_objective(loss, coefficients, dimension, condition, rotate, coordinates)
     return Experiment(
         optimizer=entry.name,
         hyperparameters=entry.settings(hyperparameters or {}),

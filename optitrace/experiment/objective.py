@@ -20,6 +20,9 @@ LossFunction = Callable[["Tensor"], "Tensor"]
 Point = tuple[float, ...]
 """A place for the weights: a number for each coordinate."""
 
+MOST_COORDINATES = 10_000_000
+"""The largest dimension: more numbers than a trace of one vector is made for."""
+
 MOST_TERMS_SHOWN = 6
 
 
@@ -66,7 +69,7 @@ class Quadratic:
         rotation: the seed of the rotation; None for a quadratic along the axes.
 
     Raises:
-        UsageError: there is no coefficient, or one is not finite.
+        UsageError: there is no coefficient, one is not finite, or the rotation is no seed.
     """
 
     coefficients: tuple[float, ...] = (1.0, 2.0)
@@ -81,6 +84,8 @@ class Quadratic:
         for coefficient in self.coefficients:
             if not math.isfinite(coefficient):
                 raise UsageError(f"a coefficient of the quadratic is {coefficient}; all must be finite.")
+        if self.rotation is not None and not 0 <= self.rotation < 2**63:
+            raise UsageError(f"rotate is {self.rotation}; it must be a whole number from 0 on, below 2^63.")
 
     @property
     def dimension(self) -> int:
@@ -146,6 +151,18 @@ class Quadratic:
         return tuple(turned.tolist())
 
 
+def check_dimension(dimension: int) -> None:
+    """Refuse a number of weights that no run can have.
+
+    Raises:
+        UsageError: it is not from 1 to `MOST_COORDINATES`.
+    """
+    if not 1 <= dimension <= MOST_COORDINATES:
+        raise UsageError(
+            f"the dimension is {dimension}; it must be a whole number from 1 to {MOST_COORDINATES}."
+        )
+
+
 def spread(dimension: int, condition: float) -> Point:
     """Return coefficients from 1/condition to 1, logarithmically spaced.
 
@@ -157,8 +174,7 @@ def spread(dimension: int, condition: float) -> Point:
     Raises:
         UsageError: there is no such quadratic.
     """
-    if dimension < 1:
-        raise UsageError(f"the dimension is {dimension}; it must be a whole number from 1 on.")
+    check_dimension(dimension)
     if not 1 <= condition < math.inf:
         raise UsageError(f"the condition number is {show(condition)}; it must be a number from 1 on.")
     if dimension == 1:

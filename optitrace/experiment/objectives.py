@@ -8,7 +8,7 @@ from typing import Any
 
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.landscapes import EXPRESSION, LANDSCAPES, Landscape
-from optitrace.experiment.objective import Objective, Quadratic, spread
+from optitrace.experiment.objective import Objective, Quadratic, check_dimension, spread
 from optitrace.experiment.own_loss import OwnLoss, names_a_function
 
 QUADRATIC_SETTINGS = ("coefficients", "dimension", "condition", "rotate")
@@ -51,6 +51,7 @@ def choose_objective(
     dimension: int | None = None,
     condition: float | None = None,
     rotate: int | None = None,
+    coordinates: int | None = None,
 ) -> Objective:
     """Return the objective that some settings stand for.
 
@@ -61,14 +62,16 @@ def choose_objective(
             1/condition to 1; for a function, the number of weights that it takes.
         condition: its condition number; 1 if not given.
         rotate: the seed of a rotation that turns it off the axes.
+        coordinates: how many the start has, if one is given; a function without dimension takes so many.
 
     Raises:
         UsageError: there is no such objective, or a setting is not one of its own.
     """
     objective = find_objective(text) if text is not None else Quadratic()
-    if isinstance(objective, OwnLoss) and dimension is not None:
-        objective = replace(objective, dimension=dimension)
-        dimension = None
+    if isinstance(objective, OwnLoss):
+        size = dimension if dimension is not None else coordinates or objective.dimension
+        check_dimension(size)
+        objective, dimension = replace(objective, dimension=size), None
     if not isinstance(objective, Quadratic):
         given = zip(QUADRATIC_SETTINGS, (coefficients, dimension, condition, rotate), strict=True)
         if foreign := [name for name, value in given if value is not None]:

@@ -13,7 +13,7 @@ from optitrace.analysis.tolerance import Tolerance
 from optitrace.analysis.tolerance import close as close_tolerance
 from optitrace.errors import UsageError
 from optitrace.python.shown import Shown
-from optitrace.python.traces import Trace
+from optitrace.python.traces import Trace, record_of
 from optitrace.views.grid import Look
 from optitrace.views.wording import title
 
@@ -75,12 +75,16 @@ def diff(
         rtol: allow this relative difference.
         atol: allow this absolute difference.
         ulps: allow this many units in the last place.
+
+    Raises:
+        UsageError: what is given is no trace.
     """
+    named_a, named_b = _named(a), _named(b)
     allowed = Tolerance(rtol, atol, ulps)
     if close:
         usual = close_tolerance((a.experiment.dtype, b.experiment.dtype))
         allowed = Tolerance(max(rtol, usual.rtol), max(atol, usual.atol), ulps)
-    return Diff(report_differences(_named(a), _named(b), allowed))
+    return Diff(report_differences(named_a, named_b, allowed))
 
 
 class Comparison(Shown):
@@ -126,7 +130,7 @@ def compare(*traces: Trace, tolerance: float = DEFAULT_TOLERANCE) -> Comparison:
         tolerance: the share of its starting loss that a run is to reach.
 
     Raises:
-        UsageError: no trace is given.
+        UsageError: no trace is given, or something else.
     """
     if not traces:
         raise UsageError("there is nothing to compare; give at least one trace.")
@@ -134,4 +138,5 @@ def compare(*traces: Trace, tolerance: float = DEFAULT_TOLERANCE) -> Comparison:
 
 
 def _named(trace: Trace) -> NamedTrace:
-    return NamedTrace(title(trace.experiment), trace.record)
+    record = record_of(trace)
+    return NamedTrace(title(record.experiment), record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optitrace.python.traces import Trace
+from optitrace.python.traces import Trace, record_of
 
 if TYPE_CHECKING:
     from optitrace.analysis.explanation import ExplainedStep
@@ -48,5 +48,5 @@ def explain(trace: Trace, *, precision: int = 4, coordinate: int | None = None) 
     """
     from optitrace.analysis.explanation import explain as explain_record
 
-    explained = explain_record(trace.record, precision=precision, coordinate=coordinate)
+    explained = explain_record(record_of(trace), precision=precision, coordinate=coordinate)
     return Explanation(tuple(explained.values()), precision)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.text import SETTINGS
 from optitrace.python.shown import Shown
 from optitrace.tracing import trace as tracing
-from optitrace.tracing.trace_reading import read_trace
+from optitrace.tracing.trace_reading import parse_trace, read_trace
 from optitrace.views.formats import chunks
 from optitrace.views.grid import Look
 from optitrace.views.wording import closing, title
@@ -18,6 +19,10 @@ from optitrace.views.wording import closing, title
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from torch import Tensor
+
+
+_TEXTS = ("gradient", "implementation", "schedule", "until")
+"""The settings of an experiment that are texts."""
 
 
 class Trace(Shown):
@@ -90,6 +95,10 @@ class Trace(Shown):
         """Return the trace as CSV, the same bytes that ``--format csv`` writes."""
         return "".join(chunks(self.record, "csv", Look()))
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Trace], tuple[bytes]]:
+        """Pickle a trace as the content of its file."""
+        return _unpickled, (self.to_json().encode(),)
+
     def __repr__(self) -> str:
         return f"<Trace of {title(self.experiment)}: {'; '.join(closing(self.record, 4))}>"
 
@@ -137,15 +146,50 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
         UsageError: a name is not known, or a value or a combination of them cannot be run.
         DeviceError: the device is not there.
     """
+    if not isinstance(optimizer, str):
+        raise UsageError(f"the optimizer is a name, 'sgd' or 'mine.py:Lion', not {optimizer!r}; name it.")
     if device == "auto":
         from optitrace.tracing.devices import choose_device
 
         device = choose_device()
-    of_experiment = {name: settings.pop(name) for name in SETTINGS if name in settings}
+    of_experiment = {name: _setting(name, settings.pop(name)) for name in SETTINGS if name in settings}
     experiment = design(optimizer, settings, steps=steps, device=device, **of_experiment)
     from optitrace.tracing.tracer import trace as run
 
     return Trace(run(experiment, every=every))
+
+
+def _unpickled(content: bytes) -> Trace:
+    return Trace(parse_trace(content))
+
+
+def record_of(trace: Trace) -> tracing.Trace:
+    """Return what a trace holds.
+
+    Raises:
+        UsageError: it is no trace.
+    """
+    if not isinstance(trace, Trace):
+        raise UsageError(f"{trace!r} is no trace; make one with trace('sgd'), or read('trace.json') one.")
+    return trace.record
+
+
+def _setting(name: str, value: Any) -> Any:
+    """Return a setting of an experiment, which is a text wherever the command line takes one.
+
+    A dtype of torch is taken for its name.
+    """
+    if name == "dtype":
+        value = str(value).removeprefix("torch.")
+    is_text = value is None or isinstance(value, str)
+    if name in _TEXTS and not is_text:
+        raise UsageError(f"{name} is {value!r}; give it as a text, as on the command line.")
+    if name == "objective" and not is_text and not hasattr(value, "usual_start"):
+        raise UsageError(
+            f"the objective is {value!r}; give a name, an expression, or where a function stands, "
+            "as 'mine.py:loss'."
+        )
+    return value
 
 
 def read(path: str | os.PathLike[str]) -> Trace:

@@ -40,12 +40,14 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
     if every < 1:
         raise UsageError(f"every is {every}; it must be a whole number from 1 on.")
     try:
-        return _trace(experiment, experiment.entry.needs, every, stop)
+        with torch.inference_mode(False):  # in it, nothing could be differentiated
+            return _trace(experiment, experiment.entry.needs, every, stop)
     except OwnClassError as failure:
         if not failure.need:
             raise
         try:
-            return _trace(experiment, failure.need, every, stop)
+            with torch.inference_mode(False):
+                return _trace(experiment, failure.need, every, stop)
         except UsageError:
             raise failure from None
 

@@ -141,6 +141,8 @@ def test_numbers_agree_where_they_print_the_same_four_decimals(
         (design("sgd", {"momentum": 0.1}, dtype="float64", device="cuda", implementation="single"), [16]),
         (design("sgd", {"lr": 0.01}, coefficients=(1, 2), start=(0.5, 0.5)), [14, 10]),
         (design("sgd", steps=0), []),
+        (design("sgd", dtype="bfloat16"), []),
+        (design("sgd", dtype="float16"), []),
         (design("sgd", {"lr": 0.02}), []),
         (design("sgd", {"momentum": 0.2}), []),
         (design("sgd", {"momentum": 0.1, "weight_decay": 1.0}), []),

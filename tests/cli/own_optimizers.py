@@ -167,3 +167,10 @@ class Refuses(torch.optim.SGD):
 
 
 NOT_A_CLASS = 3
+
+
+class NamedAsOptions(SignMomentum):
+    """Has hyperparameters named as options of the command line are."""
+
+    def __init__(self, params: Any, lr: float = 0.1, *, output: float = 1.0, n: int = 4) -> None:
+        super().__init__(params, lr=lr * output, steps=n)

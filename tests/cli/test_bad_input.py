@@ -170,3 +170,14 @@ def test_no_step_shows_just_the_start() -> None:
     assert rows.startswith(
         "   0                             0.5000   0.5000\n\nfinal loss 0.7500 after 0 steps"
     )
+
+
+def test_a_link_into_no_folder_is_told_before_the_run(tmp_path: Path) -> None:
+    link = tmp_path / "x.csv"
+    link.symlink_to(tmp_path / "missing" / "x.csv")
+    finished = run("sgd", "-o", str(link))
+
+    assert (finished.code, finished.stdout) == (4, "")
+    assert finished.stderr == (
+        f"optitrace: cannot write '{link}': there is no folder '{tmp_path / 'missing'}'; make it first.\n"
+    )

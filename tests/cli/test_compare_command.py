@@ -141,6 +141,20 @@ def test_a_saved_trace_stands_beside_experiments(tmp_path: Path) -> None:
     assert runs[0]["final_loss"] == runs[1]["final_loss"]
 
 
+@pytest.mark.parametrize(("option", "named"), [("--tuned", "--tuned"), ("--lr=0.1", "--lr")])
+def test_what_says_how_to_run_is_refused_where_nothing_is_run(
+    option: str, named: str, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "old.json")
+    run("adam", "-n", "2", "-o", path)
+    finished = run("compare", path, path, option)
+
+    assert (finished.code, finished.stdout) == (2, "")
+    assert finished.stderr == (
+        f"optitrace: saved traces are not run again, so {named} changes nothing; leave it out.\n"
+    )
+
+
 def test_a_long_table_hides_rows_and_says_how_to_see_them() -> None:
     finished = run("compare", "sgd", "adam", "-n", "100", "--table", "loss")
 

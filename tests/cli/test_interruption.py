@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from runs import PROGRAM, environment, run
 
-from optitrace.cli.interruption import Interruption
+from optitrace.cli.interruption import Interruption, LeftAtOnce
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc to see what a process does")
 
@@ -99,7 +99,7 @@ def test_the_first_signal_asks_and_the_second_leaves_at_once(number: signal.Sign
         signal.raise_signal(number)
         assert interruption()
         assert interruption.exit_code == code
-        with pytest.raises(SystemExit, match=f"^{code}$"):
+        with pytest.raises(LeftAtOnce, match=f"^{code}$"):
             signal.raise_signal(number)
 
     assert signal.getsignal(number) is before
@@ -115,3 +115,20 @@ def test_a_second_signal_is_what_the_program_exits_with(monkeypatch: pytest.Monk
     finished = run("sgd")
 
     assert (finished.code, finished.stdout, finished.stderr) == (130, "", "")
+
+
+def test_a_second_signal_is_no_failure_of_the_code_that_it_comes_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import signal\n\n"
+        "def loss(w):\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    return (w**2).sum()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    finished = run("sgd", "--objective", "./slow.py:loss", "-o", "x.json")
+
+    assert (finished.code, finished.stdout, finished.stderr) == (130, "", "")
+    assert not Path("x.json").exists()

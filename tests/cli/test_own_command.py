@@ -225,3 +225,12 @@ def test_a_module_that_fails_to_import_is_told(tmp_path: Path, capsys: pytest.Ca
 
     assert main(["broken.py:A"]) == 2
     assert "importing broken.py fails: ModuleNotFoundError: No module named" in capsys.readouterr().err
+
+
+def test_a_hyperparameter_named_as_an_option_is_left_to_set(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = rows("./mine.py:NamedAsOptions -n 1 --set n=1", capsys)[1]
+    scaled = rows("./mine.py:NamedAsOptions -n 1 --set n=1 --set output=2", capsys)[1]
+
+    # by hand: lr·output times the sign of the gradient
+    assert plain["weights"] == pytest.approx([0.4, 0.4])
+    assert scaled["weights"] == pytest.approx([0.3, 0.3])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from optitrace.errors import UsageError
+from optitrace.experiment.experiment import design
 from optitrace.experiment.landscapes import LANDSCAPES
 from optitrace.experiment.objective import Objective, Quadratic, rotation, spread
 from optitrace.experiment.objectives import (
@@ -162,6 +163,12 @@ def test_an_expression_is_read_back_from_a_file() -> None:
     assert objective_of(objective.settings) == objective
 
 
+def test_a_function_has_as_many_weights_as_its_start_has_coordinates() -> None:
+    assert choose_objective("./losses.py:bowl", coordinates=3).dimension == 3
+    assert choose_objective("./losses.py:bowl", coordinates=3, dimension=4).dimension == 4
+    assert design("sgd", objective="./losses.py:bowl", start=(1.0, 2.0, 3.0)).objective.dimension == 3
+
+
 def test_a_function_of_ones_own_is_a_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "losses.py").write_text("def bowl(w):\n    return (w**2).sum()\n\nthree = 3\n")
     monkeypatch.chdir(tmp_path)
@@ -225,7 +232,11 @@ def test_a_function_that_is_not_there_is_told(text: str, message: str) -> None:
         ({"text": "booth", "rotate": 1}, "rotate is a setting of the quadratic, not of this loss; leave it"),
         ({"text": "w1**2", "coefficients": (1.0,)}, "coefficients is a setting of the quadratic"),
         ({"text": None, "coefficients": (1.0,), "dimension": 3}, "coefficients say all of the quadratic"),
-        ({"text": None, "dimension": 0}, "the dimension is 0; it must be a whole number from 1 on"),
+        ({"text": None, "dimension": 0}, "the dimension is 0; it must be a whole number from 1 to"),
+        ({"text": "./f.py:f", "dimension": 0}, "the dimension is 0; it must be a whole number from 1 to"),
+        ({"text": None, "dimension": 10**11}, "the dimension is 100000000000; it must be a whole number"),
+        ({"text": None, "rotate": 2**63}, r"rotate is 9223372036854775808; it must be .* below 2\^63"),
+        ({"text": None, "rotate": -1}, "rotate is -1; it must be a whole number from 0 on"),
         ({"text": None, "condition": 0.5}, "the condition number is 0.5; it must be a number from 1 on"),
         ({"text": None, "condition": math.nan}, "the condition number is nan; it must be"),
     ],
