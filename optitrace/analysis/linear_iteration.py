@@ -42,12 +42,26 @@ class LinearIteration:
         polynomial z² − (1 + m − x)·z + m; in Nesterov's form, z² − (1 + m)(1 − x)·z + m(1 − x).
         (Polyak 1964; Lessard, Recht & Packard 2016, section 4.)
         """
-        x, m = self.lr * self.share * curvature, self.momentum
-        trace, determinant = ((1 + m) * (1 - x), m * (1 - x)) if self.nesterov else (1 + m - x, m)
+        trace, determinant = self._polynomial(curvature)
         discriminant = trace * trace / 4 - determinant
         if discriminant < 0:
             return math.sqrt(determinant)
         return abs(trace) / 2 + math.sqrt(discriminant)
+
+    def swing(self, curvature: float) -> float:
+        """Return in how many steps an error swings from one side to the other; 0 where it does not.
+
+        Half a turn, π/θ, where the roots of the polynomial are complex, of angle θ.
+        """
+        trace, determinant = self._polynomial(curvature)
+        if trace * trace / 4 >= determinant:
+            return 0.0
+        return math.pi / math.acos(trace / (2 * math.sqrt(determinant)))
+
+    def _polynomial(self, curvature: float) -> tuple[float, float]:
+        """Return trace and determinant of the iteration matrix."""
+        x, m = self.lr * self.share * curvature, self.momentum
+        return ((1 + m) * (1 - x), m * (1 - x)) if self.nesterov else (1 + m - x, m)
 
 
 def linear_iteration(experiment: Experiment) -> LinearIteration | None:

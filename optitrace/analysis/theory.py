@@ -76,7 +76,7 @@ def theory(trace: Trace) -> Theory:
         limit=stability_limit(trace.experiment),
         predicted_rate=max(radii),
         slowest=iteration.coordinates[radii.index(max(radii))],
-        observed_rate=_observed_rate(trace),
+        observed_rate=_observed_rate(trace, max(map(iteration.swing, iteration.curvatures))),
         optimum=_optimum(iteration),
     )
 
@@ -100,11 +100,11 @@ def _optimum(iteration: LinearIteration) -> Optimum | None:
     return Optimum(lr=4 / (high + low) ** 2 / (share if momentum else 1), momentum=momentum)
 
 
-def _observed_rate(trace: Trace) -> float | None:
+def _observed_rate(trace: Trace, swing: float) -> float | None:
     """Return the rate of a run, from the greatest distances in the third and the last quarter of it.
 
-    The greatest of many, since with momentum the distance swings; and not from the first half, where
-    the faster coordinates still have a part in it.
+    The greatest of many, since with momentum the distance swings, so that a quarter must be as long as
+    a swing; and not from the first half, where the faster coordinates still have a part in it.
     """
     distances = []
     for row in range(len(trace.steps)):
@@ -115,6 +115,8 @@ def _observed_rate(trace: Trace) -> float | None:
     if len(distances) < FEWEST_ROWS:
         return None
     quarter = len(distances) // 4
+    if trace.steps[len(distances) - 1] - trace.steps[len(distances) - quarter] < swing:
+        return None
     last = max(range(len(distances) - quarter, len(distances)), key=distances.__getitem__)
     third = max(range(len(distances) - 2 * quarter, len(distances) - quarter), key=distances.__getitem__)
     steps = trace.steps[last] - trace.steps[third]

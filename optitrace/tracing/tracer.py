@@ -154,7 +154,7 @@ class _Run:
 
     def _end(self, recorder: Recorder, loss: Tensor) -> None:
         """Record what the step left, and move the learning rate."""
-        if self._group["params"][0] is not self.weights:
+        if next(iter(self._group["params"]), None) is not self.weights:
             raise UsageError("the class puts other weights in place of its own; it must change those it has.")
         recorder.after(self.weights, self._optimizer.state[self.weights])
         if self._advance is not None:

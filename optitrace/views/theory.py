@@ -16,7 +16,7 @@ def theory_lines(theory: Theory | None) -> list[str]:
         parts.append(f"converges for lr < {theory.limit.lr:.4g} (= {theory.limit.reason})")
     elif theory.limit is not None:
         parts.append(f"converges for no lr: {theory.limit.reason}")
-    rate = f"{theory.observed_rate:.6g} observed" if theory.observed_rate else "too few steps to observe one"
+    rate = f"{theory.observed_rate:.6g} observed" if theory.observed_rate else "too few rows to observe one"
     parts.append(f"rate a step {theory.predicted_rate:.6g} predicted (w{theory.slowest}), {rate}")
     if theory.optimum is not None:
         parts.append(f"best lr {theory.optimum.lr:.4g} with momentum {theory.optimum.momentum:.4g}")

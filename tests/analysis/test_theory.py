@@ -105,6 +105,16 @@ def test_a_short_run_has_no_observed_rate() -> None:
     assert theory(trace(design("sgd", steps=3))).observed_rate is None
 
 
+@pytest.mark.parametrize(("steps", "is_observed"), [(20, False), (80, False), (120, True)])
+def test_a_run_shorter_than_its_swings_has_no_observed_rate(steps: int, is_observed: bool) -> None:
+    """By hand: θ = acos(1.88 / (2·√0.9)) = 0.136 for curvature 2, so that a swing takes 23 steps."""
+    told = theory(trace(design("sgd", {"momentum": 0.9}, steps=steps, dtype="float64")))
+
+    assert (told.observed_rate is not None) is is_observed
+    if told.observed_rate is not None:
+        assert told.observed_rate == pytest.approx(told.predicted_rate, rel=0.02)
+
+
 def test_a_run_that_reaches_the_minimum_has_no_observed_rate() -> None:
     """lr 0.5 on curvature 2: the minimum in one step."""
     traced = trace(design("sgd", {"lr": 0.5}, coefficients=[1.0], start=[1.0], steps=20))

@@ -159,6 +159,13 @@ class SwapsWeights(torch.optim.SGD):
         self.param_groups[0]["params"][0] = torch.zeros(2, requires_grad=True)
 
 
+class DropsWeights(torch.optim.SGD):
+    """Empties its parameter group."""
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # type: ignore[override]
+        self.param_groups[0]["params"].clear()
+
+
 class Refuses(torch.optim.SGD):
     """Refuses every setting."""
 

@@ -134,6 +134,7 @@ def test_classes_stand_in_compare_and_diff(capsys: pytest.CaptureFixture[str]) -
             "the optimizer has no lr for a schedule to move",
         ),
         ("mine.py:SwapsWeights", "the class puts other weights in place of its own; it must change those it"),
+        ("mine.py:DropsWeights", "the class puts other weights in place of its own; it must change those it"),
         ("mine.py:Exits", "mine.py:Exits fails in step 1: SystemExit: 0 (mine.py, line"),
         (
             "mine.py:Refuses",

@@ -113,7 +113,7 @@ def test_theory_of_a_run_that_cannot_converge_says_why() -> None:
     (told,) = theory_lines(theory(trace(design("sgd", {"maximize": True}, steps=1))))
 
     assert "converges for no lr: a curvature is -4, where every step leads away" in told
-    assert "too few steps to observe one" in told
+    assert "too few rows to observe one" in told
 
 
 def test_theory_in_json_has_numbers() -> None:
