@@ -32,7 +32,7 @@ class Progress:
         self._steps = steps
         self._question = question
         self._asked = 0
-        self._bar: _Bar | None = None
+        self._bar: Bar | None = None
 
     def __call__(self) -> bool:
         """Pass the question on, and move the bar now and then."""
@@ -42,9 +42,8 @@ class Progress:
         return self._question()
 
     def __enter__(self) -> Progress:
-        """Begin, if there is a person to see it."""
-        if is_terminal(sys.stderr):
-            self._bar = _Bar(self._steps)
+        """Begin."""
+        self._bar = Bar("steps", self._steps)
         return self
 
     def __exit__(
@@ -58,21 +57,34 @@ class Progress:
             self._bar.close()
 
 
-class _Bar:
-    """A bar with the remaining time, which appears after a while."""
+class Bar:
+    """A bar with the remaining time, which appears after a while, and only to a person at a terminal.
 
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
+    Args:
+        what: what is counted.
+        total: how many there will be.
+        with_rate: show how many are done a second, too.
+    """
+
+    def __init__(self, what: str, total: int, *, with_rate: bool = False) -> None:
+        self._what = what
+        self._total = total
+        self._with_rate = with_rate
+        self._is_seen = is_terminal(sys.stderr)
         self._begin = monotonic()
         self._progress: RichProgress | None = None
 
-    def move(self, taken: int) -> None:
-        """Show how many steps were taken."""
+    def move(self, done: int) -> None:
+        """Show how many are done."""
+        if not self._is_seen:
+            return
+        passed = monotonic() - self._begin
         if self._progress is None:
-            if monotonic() - self._begin < PATIENCE:
+            if passed < PATIENCE:
                 return
             self._progress = self._open()
-        self._progress.update(self._progress.task_ids[0], completed=taken)
+        rate = f"{done / max(passed, 1e-9):,.0f}/s"
+        self._progress.update(self._progress.task_ids[0], completed=done, rate=rate)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -85,8 +97,9 @@ class _Bar:
         from rich.table import Column
 
         bar = BarColumn(bar_width=None, table_column=Column(ratio=1))  # gives way to the numbers
-        columns = (TextColumn("steps"), bar, MofNCompleteColumn(), TimeRemainingColumn())
+        rate = [TextColumn("{task.fields[rate]}")] if self._with_rate else []
+        columns = (TextColumn(self._what), bar, MofNCompleteColumn(), *rate, TimeRemainingColumn())
         progress = Progress(*columns, console=Console(file=sys.stderr), transient=True, expand=True)
-        progress.add_task("steps", total=self._steps)
+        progress.add_task(self._what, total=self._total, rate="")
         progress.start()
         return progress

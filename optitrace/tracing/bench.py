@@ -117,17 +117,6 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread for a while: a second one takes longer to wake than a few numbers."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _split(vector: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
     parts = torch.split(vector, [math.prod(shape) for shape in shapes])
     return [part.reshape(shape).clone() for part, shape in zip(parts, shapes, strict=True)]

@@ -1,6 +1,9 @@
-"""Devices: the one place that asks whether there is one."""
+"""Devices: the one place that asks whether there is one, and how many threads the CPU gives."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -29,3 +32,14 @@ def open_device(name: str) -> torch.device:
         if int(number or 0) >= count:
             raise DeviceError(f"there is no device '{name}'; the last of the {count} is cuda:{count - 1}.")
     return torch.device(name)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread for a while: a second one takes longer to wake than a few numbers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

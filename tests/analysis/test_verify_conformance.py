@@ -14,7 +14,7 @@ from optitrace.analysis.verification.conformance import conform
 from optitrace.analysis.verification.conformance.claims import CLAIMS
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
-from optitrace.tracing.bench import one_thread
+from optitrace.tracing.devices import one_thread
 
 COUNTS = "every hyperparameter counts"
 STAYS = "a zero gradient leaves the weights"

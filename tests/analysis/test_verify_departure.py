@@ -19,7 +19,7 @@ from optitrace.experiment.own_class import OwnClass
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
-from optitrace.tracing.bench import one_thread
+from optitrace.tracing.devices import one_thread
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 

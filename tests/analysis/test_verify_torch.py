@@ -18,7 +18,8 @@ from optitrace.errors import DeviceError, UsageError
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
-from optitrace.tracing.bench import default_dtype, one_thread
+from optitrace.tracing.bench import default_dtype
+from optitrace.tracing.devices import one_thread
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 

@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +18,7 @@ from optitrace.analysis.sweeping.measures import Goal, Observer
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import Column, columns
 from optitrace.errors import DeviceError
+from optitrace.tracing.devices import one_thread
 
 CHUNK_ON_CPU = 32_768
 """Weights of one batch on the CPU: what its temporaries take stays in the cache."""
@@ -96,7 +96,7 @@ def blocks_by_rule(
 
     run = partial(_run_block, space, goal, chunk, stops)
     waiting: deque[Future[Block | None]] = deque()
-    with _one_torch_thread(), ThreadPoolExecutor(threads, thread_name_prefix="sweep") as executor:
+    with one_thread(), ThreadPoolExecutor(threads, thread_name_prefix="sweep") as executor:
         try:
             for first in range(0, space.size, size):
                 waiting.append(executor.submit(run, first, min(size, space.size - first)))
@@ -114,20 +114,9 @@ def blocks_by_rule(
                 future.cancel()
 
 
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Let torch compute on one thread: its own would wait for each other at every small tensor."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def run_numbers(space: Space, goal: Goal, found: Sequence[Column]) -> Finish:
     """Run a few configurations by the rule, given their values on each axis."""
-    with _one_torch_thread(), torch.inference_mode():
+    with one_thread(), torch.inference_mode():
         finish = _run_kinds(space, goal, len(found[0]), lambda: False, found)
     assert finish is not None
     return finish

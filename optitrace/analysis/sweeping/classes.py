@@ -17,6 +17,7 @@ from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import columns, configurations
 from optitrace.errors import UsageError, one_of
 from optitrace.experiment.experiment import Experiment
+from optitrace.tracing.devices import one_thread
 from optitrace.tracing.trace import Trace
 from optitrace.tracing.tracer import trace
 
@@ -91,14 +92,10 @@ def blocks_by_class(
 
 def run_all(experiments: list[Experiment], goal: Goal) -> list[Measured]:
     """Trace experiments one after the other and return what a sweep keeps of each."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return [
             measured(trace(experiment, every=_kept(goal, experiment)), goal) for experiment in experiments
         ]
-    finally:
-        torch.set_num_threads(before)
 
 
 def measured(traced: Trace, goal: Goal) -> Measured:

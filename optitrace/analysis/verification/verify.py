@@ -17,8 +17,7 @@ from optitrace.experiment.own_class import OwnClass
 from optitrace.rules import catalogue
 from optitrace.rules.catalogue import Implementation
 from optitrace.rules.rule import Rule
-from optitrace.tracing.bench import one_thread
-from optitrace.tracing.devices import open_device
+from optitrace.tracing.devices import one_thread, open_device
 
 DTYPES = ("float32", "float64")
 """The dtypes in which an optimizer can be verified.
