@@ -1,0 +1,102 @@
+"""What is found out about a training, beside what was recorded of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A fault of a training.
+
+    Attributes:
+        fault: what it is called: ``stale gradient``.
+        optimizer: the optimizer that it is about; empty if it is about the whole program.
+        step: the first step that has it; None if it is about no single step.
+        parameter: the first parameter that has it; None if it is about none.
+        fact: one sentence of what was seen, with step and parameter.
+        remedy: one sentence of the likely cause and what to do.
+    """
+
+    fault: str
+    optimizer: str
+    step: int | None
+    parameter: str | None
+    fact: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleAgreement:
+    """Whether the steps of an optimizer are what its rule makes of them.
+
+    Attributes:
+        optimizer: its name.
+        rule: the name of the rule; None if its class has none, and nothing was verified.
+        steps: how many steps were recomputed.
+        coordinates: on how many coordinates each.
+        worst: the largest error of weights or state, in units: eps(dtype) × max(|before|, |after|).
+        allowed: the largest that agrees.
+        departure: the first step that departs; None if all agree.
+        quantity: what departs there: ``weights``, or the name of a state entry.
+        parameter: the parameter that departs there.
+        note: what else is to be said, such as why nothing was verified.
+    """
+
+    optimizer: str
+    rule: str | None
+    steps: int = 0
+    coordinates: int = 0
+    worst: float = 0.0
+    allowed: float = 8.0
+    departure: int | None = None
+    quantity: str = ""
+    parameter: str = ""
+    note: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no step departs."""
+        return self.departure is None
+
+
+@dataclass(frozen=True, slots=True)
+class RankAgreement:
+    """Whether the processes that train together have the same weights.
+
+    Attributes:
+        world_size: how many they are.
+        agrees: whether the norms of all weights are the same bit for bit after every recorded step; None if
+            it cannot be told.
+        optimizer: the optimizer where they first part.
+        step: the step where they first part.
+        parameter: the first parameter that differs there.
+        ranks: the first two ranks that differ there.
+        norms: their norms of that parameter.
+        note: why it cannot be told.
+    """
+
+    world_size: int
+    agrees: bool | None
+    optimizer: str = ""
+    step: int | None = None
+    parameter: str = ""
+    ranks: tuple[int, int] = (0, 1)
+    norms: tuple[float, float] = (0.0, 0.0)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFindings:
+    """What is found out about a training.
+
+    Attributes:
+        diagnoses: its faults, in the order of their steps.
+        verified: how each optimizer stands to its rule; empty unless asked for.
+        ranks: how the processes stand to each other; None if there is one alone.
+    """
+
+    diagnoses: Sequence[Diagnosis] = ()
+    verified: Sequence[RuleAgreement] = ()
+    ranks: RankAgreement | None = None

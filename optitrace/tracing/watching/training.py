@@ -1,0 +1,202 @@
+"""The training: what was seen of a program that steps optimizers. Holding and showing one needs no torch.
+
+A trace has the weights themselves, two or three of them. A training has millions, so that a step of it is
+told by norms, and the numbers of single weights where they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optitrace.tracing.trace import Column, Outcome, Versions
+
+GRADIENT_KINDS: Mapping[str, str] = {
+    "fresh": "computed since the step before, after that of the step before was cleared",
+    "stale": "that of the step before once more: no backward came between",
+    "accumulated": "added to the gradient of the step before, which was not cleared",
+    "scaled": "still multiplied with the scale of a GradScaler",
+    "skipped": "not finite, so that a GradScaler left the step out",
+    "by hand": "put there by other means than a backward",
+    "none": "no parameter has one",
+}
+"""What the gradient of a step can be, and what that means."""
+
+KINDS = tuple(GRADIENT_KINDS)
+"""The kinds by number, as the column ``gradient`` has them."""
+
+WITHOUT_LOSS = ("by hand", "none")
+"""The kinds of gradients that no loss is known of; the column ``loss`` then has NaN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What was run.
+
+    Attributes:
+        arguments: the script, or the module's name, and what it was given; empty if the training was
+            watched from within, by `optitrace.watch`.
+        is_module: whether it was run by its module's name, as ``python -m`` does.
+    """
+
+    arguments: tuple[str, ...] = ()
+    is_module: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedParameter:
+    """A parameter of an optimizer.
+
+    Attributes:
+        name: as the module that owns it calls it, ``layer1.weight``; ``group 0 · parameter 3`` if no
+            module is found that does.
+        shape: of the tensor.
+        dtype: of the tensor, ``float32``.
+        group: the number of its parameter group, from 0.
+        is_frozen: whether it asks for no gradient.
+        had_gradient: whether it had a gradient in any step.
+        also_in: the name of another optimizer that has it too; empty if none has.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    group: int = 0
+    is_frozen: bool = False
+    had_gradient: bool = True
+    also_in: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often something was seen, over all steps, recorded or not.
+
+    Attributes:
+        count: in how many steps.
+        first: the first of them.
+    """
+
+    count: int
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinite:
+    """The first number of a quantity that is not finite.
+
+    Attributes:
+        quantity: ``loss``, ``gradient``, ``weights``, or the name of a state entry.
+        step: the step; the quantities before it were finite in the steps that were recorded, and the state
+            in the steps that were inspected.
+        parameter: the first parameter that has it; None of a loss.
+    """
+
+    quantity: str
+    step: int
+    parameter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LostUpdate:
+    """Weights that a step left as they were although they have a gradient.
+
+    Attributes:
+        step: an inspected step: those of powers of two, and every 256th.
+        lost: how many coordinates did not change though their gradient is not zero.
+        coordinates: how many have a gradient that is not zero.
+        dtype: of the weights.
+    """
+
+    step: int
+    lost: int
+    coordinates: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """What the learning rate schedulers over an optimizer did.
+
+    Attributes:
+        schedulers: their classes' names, ``StepLR``.
+        steps: how often the program stepped any of them.
+        early: how often before the optimizer took its first step.
+    """
+
+    schedulers: tuple[str, ...]
+    steps: int = 0
+    early: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerTrace:
+    """What one optimizer did.
+
+    Norms are Euclidean, over all parameters that have a gradient for the gradient's, and over all for the
+    others. Row k is that of `steps[k]`. There is no row of the start.
+
+    Attributes:
+        name: the class's name, with a number where there are several: ``AdamW``, ``Adam 2``.
+        class_path: ``torch.optim.adamw.AdamW``.
+        hyperparameters: those of each parameter group at the first step, by torch's names.
+        parameters: what it moves.
+        taken: how many steps it took; those that a GradScaler left out are counted.
+        steps: the number of each row's step, from 1.
+        columns: `loss`, the sum of what `backward` was called on for the gradient of this step; `lr`, a
+            scalar, or a value for each group; `gradient_norm` of what the step used;
+            `unclipped_gradient_norm` where gradients are clipped; `update_norm` of the change that the step
+            made; `weight_norm` after it; `update_ratio`, update_norm / weight_norm; and `gradient`, whose
+            kind it is, by its place in `KINDS`.
+        by_parameter: `gradient_norm`, `update_norm`, `weight_norm` and `update_ratio` with a value for each
+            parameter; empty unless asked for. The gradient of a parameter without one has norm 0.
+        state: the norm of each state entry over all parameters after the step; of a scalar entry, such as
+            Adam's step, its value for the first parameter. Empty unless asked for.
+        values: the weights that were asked for, flat, by name: ``layer1.weight[0,3]``.
+        gradients: how often each kind of gradient was used.
+        clipped: in which steps clipping changed the gradient; None if it never did.
+        non_finite: the first of each quantity that is not finite, in the order of the steps.
+        lost: the inspected steps in which updates were lost in rounding.
+        scheduling: None if no scheduler was made for it.
+    """
+
+    name: str
+    class_path: str
+    hyperparameters: tuple[Mapping[str, Any], ...]
+    parameters: tuple[WatchedParameter, ...]
+    taken: int
+    steps: Sequence[int]
+    columns: Mapping[str, Column]
+    by_parameter: Mapping[str, Column] = field(default_factory=dict)
+    state: Mapping[str, Column] = field(default_factory=dict)
+    values: Mapping[str, Column] = field(default_factory=dict)
+    gradients: Mapping[str, Tally] = field(default_factory=dict)
+    clipped: Tally | None = None
+    non_finite: tuple[NonFinite, ...] = ()
+    lost: tuple[LostUpdate, ...] = ()
+    scheduling: Scheduling | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What was seen of a program.
+
+    Attributes:
+        program: what was run.
+        versions: what it was run with.
+        outcome: how it ended: completed, interrupted or failed, with the reason of a failure.
+        optimizers: every optimizer that took a step, in the order of their first steps.
+        idle: the names of optimizers that were made and took none.
+        unowned: the names of parameters of the model that want a gradient and that no optimizer has.
+        rank: the number of this process among those that train together, from 0.
+        world_size: how many they are.
+    """
+
+    program: Program
+    versions: Versions
+    outcome: Outcome
+    optimizers: tuple[OptimizerTrace, ...]
+    idle: tuple[str, ...] = ()
+    unowned: tuple[str, ...] = ()
+    rank: int = 0
+    world_size: int = 1
