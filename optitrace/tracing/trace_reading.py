@@ -8,13 +8,13 @@ from itertools import chain
 from operator import ge
 from typing import TYPE_CHECKING, Any
 
-from optitrace.errors import InputFileError, UsageError, printable, quoted
+from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objectives import objective_of
 from optitrace.experiment.own_class import is_own, recorded_entry
 from optitrace.rules.numerals import counted
 from optitrace.tracing.trace import Column, Outcome, Status, Trace, Versions
-from optitrace.tracing.trace_content import STDIN, FaultError, check_text, content_of, is_whole_object
+from optitrace.tracing.trace_content import FaultError, check_text, is_training, numbered_lines, read_file
 
 if TYPE_CHECKING:
     from optitrace.tracing.trace_shape import Head, OutcomeShape, Row
@@ -29,11 +29,7 @@ def read_trace(path: str) -> Trace:
     Raises:
         InputFileError: the file cannot be read, or is no trace; says where and why.
     """
-    name = "standard input" if path == STDIN else quoted(path)
-    try:
-        return parse_trace(content_of(path))
-    except FaultError as fault:
-        raise InputFileError(f"cannot read {name}: {printable(str(fault))}.") from None
+    return read_file(path, parse_trace)
 
 
 def parse_trace(content: bytes) -> Trace:
@@ -43,31 +39,21 @@ def parse_trace(content: bytes) -> Trace:
         InputFileError: it is no trace; says where and why, but names no file.
     """
     check_text(content)
-    from optitrace.tracing import trace_shape
+    if is_training(content):
+        raise FaultError("it is a training, and no trace; 'optitrace show' and 'optitrace diff' take it")
+    from optitrace.tracing.trace_fault import validated
+    from optitrace.tracing.trace_shape import FORM, HEAD, ROW, WHOLE
 
-    first, _, rest = content.partition(b"\n")
-    if rest.strip() and is_whole_object(first):
-        head = _validated(trace_shape.HEAD, first, "line 1")
-        lines = [(k, line) for k, line in enumerate(rest.split(b"\n"), start=2) if line.strip()]
-        rows = [_validated(trace_shape.ROW, line, f"line {k}") for k, line in lines]
-        return _trace(head, rows, lambda index: f"line {lines[index][0]}: ")
-    whole = _validated(trace_shape.WHOLE, content, "")
+    if lines := numbered_lines(content):
+        head = validated(HEAD, lines[0][1], f"line {lines[0][0]}", FORM)
+        rows = [validated(ROW, line, f"line {k}", FORM) for k, line in lines[1:]]
+        return _trace(head, rows, lambda index: f"line {lines[index + 1][0]}: ")
+    whole = validated(WHOLE, content, "", FORM)
     return _trace(whole, whole["steps"], lambda index: f"steps[{index}].")
 
 
 _OPTIONAL = ("noise", "seed", "clip_norm", "clip_value", "schedule", "until")
 """The settings of an experiment that stand in a file only where they are used."""
-
-
-def _validated(adapter: Any, content: bytes, place: str) -> Any:
-    from pydantic import ValidationError
-
-    from optitrace.tracing.trace_fault import sentence
-
-    try:
-        return adapter.validate_json(content)
-    except ValidationError as error:
-        raise FaultError(sentence(error, place)) from None
 
 
 def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from optitrace.tracing.trace import Status
+from optitrace.tracing.trace_fault import Form
 from optitrace.tracing.trace_file import SCHEMA
 
 _Finite: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -137,10 +138,14 @@ HEAD = TypeAdapter(Head)
 ROW = TypeAdapter(Row)
 WHOLE = TypeAdapter(Whole)
 
-FIELDS = frozenset().union(
-    *(
-        shape.__annotations__
-        for shape in (Whole, Row, ExperimentShape, ObjectiveShape, VersionsShape, OutcomeShape)
-    )
+FORM = Form(
+    noun="trace",
+    fields=frozenset().union(
+        *(
+            shape.__annotations__
+            for shape in (Whole, Row, ExperimentShape, ObjectiveShape, VersionsShape, OutcomeShape)
+        )
+    ),
+    named_by_the_file=("state", "hyperparameters", "versions"),
 )
-"""Every name that the format itself gives."""
+"""What faults are told of."""
