@@ -19,7 +19,7 @@ UNOWNED = Diagnosis(
     step=None,
     parameter="head.weight",
     fact="no optimizer has head.weight, which asks for a gradient",
-    remedy="it never changes; give model.parameters() to the optimizer, or freeze it with requires_grad_(False)",
+    remedy="it never changes; give it to an optimizer, or freeze it with requires_grad_(False)",
 )
 
 AGREES = RuleAgreement("AdamW", "adamw", steps=1200, coordinates=64, worst=2.125)

@@ -20,10 +20,13 @@ def findings_fields(findings: TrainingFindings) -> dict[str, Any]:
 
 def saved_findings(above: Mapping[str, Any]) -> TrainingFindings:
     """Return the findings that stand in a training file, as `SavedTraining.above` has them."""
-    ranks = above.get("ranks")
     return TrainingFindings(
         diagnoses=tuple(Diagnosis(**diagnosis) for diagnosis in above.get("diagnoses", ())),
         verified=tuple(RuleAgreement(**agreement) for agreement in above.get("verified", ())),
-        ranks=ranks
-        and RankAgreement(**{**ranks, "ranks": tuple(ranks["ranks"]), "norms": tuple(ranks["norms"])}),
+        ranks=_ranks(above["ranks"]) if "ranks" in above else None,
     )
+
+
+def _ranks(given: Mapping[str, Any]) -> RankAgreement:
+    pairs = {name: tuple(given[name]) for name in ("ranks", "norms")}
+    return RankAgreement(**{**given, **pairs})
