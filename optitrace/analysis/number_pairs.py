@@ -11,6 +11,7 @@ from operator import ne
 
 from optitrace.analysis.tolerance import Tolerance, unit_dtype
 from optitrace.analysis.ulps import ulps_between
+from optitrace.tracing.trace import Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ class NumberPairs:
     """
 
     quantity: str
-    a: array[float]
-    b: array[float]
+    a: Numbers
+    b: Numbers
     steps: Sequence[int]
     shape: tuple[int, ...]
     dtypes: tuple[str, str]
@@ -97,7 +98,7 @@ class NumberPairs:
         return range(row * size, (row + 1) * size)
 
 
-def _bits(values: array[float]) -> array[int]:
+def _bits(values: Numbers) -> array[int]:
     """Return the bits of each number as an integer: 0 and −0 are unequal, as are NaN and no other."""
     return array("q", values.tobytes())
 

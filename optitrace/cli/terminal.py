@@ -7,7 +7,8 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal, TextIO
 
 from rich.console import Console, RenderableType
@@ -41,14 +42,26 @@ def check_color(color: str) -> str:
 
 def prepare_streams() -> None:
     """See to it that no character can make printing fail: what cannot be shown is spelled in ASCII."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=SPELL_IN_ASCII)
+    _set_errors(dict.fromkeys(("stdout", "stderr"), SPELL_IN_ASCII))
 
 
-def width() -> int | None:
-    """Return how many characters a line may have: the terminal's, or COLUMNS; None if it is neither."""
-    if is_terminal(sys.stdout) or os.environ.get("COLUMNS", "").isdigit():
+@contextmanager
+def streams_of_a_program() -> Iterator[None]:
+    """Leave standard output and standard error for a while as Python gives them to a program."""
+    _set_errors({"stdout": "strict", "stderr": "backslashreplace"})
+    try:
+        yield
+    finally:
+        prepare_streams()
+
+
+def width(stream: TextIO | None = None) -> int | None:
+    """Return how many characters a line may have: the terminal's, or COLUMNS; None if it is neither.
+
+    Args:
+        stream: where it is printed; standard output if not given.
+    """
+    if is_terminal(stream or sys.stdout) or os.environ.get("COLUMNS", "").isdigit():
         return shutil.get_terminal_size().columns
     return None
 
@@ -58,38 +71,38 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def ascii_only() -> bool:
-    """Tell whether standard output can show ASCII alone, or a few signs more."""
-    return not (getattr(sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")
+def ascii_only(stream: TextIO | None = None) -> bool:
+    """Tell whether a stream, standard output if not given, can show ASCII alone, or a few signs more."""
+    return not (getattr(stream or sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")
 
 
-def print_rich(renderable: RenderableType, color: str) -> None:
-    """Print something that rich can render.
+def print_rich(renderable: RenderableType, color: str, stream: TextIO | None = None) -> None:
+    """Print something that rich can render, on standard output if no other stream is given.
 
     Raises:
-        OutputError: standard output cannot be written to.
+        OutputError: the stream cannot be written to.
     """
     file = io.StringIO()
     console = Console(
         file=file,
-        width=width() or WIDE_ENOUGH,
+        width=width(stream) or WIDE_ENOUGH,
         height=50,
-        force_terminal=True if color == "always" or is_terminal(sys.stdout) else None,
+        force_terminal=True if color == "always" or is_terminal(stream or sys.stdout) else None,
         no_color=False if color == "always" else None,
         color_system=COLOR_SYSTEMS[color],
         highlight=False,
     )
     console.print(renderable)
-    print_text(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+    print_text((f"{line.rstrip()}\n" for line in file.getvalue().splitlines()), stream)
 
 
-def print_text(chunks: Iterable[str]) -> None:
-    """Print text on standard output, and leave it quietly once nobody reads it.
+def print_text(chunks: Iterable[str], stream: TextIO | None = None) -> None:
+    """Print text, on standard output if no other stream is given, and leave it quietly once nobody reads it.
 
     Raises:
-        OutputError: standard output cannot be written to.
+        OutputError: the stream cannot be written to.
     """
-    stream = _stdout()
+    stream = stream or _stdout()
     try:
         for chunk in chunks:
             stream.write(chunk)
@@ -98,8 +111,9 @@ def print_text(chunks: Iterable[str]) -> None:
         _leave(stream)
     except OSError as error:
         _leave(stream)
+        name = "error" if stream is sys.stderr else "output"
         raise OutputError(
-            f"cannot write to standard output: {error.strerror}; write to a file with --output."
+            f"cannot write to standard {name}: {error.strerror}; write to a file with --output."
         ) from error
 
 
@@ -110,6 +124,13 @@ def say(message: str) -> None:
             print(f"optitrace: {printable(message)}", file=sys.stderr, flush=True)  # noqa: T201
         except OSError:
             _leave(sys.stderr)
+
+
+def _set_errors(errors: Mapping[str, str]) -> None:
+    for name, how in errors.items():
+        stream = getattr(sys, name)
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=how)
 
 
 def _leave(stream: TextIO) -> None:

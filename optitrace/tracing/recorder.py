@@ -157,4 +157,5 @@ def _empty_columns(weights: Tensor) -> dict[str, Column]:
 
 
 def _extend(column: Column, values: list[Any]) -> None:
+    assert isinstance(column.values, array)
     column.values.extend(chain.from_iterable(values) if column.shape else values)

@@ -8,8 +8,12 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 from optitrace.experiment.experiment import Experiment
+
+Numbers: TypeAlias = "array[float] | memoryview[float]"
+"""Float64 numbers in a row: in memory, or in a file that is mapped into it."""
 
 
 class Status(StrEnum):
@@ -62,7 +66,7 @@ class Column:
         first: the first row that has a value; the rows before have none.
     """
 
-    values: array[float]
+    values: Numbers
     shape: tuple[int, ...]
     first: int = 0
 

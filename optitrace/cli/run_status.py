@@ -1,0 +1,86 @@
+"""The live status of a training: one line on standard error, for a person at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from threading import Event, Thread
+from time import monotonic
+from types import TracebackType
+from typing import Any, TextIO
+
+from optitrace.cli.terminal import is_terminal, width
+
+INTERVAL = 0.5
+"""Seconds between two looks at where the training is."""
+
+CLEAR = "\r\x1b[K"
+"""Goes to the beginning of the line and makes it empty."""
+
+
+class RunStatus:
+    """While entered, shows now and then what it is told, and takes it away before the program prints.
+
+    What the program prints stays as it is: the line is no part of it, and it is gone when that comes.
+    """
+
+    def __init__(self, tell: Callable[[float], str]) -> None:
+        """Begin nothing yet.
+
+        Args:
+            tell: given the seconds that have passed, returns the line; an empty one shows nothing.
+        """
+        self._tell = tell
+        self._is_seen = is_terminal(sys.stderr)
+        self._ended = Event()
+        self._is_there = False
+        self._thread = Thread(target=self._show, daemon=True)
+
+    def __enter__(self) -> RunStatus:
+        """Begin."""
+        if self._is_seen:
+            self._stderr = sys.stderr
+            self._wrapped = [s for s in (sys.stdout, sys.stderr) if is_terminal(s)]
+            for stream in self._wrapped:
+                _clear_before_writes(stream, self._clear)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take the line away."""
+        if self._is_seen:
+            self._ended.set()
+            self._thread.join()
+            self._clear()
+            for stream in self._wrapped:
+                del stream.write  # the class's own is there again
+
+    def _show(self) -> None:
+        begin = monotonic()
+        while not self._ended.wait(INTERVAL):
+            line = self._tell(monotonic() - begin)[: (width(self._stderr) or 80) - 1]
+            if line:
+                type(self._stderr).write(self._stderr, f"{CLEAR}{line}")
+                self._stderr.flush()
+                self._is_there = True
+
+    def _clear(self) -> None:
+        if self._is_there:
+            self._is_there = False
+            type(self._stderr).write(self._stderr, CLEAR)
+            self._stderr.flush()
+
+
+def _clear_before_writes(stream: TextIO, clear: Callable[[], None]) -> None:
+    write = stream.write
+
+    def clearing(text: Any) -> int:
+        clear()
+        return write(text)
+
+    stream.write = clearing  # type: ignore[method-assign]

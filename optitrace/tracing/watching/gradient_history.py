@@ -1,0 +1,128 @@
+"""Where the gradient of a step comes from: told from one small parameter, whose gradient is followed closely.
+
+torch counts the changes of a tensor. A backward adds to the gradient that is there, which counts as one, or
+makes a new one; clearing takes it away, or sets it to zero, which counts too. So whoever looks at a gradient
+before and after each backward and each step knows what happened to it, without reading a number of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+Loss = float | Tensor
+"""What `backward` was called on: a number, or a tensor that is still on an accelerator."""
+
+
+class GradientHistory:
+    """Follows the gradients of an optimizer's parameters.
+
+    Attributes:
+        loss: the sum of the losses whose gradient the next step uses, or the last one used.
+        is_scaled: whether they are those of a loss that a GradScaler multiplied, and not divided since.
+        backwards: how many backwards the gradient of the next step has.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = parameters
+        self._witness = min(parameters, key=_cost)
+        self._gradient = self._witness.grad
+        self._version = _version(self._gradient)
+        self._versions: list[int] = []
+        self._taken = 0
+        self._was_cleared = True
+        self._others: Loss = 0.0
+        self._heard = 0
+        self.loss: Loss = 0.0
+        self.is_scaled = False
+        self.backwards = 0
+
+    def before_backward(self) -> None:
+        """Note whether the gradient was cleared since it was last looked at."""
+        if self._is_cleared():
+            self._was_cleared = True
+            self._begin()
+        self._look()
+
+    def after_backward(self, loss: Loss, *, is_scaled: bool) -> None:
+        """Note a loss, if its gradient went to these parameters."""
+        self._heard += 1
+        self._others = loss if self._heard == 1 else self._others + loss
+        gradient = self._witness.grad
+        if gradient is None or (gradient is self._gradient and gradient._version == self._version):
+            return
+        self.loss = loss if not self.backwards else self.loss + loss
+        self.is_scaled = is_scaled
+        self.backwards += 1
+        self._look()
+
+    def kind(self, gradients: Sequence[Tensor]) -> str:
+        """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken.
+
+        Args:
+            gradients: the gradients that there are.
+        """
+        if not gradients:
+            return "none"
+        if not self.backwards and self._heard and not self._is_untouched():
+            self._choose_witness()
+            self.loss, self.backwards, self._was_cleared = self._others, self._heard, True
+        if self.backwards:
+            if self.is_scaled:
+                return "scaled"
+            return "fresh" if self._was_cleared or not self._taken else "accumulated"
+        if self._taken and self._is_untouched():
+            return "stale"
+        return "by hand"
+
+    def stepped(self) -> None:
+        """Note that a step was taken."""
+        if self._witness.grad is None:
+            self._choose_witness()
+        self._taken += 1
+        self._was_cleared = False
+        self._heard, self.backwards = 0, 0
+        self._look()
+        self._versions = [_version(p.grad) for p in self._parameters]
+
+    def _begin(self) -> None:
+        """Forget the losses of a gradient that was cleared."""
+        self.backwards = 0
+
+    def _look(self) -> None:
+        self._gradient = self._witness.grad
+        self._version = _version(self._gradient)
+
+    def _is_cleared(self) -> bool:
+        """Tell whether the witness's gradient is no longer what it was, or is zero.
+
+        On an accelerator, reading whether it is zero would wait for the device: there a change is taken for
+        a clearing.
+        """
+        gradient = self._witness.grad
+        if gradient is None or gradient is not self._gradient:
+            return True
+        if gradient._version == self._version:
+            return False
+        return gradient.device.type != "cpu" or not bool(gradient.any())
+
+    def _is_untouched(self) -> bool:
+        """Tell whether all gradients are what they were after the last step."""
+        if self._witness.grad is None or self._witness.grad is not self._gradient:
+            return False
+        return self._versions == [_version(p.grad) for p in self._parameters]
+
+    def _choose_witness(self) -> None:
+        """Follow a parameter that has a gradient, if any has."""
+        having = [p for p in self._parameters if p.grad is not None]
+        self._witness = min(having or self._parameters, key=_cost)
+
+
+def _cost(parameter: Tensor) -> tuple[bool, int]:
+    """Return what it costs to follow a parameter: the gradient of a small one is soon read."""
+    return not parameter.requires_grad, parameter.numel()
+
+
+def _version(gradient: Tensor | None) -> int:
+    return -1 if gradient is None else gradient._version

@@ -1,0 +1,75 @@
+"""What is looked at number by number, and so not in every step: updates lost in rounding, the state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optitrace.tracing.watching.gauges import Gauge, norms
+
+INTERVAL = 256
+"""From this recorded step on, every so many-th is inspected; before, those of powers of two."""
+
+
+def is_inspected(row: int) -> bool:
+    """Tell whether a recorded step, by its number from 1, is inspected.
+
+    >>> [row for row in range(1, 600) if is_inspected(row)]
+    [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+    """
+    return row % INTERVAL == 0 or row & (row - 1) == 0
+
+
+def lost_updates(parameters: Sequence[Tensor], gauge: Gauge) -> Tensor:
+    """Count the coordinates that a step left as they were though their gradient is not zero.
+
+    Returns:
+        How many they are, and how many have a gradient that is not zero, shape (2,).
+    """
+    counts = [
+        torch.stack([(gauge.change(k)[has_gradient] == 0).sum(), has_gradient.sum()])
+        for k, p in enumerate(parameters)
+        if p.grad is not None and p.grad.layout is torch.strided
+        for has_gradient in [(p.grad != 0) & p.grad.isfinite()]
+    ]
+    if not counts:
+        return torch.zeros(2)
+    return torch.stack([count.to(counts[0].device) for count in counts]).sum(0)
+
+
+def state_norms(
+    parameters: Sequence[Tensor], state: Mapping[Tensor, Mapping[str, Any]]
+) -> dict[str, float | Tensor]:
+    """Return the norm of each state entry for each parameter; of an entry of one number, the first's.
+
+    What is no number is left out.
+    """
+    found: dict[str, float | Tensor] = {}
+    entries = [state.get(p, {}) for p in parameters]
+    device = parameters[0].device
+    for key in dict.fromkeys(key for entry in entries for key in entry):
+        values = [entry.get(key) for entry in entries]
+        first = next(value for value in values if value is not None)
+        if isinstance(first, bool) or not isinstance(first, Tensor | int | float):
+            continue
+        if not isinstance(first, Tensor):
+            found[str(key)] = float(first)
+        elif first.numel() == 1 and _is_scalar(first, parameters, values):
+            found[str(key)] = first.detach().reshape(()).double() if device.type == "cpu" else first.detach()
+        else:
+            found[str(key)] = norms([v if isinstance(v, Tensor) else None for v in values], device)
+    return found
+
+
+def _is_scalar(value: Tensor, parameters: Sequence[Tensor], values: Sequence[Any]) -> bool:
+    """Tell whether an entry is a number of the whole parameter, and not of the one weight that it has."""
+    return value.ndim == 0 or any(
+        p.numel() > 1 and _numel(v) == 1 for p, v in zip(parameters, values, strict=True)
+    )
+
+
+def _numel(value: Any) -> int:
+    return value.numel() if isinstance(value, Tensor) else 0

@@ -1,0 +1,235 @@
+"""The only place that puts functions of its own in the place of torch's, each of them put back in the end.
+
+The steps of optimizers are seen through torch's own global hooks. What torch has no hook for is wrapped:
+the making of optimizers and schedulers, backward, clipping, and the gradient scaler.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.nn import utils as nn_utils
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional arguments of a step, the optimizer first, and those by name."""
+
+
+class Listener(Protocol):
+    """What is told of all that optimizers do and is done to them."""
+
+    def made(self, optimizer: Optimizer) -> None:
+        """An optimizer was made."""
+
+    def before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> StepArguments | None:
+        """A step begins; other arguments for it may be returned."""
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """A step is done."""
+
+    def before_backward(self) -> None:
+        """Gradients are about to be computed."""
+
+    def after_backward(self, tensors: Tensor | Sequence[Tensor]) -> None:
+        """The gradients of these tensors were computed."""
+
+    def scaled(self, outputs: Any, scaled: Any) -> None:
+        """A GradScaler has multiplied outputs."""
+
+    def unscaled(self, optimizer: Optimizer) -> None:
+        """A GradScaler has divided an optimizer's gradients."""
+
+    def before_scaler_step(self, optimizer: Optimizer) -> None:
+        """A GradScaler is about to step an optimizer, or to leave the step out."""
+
+    def after_scaler_step(self, optimizer: Optimizer) -> None:
+        """It has done either."""
+
+    def before_clipping(self, parameters: Sequence[Tensor]) -> None:
+        """The gradients of parameters are about to be clipped."""
+
+    def after_clipping(self, parameters: Sequence[Tensor], measured: Tensor, limit: float) -> None:
+        """They were, where what was measured, their norm or their largest value, was above the limit."""
+
+    def scheduler_made(self, scheduler: LRScheduler) -> None:
+        """A scheduler was made."""
+
+    def scheduler_stepped(self, scheduler: LRScheduler) -> None:
+        """The program has stepped a scheduler."""
+
+
+class Interception:
+    """Tells a listener of all that optimizers do, from `begin` to `end`."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._undo: list[Callable[[], None]] = []
+        self._scheduling = 0
+
+    def begin(self) -> None:
+        """Hook and wrap."""
+        told = self._listener
+        self._undo += [
+            register_optimizer_step_pre_hook(told.before_step).remove,
+            register_optimizer_step_post_hook(
+                lambda optimizer, args, kwargs: told.after_step(optimizer)
+            ).remove,
+        ]
+        self._wrap(Optimizer, "__init__", self._making)
+        self._wrap(torch.autograd, "backward", self._backward)
+        self._wrap(GradScaler, "scale", self._scaling)
+        self._wrap(GradScaler, "unscale_", self._unscaling)
+        self._wrap(GradScaler, "step", self._scaler_step)
+        for module in (nn_utils, nn_utils.clip_grad):
+            self._wrap(module, "clip_grad_norm_", self._clipping_norm)
+            self._wrap(module, "clip_grad_value_", self._clipping_values)
+        for cls in _with_subclasses(LRScheduler):
+            self._see_scheduler_class(cls)
+
+    def end(self) -> None:
+        """Put everything back."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _wrap(
+        self, owner: Any, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]
+    ) -> None:
+        self._put(owner, name, wrapper(getattr(owner, name)))
+
+    def _put(self, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
+        original = vars(owner)[name]
+        setattr(owner, name, replacement)
+        self._undo.append(lambda: setattr(owner, name, original))
+
+    def _making(self, init: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(init)
+        def wrapped(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+            init(optimizer, *args, **kwargs)
+            self._listener.made(optimizer)
+
+        return wrapped
+
+    def _backward(self, backward: Callable[..., None]) -> Callable[..., None]:
+        told = self._listener
+
+        @functools.wraps(backward)
+        def wrapped(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            told.before_backward()
+            backward(tensors, *args, **kwargs)
+            told.after_backward(tensors)
+
+        return wrapped
+
+    def _scaling(self, scale: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(scale)
+        def wrapped(scaler: GradScaler, outputs: Any) -> Any:
+            scaled = scale(scaler, outputs)
+            if scaler.is_enabled():
+                self._listener.scaled(outputs, scaled)
+            return scaled
+
+        return wrapped
+
+    def _unscaling(self, unscale: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(unscale)
+        def wrapped(scaler: GradScaler, optimizer: Optimizer) -> None:
+            unscale(scaler, optimizer)
+            if scaler.is_enabled():
+                self._listener.unscaled(optimizer)
+
+        return wrapped
+
+    def _scaler_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(step)
+        def wrapped(scaler: GradScaler, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            if not scaler.is_enabled():
+                return step(scaler, optimizer, *args, **kwargs)
+            self._listener.before_scaler_step(optimizer)
+            returned = step(scaler, optimizer, *args, **kwargs)
+            self._listener.after_scaler_step(optimizer)
+            return returned
+
+        return wrapped
+
+    def _clipping_norm(self, clip: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @functools.wraps(clip)
+        def wrapped(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Tensor:
+            clipped = _listed(parameters)
+            self._listener.before_clipping(clipped)
+            norm = clip(clipped, max_norm, *args, **kwargs)
+            self._listener.after_clipping(clipped, norm, float(max_norm))
+            return norm
+
+        return wrapped
+
+    def _clipping_values(self, clip: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(clip)
+        def wrapped(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> None:
+            clipped = _listed(parameters)
+            self._listener.before_clipping(clipped)
+            largest = [p.grad.detach().abs().amax() for p in clipped if p.grad is not None and p.grad.numel()]
+            clip(clipped, clip_value, *args, **kwargs)
+            if largest:
+                measured = torch.stack([value.to(largest[0].device) for value in largest]).amax()
+                self._listener.after_clipping(clipped, measured, float(clip_value))
+
+        return wrapped
+
+    def _see_scheduler_class(self, cls: type[LRScheduler]) -> None:
+        """Wrap what a class of schedulers has of its own; one that came later is seen when one is made."""
+        for name, wrapper in (("__init__", self._scheduler_making), ("step", self._scheduler_step)):
+            if name in vars(cls) and not hasattr(vars(cls)[name], "_of_optitrace"):
+                self._wrap(cls, name, wrapper)
+                vars(cls)[name]._of_optitrace = True
+
+    def _scheduler_making(self, init: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(init)
+        def wrapped(scheduler: LRScheduler, *args: Any, **kwargs: Any) -> None:
+            for cls in type(scheduler).__mro__:
+                if issubclass(cls, LRScheduler):
+                    self._see_scheduler_class(cls)
+            self._scheduling += 1
+            try:
+                init(scheduler, *args, **kwargs)
+            finally:
+                self._scheduling -= 1
+            if not self._scheduling:
+                self._listener.scheduler_made(scheduler)
+
+        return wrapped
+
+    def _scheduler_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(step)
+        def wrapped(scheduler: LRScheduler, *args: Any, **kwargs: Any) -> Any:
+            self._scheduling += 1
+            try:
+                returned = step(scheduler, *args, **kwargs)
+            finally:
+                self._scheduling -= 1
+            if not self._scheduling:
+                self._listener.scheduler_stepped(scheduler)
+            return returned
+
+        return wrapped
+
+
+def _listed(parameters: Any) -> list[Tensor]:
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
+def _with_subclasses(cls: type[LRScheduler]) -> Iterator[type[LRScheduler]]:
+    yield cls
+    for subclass in cls.__subclasses__():
+        yield from _with_subclasses(subclass)

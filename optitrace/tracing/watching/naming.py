@@ -1,0 +1,75 @@
+"""The names of parameters: those of the modules that own them, found among all objects that there are."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import Module
+
+WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
+"""What wrappers (DataParallel, torch.compile, FSDP) put before the names of the parameters that they wrap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A parameter of a model.
+
+    Attributes:
+        name: the model's name for it.
+        tensor: the parameter.
+    """
+
+    name: str
+    tensor: Tensor
+
+
+def models_of(parameters: Sequence[Tensor], models: Iterable[Module] = ()) -> list[list[Owned]]:
+    """Return the parameters of each model that owns some of these, the largest model first.
+
+    Args:
+        parameters: of an optimizer.
+        models: where to look; among all modules that there are if none is given.
+    """
+    wanted = {id(p) for p in parameters}
+    owned = [_owned(model) for model in (list(models) or _roots())]
+    found = [each for each in owned if any(id(own.tensor) in wanted for own in each)]
+    return sorted(found, key=len, reverse=True)
+
+
+def names_of(groups: Sequence[Sequence[Tensor]], models: Sequence[Sequence[Owned]]) -> list[str]:
+    """Return a name for each parameter of an optimizer's groups, all different.
+
+    A name that two models have is told apart by the place in the groups.
+    """
+    known: Mapping[int, str] = {id(own.tensor): own.name for model in reversed(models) for own in model}
+    places = [
+        (f"group {g} · parameter {k}", p) for g, group in enumerate(groups) for k, p in enumerate(group)
+    ]
+    names = [known.get(id(p), place) for place, p in places]
+    return [
+        f"{name} ({place})" if names.count(name) > 1 else name
+        for name, (place, _) in zip(names, places, strict=True)
+    ]
+
+
+def _owned(model: Module) -> list[Owned]:
+    return [Owned(_short(name), tensor) for name, tensor in model.named_parameters()]
+
+
+def _short(name: str) -> str:
+    for wrapper in WRAPPERS:
+        if name.startswith(wrapper):
+            return _short(name.removeprefix(wrapper))
+        name = name.replace(f".{wrapper}", ".")
+    return name
+
+
+def _roots() -> list[Module]:
+    """Return the modules that no other module has, in the order in which they were made, about."""
+    # an object may pretend to be of another class, and compute what it pretends: its type cannot
+    modules = [item for item in gc.get_objects() if issubclass(type(item), Module)]
+    children = {id(child) for module in modules for child in vars(module).get("_modules", {}).values()}
+    return [module for module in modules if id(module) not in children and "_parameters" in vars(module)]

@@ -1,0 +1,88 @@
+"""Patterns that name weights to be recorded themselves: ``layer1.weight[0,3]``, ``*.bias``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from optitrace.errors import UsageError, did_you_mean, quoted
+
+_INDEXED = re.compile(r"(?P<name>.*?)(?:\[(?P<index>[\d,:\s-]*)\])?")
+
+MOST_NAMED = 8
+"""How many names a message lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Weights to be recorded.
+
+    Attributes:
+        name: what they are called, with their place: ``layer1.weight[0,3]``.
+        parameter: the number of the parameter.
+        place: where in it, a number or a slice for each axis; all of it if empty.
+    """
+
+    name: str
+    parameter: int
+    place: tuple[int | slice, ...] = ()
+
+
+def check_pattern(pattern: str) -> str:
+    """Return a pattern that can be read.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if _INDEXED.fullmatch(pattern) is None or not pattern.partition("[")[0]:
+        raise UsageError(
+            f"cannot read the pattern {quoted(pattern)}; write it as layer1.weight[0,3] or '*.bias'."
+        )
+    return pattern
+
+
+def watched(pattern: str, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> list[Watched]:
+    """Return the weights that a pattern names among parameters; none if it names none.
+
+    Raises:
+        UsageError: it names a place that a parameter does not have.
+    """
+    matched = _INDEXED.fullmatch(pattern)
+    assert matched is not None
+    found = [k for k, name in enumerate(names) if fnmatchcase(name, matched["name"])]
+    index = matched["index"]
+    if index is None:
+        return [Watched(names[k], k) for k in found]
+    place = tuple(_place(part) for part in index.split(","))
+    for k in found:
+        if len(place) > len(shapes[k]) or not all(map(_is_inside, place, shapes[k])):
+            raise UsageError(
+                f"{names[k]} has no place [{index}]: its shape is {_shown(shapes[k])}; count from 0."
+            )
+    return [Watched(f"{names[k]}[{index}]", k, place) for k in found]
+
+
+def no_match(pattern: str, names: Sequence[str]) -> str:
+    """Return the sentence for a pattern that names no parameter."""
+    guess = did_you_mean(pattern.partition("[")[0], names) or ";"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return (
+        f"the pattern {quoted(pattern)} matches no parameter{guess} "
+        f"there are {', '.join(names[:MOST_NAMED])}{more}."
+    )
+
+
+def _place(part: str) -> int | slice:
+    if ":" in part:
+        return slice(*(int(number) if number.strip() else None for number in part.split(":")))
+    return int(part)
+
+
+def _is_inside(place: int | slice, size: int) -> bool:
+    return isinstance(place, slice) or -size <= place < size
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"

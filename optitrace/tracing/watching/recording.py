@@ -1,0 +1,129 @@
+"""The record of one optimizer: rows of numbers and of tensors, read in blocks, kept in columns."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from math import inf, isfinite, nan
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optitrace.tracing.trace import Column
+from optitrace.tracing.watching.gauges import total
+from optitrace.tracing.watching.storage import Storage
+
+BLOCK = 256
+"""How many rows a block has, at most."""
+
+LARGEST_BLOCK = 1 << 20
+"""How many numbers a block has, at most, if it has more than a row."""
+
+Value = float | Tensor | None
+"""A number, a tensor of some, or nothing, of which NaN is kept."""
+
+Row = dict[str, Value]
+"""The values of one step, by name."""
+
+
+class Recording:
+    """Columns that grow by rows. What a row has no value for is NaN.
+
+    Attributes:
+        steps: the number of each row's step, as far as they are read.
+        columns: the columns, by name, each with what its rows' values look like: () or (size,).
+    """
+
+    def __init__(self, judge: Callable[[int, Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        """Begin.
+
+        Args:
+            judge: given each row's step and its values once they are read, numbers or lists of them;
+                returns what is to be kept.
+        """
+        self._judge = judge
+        self._steps = Storage()
+        self._rows = 0
+        self._pending: list[tuple[int, Row]] = []
+        self._stored: dict[str, tuple[Storage, tuple[int, ...], int]] = {}
+        self._block = BLOCK
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, read or not."""
+        return self._rows + len(self._pending)
+
+    def add(self, step: int, row: Row) -> None:
+        """Add a row."""
+        if not self._pending and not self._rows:
+            widest = max((v.numel() for v in row.values() if isinstance(v, Tensor)), default=1)
+            self._block = min(BLOCK, max(1, LARGEST_BLOCK // max(widest, 1)))
+        self._pending.append((step, row))
+        if len(self._pending) >= self._block:
+            self.read()
+
+    def read(self) -> None:
+        """Read the rows that are still pending: the only moment at which a device is waited for."""
+        pending, self._pending = self._pending, []
+        fetch([row for _, row in pending])
+        for step, row in pending:
+            self._steps.extend([step])
+            self._keep(self._judge(step, row))
+            self._rows += 1
+
+    def steps(self) -> Sequence[int]:
+        """Return the number of each row's step."""
+        return array("q", map(int, self._steps.values()))
+
+    def columns(self) -> dict[str, Column]:
+        """Return the columns by name."""
+        return {
+            name: Column(storage.values(), shape, first)
+            for name, (storage, shape, first) in self._stored.items()
+        }
+
+    def _keep(self, row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            if name not in self._stored:
+                self._stored[name] = (Storage(), (len(value),) if isinstance(value, list) else (), self._rows)
+            storage, shape, _ = self._stored[name]
+            if shape and (not isinstance(value, list) or len(value) != shape[0]):
+                value = [nan] * shape[0]
+            storage.extend(value if shape else [nan if value is None or isinstance(value, list) else value])
+        for name in self._stored.keys() - row.keys():
+            storage, shape, _ = self._stored[name]
+            storage.extend([nan] * (shape[0] if shape else 1))
+
+
+def fetch(rows: Sequence[dict[str, Any]]) -> None:
+    """Put numbers in the place of the tensors of some rows, in one transfer from each device."""
+    found: dict[torch.device, list[tuple[dict[str, Any], str, Tensor]]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, Tensor):
+                found.setdefault(value.device, []).append((row, name, value))
+    for places in found.values():
+        line = torch.cat([tensor.detach().reshape(-1) for _, _, tensor in places])
+        numbers = line.cpu().double().tolist()
+        begin = 0
+        for row, name, tensor in places:
+            end = begin + tensor.numel()
+            row[name] = numbers[begin:end] if tensor.ndim else numbers[begin]
+            begin = end
+
+
+def totals(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
+    """Return some norms of a row that are over all parameters, of those that are of each."""
+    return {n: total(v) if isinstance(v, list) else v for n in names if (v := row.get(n)) is not None}
+
+
+def ratio(update: float, weights: float) -> float:
+    """Return how large an update is beside the weights that it made.
+
+    >>> ratio(0.5, 2.0), ratio(0.5, 0.0), ratio(0.0, 0.0)
+    (0.25, inf, 0.0)
+    """
+    if weights:
+        return update / weights
+    return inf if update and isfinite(update) else update

@@ -1,0 +1,95 @@
+"""Running a program as `python` runs it, in this process: a script by its path, a module by its name."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import os
+import runpy
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+from optitrace.errors import UsageError, quoted
+from optitrace.tracing.watching.training import Program
+
+_HERE = str(Path(__file__).parent)
+
+
+def check_program(program: Program) -> None:
+    """See that there is such a program, before anything is done for it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    name = program.arguments[0]
+    if program.is_module:
+        _check_module(name)
+    elif not os.path.exists(name):
+        raise UsageError(f"there is no script {quoted(name)}; name a file, or a module with -m.")
+    elif os.path.isdir(name) and not os.path.isfile(os.path.join(name, "__main__.py")):
+        raise UsageError(f"{quoted(name)} is a folder without __main__.py; name the script in it.")
+
+
+def run_program(program: Program) -> None:
+    """Run a program to its end, as `__main__`, with its arguments and its folder in place.
+
+    Whatever the program raises is raised, `SystemExit` and `KeyboardInterrupt` among it.
+    """
+    name = program.arguments[0]
+    sys.argv[:] = program.arguments
+    if program.is_module:
+        sys.path[0] = os.getcwd()
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    elif os.path.isdir(name):
+        sys.path.pop(0)
+        runpy.run_path(name, run_name="__main__")
+    else:
+        sys.path[0] = os.path.dirname(os.path.realpath(name))
+        _run_script(name)
+
+
+def own_traceback(error: BaseException) -> TracebackType | None:
+    """Return where an error happened, without what runs the program and what listens to it."""
+    frames = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        frames.append(traceback)
+        traceback = traceback.tb_next
+    own = [frame for frame in frames if not frame.tb_frame.f_code.co_filename.startswith(_HERE)]
+    while own and own[0].tb_frame.f_globals.get("__name__") in ("runpy", "optitrace.cli.run_command"):
+        own.pop(0)
+    linked = None
+    for frame in reversed(own):
+        linked = TracebackType(linked, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return linked
+
+
+def _run_script(path: str) -> None:
+    """Run a script. runpy would take the globals of the module away as soon as it ends."""
+    with open(path, "rb") as stream:
+        code = compile(stream.read(), path, "exec", dont_inherit=True)
+    main = ModuleType("__main__")
+    main.__file__ = path
+    main.__loader__ = SourceFileLoader("__main__", path)
+    main.__dict__["__builtins__"] = builtins
+    main.__dict__["__cached__"] = None
+    sys.modules["__main__"] = main
+    exec(code, main.__dict__)
+
+
+def _check_module(name: str) -> None:
+    sys.path[0] = os.getcwd()
+    try:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations is not None:
+            spec = importlib.util.find_spec(f"{name}.__main__")
+            if spec is None:
+                raise UsageError(f"the package {quoted(name)} has no __main__; name a module in it.")
+    except (ImportError, ValueError) as error:
+        raise UsageError(
+            f"there is no module {quoted(name)}: {error}; name one that can be imported."
+        ) from None
+    if spec is None:
+        raise UsageError(f"there is no module {quoted(name)}; name one that can be imported from here.")

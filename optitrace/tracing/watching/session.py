@@ -1,0 +1,49 @@
+"""A session of watching: from before a program loads torch until it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from optitrace.tracing.watching.torch_loading import once_torch_is_loaded
+
+if TYPE_CHECKING:
+    from optitrace.tracing.watching.watcher import Watcher
+
+
+class Session:
+    """Watches whatever runs while it is entered, once torch is loaded.
+
+    Attributes:
+        watcher: what watches; None as long as torch is not loaded.
+    """
+
+    def __init__(self, make: Callable[[], Watcher]) -> None:
+        """Begin nothing yet.
+
+        Args:
+            make: makes the watcher, when torch is there.
+        """
+        self.watcher: Watcher | None = None
+        self._make = make
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch while entered."""
+        undo: list[Callable[[], None]] = []
+
+        def begin() -> None:
+            from optitrace.tracing.watching.interception import Interception
+
+            self.watcher = self._make()
+            interception = Interception(self.watcher)
+            interception.begin()
+            undo.append(interception.end)
+
+        try:
+            with once_torch_is_loaded(begin):
+                yield
+        finally:
+            for end in undo:
+                end()

@@ -1,0 +1,296 @@
+"""One optimizer under watch: what it is asked before each step and after, and the record that this makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from math import nan
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optitrace.errors import printable
+from optitrace.tracing.watching.facts import EACH, FOUND_INF, LOST, SCALE, STATE, Facts
+from optitrace.tracing.watching.gauges import Norm, gauge
+from optitrace.tracing.watching.gradient_history import GradientHistory
+from optitrace.tracing.watching.inspection import is_inspected, lost_updates, state_norms
+from optitrace.tracing.watching.patterns import Watched, watched
+from optitrace.tracing.watching.recording import Recording, Row
+from optitrace.tracing.watching.training import (
+    KINDS,
+    WITHOUT_LOSS,
+    OptimizerTrace,
+    Scheduling,
+    WatchedParameter,
+)
+from optitrace.tracing.watching.wish import RecordingWish
+
+VALUES = "values "
+"""What stands before the names of the columns of single weights."""
+
+
+class Probe(Protocol):
+    """Something else that looks at each step of an optimizer."""
+
+    def before(self) -> None:
+        """Look at weights and state before a step."""
+
+    def during(self) -> None:
+        """Look at the gradient that the step uses."""
+
+    def after(self) -> None:
+        """Look at what the step made."""
+
+
+class WatchedOptimizer:
+    """Watches the steps of one optimizer, over the same parameters all the time.
+
+    Attributes:
+        name: what it is called.
+        history: where its gradients come from.
+        is_in_scaler: whether a GradScaler is about to step it.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        name: str,
+        history: GradientHistory,
+        names: Sequence[str],
+        wish: RecordingWish,
+        *,
+        by_parameter: bool,
+        taken: int = 0,
+    ) -> None:
+        """Begin to watch, before the first step.
+
+        Args:
+            optimizer: the optimizer.
+            name: what it is called.
+            history: of its gradients so far.
+            names: of its parameters, group after group.
+            wish: what to record.
+            by_parameter: whether to measure each parameter, whatever is kept.
+            taken: how many steps it has taken already.
+        """
+        self.name = name
+        self.history = history
+        self.is_in_scaler = False
+        self.probe: Probe | None = None
+        self.names = names
+        self.groups = optimizer.param_groups
+        self.parameters = parameters_of(optimizer)
+        self._state = optimizer.state
+        self._optimizer_class = type(optimizer)
+        self._sizes = structure(optimizer)
+        self._wish = wish
+        self._step = taken
+        self._gauge = gauge(self.parameters, by_parameter=by_parameter)
+        dtype = str(self.parameters[0].dtype).removeprefix("torch.")
+        self._facts = Facts(names, dtype, by_parameter=wish.parameters, state=wish.state)
+        self._recording = Recording(self._facts.judge)
+        shapes = [tuple(p.shape) for p in self.parameters]
+        self._watched = {pattern: watched(pattern, names, shapes) for pattern in wish.patterns}
+        self._hyperparameters = tuple(_settings(group) for group in self.groups)
+        self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad}
+        self._records = False
+        self._row: Row = {}
+        self._unclipped: Norm | None = None
+        self._clips: list[tuple[Tensor, float]] = []
+        self._has_looked = False
+
+    def has_changed(self, optimizer: Optimizer) -> bool:
+        """Tell whether the optimizer was given other parameters since."""
+        return structure(optimizer) != self._sizes
+
+    @property
+    def taken(self) -> int:
+        """How many steps it took."""
+        return self._step
+
+    def has_any_of(self, pattern: str) -> bool:
+        """Tell whether a pattern of the wish names any parameter here."""
+        return bool(self._watched[pattern])
+
+    def before_step(self) -> None:
+        """Note the weights before a step."""
+        self._step += 1
+        self._has_looked = False
+        self._records = self._wish.takes(self._step)
+        if self._records:
+            self._gauge.remember()
+        if self.probe is not None:
+            self.probe.before()
+
+    def looking(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """Return a closure that does what another does, and looks at the gradient when that is first done."""
+
+        def evaluated() -> Any:
+            loss = closure()
+            if not self._has_looked:
+                with torch.no_grad():
+                    self.look_at_gradient()
+            return loss
+
+        return evaluated
+
+    def look_at_gradient(self, kind: str = "") -> None:
+        """Note the gradient that a step is about to use.
+
+        Args:
+            kind: which of the kinds it is, if that is known already.
+        """
+        self._has_looked = True
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        kind = kind or self.history.kind(gradients)
+        if kind == "scaled" and self.is_in_scaler:
+            kind = "fresh"
+        self._facts.used(kind, self._step)
+        if self._ungraded:
+            self._ungraded = {k for k in self._ungraded if self.parameters[k].grad is None}
+        for measured, limit in self._clips:
+            self._facts.clips(self._step, measured, limit)
+        self._clips.clear()
+        if self._records:
+            self._row = self._used(kind)
+        if self.probe is not None:
+            self.probe.during()
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Note what a step made."""
+        if not self._has_looked:
+            self.look_at_gradient()
+        if self._records:
+            for name, attribute in ((FOUND_INF, "found_inf"), (SCALE, "grad_scale")):
+                told = getattr(optimizer, attribute, None)  # by a GradScaler, to an optimizer that is fused
+                if isinstance(told, Tensor):
+                    self._row[name] = told.detach().reshape(()).clone()
+            self._recording.add(self._step, self._row | self._made())
+        if self.probe is not None:
+            self.probe.after()
+        self.history.stepped()
+
+    def skip(self) -> None:
+        """Note a step that was left out."""
+        self._step += 1
+        self._records = self._wish.takes(self._step)
+        if self._records:
+            self._gauge.remember()
+        self.look_at_gradient("skipped")
+        if self._records:
+            self._recording.add(self._step, self._row | self._made())
+        self.history.stepped()
+
+    def before_clipping(self) -> None:
+        """Note the gradient before it is clipped, for the step to come."""
+        is_in_closure = self._step > 0 and not self._has_looked
+        if self._wish.takes(self._step if is_in_closure else self._step + 1):
+            self._unclipped = self._gauge.gradient()
+
+    def after_clipping(self, measured: Tensor, limit: float) -> None:
+        """Note what a clipping measured."""
+        self._clips.append((measured, limit))
+
+    def trace(self, also_in: Mapping[int, str], scheduling: Scheduling | None) -> OptimizerTrace:
+        """Return what was recorded so far.
+
+        Args:
+            also_in: the name of another optimizer that has a parameter too, by the parameter's id.
+            scheduling: what schedulers did.
+        """
+        self._recording.read()
+        self._facts.read_clips()
+        columns = self._recording.columns()
+
+        def part(prefix: str) -> dict[str, Any]:
+            return {n.removeprefix(prefix): c for n, c in columns.items() if n.startswith(prefix)}
+
+        prefixes = (STATE, VALUES, EACH)
+        return OptimizerTrace(
+            name=self.name,
+            class_path=f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}",
+            hyperparameters=self._hyperparameters,
+            parameters=self._described(also_in),
+            taken=self._step,
+            steps=self._recording.steps(),
+            columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
+            by_parameter=part(EACH),
+            state=part(STATE),
+            values=part(VALUES),
+            gradients=dict(self._facts.gradients),
+            clipped=self._facts.clipped,
+            non_finite=self._facts.non_finite,
+            lost=tuple(self._facts.lost),
+            scheduling=scheduling,
+        )
+
+    def _used(self, kind: str) -> Row:
+        """Return the values of a step that are there before it."""
+        lrs = [float(group["lr"]) for group in self.groups if "lr" in group]
+        row: Row = {"loss": nan if kind in WITHOUT_LOSS else self.history.loss}
+        if lrs:
+            row["lr"] = lrs[0] if len(lrs) == 1 else torch.tensor(lrs, dtype=torch.float64)
+        row["gradient_norm"] = self._gauge.gradient()
+        if self._unclipped is not None:
+            row["unclipped_gradient_norm"], self._unclipped = self._unclipped, None
+        row["gradient"] = float(KINDS.index(kind))
+        return row
+
+    def _made(self) -> Row:
+        """Return the values of a step that are there after it."""
+        row: Row = {}
+        row["update_norm"], row["weight_norm"] = self._gauge.moved()
+        is_deep = is_inspected(self._recording.rows + 1)
+        if self._wish.state or is_deep:
+            entries = state_norms(self.parameters, self._state)
+            row |= {f"{STATE}{printable(name)}": value for name, value in entries.items()}
+        if is_deep:
+            row[LOST] = lost_updates(self.parameters, self._gauge)
+        for found in chain.from_iterable(self._watched.values()):
+            row[f"{VALUES}{found.name}"] = self._value(found)
+        return row
+
+    def _value(self, found: Watched) -> Tensor:
+        value = self.parameters[found.parameter].detach()[found.place or ...]
+        return value.clone() if value.ndim == 0 else value.reshape(-1).clone()
+
+    def _described(self, also_in: Mapping[int, str]) -> tuple[WatchedParameter, ...]:
+        groups = chain.from_iterable([g] * len(group["params"]) for g, group in enumerate(self.groups))
+        return tuple(
+            WatchedParameter(
+                name=name,
+                shape=tuple(p.shape),
+                dtype=str(p.dtype).removeprefix("torch."),
+                group=group,
+                is_frozen=not p.requires_grad,
+                had_gradient=k not in self._ungraded,
+                also_in=also_in.get(id(p), ""),
+            )
+            for k, (name, p, group) in enumerate(zip(self.names, self.parameters, groups, strict=False))
+        )
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """Return an optimizer's parameters, group after group."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def structure(optimizer: Optimizer) -> tuple[int, ...]:
+    """Return how many parameters each group has, and which is the first."""
+    groups = [group["params"] for group in optimizer.param_groups]
+    return (*map(len, groups), *(id(group[0]) for group in groups if group))
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a group's hyperparameters as numbers, texts, truth values or lists of them."""
+    return {str(k): _plain(v) for k, v in group.items() if k not in ("params", "initial_lr")}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.item() if value.numel() == 1 else value.reshape(-1).tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    return value if isinstance(value, bool | int | float | str | None) else str(value)

@@ -1,0 +1,309 @@
+"""The watcher: listens to all optimizers of a program, and tells in the end what was seen."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from optitrace.tracing.trace import Outcome, Versions
+from optitrace.tracing.watching.gradient_history import GradientHistory, Loss
+from optitrace.tracing.watching.interception import StepArguments
+from optitrace.tracing.watching.naming import Owned, models_of, names_of
+from optitrace.tracing.watching.patterns import no_match
+from optitrace.tracing.watching.training import OptimizerTrace, Program, Scheduling, Training
+from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer, parameters_of
+from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.version import __version__
+
+MakeProbe = Callable[[Optimizer, WatchedOptimizer], Probe | None]
+"""Makes what else is to look at an optimizer's steps."""
+
+
+class _Seen:
+    """What is known of one optimizer: alive or, once it is gone, what is left of it."""
+
+    def __init__(self, optimizer: Optimizer, name: str) -> None:
+        self.name = name
+        self.optimizer = weakref.ref(optimizer)
+        self.history = GradientHistory(parameters_of(optimizer))
+        self.watched: WatchedOptimizer | None = None
+        self.finished: list[OptimizerTrace] = []
+        self.scheduling: Scheduling | None = None
+        self.has_begun_step = False
+        self.is_wrapper = False
+
+    @property
+    def taken(self) -> int:
+        """How many steps it took."""
+        if self.watched is not None:
+            return self.watched.taken
+        return self.finished[-1].taken if self.finished else 0
+
+
+class Watcher:
+    """Watches optimizers. It is the listener of an `Interception`.
+
+    Attributes:
+        step: how many steps all optimizers together took.
+    """
+
+    def __init__(
+        self,
+        wish: RecordingWish,
+        *,
+        only: Iterable[Optimizer] | None = None,
+        models: Iterable[Module] = (),
+        by_parameter: bool = False,
+        make_probe: MakeProbe = lambda optimizer, watched: None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            wish: what to record.
+            only: the optimizers to watch; all that take a step if not given.
+            models: where to find the names of parameters; among all modules that there are if none is given.
+            by_parameter: whether to measure each parameter, whatever is kept.
+            make_probe: makes what else is to look at the steps of an optimizer, before its first.
+        """
+        self.step = 0
+        self._wish = wish
+        self._models = list(models)
+        self._by_parameter = by_parameter or wish.parameters
+        self._make_probe = make_probe
+        self._only = None if only is None else {id(optimizer) for optimizer in only}
+        self._seen: dict[int, _Seen] = {}
+        self._order: list[_Seen] = []
+        self._class_counts: dict[str, int] = {}
+        self._owners: dict[int, list[str]] = {}
+        self._unowned: dict[str, weakref.ref[Tensor]] = {}
+        self._together: set[frozenset[str]] = set()
+        self._scaled: weakref.ref[Tensor] | None = None
+        self._unscaled: Loss = 0.0
+        for optimizer in only or ():
+            self.made(optimizer)
+
+    def made(self, optimizer: Optimizer) -> None:
+        """Know an optimizer."""
+        if id(optimizer) in self._seen or (self._only is not None and id(optimizer) not in self._only):
+            return
+        if not parameters_of(optimizer):
+            return
+        cls = type(optimizer).__name__
+        count = self._class_counts[cls] = self._class_counts.get(cls, 0) + 1
+        seen = _Seen(optimizer, cls if count == 1 else f"{cls} {count}")
+        self._seen[id(optimizer)] = seen
+        self._order.append(seen)
+        self._own(optimizer, seen.name)
+        weakref.finalize(optimizer, self._gone, id(optimizer)).atexit = False
+
+    def before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> StepArguments | None:
+        """Note the weights, and the gradient: that of the closure's first evaluation if there is one."""
+        watched = self._watch(optimizer)
+        if watched is None:
+            return None
+        self._seen[id(optimizer)].has_begun_step = True
+        closure = kwargs.get("closure") or next((a for a in args[1:] if callable(a)), None)
+        with torch.no_grad():
+            watched.before_step()
+            if closure is None:
+                watched.look_at_gradient()
+                return None
+        looking = watched.looking(closure)
+        given = tuple(looking if argument is closure else argument for argument in args)
+        return given, {name: looking if value is closure else value for name, value in kwargs.items()}
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Note what a step made."""
+        seen = self._seen.get(id(optimizer))
+        if seen is not None and seen.watched is not None and seen.has_begun_step:
+            seen.has_begun_step = False
+            self.step += 1
+            with torch.no_grad():
+                seen.watched.after_step(optimizer)
+
+    def before_backward(self) -> None:
+        """See which gradients were cleared."""
+        for seen in self._seen.values():
+            seen.history.before_backward()
+
+    def after_backward(self, tensors: Tensor | Sequence[Tensor]) -> None:
+        """Note the loss, for those whose gradients have changed."""
+        is_scaled = self._scaled is not None and self._scaled() is tensors
+        loss = self._unscaled if is_scaled else _value(tensors)
+        for seen in self._seen.values():
+            seen.history.after_backward(loss, is_scaled=is_scaled)
+
+    def scaled(self, outputs: Any, scaled: Any) -> None:
+        """Remember what the scaled loss was."""
+        if isinstance(scaled, Tensor):
+            self._scaled, self._unscaled = weakref.ref(scaled), _value(outputs)
+
+    def unscaled(self, optimizer: Optimizer) -> None:
+        """Note that the gradients have their size again."""
+        if seen := self._seen.get(id(optimizer)):
+            seen.history.is_scaled = False
+
+    def before_scaler_step(self, optimizer: Optimizer) -> None:
+        """Expect a step."""
+        if watched := self._watch(optimizer):
+            watched.is_in_scaler = True
+            self._steps_before = watched.taken
+
+    def after_scaler_step(self, optimizer: Optimizer) -> None:
+        """Note that there was none, if there was none."""
+        if watched := self._watch(optimizer):
+            watched.is_in_scaler = False
+            if watched.taken == self._steps_before:
+                self.step += 1
+                with torch.no_grad():
+                    watched.skip()
+
+    def before_clipping(self, parameters: Sequence[Tensor]) -> None:
+        """Note the gradients before they are clipped."""
+        with torch.no_grad():
+            for watched in self._owning(parameters):
+                watched.before_clipping()
+
+    def after_clipping(self, parameters: Sequence[Tensor], measured: Tensor, limit: float) -> None:
+        """Note what was measured."""
+        for watched in self._owning(parameters):
+            watched.after_clipping(measured, limit)
+
+    def scheduler_made(self, scheduler: LRScheduler) -> None:
+        """Know a scheduler."""
+        if seen := self._seen.get(id(scheduler.optimizer)):
+            names = () if seen.scheduling is None else seen.scheduling.schedulers
+            before = seen.scheduling or Scheduling(())
+            seen.scheduling = replace(before, schedulers=(*names, type(scheduler).__name__))
+
+    def scheduler_stepped(self, scheduler: LRScheduler) -> None:
+        """Count the step of a scheduler."""
+        if seen := self._seen.get(id(scheduler.optimizer)):
+            before = seen.scheduling or Scheduling((type(scheduler).__name__,))
+            early = before.early + (not seen.taken)
+            seen.scheduling = replace(before, steps=before.steps + 1, early=early)
+
+    def training(self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1) -> Training:
+        """Return what was seen so far."""
+        traces = [trace for seen in self._order for trace in self._traces(seen)]
+        return Training(
+            program=program,
+            versions=Versions(optitrace=__version__, torch=torch.__version__),
+            outcome=outcome,
+            optimizers=tuple(traces),
+            idle=tuple(seen.name for seen in self._order if not seen.taken and not seen.is_wrapper),
+            unowned=tuple(self._unowned),
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def unmatched(self) -> list[str]:
+        """Return a sentence for each pattern that named no parameter of any optimizer so far."""
+        watched = [seen.watched for seen in self._order if seen.watched is not None]
+        if not watched:
+            return []
+        names = [name for one in watched for name in one.names]
+        return [
+            no_match(pattern, names)
+            for pattern in self._wish.patterns
+            if not any(one.has_any_of(pattern) for one in watched)
+        ]
+
+    def _watch(self, optimizer: Optimizer) -> WatchedOptimizer | None:
+        """Return what watches an optimizer, made before its first step and whenever its parameters change."""
+        seen = self._seen.get(id(optimizer))
+        if seen is None:
+            self.made(optimizer)
+            seen = self._seen.get(id(optimizer))
+            if seen is None:
+                return None
+        if seen.watched is None or seen.watched.has_changed(optimizer):
+            self._begin(optimizer, seen)
+        return seen.watched
+
+    def _begin(self, optimizer: Optimizer, seen: _Seen) -> None:
+        taken = seen.taken
+        name = seen.name
+        if seen.watched is not None:
+            seen.finished += self._traces(seen)[len(seen.finished) :]
+            name = f"{seen.name}, from step {taken + 1} on"
+            seen.history = GradientHistory(parameters_of(optimizer))
+        self._own(optimizer, seen.name)
+        self._note_wrappers(optimizer, seen)
+        models = models_of(parameters_of(optimizer), self._models)
+        self._note_unowned(models)
+        names = names_of([group["params"] for group in optimizer.param_groups], models)
+        seen.watched = WatchedOptimizer(
+            optimizer, name, seen.history, names, self._wish, by_parameter=self._by_parameter, taken=taken
+        )
+        seen.watched.probe = self._make_probe(optimizer, seen.watched)
+
+    def _own(self, optimizer: Optimizer, name: str) -> None:
+        had = {id(tensor): name for name, ref in self._unowned.items() if (tensor := ref()) is not None}
+        for parameter in parameters_of(optimizer):
+            self._unowned.pop(had.get(id(parameter), ""), None)
+            owners = self._owners.setdefault(id(parameter), [])
+            if name not in owners:
+                owners.append(name)
+
+    def _note_unowned(self, models: Sequence[Sequence[Owned]]) -> None:
+        for model in models:
+            for own in model:
+                if own.tensor.requires_grad and not self._owners.get(id(own.tensor)):
+                    self._unowned[own.name] = weakref.ref(own.tensor)
+
+    def _traces(self, seen: _Seen) -> list[OptimizerTrace]:
+        if seen.watched is None:
+            return seen.finished
+        own = frozenset((seen.name,))
+        also_in = {
+            key: others[0]
+            for key, names in self._owners.items()
+            if seen.name in names
+            and (others := [n for n in names if frozenset((n, seen.name)) not in self._together | {own}])
+        }
+        return [*seen.finished, seen.watched.trace(also_in, seen.scheduling)]
+
+    def _gone(self, key: int) -> None:
+        """Keep what is known of an optimizer that is no more, and let its parameters go."""
+        seen = self._seen.pop(key)
+        seen.finished = self._traces(seen)
+        seen.watched = None
+        for names in self._owners.values():
+            if seen.name in names:
+                names.remove(seen.name)
+
+    def _owning(self, parameters: Sequence[Tensor]) -> list[WatchedOptimizer]:
+        """Return what watches the optimizers that have the first of these parameters."""
+        names = self._owners.get(id(parameters[0]), ()) if parameters else ()
+        alive = [o for seen in self._seen.values() if seen.name in names and (o := seen.optimizer())]
+        return [watched for optimizer in alive if (watched := self._watch(optimizer)) is not None]
+
+    def _note_wrappers(self, optimizer: Optimizer, inner: _Seen) -> None:
+        """Know the optimizers that have another in them, whose steps and parameters are then the same."""
+        for seen in self._seen.values():
+            outer = seen.optimizer()
+            if outer is not None and any(value is optimizer for value in vars(outer).values()):
+                seen.is_wrapper = True
+                self._together.add(frozenset((seen.name, inner.name)))
+
+
+def _value(tensors: Any) -> Loss:
+    """Return the sum of what backward was called on: a number, or a tensor that is on an accelerator."""
+    if not isinstance(tensors, Tensor):
+        values = [_value(tensor) for tensor in tensors]
+        return sum(values[1:], values[0]) if values else 0.0
+    value = tensors.detach()
+    if value.numel() != 1:
+        value = value.sum()
+    return value.item() if value.device.type == "cpu" else value.reshape(())
