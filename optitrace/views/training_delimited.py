@@ -7,7 +7,7 @@ from itertools import chain
 
 from optitrace.tracing.trace import Column
 from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, OptimizerTrace, Training
-from optitrace.tracing.watching.training_file import COLUMNS
+from optitrace.tracing.watching.training_file import COLUMNS, recorded_parameters
 from optitrace.views.delimited import delimited
 
 Value = float | str | None
@@ -43,11 +43,11 @@ def _rows(
         if not optimizer.by_parameter:
             continue
         norms = {name: column.row(index) or () for name, column in optimizer.by_parameter.items()}
-        for place, parameter in enumerate(optimizer.parameters):
+        for place, parameter in enumerate(recorded_parameters(optimizer)):
             yield [
                 optimizer.name,
                 step,
-                parameter.name,
+                parameter,
                 *(norms[n][place] if n in norms else None for n in names),
             ]
 
@@ -58,6 +58,8 @@ def _cells(optimizer: OptimizerTrace) -> dict[str, Cell]:
     for name in COLUMNS:
         if name in optimizer.columns:
             cells |= _cells_of(name, optimizer.columns[name])
+    if not optimizer.steps:
+        return cells
     kinds = cells["gradient"] = _kind(optimizer.columns["gradient"])
     loss = cells["loss"]
     cells["loss"] = lambda index: None if kinds(index) in WITHOUT_LOSS else loss(index)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from optitrace.rules.numerals import format_significant
 from optitrace.tracing.trace import Column
 from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, OptimizerTrace
+from optitrace.tracing.watching.training_file import OF_A_PARAMETER, recorded_parameters
 from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
 from optitrace.views.grid import Grid, GridColumn, Look, are_counts, grid_of, step_column, visible_rows
 
@@ -36,7 +37,8 @@ def training_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
     columns = [step_column(optimizer.steps)]
     if not set(optimizer.gradients) <= set(WITHOUT_LOSS):
         columns.append(_named("loss", _losses(optimizer, _digits(look))))
-    columns += _rates(optimizer.columns["lr"], rows, _digits(look))
+    if "lr" in optimizer.columns:
+        columns += _rates(optimizer.columns["lr"], rows, _digits(look))
     if any(kind != FRESH for kind in optimizer.columns["gradient"].values):
         columns.append(GridColumn(("gradient", ""), "kind", lambda shown: _kinds(optimizer, shown)))
     for name in list(HEADINGS)[1:]:
@@ -52,26 +54,34 @@ def training_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
 
 def hidden_values(optimizer: OptimizerTrace) -> list[str]:
     """Return a line for each column of which not every number is shown."""
-    several = {"lr": optimizer.columns["lr"], **optimizer.state, **optimizer.values}
+    rates = optimizer.columns.get("lr")
+    several = {**optimizer.state, **optimizer.values}
+    if rates is not None and not _are_one(rates, range(len(optimizer.steps))):
+        several = {"lr": rates, **several}
     return [
         f"of {column.size} numbers of {name} the first {FIRST_FEW} are shown; files hold all"
         for name, column in several.items()
         if column.size > MOST_COORDINATES
-        and (name != "lr" or not _are_one(column, range(len(optimizer.steps))))
     ]
 
 
 def _parameter_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
     """Return a grid with a row for each parameter of each step."""
-    names = [parameter.name for parameter in optimizer.parameters]
+    names = recorded_parameters(optimizer)
     count = len(names)
     columns = [
         GridColumn(("step", ""), "step", lambda rows: [str(optimizer.steps[row // count]) for row in rows]),
         GridColumn(("parameter", ""), "parameter", lambda rows: [names[row % count] for row in rows]),
     ]
-    for name, column in optimizer.by_parameter.items():
-        columns.append(_named(name, _numbers(Column(column.values, ()), 0, _digits(look))))
+    columns += [
+        _named(name, _numbers(_flat(optimizer.by_parameter[name]), 0, _digits(look)))
+        for name in OF_A_PARAMETER
+    ]
     return grid_of(columns, len(optimizer.steps) * count, look, labels=2)
+
+
+def _flat(column: Column) -> Column:
+    return Column(column.values, (), column.first * column.size)
 
 
 def _named(name: str, texts: Cells) -> GridColumn:

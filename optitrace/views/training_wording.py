@@ -53,7 +53,7 @@ def _setting(name: str, groups: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    return _cut(printable(setting(name, value)))
+    return _cut(printable(setting(name, tuple(value) if isinstance(value, list) else value)))
 
 
 def _cut(text: str) -> str:

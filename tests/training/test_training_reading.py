@@ -317,10 +317,6 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         damaged('"name": "fc1.bias"', r'"name": "\u001b[2J"'),
         r"optimizers\[0\]\.parameters: '\\x1b\[2J' is a name that cannot be shown",
     ),
-    "a group that is not there": (
-        damaged('"group": 0', '"group": 1'),
-        r"optimizers\[0\]\.parameters: fc1\.weight is of group 1, of 1",
-    ),
     "a rank too many": (damaged('"rank": 1', '"rank": 2'), "rank is 2, and world_size 2; ranks count from 0"),
     "a diagnosis without its fact": (
         damaged('"fact": "step 2 of AdamW used a stale gradient", ', ""),

@@ -61,7 +61,7 @@ def optimizer(
 ) -> OptimizerTrace:
     """Return an optimizer whose update of step k is 1/2^k of its weights, which have norm 8."""
     count = len(losses)
-    steps = steps or range(1, count + 1)
+    steps = range(1, count + 1) if steps is None else steps
     kinds = kinds or ["fresh"] * count
     losses = [float("nan") if k in WITHOUT_LOSS else x for k, x in zip(kinds, losses, strict=True)]
     own = OptimizerTrace(
@@ -79,7 +79,9 @@ def optimizer(
             "update_norm": scalar([8 * 0.5 ** (step % 60) for step in steps]),
             "weight_norm": scalar([8.0] * count),
             "update_ratio": scalar([0.5 ** (step % 60) for step in steps]),
-        },
+        }
+        if steps
+        else {},
         gradients={kind: Tally(kinds.count(kind), kinds.index(kind) + 1) for kind in dict.fromkeys(kinds)},
     )
     return replace(own, **changes)
@@ -153,9 +155,9 @@ def _any_optimizer(draw: st.DrawFn, name: str) -> OptimizerTrace:
     kinds = draw(st.lists(st.sampled_from(KINDS), min_size=len(steps), max_size=len(steps)))
     own = optimizer([1.0] * len(steps), name=name, kinds=kinds, steps=steps)
     losses = [float("nan") if k in WITHOUT_LOSS else x for k, x in zip(kinds, column(0).values, strict=True)]
-    columns = {key: column(0) for key in own.columns if key != "gradient"}
-    columns |= {"loss": scalar(losses), "gradient": own.columns["gradient"]}
-    columns = {key: columns[key] for key in own.columns}
+    columns = {key: column(0) for key in own.columns}
+    if steps:
+        columns |= {"loss": scalar(losses), "gradient": own.columns["gradient"]}
     names = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz_.[0]"), min_size=1, max_size=40)
     return replace(
         own,

@@ -15,7 +15,7 @@ from optitrace.experiment.float_formats import FORMATS
 from optitrace.rules.hyperparameter import show
 from optitrace.tracing.trace import Column
 from optitrace.tracing.watching.training import OptimizerTrace, Training
-from optitrace.tracing.watching.training_file import COLUMNS
+from optitrace.tracing.watching.training_file import COLUMNS, OF_A_PARAMETER, recorded_parameters
 
 RESULT = "weight_norm"
 """What a step ends with."""
@@ -39,8 +39,8 @@ class OptimizerDifferences:
     Attributes:
         name: its name.
         settings: its class, if it is not the same, and the hyperparameters that differ.
-        parameters: the names of the parameters that both have; of a number of one of them, `coordinate`
-            is its place, from 1.
+        parameters: the names of the parameters whose numbers both have, one by one; `coordinate` is the
+            place of one among them, from 1.
         by_parameter: the quantities that were compared parameter by parameter.
         only: the parameters that A alone has, and those that B alone has.
         differences: the numbers that differ.
@@ -106,14 +106,15 @@ def _settings(training: Training) -> dict[str, str]:
 
 def _diff(a: OptimizerTrace, b: OptimizerTrace, tolerance: ToleranceOf) -> OptimizerDifferences:
     names, others = ([parameter.name for parameter in optimizer.parameters] for optimizer in (a, b))
-    common = [name for name in names if name in set(others)]
-    by_parameter = [name for name in a.by_parameter if name in b.by_parameter] if common else []
+    recorded = set(recorded_parameters(b))
+    common = [name for name in recorded_parameters(a) if name in recorded]
+    by_parameter = OF_A_PARAMETER if common else ()
     dtypes = _dtype(a), _dtype(b)
     return OptimizerDifferences(
         name=a.name,
         settings=_differing(_hyperparameters(a), _hyperparameters(b)),
         parameters=tuple(common),
-        by_parameter=tuple(by_parameter),
+        by_parameter=by_parameter,
         only=_only(names, others),
         differences=diff_recordings(
             _recording(a, common, by_parameter), _recording(b, common, by_parameter), tolerance(dtypes)
@@ -152,15 +153,15 @@ def _recording(optimizer: OptimizerTrace, common: Sequence[str], by_parameter: S
     columns = {name: optimizer.columns[name] for name in COLUMNS if name in optimizer.columns}
     for what, others in (("state", optimizer.state), ("value", optimizer.values)):
         columns |= {f"{what} {name}" if name in columns else name: c for name, c in others.items()}
-    places = [k for k, parameter in enumerate(optimizer.parameters) if parameter.name in set(common)]
+    own = {name: place for place, name in enumerate(recorded_parameters(optimizer))}
     for name in by_parameter:
-        columns[name] = _at_places(optimizer.by_parameter[name], places)
+        columns[name] = _at_places(optimizer.by_parameter[name], [own[parameter] for parameter in common])
     return Recording(optimizer.steps, columns, RESULT, _dtype(optimizer))
 
 
 def _at_places(column: Column, places: Sequence[int]) -> Column:
     """Return a column with some of each row's numbers."""
-    if len(places) == column.size:
+    if places == list(range(column.size)):
         return column
     rows = range(0, len(column.values), column.size)
     values = array("d", (column.values[row + place] for row in rows for place in places))

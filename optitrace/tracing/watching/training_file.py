@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from math import nan
 from typing import Any
 
 from optitrace.tracing.trace import Column
-from optitrace.tracing.trace_file import NO_FIELDS, SCHEMA, exact_all, outcome_fields, value_text
+from optitrace.tracing.trace_file import NO_FIELDS, SCHEMA, exact_all, number_text, outcome_fields, value_text
 from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, OptimizerTrace, Training
 
 COLUMNS = (
@@ -19,6 +20,9 @@ COLUMNS = (
     *("update_norm", "weight_norm", "update_ratio"),
 )
 """The columns in the order in which a row has them."""
+
+OF_A_PARAMETER = ("gradient_norm", "update_norm", "weight_norm", "update_ratio")
+"""The columns that each parameter has, where they were asked for."""
 
 Cell = Callable[[int], str]
 """A field of a row as JSON, by the row's number."""
@@ -45,6 +49,12 @@ def jsonl_chunks(training: Training, above: Mapping[str, Any] = NO_FIELDS) -> It
         begin = f'{{"optimizer": {_as_json(optimizer.name)}, '
         for row in _rows(optimizer):
             yield f"{begin}{row}}}\n"
+
+
+def recorded_parameters(optimizer: OptimizerTrace) -> list[str]:
+    """Return the names of the parameters that `by_parameter` has: those that were there in the first row."""
+    size = next((column.size for column in optimizer.by_parameter.values()), 0)
+    return [parameter.name for parameter in optimizer.parameters[:size]]
 
 
 def _as_json(data: Any) -> str:
@@ -124,14 +134,16 @@ def _named(name: str, columns: Mapping[str, Column]) -> Cell:
 
 def _by_parameter(optimizer: OptimizerTrace) -> Cell:
     """Return the field that has the columns of each parameter, as an object by the parameter's name."""
-    names = [_as_json(parameter.name) for parameter in optimizer.parameters]
-    scalars = {name: Column(c.values, (), c.first * c.size) for name, c in optimizer.by_parameter.items()}
+    names = [_as_json(name) for name in recorded_parameters(optimizer)]
+    columns = [(f'"{name}": ', optimizer.by_parameter[name]) for name in OF_A_PARAMETER]
+    nothing = (nan,) * len(names)
 
     def cell(index: int) -> str:
-        each = []
-        for place, name in enumerate(names, start=index * len(names)):
-            fields = (f'"{key}": {value_text(column, place)}' for key, column in scalars.items())
-            each.append(f"{name}: {{{', '.join(fields)}}}")
+        rows = [(key, column.row(index) or nothing) for key, column in columns]
+        each = [
+            f"{name}: {{{', '.join([key + number_text(row[place]) for key, row in rows])}}}"
+            for place, name in enumerate(names)
+        ]
         return f'"parameters": {{{", ".join(each)}}}'
 
     return cell

@@ -23,7 +23,7 @@ from optitrace.tracing.watching.training import (
     Training,
     WatchedParameter,
 )
-from optitrace.tracing.watching.training_file import COLUMNS
+from optitrace.tracing.watching.training_file import COLUMNS, OF_A_PARAMETER
 
 if TYPE_CHECKING:
     from optitrace.tracing.watching.training_shape import (
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 ABOVE = ("diagnoses", "verified", "ranks")
 """What a file has beside the training: what was found out about it."""
-
-OF_A_PARAMETER = ("gradient_norm", "update_norm", "weight_norm", "update_ratio")
-"""The columns that each parameter has, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +127,6 @@ def _optimizer(given: OptimizerHead, rows: Sequence[Row], at: str, place: Place)
     """Return one optimizer; `at` is what the file calls the place of its head."""
     parameters = tuple(map(_parameter, given["parameters"]))
     _check_names(f"{at}parameters", [parameter.name for parameter in parameters])
-    groups = len(given["hyperparameters"])
-    if homeless := [p for p in parameters if p.group >= groups]:
-        raise FaultError(f"{at}parameters: {homeless[0].name} is of group {homeless[0].group}, of {groups}")
     facts: Mapping[str, Any] = {**given}
     clipped, scheduling = facts.get("clipped"), facts.get("scheduling")
     return OptimizerTrace(
@@ -197,9 +191,9 @@ def _steps(rows: Sequence[Row], taken: int, place: Place) -> array[int]:
 
 
 def _columns(rows: Sequence[Row], place: Place) -> dict[str, Column]:
-    columns = {}
-    for name in COLUMNS:
-        if name == "unclipped_gradient_norm" and not any(name in row for row in rows):
+    columns: dict[str, Column] = {}
+    for name in COLUMNS if rows else ():
+        if name in ("lr", "unclipped_gradient_norm") and not any(name in row for row in rows):
             continue
         values: list[Any] = [row.get(name) for row in rows]
         if name == "loss":
@@ -230,9 +224,10 @@ def _named(what: str, rows: Sequence[Row], place: Place) -> dict[str, Column]:
 
 
 def _by_parameter(rows: Sequence[Row], names: Sequence[str], place: Place) -> dict[str, Column]:
-    """Return the columns of each parameter, which every row must have if one has them."""
+    """Return the columns of each parameter that was there in the first row; every row must have them."""
     if not any("parameters" in row for row in rows):
         return {}
+    names = names[: len(rows[0].get("parameters", names))]
     columns = {name: array("d") for name in OF_A_PARAMETER}
     for index, row in enumerate(rows):
         given = row.get("parameters", {})

@@ -41,7 +41,7 @@ class Row(TypedDict):
 
     step: _Step
     loss: Number | None
-    lr: Entry | None
+    lr: NotRequired[Entry | None]
     gradient: Kind
     gradient_norm: Number
     unclipped_gradient_norm: NotRequired[Number | None]
