@@ -56,7 +56,11 @@ def hidden_values(optimizer: OptimizerTrace) -> list[str]:
     """Return a line for each column of which not every number is shown."""
     rates = optimizer.columns.get("lr")
     several = {**optimizer.state, **optimizer.values}
-    if rates is not None and not _are_one(rates, range(len(optimizer.steps))):
+    if (
+        rates is not None
+        and rates.size > MOST_COORDINATES
+        and not _are_one(rates, range(len(optimizer.steps)))
+    ):
         several = {"lr": rates, **several}
     return [
         f"of {column.size} numbers of {name} the first {FIRST_FEW} are shown; files hold all"

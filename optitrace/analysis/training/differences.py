@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optitrace.analysis.differences import Differences, Recording, diff_recordings
 from optitrace.analysis.settings_difference import SettingDifference
-from optitrace.analysis.tolerance import Tolerance
+from optitrace.analysis.tolerance import ToleranceOf
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.rules.hyperparameter import show
 from optitrace.tracing.trace import Column
@@ -19,9 +19,6 @@ from optitrace.tracing.watching.training_file import COLUMNS, OF_A_PARAMETER, re
 
 RESULT = "weight_norm"
 """What a step ends with."""
-
-ToleranceOf = Callable[[tuple[str, str]], Tolerance]
-"""Up to where numbers count as the same, of runs of these dtypes."""
 
 
 @dataclass(frozen=True, slots=True)
