@@ -1,19 +1,43 @@
-"""The differences of two traces: where they part, in what, by how much, and how that grows."""
+"""The differences of two runs: where they part, in what, by how much, and how that grows."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from optitrace.analysis.number_pairs import Difference, NumberPairs
 from optitrace.analysis.tolerance import EXACT, Tolerance
 from optitrace.rules.numerals import counted
-from optitrace.tracing.selection import at_steps
+from optitrace.tracing.selection import select_rows
 from optitrace.tracing.trace import Column, Trace
 
 GROWTH_STEPS = frozenset(factor * 10**power for power in range(18) for factor in (1, 2, 5))
 """The steps at which the growth of a difference is told: 1, 2, 5, 10, 20, 50 and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What is compared of a run.
+
+    Attributes:
+        steps: the step of each row.
+        columns: what is compared, by name, in the order in which a step has it.
+        result: the name of the column that a step ends with.
+        dtype: the dtype of the run.
+        last: what is compared of the last step alone.
+    """
+
+    steps: Sequence[int]
+    columns: Mapping[str, Column]
+    result: str
+    dtype: str
+    last: Mapping[str, Column] = field(default_factory=dict)
+
+    @property
+    def last_step(self) -> int:
+        """The last step; 0 if there is no row."""
+        return self.steps[-1] if self.steps else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +76,16 @@ class Incomparable:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """All that distinguishes the numbers of two traces A and B.
+    """All that distinguishes the numbers of two runs A and B.
 
     Attributes:
         tolerance: up to where numbers count as the same.
         last_steps: the last step of each.
-        compared_to: the last step that both have.
+        compared_to: the last step that both have; 0 if they have none.
         quantities: what both have, in the order in which a step has it.
         incomparable: what they do not have alike.
         growth: the greatest difference at some of the steps from the first difference on: of the
-            weights if they differ, or else of the quantity that differs first.
+            weights, the result of each step, if they differ, or else of the quantity that differs first.
     """
 
     tolerance: Tolerance
@@ -84,55 +108,69 @@ class Differences:
 
 def diff(a: Trace, b: Trace, tolerance: Tolerance = EXACT) -> Differences:
     """Compare two traces number by number, at the steps that both have."""
-    last_steps = a.steps[-1], b.steps[-1]
-    final_losses = {"final_loss": (_scalar(a.final_loss), _scalar(b.final_loss))}
-    a, b = _at_common_steps(a, b)
+    return diff_recordings(_recording(a), _recording(b), tolerance)
+
+
+def diff_recordings(a: Recording, b: Recording, tolerance: Tolerance) -> Differences:
+    """Compare what was recorded of two runs number by number, at the steps that both have."""
+    last_steps = a.last_step, b.last_step
+    if a.steps != b.steps:
+        common = set(a.steps) & set(b.steps)
+        a, b = _at_steps(a, common), _at_steps(b, common)
     columns, incomparable = _matched(a, b)
-    dtypes = a.experiment.dtype, b.experiment.dtype
+    dtypes = a.dtype, b.dtype
     pairs = [_paired(name, *both, a.steps, dtypes) for name, both in columns.items()]
     if last_steps[0] == last_steps[1]:
-        pairs += [_paired(name, *both, a.steps[-1:], dtypes) for name, both in final_losses.items()]
+        pairs += [_paired(name, a.last[name], b.last[name], a.steps[-1:], dtypes) for name in a.last]
     quantities = [_compare(pair, tolerance) for pair in pairs]
     return Differences(
         tolerance=tolerance,
         last_steps=last_steps,
-        compared_to=a.steps[-1],
+        compared_to=a.last_step,
         quantities=tuple(quantities),
         incomparable=tuple(incomparable),
-        growth=tuple(_growth(pairs, quantities)),
+        growth=tuple(_growth(pairs, quantities, a.result)),
     )
 
 
-def _at_common_steps(a: Trace, b: Trace) -> tuple[Trace, Trace]:
-    if a.steps == b.steps:
-        return a, b
-    common = set(a.steps) & set(b.steps)
-    return at_steps(a, common), at_steps(b, common)
+def _recording(trace: Trace) -> Recording:
+    """Return what is compared of a trace, in the order in which a step has it: the weights are its result."""
+    used = {name: column for name, column in trace.columns.items() if name != "weights"}
+    state = {f"state {name}" if name in trace.columns else name: c for name, c in trace.state.items()}
+    return Recording(
+        steps=trace.steps,
+        columns={**used, **state, "weights": trace.weights},
+        result="weights",
+        dtype=trace.experiment.dtype,
+        last={"final_loss": Column(array("d", [trace.final_loss]), ())},
+    )
 
 
-def _matched(a: Trace, b: Trace) -> tuple[dict[str, tuple[Column, Column]], list[Incomparable]]:
+def _at_steps(run: Recording, wanted: Set[int]) -> Recording:
+    rows = [row for row, step in enumerate(run.steps) if step in wanted]
+    columns = {name: select_rows(column, rows) for name, column in run.columns.items()}
+    return replace(run, steps=[run.steps[row] for row in rows], columns=columns)
+
+
+def _matched(a: Recording, b: Recording) -> tuple[dict[str, tuple[Column, Column]], list[Incomparable]]:
     """Return the columns that can be compared, by name, and what cannot be, or not from the beginning."""
-    columns, others = _columns(a), _columns(b)
     matched = {}
     incomparable = []
-    for name in dict.fromkeys((*columns, *others)):
-        mine, theirs = columns.get(name), others.get(name)
+    for name in dict.fromkeys((*a.columns, *b.columns)):
+        mine, theirs = a.columns.get(name), b.columns.get(name)
         if mine is None or theirs is None or mine.shape != theirs.shape:
             incomparable.append(Incomparable(name, _form(mine), _form(theirs)))
         else:
             matched[name] = (mine, theirs)
             if mine.first != theirs.first:
-                begins = [f"values from step {t.steps[c.first]} on" for t, c in ((a, mine), (b, theirs))]
+                begins = [_begin(run.steps, column) for run, column in ((a, mine), (b, theirs))]
                 incomparable.append(Incomparable(name, *begins))
-    weights = matched.pop("weights", None)
-    return {**matched, **({"weights": weights} if weights else {})}, incomparable
+    result = matched.pop(a.result, None)
+    return {**matched, **({a.result: result} if result else {})}, incomparable
 
 
-def _columns(trace: Trace) -> Mapping[str, Column]:
-    """Return the columns by name, in the order in which a step has them: the weights are its result."""
-    used = {name: column for name, column in trace.columns.items() if name != "weights"}
-    state = {f"state {name}" if name in trace.columns else name: c for name, c in trace.state.items()}
-    return {**used, **state, "weights": trace.weights}
+def _begin(steps: Sequence[int], column: Column) -> str:
+    return f"values from step {steps[column.first]} on" if column.first < len(steps) else "no values"
 
 
 def _form(column: Column | None) -> str:
@@ -161,12 +199,14 @@ def _compare(pairs: NumberPairs, tolerance: Tolerance) -> QuantityDifferences:
     )
 
 
-def _growth(pairs: Sequence[NumberPairs], quantities: Sequence[QuantityDifferences]) -> Iterator[Difference]:
+def _growth(
+    pairs: Sequence[NumberPairs], quantities: Sequence[QuantityDifferences], result: str
+) -> Iterator[Difference]:
     first = _first(quantities)
     if first is None:
         return
     differing = {quantity.quantity for quantity in quantities if quantity.differing}
-    followed = "weights" if "weights" in differing else first.quantity
+    followed = result if result in differing else first.quantity
     chosen = next(pair for pair in pairs if pair.quantity == followed)
     begin, end = first.step, chosen.steps[-1]
     for row, step in enumerate(chosen.steps):
@@ -177,7 +217,3 @@ def _growth(pairs: Sequence[NumberPairs], quantities: Sequence[QuantityDifferenc
 def _first(quantities: Sequence[QuantityDifferences]) -> Difference | None:
     firsts = [quantity.first for quantity in quantities if quantity.first is not None]
     return min(firsts, key=lambda difference: difference.step, default=None)
-
-
-def _scalar(value: float) -> Column:
-    return Column(array("d", [value]), ())

@@ -104,5 +104,7 @@ def _bits(values: Numbers) -> array[int]:
 
 
 def _gap(a: float, b: float) -> float:
+    if a == b or (a != a and b != b):
+        return 0.0
     gap = abs(a - b)
-    return gap if gap == gap else 0.0 if a != a and b != b else math.inf
+    return gap if gap == gap else math.inf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from optitrace.analysis.ulps import ulp, ulps_between
@@ -61,6 +61,10 @@ class Tolerance:
 
 EXACT = Tolerance()
 """The same bits."""
+
+
+ToleranceOf = Callable[[tuple[str, str]], Tolerance]
+"""Up to where numbers count as the same, of two runs of these dtypes."""
 
 
 def close(dtypes: tuple[str, str]) -> Tolerance:

@@ -13,7 +13,7 @@ from optitrace.cli import compare_command, diff_command, sweep_command, terminal
 from optitrace.cli.interruption import LeftAtOnce
 from optitrace.cli.list_command import list_optimizers
 from optitrace.cli.notebook_command import notebook
-from optitrace.cli.show_command import show_trace
+from optitrace.cli.show_command import show_saved
 from optitrace.cli.trace_command import trace_command
 from optitrace.cli.typer_overrides import Command, Group, OptimizerCommand, ParseError, parse_error_sentence
 from optitrace.errors import OptitraceError, UsageError
@@ -75,14 +75,14 @@ def _commands() -> TyperGroup:
         )(trace_command(optimizer))
     for name, verb, function in (
         ("compare", compare_command, compare_command.compare_runs),
-        ("diff", diff_command, diff_command.diff_traces),
+        ("diff", diff_command, diff_command.diff_runs),
         ("sweep", sweep_command, sweep_command.sweep_optimizers),
         ("verify", verify_command, verify_command.verify_optimizers),
     ):
         app.command(name, cls=Command, help=verb.HELP, epilog=verb.EXAMPLES, rich_help_panel="Verbs")(
             function
         )
-    app.command("show", cls=Command, rich_help_panel="Verbs")(show_trace)
+    app.command("show", cls=Command, rich_help_panel="Verbs")(show_saved)
     app.command("list", cls=Command, rich_help_panel="Verbs")(list_optimizers)
     app.command("notebook", cls=Command, rich_help_panel="Verbs")(notebook)
     group = typer.main.get_command(app)

@@ -11,7 +11,14 @@ import typer
 from optitrace.analysis.comparison import DEFAULT_TOLERANCE, Comparison, compare
 from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings, read_files, run_operands
+from optitrace.cli.operands import (
+    OPERAND_OPTIONS,
+    design_operand,
+    given_settings,
+    read_files,
+    run_operands,
+    traces_of,
+)
 from optitrace.cli.output_files import OutputFile, plan_files, write_file
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError, one_of, quoted
@@ -94,7 +101,7 @@ def compare_runs(**given: Any) -> None:
     for file in files:
         one_of("format", file.format, COMPARE_FORMATS)
     operands = given["operands"]
-    saved = read_files(operands)
+    saved = traces_of(read_files(operands), "'optitrace diff' compares two trainings")
     settings = given_settings(given)
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     _check_effect(given, settings, experiments)

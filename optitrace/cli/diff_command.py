@@ -1,15 +1,16 @@
-"""`optitrace diff A B`: where two traces part."""
+"""`optitrace diff A B`: where two traces, or two trainings, part."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from optitrace.analysis.diff_report import report_differences
-from optitrace.analysis.tolerance import EXACT, Tolerance, close
+from optitrace.analysis.tolerance import EXACT, Tolerance, ToleranceOf, close
 from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import (
@@ -19,9 +20,13 @@ from optitrace.cli.operands import (
     read_files,
     run_operands,
     shared_settings,
+    traces_of,
 )
+from optitrace.cli.training_diff import DiffLook, diff_saved_trainings
 from optitrace.errors import UsageError, one_of, quoted
 from optitrace.rules.reader import ASCII, UNICODE
+from optitrace.tracing.trace import Trace
+from optitrace.tracing.watching.training_reading import SavedTraining
 
 TOLERANCE = "Tolerance"
 
@@ -45,7 +50,7 @@ DIFF_OPTIONS = (
 
 def _operand(letter: str) -> inspect.Parameter:
     argument = typer.Argument(
-        metavar=letter, help="An experiment, as sgd or sgd:momentum=0.9,lr=0.1, or a saved trace."
+        metavar=letter, help="An experiment, as sgd or sgd:momentum=0.9,lr=0.1, or a saved trace or training."
     )
     return inspect.Parameter(
         letter.lower(), inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, argument]
@@ -53,10 +58,11 @@ def _operand(letter: str) -> inspect.Parameter:
 
 
 HELP = """\
-Say where two traces part: the step, the quantity, both numbers, the line of the rule.
+Say where two traces part: the step, the quantity, both numbers, the line of the rule; and where two \
+trainings do, optimizer by optimizer.
 
 Two numbers are the same if their bits are, unless a tolerance is given. An experiment beside a saved \
-trace takes loss, start, steps, gradient and dtype from it. The exit code is 0 if the traces are the \
+trace takes loss, start, steps, gradient and dtype from it. The exit code is 0 if the two are the \
 same, and 1 if they differ.
 """
 
@@ -66,20 +72,41 @@ EXAMPLES = """\
   optitrace diff adam:implementation=single adam:implementation=fused
   optitrace diff sgd:dtype=float32 sgd:dtype=float64 --close
   optitrace diff golden.json adam
-  optitrace diff a.json b.json --format json
+  optitrace diff monday.json tuesday.json --format json
 """
 
 
 @options.takes((_operand("A"), _operand("B"), *DIFF_OPTIONS))
-def diff_traces(**given: Any) -> None:
+def diff_runs(**given: Any) -> None:
     """Read or run both, compare them, show how they differ, and exit with the answer."""
-    format = one_of("format", given["format"] or "table", options.TABLE_OR_JSON)
-    precision = options.precision(given)
-    color = terminal.check_color(given["color"])
-    tolerance_options = {name: _amount(name, given[name]) for name in ("rtol", "atol", "ulp")}
-    operands = [given["a"], given["b"]]
-    saved = read_files(operands)
-    settings = {**(shared_settings(next(iter(saved.values()))) if saved else {}), **given_settings(given)}
+    how = DiffLook(
+        format=one_of("format", given["format"] or "table", options.TABLE_OR_JSON),
+        precision=options.precision(given),
+        color=terminal.check_color(given["color"]),
+    )
+    amounts = {name: _amount(name, given[name]) for name in ("rtol", "atol", "ulp")}
+    tolerance = partial(_tolerance, given["close"], amounts)
+    operands, settings = (given["a"], given["b"]), given_settings(given)
+    files = read_files(operands)
+    trainings = [found for found in map(files.get, operands) if isinstance(found, SavedTraining)]
+    if len(trainings) == len(operands):
+        are_same = diff_saved_trainings(operands, trainings, settings, tolerance, how)
+    else:
+        saved = traces_of(files, "diff takes two trainings, or two of traces and experiments")
+        are_same = _diff_traces(operands, saved, settings, tolerance, how)
+    if not are_same:
+        raise typer.Exit(1)
+
+
+def _diff_traces(
+    operands: Sequence[str],
+    saved: Mapping[str, Trace],
+    settings: Mapping[str, str],
+    tolerance: ToleranceOf,
+    how: DiffLook,
+) -> bool:
+    """Run what is not saved, compare both and show how they differ; return whether they are the same."""
+    settings = {**(shared_settings(next(iter(saved.values()))) if saved else {}), **settings}
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
         traces = run_operands(operands, saved, experiments, interruption)
@@ -87,21 +114,19 @@ def diff_traces(**given: Any) -> None:
         terminal.say("interrupted; nothing was compared.")
         raise typer.Exit(interruption.exit_code)
     a, b = traces
-    dtypes = a.trace.experiment.dtype, b.trace.experiment.dtype
-    tolerance = _tolerance(given["close"], tolerance_options, dtypes)
-    spelling = ASCII if format == "json" or terminal.ascii_only() else UNICODE
-    report = report_differences(a, b, tolerance, spelling)
+    allowed = tolerance((a.trace.experiment.dtype, b.trace.experiment.dtype))
+    spelling = ASCII if how.format == "json" or terminal.ascii_only() else UNICODE
+    report = report_differences(a, b, allowed, spelling)
     from optitrace.views.diff_view import diff_json, diff_view
 
-    if format == "json":
+    if how.format == "json":
         terminal.print_text([diff_json(report)])
     else:
         view = diff_view(
-            report, precision=precision, width=terminal.width(), ascii_only=terminal.ascii_only()
+            report, precision=how.precision, width=terminal.width(), ascii_only=terminal.ascii_only()
         )
-        terminal.print_rich(view, color)
-    if not report.differences.are_same:
-        raise typer.Exit(1)
+        terminal.print_rich(view, how.color)
+    return report.differences.are_same
 
 
 def _tolerance(is_close: bool, amounts: Mapping[str, float | None], dtypes: tuple[str, str]) -> Tolerance:

@@ -20,12 +20,14 @@ from optitrace.experiment.own_class import is_own
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import show
+from optitrace.tracing.saved import Saved, read_saved
 from optitrace.tracing.trace import Trace
 from optitrace.tracing.trace_content import STDIN
-from optitrace.tracing.trace_reading import read_trace
 
-TRACE_SUFFIXES = (".json", ".jsonl")
-"""The suffixes of files that hold a trace."""
+STANDARD_INPUT = "standard input"
+
+SAVED_SUFFIXES = (".json", ".jsonl")
+"""The suffixes of files that hold a trace or a training."""
 
 
 def _without_default(parameter: Parameter) -> Parameter:
@@ -67,16 +69,35 @@ def shared_settings(trace: Trace) -> dict[str, str]:
     }
 
 
-def read_files(operands: Sequence[str]) -> dict[str, Trace]:
-    """Return the traces of those operands that are files; ``-`` is standard input.
+def read_files(operands: Sequence[str]) -> dict[str, Saved]:
+    """Return what is saved in those operands that are files; ``-`` is standard input.
 
     Raises:
-        InputFileError: a file cannot be read, or is no trace.
+        InputFileError: a file cannot be read, or is neither a trace nor a training.
         UsageError: standard input is named twice.
     """
     if operands.count(STDIN) > 1:
         raise UsageError("standard input can be read once alone; give one '-', and files for the others.")
-    return {operand: read_trace(operand) for operand in dict.fromkeys(operands) if _is_file(operand)}
+    return {operand: read_saved(operand) for operand in dict.fromkeys(operands) if _is_file(operand)}
+
+
+def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, Trace]:
+    """Return what is saved in files where traces alone will do.
+
+    Raises:
+        UsageError: one holds a training; `remedy` says what to do then.
+    """
+    traces = {operand: found for operand, found in saved.items() if isinstance(found, Trace)}
+    for operand in saved:
+        if operand not in traces:
+            named = STANDARD_INPUT if operand == STDIN else quoted(operand)
+            raise UsageError(f"{named} is a training, and no trace; {remedy}.")
+    return traces
+
+
+def called(operand: str) -> str:
+    """Return what the trace or the training of an operand is called."""
+    return STANDARD_INPUT if operand == STDIN else operand
 
 
 def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
@@ -106,7 +127,7 @@ def run_operands(
     traces = []
     for operand in operands:
         if operand in saved:
-            traces.append(NamedTrace("standard input" if operand == STDIN else operand, saved[operand]))
+            traces.append(NamedTrace(called(operand), saved[operand]))
         elif not interruption():
             traces.append(NamedTrace(operand, run_experiment(experiments[operand], interruption)))
     return traces
@@ -118,4 +139,4 @@ def _is_file(operand: str) -> bool:
         return True
     if operand.partition(":")[0].lower() in OPTIMIZERS:
         return False
-    return operand.lower().endswith(TRACE_SUFFIXES) or os.path.exists(operand)
+    return operand.lower().endswith(SAVED_SUFFIXES) or os.path.exists(operand)

@@ -1,8 +1,9 @@
-"""`optitrace show FILE`: a saved trace, shown as a fresh one is."""
+"""`optitrace show FILE`: a saved trace or training, shown as a fresh one is."""
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -11,11 +12,14 @@ from optitrace.analysis.theory import check_theory
 from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.rerunning import run_again, tell
-from optitrace.cli.showing import SHOWING_OPTIONS, Wish, finish, hints, read_wish, show
+from optitrace.cli.showing import LOOKING_OPTIONS, Wish, finish, hints, read_wish, show
+from optitrace.cli.training_showing import PARAMS_OPTION, show_training
+from optitrace.errors import UsageError
 from optitrace.experiment.text import whole_number
+from optitrace.tracing.saved import read_saved
 from optitrace.tracing.selection import every_kth
 from optitrace.tracing.trace import Trace
-from optitrace.tracing.trace_reading import read_trace
+from optitrace.tracing.watching.training_reading import SavedTraining
 
 FILE = inspect.Parameter(
     "file",
@@ -23,22 +27,36 @@ FILE = inspect.Parameter(
     annotation=Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="A trace saved with -o FILE.json or .jsonl; - is standard input."
+            metavar="FILE",
+            help="A trace or a training saved with -o FILE.json or .jsonl; - is standard input.",
         ),
     ],
 )
 
 RERUN_OPTION = options.flag(
-    "rerun", panel=options.OUTPUT, help="Run it again, and exit with 1 if anything differs."
+    "rerun", panel=options.OUTPUT, help="Run a trace again, and exit with 1 if anything differs."
 )
 
 
-@options.takes((FILE, RERUN_OPTION, *SHOWING_OPTIONS))
-def show_trace(**given: Any) -> None:
-    """Show a saved trace in any format; with --rerun, run it again and compare."""
+STRICT_OPTION = options.flag(
+    "strict",
+    panel=options.OUTPUT,
+    help="Exit with 1 if a number of a trace is no longer finite, or a training has a fault.",
+)
+
+
+@options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *LOOKING_OPTIONS, STRICT_OPTION))
+def show_saved(**given: Any) -> None:
+    """Show a saved trace or training in any format; with --rerun, run a trace again and compare."""
     wish = read_wish(given)
     every = whole_number("every", given["every"], least=1)
-    saved = read_trace(given["file"])
+    saved = read_saved(given["file"])
+    if isinstance(saved, SavedTraining):
+        look = replace(wish.look, by_parameter=given["params"])
+        show_training(saved, replace(wish, look=look), every, given)
+        return
+    if given["params"]:
+        raise UsageError("--params is for trainings, and this is a trace; leave it out.")
     trace = every_kth(saved, every)
     if wish.theorizes:
         check_theory(trace.experiment)

@@ -21,7 +21,10 @@ from optitrace.tracing.trace import Status, Trace
 from optitrace.views.formats import WITH_FINDINGS, check_format, chunks
 from optitrace.views.grid import Look, visible_rows
 
-SHOWING_OPTIONS = (*options.LOOK_OPTIONS, *options.WRITING_OPTIONS, options.STRICT_OPTION)
+LOOKING_OPTIONS = (*options.LOOK_OPTIONS, *options.WRITING_OPTIONS)
+"""The options that `read_wish` reads, but the one that says what is a failure."""
+
+SHOWING_OPTIONS = (*LOOKING_OPTIONS, options.STRICT_OPTION)
 """The options that `read_wish` reads."""
 
 READABLE = ("json", "jsonl")
@@ -40,7 +43,7 @@ class Wish:
         explains: whether to explain the steps.
         coordinate: the coordinate to explain, from 1; all if None.
         theorizes: whether to say what theory predicts.
-        strict: whether a number that is not finite is a failure.
+        strict: whether a number that is not finite, or a fault of a training, is a failure.
     """
 
     look: Look

@@ -34,6 +34,37 @@ def format_number(value: float, precision: int) -> str:
     return f"{value:.{precision}e}"
 
 
+def format_significant(value: float, digits: int) -> str:
+    """Return a number with `digits` significant digits, for numbers of all sizes beside each other.
+
+    One below 1e-4, or of `LARGEST_FIXED` or more, is written in scientific form; of a smaller one all
+    digits before the point are written.
+
+    >>> format_significant(2.30258, 4), format_significant(0.012345, 3), format_significant(123456.7, 4)
+    ('2.303', '0.0123', '123457')
+    >>> format_significant(1.2345e-5, 2), format_significant(0.0, 4), format_significant(float("inf"), 4)
+    ('1.2e-05', '0', 'inf')
+    """
+    if value == 0:
+        return "0"
+    if not math.isfinite(value):
+        return str(float(value))
+    scientific = f"{value:.{digits - 1}e}"
+    exponent = int(scientific.partition("e")[2])
+    if exponent < -4 or abs(float(scientific)) >= LARGEST_FIXED:
+        return scientific
+    return f"{value:.{max(0, digits - 1 - exponent)}f}"
+
+
+def tallied(count: int, noun: str) -> str:
+    """Return how many there are of something that there can be very many of.
+
+    >>> tallied(1, "step"), tallied(1200, "step")
+    ('1 step', '1,200 steps')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def counted(count: int, noun: str) -> str:
     """Return how many there are of something.
 

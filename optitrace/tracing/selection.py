@@ -12,8 +12,13 @@ from optitrace.tracing.trace import Column, Trace
 
 def every_kth(trace: Trace, k: int) -> Trace:
     """Return what a run that keeps every `k`-th step would have recorded: those steps and the last."""
-    last = len(trace.steps) - 1
-    return select(trace, [row for row, step in enumerate(trace.steps) if row == last or step % k == 0])
+    return select(trace, rows_of_every_kth(trace.steps, k))
+
+
+def rows_of_every_kth(steps: Sequence[int], k: int) -> Sequence[int]:
+    """Return the rows of every `k`-th step, and the last."""
+    last = len(steps) - 1
+    return [row for row, step in enumerate(steps) if row == last or step % k == 0]
 
 
 def at_steps(trace: Trace, steps: Iterable[int]) -> Trace:
@@ -29,16 +34,17 @@ def select(trace: Trace, rows: Sequence[int]) -> Trace:
     return replace(
         trace,
         steps=array("q", [trace.steps[row] for row in rows]),
-        loss=_select(trace.loss, rows),
-        gradient=_select(trace.gradient, rows),
-        weights=_select(trace.weights, rows),
-        lr=_select(trace.lr, rows),
-        state={name: _select(column, rows) for name, column in trace.state.items()},
-        beside={name: _select(column, rows) for name, column in trace.beside.items()},
+        loss=select_rows(trace.loss, rows),
+        gradient=select_rows(trace.gradient, rows),
+        weights=select_rows(trace.weights, rows),
+        lr=select_rows(trace.lr, rows),
+        state={name: select_rows(column, rows) for name, column in trace.state.items()},
+        beside={name: select_rows(column, rows) for name, column in trace.beside.items()},
     )
 
 
-def _select(column: Column, rows: Sequence[int]) -> Column:
+def select_rows(column: Column, rows: Sequence[int]) -> Column:
+    """Return a column in some of its rows, which are given in ascending order."""
     absent = bisect_left(rows, column.first)
     values = array("d")
     for row in rows[absent:]:

@@ -1,11 +1,16 @@
-"""The content of a trace file, before it is known to be a trace."""
+"""The content of a saved file, before it is known to be a trace or a training."""
 
 from __future__ import annotations
 
 import codecs
+import re
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
-from optitrace.errors import InputFileError
+from optitrace.errors import InputFileError, printable, quoted
+
+Content = TypeVar("Content")
 
 STDIN = "-"
 """The path that stands for standard input."""
@@ -13,6 +18,19 @@ STDIN = "-"
 
 class FaultError(InputFileError):
     """What is wrong with a content, without the name of its file."""
+
+
+def read_file(path: str, parse: Callable[[bytes], Content]) -> Content:
+    """Return what the content of a file stands for; that of standard input for ``-``.
+
+    Raises:
+        InputFileError: the file cannot be read, or `parse` refuses it; says which file, where and why.
+    """
+    name = "standard input" if path == STDIN else quoted(path)
+    try:
+        return parse(content_of(path))
+    except FaultError as fault:
+        raise InputFileError(f"cannot read {name}: {printable(str(fault))}.") from None
 
 
 def content_of(path: str) -> bytes:
@@ -47,7 +65,24 @@ def check_text(content: bytes) -> None:
         )
 
 
-def is_whole_object(line: bytes) -> bool:
+def is_training(content: bytes) -> bool:
+    """Tell whether a content says that it is a training: it has a program where a trace has an experiment."""
+    key = _KIND.search(content)
+    return key is not None and key[1] == b"program"
+
+
+_KIND = re.compile(rb'"(experiment|program)"\s*:')
+
+
+def numbered_lines(content: bytes) -> list[tuple[int, bytes]]:
+    """Return the lines of JSONL with their numbers, from 1; none of a content that is one JSON object."""
+    first, _, rest = content.partition(b"\n")
+    if not rest.strip() or not _is_whole_object(first):
+        return []
+    return [(k, line) for k, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
+
+
+def _is_whole_object(line: bytes) -> bool:
     """Tell whether a line is a JSON object by itself, as the first of a JSONL file is."""
     if not line.rstrip().endswith(b"}"):
         return False

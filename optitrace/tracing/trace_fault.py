@@ -1,56 +1,89 @@
-"""What pydantic finds wrong with a trace file, as a place and a reason on one line."""
+"""What pydantic finds wrong with a saved file, as a place and a reason on one line."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from optitrace.tracing.trace_content import FaultError
 from optitrace.tracing.trace_file import SCHEMA
-from optitrace.tracing.trace_shape import FIELDS
 from optitrace.version import __version__
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import TypeAdapter, ValidationError
 
 SYNTAX = {
     "EOF": "it ends in the middle, as a file does that was cut short",
-    "recursion limit exceeded": "it is nested too deeply for a trace",
+    "recursion limit exceeded": "it is nested too deeply",
     "invalid unicode code point": "it is not UTF-8",
     "number out of range": "a number has too many digits",
 }
 """What a fault of syntax means, by how the parser's words begin."""
 
-NAMED_BY_THE_FILE = ("state", "hyperparameters", "versions")
-"""The objects whose keys are not the format's."""
-
 LONGEST = 40
 """How many characters of a text are quoted."""
 
 
-def sentence(error: ValidationError, prefix: str) -> str:
-    """Return where a file departs from the shape of a trace, and how.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a file should be.
+
+    Attributes:
+        noun: what is saved in it: ``trace``.
+        fields: every name that the format itself gives.
+        named_by_the_file: the objects whose keys are not the format's.
+    """
+
+    noun: str
+    fields: Collection[str]
+    named_by_the_file: Collection[str]
+
+
+def validated(adapter: TypeAdapter[Any], content: bytes, place: str, form: Form) -> Any:
+    """Return a part of a file as pydantic reads it.
+
+    Args:
+        adapter: what pydantic reads it as.
+        content: the part.
+        place: where in the file it stands; empty if it is the whole file.
+        form: what the file should be.
+
+    Raises:
+        FaultError: it departs from the form.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return adapter.validate_json(content)
+    except ValidationError as error:
+        raise FaultError(sentence(error, place, form)) from None
+
+
+def sentence(error: ValidationError, prefix: str, form: Form) -> str:
+    """Return where a file departs from the form that it should have, and how.
 
     Args:
         error: what pydantic says.
         prefix: where in the file the checked content stands; empty if it is the whole file.
+        form: what it should be.
     """
     faults: list[Any] = error.errors(include_url=False)
     if faults[0]["type"] == "json_invalid":
         return _syntax(faults[0]["ctx"]["error"], prefix)
     if faults[0]["loc"] == ():
-        return f"{_at(prefix)}it is JSON, but no trace: {_kind(faults[0]['input'])} and no object"
+        return f"{_at(prefix)}it is JSON, but no {form.noun}: {_kind(faults[0]['input'])} and no object"
     for fault in faults:
         if fault["loc"] == ("schema",):
-            return f"{_at(prefix)}{_schema(fault)}"
-    fault = _deepest(faults)
-    place, given = _place(fault["loc"]), fault["input"]
+            return f"{_at(prefix)}{_schema(fault, form)}"
+    fault = _deepest(faults, form)
+    place, given = _place(fault["loc"], form), fault["input"]
     if fault["type"] == "missing":
         return f"{_at(prefix)}{place} is missing"
     if fault["type"] == "extra_forbidden":
         where = f"{place}." if place else ""
-        return (
-            f"{_at(prefix)}{where}{str(fault['loc'][-1])[:LONGEST]} is not known; a trace has no such entry"
-        )
+        entry = str(fault["loc"][-1])[:LONGEST]
+        return f"{_at(prefix)}{where}{entry} is not known; a {form.noun} has no such entry"
     reason = fault["msg"].replace("Input should", "it should").replace(" valid ", " ")
     return f"{_at(prefix)}{place} is {_kind(given)}; {reason[0].lower()}{reason[1:]}"
 
@@ -62,30 +95,30 @@ def _syntax(words: str, prefix: str) -> str:
     return f"{prefix or f'line {line}'}, column {column}: {meaning or f'it is not JSON: {reason}'}"
 
 
-def _schema(fault: dict[str, Any]) -> str:
+def _schema(fault: dict[str, Any], form: Form) -> str:
     if fault["type"] == "missing":
-        return "it is JSON, but no trace of optitrace: it has no schema"
+        return f"it is JSON, but no {form.noun} of optitrace: it has no schema"
     return (
         f"its schema is {_kind(fault['input'])}, and optitrace {__version__} reads schema {SCHEMA} alone; "
         "read it with the version that wrote it"
     )
 
 
-def _deepest(faults: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _deepest(faults: Sequence[dict[str, Any]], form: Form) -> dict[str, Any]:
     """Return the first fault; of several readings of one value, the one that came furthest."""
-    first = _place(faults[0]["loc"])
-    same = [fault for fault in faults if _place(fault["loc"]).startswith(first)]
-    return max(same, key=lambda fault: len(_place(fault["loc"])))
+    first = _place(faults[0]["loc"], form)
+    same = [fault for fault in faults if _place(fault["loc"], form).startswith(first)]
+    return max(same, key=lambda fault: len(_place(fault["loc"], form)))
 
 
-def _place(location: Sequence[str | int]) -> str:
+def _place(location: Sequence[str | int], form: Form) -> str:
     """Return a place as ``steps[3].state.exp_avg[0]``, without pydantic's names of the readings it tried."""
     place = ""
     parent: str | int = ""
     for part in location:
         if isinstance(part, int):
             place += f"[{part}]"
-        elif parent in NAMED_BY_THE_FILE or part in FIELDS:
+        elif parent in form.named_by_the_file or part in form.fields:
             place += f".{part[:LONGEST]}"
         parent = part
     return place.removeprefix(".")

@@ -34,7 +34,7 @@ def json_chunks(
     last = len(trace.steps) - 1
     for index in range(len(trace.steps)):
         yield _row(trace, index, more) + (",\n" if index < last else "\n")
-    yield f'], "final_loss": {_number(trace.final_loss)}}}\n'
+    yield f'], "final_loss": {number_text(trace.final_loss)}}}\n'
 
 
 def jsonl_chunks(
@@ -65,12 +65,30 @@ def exact_all(value: Any) -> Any:
     return [exact_all(member) for member in value] if isinstance(value, list | tuple) else value
 
 
+def value_text(column: Column, index: int) -> str:
+    """Return a row's value as JSON: a number, a list of them, or null where there is none."""
+    row = column.row(index)
+    if row is None:
+        return "null"
+    return f"[{', '.join(map(number_text, row))}]" if column.shape else number_text(row[0])
+
+
+def number_text(value: float) -> str:
+    """Return a number as JSON, with all its digits."""
+    return repr(value) if math.isfinite(value) else f'"{exact(value)}"'
+
+
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """Return how a run ended, with what it has to say alone."""
+    return {name: value for name, value in asdict(outcome).items() if value is not None}
+
+
 def _head(trace: Trace) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "experiment": _experiment(trace.experiment),
         "versions": asdict(trace.versions),
-        "outcome": _outcome(trace.outcome),
+        "outcome": outcome_fields(trace.outcome),
     }
 
 
@@ -98,36 +116,21 @@ def _experiment(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    return {name: value for name, value in asdict(outcome).items() if value is not None}
-
-
 def _row(trace: Trace, index: int, more: MoreFields) -> str:
     """Return one step as a JSON object on one line."""
     state = ", ".join(
-        f"{json.dumps(name)}: {_value(column, index)}"
+        f"{json.dumps(name)}: {value_text(column, index)}"
         for name, column in trace.state.items()
         if column.row(index) is not None
     )
-    beside = "".join(f"{json.dumps(name)}: {_value(c, index)}, " for name, c in trace.beside.items())
+    beside = "".join(f"{json.dumps(name)}: {value_text(c, index)}, " for name, c in trace.beside.items())
     return (
-        f'{{"step": {trace.steps[index]}, "loss": {_value(trace.loss, index)}, '
-        f'"gradient": {_value(trace.gradient, index)}, "weights": {_value(trace.weights, index)}, '
-        f'"lr": {_value(trace.lr, index)}, {beside}"state": {{{state}}}{_others(more(index))}}}'
+        f'{{"step": {trace.steps[index]}, "loss": {value_text(trace.loss, index)}, '
+        f'"gradient": {value_text(trace.gradient, index)}, "weights": {value_text(trace.weights, index)}, '
+        f'"lr": {value_text(trace.lr, index)}, {beside}"state": {{{state}}}{_others(more(index))}}}'
     )
 
 
 def _others(fields: Mapping[str, Any]) -> str:
     """Return further fields of a row, each after a comma."""
     return "".join(f", {json.dumps(name)}: {json.dumps(exact_all(v))}" for name, v in fields.items())
-
-
-def _value(column: Column, index: int) -> str:
-    row = column.row(index)
-    if row is None:
-        return "null"
-    return f"[{', '.join(map(_number, row))}]" if column.shape else _number(row[0])
-
-
-def _number(value: float) -> str:
-    return repr(value) if math.isfinite(value) else f'"{exact(value)}"'

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from operator import ge
 from typing import TYPE_CHECKING, Any
 
-from optitrace.errors import InputFileError, UsageError, printable, quoted
+from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objectives import objective_of
 from optitrace.experiment.own_class import is_own, recorded_entry
-from optitrace.rules.numerals import counted
+from optitrace.tracing.column_reading import Place, by_name, vectors
 from optitrace.tracing.trace import Column, Outcome, Status, Trace, Versions
-from optitrace.tracing.trace_content import STDIN, FaultError, check_text, content_of, is_whole_object
+from optitrace.tracing.trace_content import FaultError, check_text, is_training, numbered_lines, read_file
 
 if TYPE_CHECKING:
     from optitrace.tracing.trace_shape import Head, OutcomeShape, Row
-
-Place = Callable[[int], str]
-"""What the file calls the row of an index."""
 
 
 def read_trace(path: str) -> Trace:
@@ -29,11 +25,7 @@ def read_trace(path: str) -> Trace:
     Raises:
         InputFileError: the file cannot be read, or is no trace; says where and why.
     """
-    name = "standard input" if path == STDIN else quoted(path)
-    try:
-        return parse_trace(content_of(path))
-    except FaultError as fault:
-        raise InputFileError(f"cannot read {name}: {printable(str(fault))}.") from None
+    return read_file(path, parse_trace)
 
 
 def parse_trace(content: bytes) -> Trace:
@@ -43,31 +35,21 @@ def parse_trace(content: bytes) -> Trace:
         InputFileError: it is no trace; says where and why, but names no file.
     """
     check_text(content)
-    from optitrace.tracing import trace_shape
+    if is_training(content):
+        raise FaultError("it is a training, and no trace; 'optitrace show' and 'optitrace diff' take it")
+    from optitrace.tracing.trace_fault import validated
+    from optitrace.tracing.trace_shape import FORM, HEAD, ROW, WHOLE
 
-    first, _, rest = content.partition(b"\n")
-    if rest.strip() and is_whole_object(first):
-        head = _validated(trace_shape.HEAD, first, "line 1")
-        lines = [(k, line) for k, line in enumerate(rest.split(b"\n"), start=2) if line.strip()]
-        rows = [_validated(trace_shape.ROW, line, f"line {k}") for k, line in lines]
-        return _trace(head, rows, lambda index: f"line {lines[index][0]}: ")
-    whole = _validated(trace_shape.WHOLE, content, "")
+    if lines := numbered_lines(content):
+        head = validated(HEAD, lines[0][1], f"line {lines[0][0]}", FORM)
+        rows = [validated(ROW, line, f"line {k}", FORM) for k, line in lines[1:]]
+        return _trace(head, rows, lambda index: f"line {lines[index + 1][0]}: ")
+    whole = validated(WHOLE, content, "", FORM)
     return _trace(whole, whole["steps"], lambda index: f"steps[{index}].")
 
 
 _OPTIONAL = ("noise", "seed", "clip_norm", "clip_value", "schedule", "until")
 """The settings of an experiment that stand in a file only where they are used."""
-
-
-def _validated(adapter: Any, content: bytes, place: str) -> Any:
-    from pydantic import ValidationError
-
-    from optitrace.tracing.trace_fault import sentence
-
-    try:
-        return adapter.validate_json(content)
-    except ValidationError as error:
-        raise FaultError(sentence(error, place)) from None
 
 
 def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:
@@ -83,10 +65,10 @@ def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:
         outcome=_outcome(head["outcome"]),
         steps=steps,
         loss=Column(array("d", loss), (), first=1),
-        gradient=_vectors("gradient", gradient, 1, size, place),
-        weights=_vectors("weights", [row["weights"] for row in rows], 0, size, place),
+        gradient=vectors("gradient", gradient, 1, size, place),
+        weights=vectors("weights", [row["weights"] for row in rows], 0, size, place),
         lr=Column(array("d", lr), (), first=1),
-        state=_state([row["state"] for row in rows], place),
+        state=_state(rows, place),
         final_loss=head["final_loss"],
         beside=_beside(rows, size, place),
     )
@@ -144,49 +126,16 @@ def _beside(rows: Sequence[Row], size: int, place: Place) -> dict[str, Column]:
     beside = {}
     if any("unclipped_gradient" in row for row in rows):
         values = _of_steps(rows, "unclipped_gradient", place)
-        beside["unclipped_gradient"] = _vectors("unclipped_gradient", values, 1, size, place)
+        beside["unclipped_gradient"] = vectors("unclipped_gradient", values, 1, size, place)
     if any("momentum" in row for row in rows):
         beside["momentum"] = Column(array("d", _of_steps(rows, "momentum", place)), (), first=1)
     return beside
 
 
-def _vectors(name: str, values: Sequence[list[float]], first: int, size: int, place: Place) -> Column:
-    """Return a column of vectors that must have `size` coordinates each."""
-    if set(map(len, values)) - {size}:
-        wrong = next(k for k, value in enumerate(values) if len(value) != size)
-        raise FaultError(
-            f"{place(wrong + first)}{name} has {counted(len(values[wrong]), 'coordinate')}, not {size}"
-        )
-    return Column(array("d", chain.from_iterable(values)), (size,), first)
-
-
-def _state(states: Sequence[Mapping[str, Any]], place: Place) -> dict[str, Column]:
-    """Return the state's columns; an entry that is there once must be there ever after."""
-    if states[0]:
+def _state(rows: Sequence[Row], place: Place) -> dict[str, Column]:
+    if rows[0]["state"]:
         raise FaultError(f"{place(0)}state should be empty: row 0 is the start")
-    columns = {}
-    for name in dict.fromkeys(chain(states[-1], chain.from_iterable(states))):
-        if not name.isprintable() or not name:
-            raise FaultError(f"the state has an entry named {name!r}, which cannot be shown")
-        first = next(k for k, state in enumerate(states) if name in state)
-        try:
-            values = [state[name] for state in states[first:]]
-        except KeyError:
-            missing = next(k for k in range(first, len(states)) if name not in states[k])
-            raise FaultError(f"{place(missing)}state.{name} is missing, and the row before has it") from None
-        columns[name] = _entry(name, values, first, place)
-    return columns
-
-
-def _entry(name: str, values: Sequence[Any], first: int, place: Place) -> Column:
-    if isinstance(values[0], list):
-        if all(type(value) is list for value in values):
-            return _vectors(f"state.{name}", values, first, len(values[0]), place)
-    elif list not in set(map(type, values)):
-        return Column(array("d", values), (), first)
-    wrong = next(k for k, value in enumerate(values) if type(value) is not type(values[0]))
-    kinds = ("a list", "a number") if isinstance(values[wrong], list) else ("a number", "a list")
-    raise FaultError(f"{place(wrong + first)}state.{name} is {kinds[0]}, and {kinds[1]} in the row before")
+    return by_name("state", [row["state"] for row in rows], place)
 
 
 def _check_ending(trace: Trace, place: Place) -> None:

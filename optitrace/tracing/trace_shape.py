@@ -13,20 +13,21 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from optitrace.tracing.trace import Status
+from optitrace.tracing.trace_fault import Form
 from optitrace.tracing.trace_file import SCHEMA
 
 _Finite: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 if TYPE_CHECKING:  # what they are once they are read
-    _Number: TypeAlias = float
-    _Entry: TypeAlias = float | list[float]
+    Number: TypeAlias = float
+    Entry: TypeAlias = float | list[float]
 else:
     _NonFinite = Annotated[Literal["NaN", "Infinity", "-Infinity"], AfterValidator(float)]
-    _Number = Annotated[_Finite | _NonFinite, Field(union_mode="left_to_right")]
-    _Entry = Annotated[
-        _Number | Annotated[list[_Number], Field(min_length=1)], Field(union_mode="left_to_right")
+    Number = Annotated[_Finite | _NonFinite, Field(union_mode="left_to_right")]
+    Entry = Annotated[
+        Number | Annotated[list[Number], Field(min_length=1)], Field(union_mode="left_to_right")
     ]
-_Vector: TypeAlias = Annotated[list[_Number], Field(min_length=1)]
-_Count: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+_Vector: TypeAlias = Annotated[list[Number], Field(min_length=1)]
+Count: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 _Setting: TypeAlias = (
     Annotated[bool, Field(strict=True)]
     | Annotated[int, Field(strict=True, gt=-(2**63), lt=2**63)]
@@ -44,14 +45,14 @@ class Row(TypedDict):
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
 
-    step: _Count
-    loss: _Number | None
+    step: Count
+    loss: Number | None
     gradient: _Vector | None
     weights: _Vector
-    lr: _Number | None
+    lr: Number | None
     unclipped_gradient: NotRequired[_Vector | None]
-    momentum: NotRequired[_Number | None]
-    state: dict[str, _Entry]
+    momentum: NotRequired[Number | None]
+    state: dict[str, Entry]
     explanation: NotRequired[Any]
     parts: NotRequired[Any]
     ulps: NotRequired[Any]
@@ -65,7 +66,7 @@ class ObjectiveShape(TypedDict):
 
     name: str
     coefficients: NotRequired[Annotated[list[_Finite], Field(min_length=1)]]
-    rotation: NotRequired[_Count]
+    rotation: NotRequired[Count]
     expression: NotRequired[str]
     function: NotRequired[str]
     dimension: NotRequired[Annotated[int, Field(strict=True, ge=1, lt=2**31)]]
@@ -80,13 +81,13 @@ class ExperimentShape(TypedDict):
     hyperparameters: dict[str, _Setting]
     objective: ObjectiveShape
     start: Annotated[list[_Finite], Field(min_length=1)]
-    steps: _Count
+    steps: Count
     gradient: str
     dtype: str
     device: str
     implementation: Literal["single", "foreach", "fused"]
     noise: NotRequired[_Finite]
-    seed: NotRequired[_Count]
+    seed: NotRequired[Count]
     clip_norm: NotRequired[_Finite]
     clip_value: NotRequired[_Finite]
     schedule: NotRequired[str]
@@ -107,7 +108,7 @@ class OutcomeShape(TypedDict):
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
 
     status: Status
-    step: NotRequired[_Count]
+    step: NotRequired[Count]
     quantity: NotRequired[str]
     reason: NotRequired[str]
 
@@ -122,7 +123,7 @@ class Head(TypedDict):
     versions: VersionsShape
     outcome: OutcomeShape
     theory: NotRequired[Any]
-    final_loss: _Number
+    final_loss: Number
 
 
 class Whole(Head):
@@ -137,10 +138,14 @@ HEAD = TypeAdapter(Head)
 ROW = TypeAdapter(Row)
 WHOLE = TypeAdapter(Whole)
 
-FIELDS = frozenset().union(
-    *(
-        shape.__annotations__
-        for shape in (Whole, Row, ExperimentShape, ObjectiveShape, VersionsShape, OutcomeShape)
-    )
+FORM = Form(
+    noun="trace",
+    fields=frozenset().union(
+        *(
+            shape.__annotations__
+            for shape in (Whole, Row, ExperimentShape, ObjectiveShape, VersionsShape, OutcomeShape)
+        )
+    ),
+    named_by_the_file=("state", "hyperparameters", "versions"),
 )
-"""Every name that the format itself gives."""
+"""What faults are told of."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from optitrace.rules.numerals import format_number
 from optitrace.tracing.trace import Trace
@@ -21,19 +22,36 @@ LARGEST_COUNT = 2.0**53
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What of a trace a person wants to see, and how.
+    """What of a trace or of a training a person wants to see, and how.
 
     Attributes:
-        precision: decimals of each number.
+        precision: decimals of each number; in a training, its significant digits.
         state: whether the optimizer's state is shown.
         update: whether the change of the weights since the row before is shown.
         all_rows: whether every row is shown, however many there are.
+        by_parameter: whether a training is shown with a row for each parameter.
     """
 
     precision: int = 4
     state: bool = False
     update: bool = False
     all_rows: bool = False
+    by_parameter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GridColumn:
+    """A column to be shown.
+
+    Attributes:
+        heading: the quantity, and what it belongs to.
+        quantity: what it is part of: columns of one are kept together.
+        texts: returns its cells in some rows.
+    """
+
+    heading: tuple[str, str]
+    quantity: Hashable
+    texts: Callable[[Sequence[int]], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +64,7 @@ class Grid:
         rows: the cells.
         gap: the row before which rows are left out; None if all are there.
         hidden: how many rows are left out.
+        labels: how many of the first columns say what a row is about; they stand beside all others.
     """
 
     headings: Sequence[tuple[str, str]]
@@ -53,14 +72,29 @@ class Grid:
     rows: Sequence[Sequence[str]]
     gap: int | None = None
     hidden: int = 0
+    labels: int = 1
 
 
-def visible_rows(count: int, look: Look) -> list[int]:
+def visible_rows(count: int, look: Look) -> Sequence[int]:
     """Return which of so many rows are shown: all, or the head and the tail of a long table."""
-    rows = list(range(count))
-    if len(rows) <= MOST_ROWS or look.all_rows:
-        return rows
-    return rows[:END_ROWS] + rows[-END_ROWS:]
+    if count <= MOST_ROWS or look.all_rows:
+        return range(count)
+    return [*range(END_ROWS), *range(count - END_ROWS, count)]
+
+
+def grid_of(columns: Sequence[GridColumn], count: int, look: Look, *, labels: int = 1) -> Grid:
+    """Return the grid of some columns, which have so many rows."""
+    rows = visible_rows(count, look)
+    hidden = count - len(rows)
+    quantities = [column.quantity for column in columns]
+    return Grid(
+        headings=[column.heading for column in columns],
+        groups=[quantities.index(quantity) for quantity in quantities],
+        rows=list(zip(*(column.texts(rows) for column in columns), strict=True)),
+        gap=END_ROWS if hidden else None,
+        hidden=hidden,
+        labels=labels,
+    )
 
 
 def make_grid(trace: Trace, look: Look) -> Grid:
@@ -79,27 +113,27 @@ def make_grid(trace: Trace, look: Look) -> Grid:
     if look.state:
         for name, column in trace.state.items():
             shown += few_fields(name, column, is_state=True)
-    rows = visible_rows(len(trace.steps), look)
-    hidden = len(trace.steps) - len(rows)
-    columns = [[str(trace.steps[row]) for row in rows]]
-    columns += [_texts(field, rows, look.precision) for field in shown]
-    quantities = [("step", False), *((field.quantity, field.is_state) for field in shown)]
-    return Grid(
-        headings=[("step", ""), *(field.heading for field in shown)],
-        groups=[quantities.index(quantity) for quantity in quantities],
-        rows=list(zip(*columns, strict=True)),
-        gap=END_ROWS if hidden else None,
-        hidden=hidden,
-    )
+    columns = [step_column(trace.steps)]
+    columns += [
+        GridColumn(field.heading, (field.quantity, field.is_state), partial(_texts, field, look.precision))
+        for field in shown
+    ]
+    return grid_of(columns, len(trace.steps), look)
 
 
-def _texts(field: Field, rows: Sequence[int], precision: int) -> list[str]:
+def step_column(steps: Sequence[int]) -> GridColumn:
+    """Return the column that says which step a row is."""
+    return GridColumn(("step", ""), ("step", False), lambda rows: [str(steps[row]) for row in rows])
+
+
+def _texts(field: Field, precision: int, rows: Sequence[int]) -> list[str]:
     """Return the cells of a field; a scalar entry of the state that only counts has no decimals."""
     values = [field.value(row) for row in rows]
-    if field.is_state and field.coordinate is None and all(v is None or _is_count(v) for v in values):
+    if field.is_state and field.coordinate is None and are_counts(values):
         return ["" if value is None else str(int(value)) for value in values]
     return ["" if value is None else format_number(value, precision) for value in values]
 
 
-def _is_count(value: float) -> bool:
-    return value.is_integer() and 0 <= value <= LARGEST_COUNT
+def are_counts(values: Sequence[float | None]) -> bool:
+    """Tell whether the numbers there are count something."""
+    return all(value is None or (value.is_integer() and 0 <= value <= LARGEST_COUNT) for value in values)

@@ -21,7 +21,7 @@ def markdown_table(grid: Grid) -> Iterator[str]:
     """Yield a grid as Markdown, line by line."""
     headings = [" ".join(heading).strip() for heading in grid.headings]
     yield _line(headings)
-    yield _line(["---:"] * len(headings))
+    yield _line([":---" if 0 < column < grid.labels else "---:" for column in range(len(headings))])
     for index, row in enumerate(grid.rows):
         if index == grid.gap:
             yield _line([f"… {grid.hidden} more"] + ["…"] * (len(headings) - 1))

@@ -40,7 +40,7 @@ def render(
     """
     spell = to_ascii if ascii_only else str
     grid = make_grid(trace, look)
-    lines = [*_hidden(grid), *closing(trace, look.precision), *theory_lines(findings.theory), *notes]
+    lines = [*hidden_rows(grid), *closing(trace, look.precision), *theory_lines(findings.theory), *notes]
     explained = explained_lines(findings.explained.values(), look.precision, width)
     return Group(
         Text(spell(title(trace.experiment)), style="bold"),
@@ -52,23 +52,26 @@ def render(
     )
 
 
-def _hidden(grid: Grid) -> list[str]:
+def hidden_rows(grid: Grid) -> list[str]:
     """Return the line that says how many rows are left out, and how to see them."""
     if not grid.hidden:
         return []
+    if grid.labels > 1:
+        return [f"{grid.hidden} rows are hidden; --all shows them"]
     last_step = int(grid.rows[-1][0])
     every = -(-last_step // (MOST_ROWS - 1))
     return [f"{grid.hidden} rows are hidden; --all shows them, --every {every} thins them out"]
 
 
 def grid_tables(grid: Grid, width: int | None, ascii_only: bool) -> list[RenderableType]:
-    """Return the grid as one table, as several that share the step column, or as a list of values."""
+    """Return the grid as one table, as several that share its labels, or as a list of values."""
     widths = _widths(grid)
     if width is None:
         return [_table(grid, range(len(widths)), ascii_only)]
-    if any(widths[0] + GUTTER + other > width for other in widths[1:]):
+    labels = range(grid.labels)
+    if not all(_fits([*labels, column], widths, width) for column in range(grid.labels, len(widths))):
         return [Text("\n".join(_as_list(grid, width, _dots(ascii_only))))]
-    return [_table(grid, [0, *block], ascii_only) for block in _blocks(grid.groups, widths, width)]
+    return [_table(grid, [*labels, *block], ascii_only) for block in _blocks(grid, widths, width)]
 
 
 def _table(grid: Grid, columns: Sequence[int], ascii_only: bool) -> Table:
@@ -76,7 +79,8 @@ def _table(grid: Grid, columns: Sequence[int], ascii_only: bool) -> Table:
     lines = 2 if any(grid.headings[column][1] for column in columns) else 1
     for column in columns:
         heading = "\n".join(grid.headings[column][:lines])
-        table.add_column(Text(heading), justify="right", no_wrap=True)
+        is_name = 0 < column < grid.labels
+        table.add_column(Text(heading), justify="left" if is_name else "right", no_wrap=True)
     for index, row in enumerate(grid.rows):
         if index == grid.gap:
             table.add_row(*[_dots(ascii_only)] * len(columns), style="dim")
@@ -93,23 +97,26 @@ def _cell(text: str) -> Text:
     return Text(text, style="red" if text in ("inf", "-inf", "nan") else "")
 
 
-def _blocks(groups: Sequence[int], widths: Sequence[int], width: int) -> list[list[int]]:
-    """Return the columns after the first in blocks that fit beside it, quantities kept together."""
+def _blocks(grid: Grid, widths: Sequence[int], width: int) -> list[list[int]]:
+    """Return the columns after the labels in blocks that fit beside them, quantities kept together."""
     blocks: list[list[int]] = []
-    for group in sorted(set(groups[1:])):
-        members = [column for column in range(1, len(groups)) if groups[column] == group]
-        if blocks and _fits([0, *blocks[-1], *members], widths, width):
+    labels, groups = range(grid.labels), grid.groups
+    for group in sorted(set(groups[grid.labels :])):
+        members = [column for column in range(grid.labels, len(groups)) if groups[column] == group]
+        if blocks and _fits([*labels, *blocks[-1], *members], widths, width):
             blocks[-1] += members
         else:
-            blocks += _pack(members, widths, width)
+            blocks += _pack(labels, members, widths, width)
     return blocks
 
 
-def _pack(members: Sequence[int], widths: Sequence[int], width: int) -> list[list[int]]:
+def _pack(
+    labels: Sequence[int], members: Sequence[int], widths: Sequence[int], width: int
+) -> list[list[int]]:
     """Return the columns of one quantity in as few blocks as they need."""
     blocks: list[list[int]] = [[]]
     for column in members:
-        if blocks[-1] and not _fits([0, *blocks[-1], column], widths, width):
+        if blocks[-1] and not _fits([*labels, *blocks[-1], column], widths, width):
             blocks.append([])
         blocks[-1].append(column)
     return blocks

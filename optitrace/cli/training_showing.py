@@ -1,0 +1,91 @@
+"""Showing a training: on standard output and in files, as `showing` does a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import typer
+
+from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.analysis.training.saved_findings import saved_findings
+from optitrace.cli import options, terminal
+from optitrace.cli.output_files import OutputFile, write_files
+from optitrace.cli.showing import Wish
+from optitrace.errors import OutputError, UsageError
+from optitrace.tracing.watching.training import Training
+from optitrace.tracing.watching.training_reading import SavedTraining
+from optitrace.tracing.watching.training_selection import every_kth_step
+from optitrace.views.grid import Look
+from optitrace.views.training_formats import training_chunks
+
+PARAMS_OPTION = options.flag(
+    "params", panel=options.OUTPUT, help="Show a training with a row for each parameter of each step."
+)
+
+OF_TRACES = ("explain", "coordinate", "theory", "update", "rerun")
+"""The options that say how to show a trace, and nothing of a training."""
+
+
+def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[str, Any]) -> None:
+    """Show a saved training, write the files that are wished for, and exit with what it means.
+
+    Raises:
+        UsageError: an option is for traces alone, or asks for what was not recorded.
+    """
+    _check(saved.training, given)
+    training, findings = every_kth_step(saved.training, every), saved_findings(saved.above)
+
+    def content(file: OutputFile) -> Iterator[str]:
+        return training_chunks(training, findings, file.format, wish.look)
+
+    errors = write_files(wish.files, content)
+    try:
+        _print(training, findings, wish)
+    finally:
+        for error in errors:
+            terminal.say(str(error))
+    if errors:
+        raise typer.Exit(OutputError.exit_code)
+    if wish.strict and findings.diagnoses:
+        raise typer.Exit(1)
+
+
+def training_hints(training: Training, look: Look) -> list[str]:
+    """Return the line that says what else there is to see of what was recorded."""
+    more = []
+    entries = dict.fromkeys(name for optimizer in training.optimizers for name in optimizer.state)
+    if entries and not look.state:
+        more.append(f"--state ({', '.join(entries)})")
+    if any(optimizer.by_parameter for optimizer in training.optimizers) and not look.by_parameter:
+        more.append("--params")
+    return [f"more: {', '.join([*more, '--format json'])}"]
+
+
+def _check(training: Training, given: Mapping[str, Any]) -> None:
+    """Refuse options that mean nothing for this training."""
+    for name in OF_TRACES:
+        if given[name]:
+            raise UsageError(f"--{name} is for traces, and this is a training; leave it out.")
+    for name, recorded in (("state", "state"), ("params", "by_parameter")):
+        if given[name] and not any(getattr(optimizer, recorded) for optimizer in training.optimizers):
+            raise UsageError(
+                f"--{name} shows what this training did not record; record it with 'optitrace run --{name}'."
+            )
+
+
+def _print(training: Training, findings: TrainingFindings, wish: Wish) -> None:
+    if wish.format != "table":
+        terminal.print_text(training_chunks(training, findings, wish.format, wish.look))
+        return
+    from optitrace.views.training_table import render_training
+
+    tables = render_training(
+        training,
+        findings,
+        wish.look,
+        width=terminal.width(),
+        notes=training_hints(training, wish.look),
+        ascii_only=terminal.ascii_only(),
+    )
+    terminal.print_rich(tables, wish.color)

@@ -1,0 +1,33 @@
+"""Choosing rows of a training."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from optitrace.tracing.selection import rows_of_every_kth, select_rows
+from optitrace.tracing.trace import Column
+from optitrace.tracing.watching.training import OptimizerTrace, Training
+
+
+def every_kth_step(training: Training, k: int) -> Training:
+    """Return a training with every `k`-th step of each optimizer, and the last that was recorded."""
+    if k == 1:
+        return training
+    chosen = (_select(optimizer, rows_of_every_kth(optimizer.steps, k)) for optimizer in training.optimizers)
+    return replace(training, optimizers=tuple(chosen))
+
+
+def _select(optimizer: OptimizerTrace, rows: Sequence[int]) -> OptimizerTrace:
+    def selected(columns: Mapping[str, Column]) -> dict[str, Column]:
+        return {name: select_rows(column, rows) for name, column in columns.items()}
+
+    return replace(
+        optimizer,
+        steps=array("q", [optimizer.steps[row] for row in rows]),
+        columns=selected(optimizer.columns),
+        by_parameter=selected(optimizer.by_parameter),
+        state=selected(optimizer.state),
+        values=selected(optimizer.values),
+    )

@@ -1,0 +1,69 @@
+"""The formats in which a training can be written; their names and suffixes are those of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.analysis.training.saved_findings import findings_fields
+from optitrace.tracing.watching.training import Training
+from optitrace.tracing.watching.training_file import json_chunks, jsonl_chunks
+from optitrace.views.grid import Look
+from optitrace.views.html import grid_html
+from optitrace.views.markdown import escaped, markdown_table
+from optitrace.views.training_delimited import training_lines
+from optitrace.views.training_grid import training_grid
+from optitrace.views.training_wording import (
+    closing_lines,
+    optimizer_subtitle,
+    optimizer_title,
+    program_line,
+)
+
+
+def training_chunks(
+    training: Training,
+    findings: TrainingFindings,
+    name: str,
+    look: Look,
+    notes: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yield a training as text in a format, piece by piece, at the width that it needs."""
+    if name == "table":
+        return _plain_tables(training, findings, look, notes)
+    if name == "markdown":
+        return _markdown(training, findings, look)
+    if name in ("csv", "tsv"):
+        return training_lines(training, "," if name == "csv" else "\t")
+    write = {"json": json_chunks, "jsonl": jsonl_chunks}[name]
+    return write(training, findings_fields(findings))
+
+
+def training_html(training: Training, findings: TrainingFindings, look: Look) -> str:
+    """Return a training as an HTML fragment, for a notebook: a table for each optimizer, and what follows."""
+    blocks = [escape(program_line(training))]
+    for optimizer in training.optimizers:
+        title, subtitle = escape(optimizer_title(optimizer)), escape(optimizer_subtitle(optimizer))
+        blocks.append(f"<b>{title}</b><br>{subtitle}\n{grid_html(training_grid(optimizer, look))}")
+    blocks.append("<br>".join(map(escape, closing_lines(training, findings))))
+    return f"<div>{'<br>'.join(filter(None, blocks))}</div>"
+
+
+def _markdown(training: Training, findings: TrainingFindings, look: Look) -> Iterator[str]:
+    if program := program_line(training):
+        yield f"{escaped(program)}\n\n"
+    for optimizer in training.optimizers:
+        yield f"**{escaped(optimizer_title(optimizer))}**, {escaped(optimizer_subtitle(optimizer))}\n\n"
+        yield from markdown_table(training_grid(optimizer, look))
+        yield "\n"
+    yield from (f"{escaped(line)}\n" for line in closing_lines(training, findings))
+
+
+def _plain_tables(
+    training: Training, findings: TrainingFindings, look: Look, notes: Sequence[str]
+) -> Iterator[str]:
+    from optitrace.views.plain import plain_text
+    from optitrace.views.training_table import render_training
+
+    yield plain_text(render_training(training, findings, look, notes=notes))

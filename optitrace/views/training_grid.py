@@ -1,0 +1,162 @@
+"""The grid of a training: what a person wants to see of one optimizer, as text in cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from optitrace.rules.numerals import format_significant
+from optitrace.tracing.trace import Column
+from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, OptimizerTrace
+from optitrace.tracing.watching.training_file import OF_A_PARAMETER, recorded_parameters
+from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
+from optitrace.views.grid import Grid, GridColumn, Look, are_counts, grid_of, step_column, visible_rows
+
+HEADINGS = {
+    "loss": ("loss", ""),
+    "gradient_norm": ("gradient", "norm"),
+    "unclipped_gradient_norm": ("unclipped", "gradient"),
+    "update_norm": ("update", "norm"),
+    "weight_norm": ("weight", "norm"),
+    "update_ratio": ("update", "/ weight"),
+}
+"""The headings of columns of one number a step."""
+
+FRESH = KINDS.index("fresh")
+
+Cells = Callable[[Sequence[int]], list[str]]
+
+
+def training_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
+    """Return the grid of an optimizer: a row a step, or, where that was asked for, a row a parameter.
+
+    What is the same in every step, such as that gradients are fresh, is left out.
+    """
+    if look.by_parameter and optimizer.by_parameter:
+        return _parameter_grid(optimizer, look)
+    rows = visible_rows(len(optimizer.steps), look)
+    columns = [step_column(optimizer.steps)]
+    if not set(optimizer.gradients) <= set(WITHOUT_LOSS):
+        columns.append(_named("loss", _losses(optimizer, _digits(look))))
+    if "lr" in optimizer.columns:
+        columns += _rates(optimizer.columns["lr"], rows, _digits(look))
+    if any(kind != FRESH for kind in optimizer.columns["gradient"].values):
+        columns.append(GridColumn(("gradient", ""), "kind", lambda shown: _kinds(optimizer, shown)))
+    for name in list(HEADINGS)[1:]:
+        if name in optimizer.columns:
+            columns.append(_named(name, _numbers(optimizer.columns[name], 0, _digits(look))))
+    if look.state:
+        for name, column in optimizer.state.items():
+            columns += _several(name, column, "state", _digits(look))
+    for name, column in optimizer.values.items():
+        columns += _several(name, column, "", _digits(look))
+    return grid_of(columns, len(optimizer.steps), look)
+
+
+def hidden_values(optimizer: OptimizerTrace) -> list[str]:
+    """Return a line for each column of which not every number is shown."""
+    rates = optimizer.columns.get("lr")
+    several = {**optimizer.state, **optimizer.values}
+    if (
+        rates is not None
+        and rates.size > MOST_COORDINATES
+        and not _are_one(rates, range(len(optimizer.steps)))
+    ):
+        several = {"lr": rates, **several}
+    return [
+        f"of {column.size} numbers of {name} the first {FIRST_FEW} are shown; files hold all"
+        for name, column in several.items()
+        if column.size > MOST_COORDINATES
+    ]
+
+
+def _parameter_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
+    """Return a grid with a row for each parameter of each step."""
+    names = recorded_parameters(optimizer)
+    count = len(names)
+    columns = [
+        GridColumn(("step", ""), "step", lambda rows: [str(optimizer.steps[row // count]) for row in rows]),
+        GridColumn(("parameter", ""), "parameter", lambda rows: [names[row % count] for row in rows]),
+    ]
+    columns += [
+        _named(name, _numbers(_flat(optimizer.by_parameter[name]), 0, _digits(look)))
+        for name in OF_A_PARAMETER
+    ]
+    return grid_of(columns, len(optimizer.steps) * count, look, labels=2)
+
+
+def _flat(column: Column) -> Column:
+    return Column(column.values, (), column.first * column.size)
+
+
+def _named(name: str, texts: Cells) -> GridColumn:
+    return GridColumn(HEADINGS[name], name, texts)
+
+
+def _several(name: str, column: Column, what: str, digits: int) -> list[GridColumn]:
+    """Return a column for each number of a quantity; for the first few of many."""
+    if not column.shape:
+        texts = _counts_or_numbers if what == "state" else _numbers
+        return [GridColumn((name, what), (name, what), texts(column, 0, digits))]
+    shown = column.size if column.size <= MOST_COORDINATES else FIRST_FEW
+    return [
+        GridColumn((name, f"[{place}]"), (name, what), _numbers(column, place, digits))
+        for place in range(shown)
+    ]
+
+
+def _rates(column: Column, rows: Sequence[int], digits: int) -> list[GridColumn]:
+    """Return the columns of the learning rate: one, or one for each group where they are not alike."""
+
+    def texts(place: int) -> Cells:
+        return lambda rows: ["" if r is None else f"{r[place]:.{digits}g}" for r in map(column.row, rows)]
+
+    if _are_one(column, rows):
+        return [GridColumn(("lr", ""), "lr", texts(0))]
+    shown = column.size if column.size <= MOST_COORDINATES else FIRST_FEW
+    return [GridColumn(("lr", f"group {place}"), "lr", texts(place)) for place in range(shown)]
+
+
+def _are_one(column: Column, rows: Sequence[int]) -> bool:
+    return not column.shape or all(len(set(column.row(row) or ())) <= 1 for row in rows)
+
+
+def _losses(optimizer: OptimizerTrace, digits: int) -> Cells:
+    """Return the losses; nothing where the gradient comes from none."""
+    texts = _numbers(optimizer.columns["loss"], 0, digits)
+
+    def cells(rows: Sequence[int]) -> list[str]:
+        known = [kind not in WITHOUT_LOSS for kind in _kinds(optimizer, rows)]
+        return [text if is_known else "" for text, is_known in zip(texts(rows), known, strict=True)]
+
+    return cells
+
+
+def _kinds(optimizer: OptimizerTrace, rows: Sequence[int]) -> list[str]:
+    return [KINDS[int(optimizer.columns["gradient"].values[row])] for row in rows]
+
+
+def _numbers(column: Column, place: int, digits: int) -> Cells:
+    """Return one number of each row."""
+
+    def cells(rows: Sequence[int]) -> list[str]:
+        found = map(column.row, rows)
+        return ["" if row is None else format_significant(row[place], digits) for row in found]
+
+    return cells
+
+
+def _counts_or_numbers(column: Column, place: int, digits: int) -> Cells:
+    """Return one number of each row; of an entry that only counts, as Adam's step, whole numbers."""
+    texts = _numbers(column, place, digits)
+
+    def cells(rows: Sequence[int]) -> list[str]:
+        values = [None if row is None else row[place] for row in map(column.row, rows)]
+        if not are_counts(values):
+            return texts(rows)
+        return ["" if value is None else str(int(value)) for value in values]
+
+    return cells
+
+
+def _digits(look: Look) -> int:
+    return max(1, look.precision)

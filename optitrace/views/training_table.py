@@ -1,0 +1,85 @@
+"""The tables of a training, for a person, in whatever width there is: one for each optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.errors import printable
+from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.views.grid import Look
+from optitrace.views.spelling import to_ascii
+from optitrace.views.table import grid_tables, hidden_rows
+from optitrace.views.training_grid import hidden_values, training_grid
+from optitrace.views.training_wording import (
+    NO_FAULTS,
+    ending,
+    findings_lines,
+    optimizer_subtitle,
+    optimizer_title,
+    program_line,
+)
+
+
+def render_training(
+    training: Training,
+    findings: TrainingFindings,
+    look: Look,
+    *,
+    width: int | None = None,
+    notes: Sequence[str] = (),
+    ascii_only: bool = False,
+) -> RenderableType:
+    """Return a training as tables, with how it ended and what was found out about it below.
+
+    Args:
+        training: what to show.
+        findings: what was found out about it.
+        look: what of it, and how.
+        width: how many characters a line may have; as many as needed if not given.
+        notes: lines to set at the end.
+        ascii_only: whether to spell everything in ASCII.
+    """
+    spell = to_ascii if ascii_only else str
+    parts: list[RenderableType] = []
+    if program := program_line(training):
+        parts += [Text(spell(program), style="dim"), Text()]
+    for optimizer in training.optimizers:
+        parts += [*_optimizer(optimizer, look, width, ascii_only), Text()]
+    parts += [Text(spell(ending(training))), *_faults(training, findings, ascii_only)]
+    parts += [Text(spell(line)) for line in (*findings_lines(findings), *notes)]
+    return Group(*parts)
+
+
+def _optimizer(
+    optimizer: OptimizerTrace, look: Look, width: int | None, ascii_only: bool
+) -> Iterator[RenderableType]:
+    spell = to_ascii if ascii_only else str
+    yield Text(spell(optimizer_title(optimizer)), style="bold")
+    yield Text(spell(optimizer_subtitle(optimizer)), style="dim")
+    if not optimizer.steps:
+        yield Text("no step was recorded")
+        return
+    grid = training_grid(optimizer, look)
+    for block in grid_tables(grid, width, ascii_only):
+        yield from (Text(), block)
+    if lines := [*hidden_rows(grid), *hidden_values(optimizer)]:
+        yield from (Text(), *(Text(spell(line)) for line in lines))
+
+
+def _faults(training: Training, findings: TrainingFindings, ascii_only: bool) -> Iterator[RenderableType]:
+    """Yield each fault with its remedy indented below it; where there is none, that."""
+    spell = to_ascii if ascii_only else str
+    if not findings.diagnoses:
+        if training.optimizers:
+            yield Text(NO_FAULTS)
+        return
+    yield Text()
+    for diagnosis in findings.diagnoses:
+        yield Text(spell(printable(diagnosis.fact)), style="red")
+        yield Padding(Text(spell(printable(diagnosis.remedy))), (0, 0, 0, 2), expand=False)
+    yield Text()

@@ -1,0 +1,136 @@
+"""The words around the tables of a training: what was run, how it ended, what was found out."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
+from optitrace.errors import printable
+from optitrace.rules.numerals import counted, format_significant, tallied
+from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.views.wording import setting
+
+NOT_TOLD = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable")
+"""What a parameter group has beside what decides its steps."""
+
+LONGEST_SETTING = 40
+"""How many characters of a hyperparameter's value are shown."""
+
+NO_FAULTS = "no faults found"
+
+
+def program_line(training: Training) -> str:
+    """Return what was run, and which of the processes that trained together this is.
+
+    It is empty of a training that was watched from within and had one process.
+    """
+    program = training.program
+    words = ("-m", *program.arguments) if program.is_module else program.arguments
+    parts = [printable(shlex.join(words))] if program.arguments else []
+    if training.world_size > 1:
+        parts.append(f"rank {training.rank} of {training.world_size}")
+    return ", ".join(parts)
+
+
+def optimizer_title(optimizer: OptimizerTrace) -> str:
+    """Return an optimizer's name and what its parameter groups have; what is off is left out.
+
+    Where groups differ, their values stand beside each other: ``lr=0.1/0.01``.
+    """
+    groups = optimizer.hyperparameters
+    names = dict.fromkeys(name for group in groups for name in group if name not in NOT_TOLD)
+    shown = [_setting(name, groups) for name in names if name == "lr" or any(g.get(name) for g in groups)]
+    return f"{optimizer.name}({', '.join(shown)})"
+
+
+def _setting(name: str, groups: Sequence[Mapping[str, Any]]) -> str:
+    texts = [_shown(name, group[name]) if name in group else f"{name}=–" for group in groups]
+    values = [text.removeprefix(f"{name}=") for text in texts]
+    return texts[0] if len(set(values)) == 1 else _cut(f"{name}={'/'.join(values)}")
+
+
+def _shown(name: str, value: Any) -> str:
+    return _cut(printable(setting(name, tuple(value) if isinstance(value, list) else value)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SETTING else f"{text[: LONGEST_SETTING - 1]}…"
+
+
+def optimizer_subtitle(optimizer: OptimizerTrace) -> str:
+    """Return how much an optimizer moves: groups if there are several, parameters, weights, dtypes."""
+    parameters = optimizer.parameters
+    groups = len(optimizer.hyperparameters)
+    weights = sum(math.prod(parameter.shape) for parameter in parameters)
+    return ", ".join(
+        [
+            *([counted(groups, "group")] if groups > 1 else []),
+            tallied(len(parameters), "parameter"),
+            tallied(weights, "weight"),
+            *dict.fromkeys(parameter.dtype for parameter in parameters),
+        ]
+    )
+
+
+def ending(training: Training) -> str:
+    """Return how a training ended: after how many steps, and why if it failed."""
+    outcome = training.outcome
+    several = len(training.optimizers) > 1
+    steps = [
+        f"{tallied(o.taken, 'step')} of {o.name}" if several else tallied(o.taken, "step")
+        for o in training.optimizers
+    ]
+    if not steps:
+        line = f"{outcome.status}; no optimizer took a step"
+    else:
+        line = (
+            f"{outcome.status} after {' and '.join([', '.join(steps[:-1]), steps[-1]] if several else steps)}"
+        )
+    return f"{line}: {printable(outcome.reason)}" if outcome.reason else line
+
+
+def closing_lines(training: Training, findings: TrainingFindings) -> Iterator[str]:
+    """Yield all that is said below the tables where nothing can be indented, each fault with its remedy."""
+    yield ending(training)
+    yield from (f"{printable(d.fact)}: {printable(d.remedy)}" for d in findings.diagnoses)
+    if training.optimizers and not findings.diagnoses:
+        yield NO_FAULTS
+    yield from findings_lines(findings)
+
+
+def findings_lines(findings: TrainingFindings) -> Iterator[str]:
+    """Yield what was found out beside faults: whether steps follow the rule, whether ranks agree."""
+    yield from map(_rule_line, findings.verified)
+    if findings.ranks is not None:
+        yield _ranks_line(findings.ranks)
+
+
+def _rule_line(found: RuleAgreement) -> str:
+    note = f"; {printable(found.note)}" if found.note else ""
+    if found.rule is None or not found.steps:
+        return f"no step of {found.optimizer} was verified{note}"
+    worst = f"{format_significant(found.worst, 2)} units"
+    if found.agrees:
+        verb = "agrees" if found.steps == 1 else "agree"
+        return (
+            f"{tallied(found.steps, 'step')} of {found.optimizer} {verb} with the rule, worst {worst}{note}"
+        )
+    return (
+        f"{found.optimizer} departs from the rule of {found.rule} at step {found.departure}, "
+        f"in {found.quantity} of {found.parameter}: worst {worst}, {found.allowed:g} allowed{note}"
+    )
+
+
+def _ranks_line(found: RankAgreement) -> str:
+    if found.agrees is None:
+        return f"whether the {found.world_size} ranks agree cannot be told: {printable(found.note)}"
+    if found.agrees:
+        return f"the weights of {found.world_size} ranks agree after every recorded step"
+    first, second = found.ranks
+    return (
+        f"ranks {first} and {second} part at step {found.step} of {found.optimizer}, in {found.parameter}: "
+        f"its norm is {found.norms[0]!r} in one and {found.norms[1]!r} in the other"
+    )

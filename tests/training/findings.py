@@ -1,0 +1,35 @@
+"""Findings made by hand."""
+
+from __future__ import annotations
+
+from optitrace.analysis.training.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
+
+STALE = Diagnosis(
+    fault="stale gradient",
+    optimizer="AdamW",
+    step=2,
+    parameter=None,
+    fact="step 2 of AdamW used the gradient of step 1 once more, as did 57 later steps",
+    remedy="no backward came between the two; call loss.backward() before each optimizer.step()",
+)
+
+UNOWNED = Diagnosis(
+    fault="unowned parameter",
+    optimizer="",
+    step=None,
+    parameter="head.weight",
+    fact="no optimizer has head.weight, which asks for a gradient",
+    remedy="it never changes; give it to an optimizer, or freeze it with requires_grad_(False)",
+)
+
+AGREES = RuleAgreement("AdamW", "adamw", steps=1200, coordinates=64, worst=2.125)
+
+DEPARTS = RuleAgreement(
+    "AdamW", "adamw", 1200, 64, worst=812.5, departure=3, quantity="exp_avg", parameter="fc1.bias"
+)
+
+NO_RULE = RuleAgreement("Lion", None, note="its class has no rule")
+
+PARTED = RankAgreement(2, False, "AdamW", 3, "fc1.bias", (0, 1), (1.0, 1.5))
+
+FINDINGS = TrainingFindings((STALE, UNOWNED), (AGREES, NO_RULE), PARTED)

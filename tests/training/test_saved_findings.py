@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+from findings import DEPARTS, FINDINGS, UNOWNED
+from trainings import training
+
+from optitrace.analysis.training.findings import RankAgreement, TrainingFindings
+from optitrace.analysis.training.saved_findings import findings_fields, saved_findings
+from optitrace.tracing.watching.training_file import json_chunks
+from optitrace.tracing.watching.training_reading import parse_training
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        FINDINGS,
+        TrainingFindings(),
+        TrainingFindings((UNOWNED,), (DEPARTS,)),
+        TrainingFindings(ranks=RankAgreement(4, None, note="rank 3 wrote no file")),
+    ],
+)
+def test_findings_are_read_back_from_a_file_as_they_were(found: TrainingFindings) -> None:
+    content = "".join(json_chunks(training(), findings_fields(found))).encode()
+
+    assert saved_findings(parse_training(content).above) == TrainingFindings(
+        tuple(found.diagnoses), tuple(found.verified), found.ranks
+    )
+
+
+def test_what_was_not_asked_for_is_not_in_the_file() -> None:
+    assert findings_fields(TrainingFindings()) == {"diagnoses": []}
