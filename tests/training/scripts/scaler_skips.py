@@ -1,4 +1,4 @@
-"""A column of the data is constant: divided by its standard deviation it is NaN, and every step is left out."""
+"""A column of the data is constant: divided by its deviation it is NaN, and every step is left out."""
 
 import torch
 from torch import nn

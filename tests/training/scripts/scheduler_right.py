@@ -1,4 +1,4 @@
-"""Schedules as they should be: a warm-up from zero and a decay to zero; a chain; one that waits for a plateau."""
+"""Schedules as they should be: a warm-up from zero and a decay to zero; a chain; one for a plateau."""
 
 import torch
 from torch import nn
