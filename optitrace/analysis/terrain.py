@@ -15,7 +15,7 @@ from optitrace.tracing.trace import Trace
 MOST_COORDINATES = 2
 """Of how many coordinates a loss can be drawn."""
 
-RESOLUTION = {1: 301, 2: 91}
+RESOLUTION = {1: 301, 2: 161}
 """How many points a grid has along each coordinate, by how many coordinates there are."""
 
 

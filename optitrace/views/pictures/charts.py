@@ -13,17 +13,18 @@ from optitrace.views.pictures.scales import axis_of, steps_axis
 from optitrace.views.pictures.scene import Panel
 
 
-def chart(label: str, courses: Sequence[Course]) -> Panel:
+def chart(label: str, courses: Sequence[Course], across: str = "step") -> Panel:
     """Return a quantity of some runs over the steps, logarithmic where it spans decades.
 
     Args:
         label: the quantity.
         courses: for each run, its steps and the points (step, number); numbers may not be finite.
+        across: what the steps are called.
     """
-    across = steps_axis(max((course.steps[-1] for course in courses if course.steps), default=1))
+    steps = steps_axis(across, max((course.steps[-1] for course in courses if course.steps), default=1))
     up = axis_of(label, [[y for _, y in course.points] for course in courses])
-    lines, marks = curves(courses, across, up)
-    return Panel("", across, up, lines=lines, marks=marks)
+    lines, marks = curves(courses, steps, up)
+    return Panel("", steps, up, lines=lines, marks=marks)
 
 
 def course(name: str, steps: Sequence[int], numbers: Sequence[float]) -> Course:
@@ -32,8 +33,11 @@ def course(name: str, steps: Sequence[int], numbers: Sequence[float]) -> Course:
 
 
 def loss_chart(runs: Sequence[NamedTrace]) -> Panel:
-    """Return the loss of the weights after each step, as far as it is known."""
-    return chart("loss", [_losses(run) for run in runs])
+    """Return the loss of the weights after each step, as far as it is known.
+
+    That is the loss which the next step used: beside row k of a table stands that of k − 1 steps taken.
+    """
+    return chart("loss", [_losses(run) for run in runs], "steps taken")
 
 
 def lr_chart(runs: Sequence[NamedTrace]) -> Panel:

@@ -14,6 +14,9 @@ DECADES = 2.0
 MOST_DECADES = 40.0
 """How many decades an axis has at most; of what spans more, the greatest are shown."""
 
+SHARED_DECADES = 16.0
+"""How many it has where several curves share it, as one that falls on would press the others flat."""
+
 LEAST_EXTENT = 1e-12
 """What spans less, as a share of its size, is drawn as constant."""
 
@@ -31,7 +34,7 @@ def axis_of(label: str, columns: Sequence[Sequence[float]], most_decades: float 
     finite = [x for column in columns for x in column if math.isfinite(x)]
     positive = [x for x in finite if x > 0]
     if positive and min(finite) >= 0 and math.log10(max(positive)) - math.log10(min(positive)) > DECADES:
-        return _logarithmic(label, positive, most_decades)
+        return _logarithmic(label, positive, most_decades if len(columns) == 1 else SHARED_DECADES)
     return linear_axis(label, [x for column in columns for x in _before_flight(column)])
 
 
@@ -47,9 +50,9 @@ def linear_axis(label: str, numbers: Sequence[float]) -> Axis:
     return Axis(label, low - margin, high + margin)
 
 
-def steps_axis(last: int) -> Axis:
+def steps_axis(label: str, last: int) -> Axis:
     """Return the axis of the steps from 0 on."""
-    return Axis("step", 0.0, float(max(last, 1)))
+    return Axis(label, 0.0, float(max(last, 1)))
 
 
 def interval_axis(label: str, interval: Interval) -> Axis:

@@ -28,7 +28,7 @@ def sweep_scene(sweeps: Sequence[Sweep]) -> Scene | None:
     if all(landscape.up is None for _, landscape in drawn):
         panels = [_curve_panel(drawn)]
     else:
-        panels = [_map_panel(sweep, landscape) for sweep, landscape in drawn]
+        panels = [_map_panel(sweep, landscape, is_titled=len(drawn) > 1) for sweep, landscape in drawn]
     first, *others = (sweep for sweep, _ in drawn)
     title, *rest = heading(first)
     if others:
@@ -74,7 +74,7 @@ def _curve_panel(drawn: Sequence[tuple[Sweep, Landscape]]) -> Panel:
     )
 
 
-def _map_panel(sweep: Sweep, landscape: Landscape) -> Panel:
+def _map_panel(sweep: Sweep, landscape: Landscape, *, is_titled: bool) -> Panel:
     """Return the final loss over two settings."""
     assert landscape.up is not None
     frame = make_frame(landscape, landscape.across.bins)
@@ -85,13 +85,12 @@ def _map_panel(sweep: Sweep, landscape: Landscape) -> Panel:
     best = landscape.best
     at = best and (_position(landscape.across, best[0]), _position(landscape.up, best[1]))
     return Panel(
-        sweep.space.base.optimizer,
+        sweep.space.base.optimizer if is_titled else "",
         across,
         up,
         cells=Cells(LOSS, frame.losses, low, high),
         limits=(Line(LIMIT, strokes),) if strokes else (),
         marks=(Mark(Kind.BEST, at),) if at else (),
-        is_square=True,
     )
 
 

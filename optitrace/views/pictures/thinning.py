@@ -11,7 +11,7 @@ TOLERANCE = 1 / 800
 """How far, as a share of the panel, a step that is left out of a path may be from one that is kept."""
 
 MOST_POINTS = 6_000
-"""How many steps of a path are kept; of one that needs more, the tolerance is doubled until it does not."""
+"""How many steps of a path are kept at most."""
 
 PIXEL_COLUMNS = 700
 """Into how many columns a curve is divided; of each, at most four of its points are kept."""
@@ -20,8 +20,10 @@ PIXEL_COLUMNS = 700
 def thinned_path(shares: Sequence[Position], most: int = MOST_POINTS) -> list[int]:
     """Return which points of a path are kept: each that is farther than the tolerance from the last kept.
 
-    The first and the last point are kept, and all that are not finite. So the shape is kept to within
-    the tolerance, whatever the path does.
+    So the shape is kept to within the tolerance, whatever the path does. Of a path that runs to and fro
+    for so long that too many would be left, the first point in each cell of a grid is kept, whose cells
+    are as coarse as need be: wherever the path has been, it is still seen to have been. The first and the
+    last point are kept.
 
     >>> thinned_path([(0.0, 0.0), (1e-4, 0.0), (2e-3, 0.0), (2.1e-3, 0.0), (2.2e-3, 0.0)])
     [0, 2, 4]
@@ -30,12 +32,14 @@ def thinned_path(shares: Sequence[Position], most: int = MOST_POINTS) -> list[in
         shares: the points, as shares of the panel.
         most: how many are kept at most.
     """
-    tolerance = TOLERANCE
-    while True:
-        kept = _far_apart(shares, tolerance)
-        if len(kept) <= most or tolerance > 1:
-            return kept
-        tolerance *= 2
+    kept = _far_apart(shares)
+    size = TOLERANCE
+    while len(kept) > most:
+        kept = _one_a_cell(shares, kept, size)
+        size *= 2
+    if shares and kept[-1] != len(shares) - 1:
+        kept.append(len(shares) - 1)
+    return kept
 
 
 def thinned_curve(xs: Sequence[float], ys: Sequence[float], columns: int = PIXEL_COLUMNS) -> list[int]:
@@ -72,14 +76,20 @@ def thinned_curve(xs: Sequence[float], ys: Sequence[float], columns: int = PIXEL
     return kept
 
 
-def _far_apart(shares: Sequence[Position], tolerance: float) -> list[int]:
+def _far_apart(shares: Sequence[Position]) -> list[int]:
     kept: list[int] = []
     last = (math.inf, math.inf)
     for k, (x, y) in enumerate(shares):
         # the negation keeps what is not a number, which breaks the line
-        if not math.hypot(x - last[0], y - last[1]) <= tolerance:
+        if not math.hypot(x - last[0], y - last[1]) <= TOLERANCE:
             kept.append(k)
             last = (x, y)
-    if shares and kept[-1] != len(shares) - 1:
-        kept.append(len(shares) - 1)
     return kept
+
+
+def _one_a_cell(shares: Sequence[Position], kept: Sequence[int], size: float) -> list[int]:
+    cells: dict[tuple[float, float], int] = {}
+    for k in kept:
+        x, y = (math.floor(s / size) if math.isfinite(s) else 0 for s in shares[k])
+        cells.setdefault((x, y), k)
+    return list(cells.values())
