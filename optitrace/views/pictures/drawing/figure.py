@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from optitrace.views.pictures.drawing.layout import EDGE, WIDTH, place
 from optitrace.views.pictures.drawing.legend import draw_legend, legend_of
@@ -40,10 +41,12 @@ class Drawn:
     Attributes:
         figure: the figure.
         axes: the axes of each panel.
+        notes: the lines of text below.
     """
 
     figure: Figure
     axes: Sequence[Axes]
+    notes: Sequence[Text]
 
 
 @contextmanager
@@ -73,7 +76,7 @@ def draw(scene: Scene, *, with_lines: bool = True) -> Drawn:
     total = EDGE + sum(map(_inches, head)) + height + below
     figure = Figure(figsize=(WIDTH, total), facecolor=PAPER)
     _write(figure, head, total - EDGE)
-    _write(figure, foot, EDGE + said)
+    notes = _write(figure, foot, EDGE + said)
     if rows:
         draw_legend(figure, entries, rows, EDGE / WIDTH, below / total)
     axes = []
@@ -83,7 +86,7 @@ def draw(scene: Scene, *, with_lines: bool = True) -> Drawn:
         )
         draw_panel(ax, panel, with_lines=with_lines)
         axes.append(ax)
-    return Drawn(figure, axes)
+    return Drawn(figure, axes, notes)
 
 
 def _folded(texts: Sequence[str], style: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -97,8 +100,11 @@ def _inches(line: tuple[str, dict[str, Any]]) -> float:
     return float(line[1]["fontsize"]) * LINE / 72
 
 
-def _write(figure: Figure, lines: Sequence[tuple[str, dict[str, Any]]], top: float) -> None:
+def _write(figure: Figure, lines: Sequence[tuple[str, dict[str, Any]]], top: float) -> list[Text]:
     """Write lines of text one under another, from so many inches above the bottom downwards."""
+    written = []
     for line in lines:
-        figure.text(EDGE / WIDTH, top / figure.get_figheight(), line[0], va="top", **line[1])
+        place = (EDGE / WIDTH, top / figure.get_figheight())
+        written.append(figure.text(*place, line[0], va="top", **line[1]))
         top -= _inches(line)
+    return written

@@ -106,8 +106,8 @@ def dot_size(count: int) -> float:
     return 5.5 if count <= 60 else 3.2 if count <= 150 else 2.2 if count <= MANY else 1.2
 
 
-def draw_mark(ax: Axes, mark: Mark, panel: Panel) -> None:
-    """Draw a mark and what is said of it; what leaves the panel is an arrow that points outwards."""
+def draw_mark(ax: Axes, mark: Mark, panel: Panel) -> list[Any]:
+    """Draw a mark and what is said of it, and return both; what leaves is an arrow that points outwards."""
     style = dict(SIGNS[mark.kind])
     color = INK if mark.line is None or mark.kind is Kind.BEST else line_color(mark.line)
     if mark.kind is Kind.BEST and mark.line is not None and len(panel.lines) > 1:
@@ -117,7 +117,7 @@ def draw_mark(ax: Axes, mark: Mark, panel: Panel) -> None:
     if mark.kind is Kind.LEAVES:
         style["marker"] = (3, 0, turn)
     edge = PAPER if mark.kind in (Kind.LEAVES, Kind.NON_FINITE) else color
-    ax.plot(
+    drawn: list[Any] = ax.plot(
         *([c] for c in mark.at),
         linestyle="none",
         color=color,
@@ -128,7 +128,7 @@ def draw_mark(ax: Axes, mark: Mark, panel: Panel) -> None:
     )
     if mark.text:
         inward = (11 if across < 0.5 else -11, -4 if up > 0.5 else 4)
-        ax.annotate(
+        said = ax.annotate(
             mark.text,
             mark.at,
             xytext=inward,
@@ -139,6 +139,8 @@ def draw_mark(ax: Axes, mark: Mark, panel: Panel) -> None:
             color=color,
             zorder=4.1,
         )
+        drawn.append(said)
+    return drawn
 
 
 def _turn(across: float, up: float) -> float:
