@@ -77,7 +77,7 @@ def coordinates(strokes: Sequence[Stroke]) -> tuple[list[float], list[float]]:
 def draw_line(ax: Axes, line: Line, number: int) -> list[Any]:
     """Draw a line, the stroke and the dots of it; return both."""
     count = sum(len(stroke.points) for stroke in line.strokes)
-    drawn = ax.plot(
+    drawn: list[Any] = ax.plot(
         *coordinates(line.strokes),
         linewidth=1.8 if count <= MANY else 0.6,
         clip_on=False,
@@ -113,9 +113,9 @@ def draw_mark(ax: Axes, mark: Mark, panel: Panel) -> list[Any]:
     if mark.kind is Kind.BEST and mark.line is not None and len(panel.lines) > 1:
         style["markerfacecolor"] = line_color(mark.line)
     across, up = panel.across.share(mark.at[0]), panel.up.share(mark.at[1])
-    turn = _turn(across, up)
+    degrees = turn(across, up)
     if mark.kind is Kind.LEAVES:
-        style["marker"] = (3, 0, turn)
+        style["marker"] = (3, 0, degrees)
     edge = PAPER if mark.kind in (Kind.LEAVES, Kind.NON_FINITE) else color
     drawn: list[Any] = ax.plot(
         *([c] for c in mark.at),
@@ -143,7 +143,7 @@ def draw_mark(ax: Axes, mark: Mark, panel: Panel) -> list[Any]:
     return drawn
 
 
-def _turn(across: float, up: float) -> float:
+def turn(across: float, up: float) -> float:
     """Return by how many degrees an arrow that points up is turned to point over the nearest edge."""
     return min((1 - up, 0.0), (up, 180.0), (across, 90.0), (1 - across, -90.0))[1]
 
