@@ -7,7 +7,8 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal, TextIO
 
 from rich.console import Console, RenderableType
@@ -90,10 +91,30 @@ def print_text(chunks: Iterable[str]) -> None:
         OutputError: standard output cannot be written to.
     """
     stream = _stdout()
-    try:
+    with _told(stream):
         for chunk in chunks:
             stream.write(chunk)
         stream.flush()
+
+
+def print_bytes(content: bytes) -> None:
+    """Print bytes on standard output, and leave it quietly once nobody reads it.
+
+    Raises:
+        OutputError: standard output cannot be written to.
+    """
+    stream = _stdout()
+    with _told(stream):
+        stream.flush()
+        stream.buffer.write(content)
+        stream.buffer.flush()
+
+
+@contextmanager
+def _told(stream: TextIO) -> Iterator[None]:
+    """Leave a stream quietly that nobody reads, and say what else is wrong with it."""
+    try:
+        yield
     except BrokenPipeError:
         _leave(stream)
     except OSError as error:

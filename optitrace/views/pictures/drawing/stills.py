@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from optitrace.views.pictures.drawing.figure import draw, house_style
 from optitrace.views.pictures.scene import Scene
@@ -20,11 +23,24 @@ NO_DATES: Mapping[str, Mapping[str, Any]] = {
 """What matplotlib would write into a file that changes from day to day or with its version."""
 
 
+_COORDINATES = re.compile(rb'(?<= (?:d|x|y)=")[^"]+')
+_LONG = re.compile(rb"-?\d+\.\d{3,}")
+
+
 def still(scene: Scene, format: str) -> bytes:
     """Return a scene as a file: ``png``, ``svg`` or ``pdf``."""
-    file = io.BytesIO()
     with house_style():
-        draw(scene).figure.savefig(
-            file, format=format, dpi=DOTS_PER_INCH, metadata={**NO_DATES[format], "Title": scene.title}
-        )
-    return file.getvalue()
+        return saved(draw(scene).figure, format, Title=scene.title)
+
+
+def saved(figure: Figure, format: str, **metadata: str) -> bytes:
+    """Return a figure as a file; to be called in the style of the house."""
+    file = io.BytesIO()
+    figure.savefig(file, format=format, dpi=DOTS_PER_INCH, metadata={**NO_DATES[format], **metadata})
+    content = file.getvalue()
+    return _COORDINATES.sub(_rounded, content) if format == "svg" else content
+
+
+def _rounded(coordinates: re.Match[bytes]) -> bytes:
+    """Return coordinates in hundredths of a point: half as long, and seen by nobody."""
+    return _LONG.sub(lambda number: b"%g" % round(float(number[0]), 2), coordinates[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
 from optitrace.views.pictures.drawing.look import line_color
 from optitrace.views.pictures.drawing.panels import MANY, dot_size, turn
-from optitrace.views.pictures.drawing.stills import NO_DATES
+from optitrace.views.pictures.drawing.stills import saved
 from optitrace.views.pictures.frames import last_step
 from optitrace.views.pictures.numbers import Numbers
 from optitrace.views.pictures.scene import Kind, Line, Mark, Panel, Position, Scene
@@ -62,9 +61,7 @@ def player(page: Page) -> str:
 
 def _svg(drawn: Drawn) -> str:
     """Return a figure as an SVG element, without what stands before it in a file."""
-    file = io.StringIO()
-    drawn.figure.savefig(file, format="svg", metadata=NO_DATES["svg"])
-    text = file.getvalue()
+    text = saved(drawn.figure, "svg").decode()
     return text[text.index("<svg") :]
 
 
@@ -110,17 +107,17 @@ def _frames(drawn: Drawn) -> list[_Frame]:
 
 
 def _line(line: Line, number: int, panel: Panel, frame: _Frame) -> dict[str, Any]:
-    points = [
-        [step, *frame.at(panel, at), int(k == 0), int(not (k < stroke.begins_cut or k == cut_from))]
-        for stroke in line.strokes
-        for cut_from in [len(stroke.points) - 1 if stroke.ends_cut else -1]
-        for k, (step, at) in enumerate(zip(stroke.steps, stroke.points, strict=True))
-    ]
-    dots = dot_size(sum(len(stroke.dots) for stroke in line.strokes)) if line.has_dots else 0
+    """Return a line; each point has its step, where it is, whether a stroke begins there, and if it is one."""
+    points: list[list[float]] = []
+    for stroke in line.strokes:
+        dots = range(stroke.begins_cut, len(stroke.points) - stroke.ends_cut)
+        for k, (step, at) in enumerate(zip(stroke.steps, stroke.points, strict=True)):
+            points.append([step, *frame.at(panel, at), int(k == 0), int(k in dots)])
+    count = sum(len(stroke.dots) for stroke in line.strokes)
     return {
         "color": line_color(number),
         "width": 1.8 if len(points) <= MANY else 0.6,
-        "dots": dots,
+        "dots": dot_size(count) if line.has_dots else 0,
         "points": points,
     }
 
