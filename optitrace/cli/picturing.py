@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 from optitrace.analysis.comparison import Comparison
 from optitrace.analysis.named_trace import NamedTrace
-from optitrace.analysis.terrain import terrain
 from optitrace.cli import terminal
 from optitrace.cli.output_files import OutputFile
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError
 from optitrace.tracing.trace import Trace
 from optitrace.views.formats import PICTURES
-from optitrace.views.pictures.files import check_pictures, picture
-from optitrace.views.side_by_side import all_steps
+from optitrace.views.pictures.extra import check_pictures
 
 if TYPE_CHECKING:
     from optitrace.analysis.sweeping.space import Space
@@ -34,7 +32,7 @@ def check_formats(format: str | None, files: Sequence[OutputFile]) -> None:
         UsageError: they cannot, or one does.
     """
     if format in BINARY and terminal.is_terminal(sys.stdout):
-        raise UsageError(f"a {format} is no text for a terminal; write it with --output FILE.{format}.")
+        raise UsageError(f"{format} is no text that a terminal shows; write it with --output FILE.{format}.")
     check_pictures([*([format] if format else []), *(file.format for file in files)])
 
 
@@ -49,8 +47,7 @@ def check_sweep_pictures(spaces: Sequence[Space], formats: Sequence[str]) -> Non
     asked = [format for format in formats if format in PICTURES]
     if asked and any(drawn_axes(space) is None for space in spaces):
         raise UsageError(
-            f"a {asked[0]} of a sweep shows one or two numbers, and what is varied is something else; "
-            "write csv, or vary one or two numbers."
+            f"no {asked[0]} can be drawn of what is varied here; vary one or two numbers, or write csv."
         )
 
 
@@ -68,6 +65,8 @@ def print_picture(content: bytes, format: str) -> None:
 
 def picture_of_trace(trace: Trace, format: str, precision: int) -> bytes:
     """Return the picture of a run, as a file of a format."""
+    from optitrace.analysis.terrain import terrain
+    from optitrace.views.pictures.files import picture
     from optitrace.views.pictures.numbers import trace_numbers
     from optitrace.views.pictures.trace_scene import trace_scene
 
@@ -79,8 +78,11 @@ def picture_of_trace(trace: Trace, format: str, precision: int) -> bytes:
 
 def picture_of_comparison(comparison: Comparison, format: str, precision: int) -> bytes:
     """Return the picture of several runs, as a file of a format."""
+    from optitrace.analysis.terrain import terrain
     from optitrace.views.pictures.compare_scene import compare_scene
+    from optitrace.views.pictures.files import picture
     from optitrace.views.pictures.numbers import compare_numbers
+    from optitrace.views.side_by_side import all_steps
 
     load_torch()
     runs: Sequence[NamedTrace] = comparison.traces
@@ -95,6 +97,7 @@ def picture_of_sweeps(sweeps: Sequence[Sweep], format: str) -> bytes:
     Raises:
         OutputError: no configuration was finished.
     """
+    from optitrace.views.pictures.files import picture
     from optitrace.views.pictures.sweep_scene import sweep_scene
 
     scene = sweep_scene(sweeps)

@@ -30,8 +30,8 @@ SLOWEST, FASTEST = 700, 60
 HELD = 2500
 """Milliseconds that the last frame is shown."""
 
-COLORS = 128
-"""How many colours a GIF has."""
+COLORS = 255
+"""The colours of a GIF; one more stands for what does not change."""
 
 HEAD: Mapping[str, Any] = {
     "marker": "o",

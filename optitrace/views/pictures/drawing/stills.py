@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from optitrace.views.pictures.drawing.figure import draw, house_style
 from optitrace.views.pictures.scene import Scene
 
 DOTS_PER_INCH = 160
 """Of a PNG."""
+
+COLORS = 256
+"""The colours of a PNG."""
 
 NO_DATES: Mapping[str, Mapping[str, Any]] = {
     "png": {"Software": None},
@@ -38,9 +42,21 @@ def saved(figure: Figure, format: str, **metadata: str) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format=format, dpi=DOTS_PER_INCH, metadata={**NO_DATES[format], **metadata})
     content = file.getvalue()
-    return _COORDINATES.sub(_rounded, content) if format == "svg" else content
+    return {"png": _few_colors, "svg": _short_numbers}.get(format, bytes)(content)
+
+
+def _few_colors(png: bytes) -> bytes:
+    """Return a PNG in as many colours as a palette has: a third as large, and seen by nobody."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    picture.save(file, format="PNG", optimize=True, dpi=(DOTS_PER_INCH, DOTS_PER_INCH))
+    return file.getvalue()
+
+
+def _short_numbers(svg: bytes) -> bytes:
+    """Return an SVG with its coordinates in hundredths of a point."""
+    return _COORDINATES.sub(_rounded, svg)
 
 
 def _rounded(coordinates: re.Match[bytes]) -> bytes:
-    """Return coordinates in hundredths of a point: half as long, and seen by nobody."""
     return _LONG.sub(lambda number: b"%g" % round(float(number[0]), 2), coordinates[0])

@@ -107,7 +107,7 @@ def _frames(drawn: Drawn) -> list[_Frame]:
 
 
 def _line(line: Line, number: int, panel: Panel, frame: _Frame) -> dict[str, Any]:
-    """Return a line; each point has its step, where it is, whether a stroke begins there, and if it is one."""
+    """Return a line; a point has its step, its place, whether it begins a stroke, and if it is a step."""
     points: list[list[float]] = []
     for stroke in line.strokes:
         dots = range(stroke.begins_cut, len(stroke.points) - stroke.ends_cut)
