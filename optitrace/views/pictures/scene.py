@@ -39,13 +39,14 @@ class Axis:
         if self.is_logarithmic:
             if value <= 0:
                 return -math.inf
-            low, high, value = math.log(low), math.log(high), math.log(value)
+            low, high, value = math.log10(low), math.log10(high), math.log10(value)
         return (value - low) / (high - low)
 
     def at(self, share: float) -> float:
         """Return the number that is so far along the axis."""
         if self.is_logarithmic:
-            return math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+            low, high = math.log10(self.low), math.log10(self.high)
+            return math.pow(10.0, low + share * (high - low))
         return self.low + share * (self.high - self.low)
 
 
