@@ -52,15 +52,17 @@ def frame(traces: Sequence[Trace]) -> tuple[Interval, ...]:
     whole = [n for n, trace in zip(kept, traces, strict=True) if n == len(trace.steps)]
     points: list[Point] = []
     for trace, rows in zip(traces, kept, strict=True):
-        shown = rows if rows == len(trace.steps) or not whole else 1
+        shown = rows if rows == len(trace.steps) or not whole else min(rows, 1)
         points += _with_minimum([row for k in range(shown) if (row := trace.weights.row(k))], trace)
-    return _spacious(points, traces[0].experiment.objective)
+    origin = (0.0,) * len(traces[0].experiment.start)
+    return _spacious(points or [origin], traces[0].experiment.objective)
 
 
 def rows_of_interest(trace: Trace) -> int:
     """Return how many rows of a run, from its start on, are of interest: all, unless it goes astray.
 
     Of one that does, the second half is left out as long as it goes `RUNAWAY` times as far as the first.
+    What follows weights that are not finite is of no interest.
     """
     start = trace.weights.row(0)
     assert start is not None
@@ -72,7 +74,7 @@ def rows_of_interest(trace: Trace) -> int:
             break
         distances.append(distance)
     known = max((math.dist(start, point) for point in _known(trace.experiment.objective)), default=0.0)
-    if _is_astray(trace, max(distances), known):
+    if _is_astray(trace, max(distances, default=0.0), known):
         return rows_before_flight(distances, known)
     return len(distances)
 
@@ -114,9 +116,9 @@ def _known(objective: Objective) -> Iterable[Point]:
 def _with_minimum(points: list[Point], trace: Trace) -> list[Point]:
     """Return the points of a run and the minimum that is nearest to its end, unless that is far off."""
     minima = trace.experiment.objective.minima
-    nearest = min(minima, key=lambda m: math.dist(points[-1], m), default=None)
-    if nearest is None:
+    if not points or not minima:
         return points
+    nearest = min(minima, key=lambda m: math.dist(points[-1], m))
     reach = max(math.dist(points[0], point) for point in points)
     is_near = reach == 0 or math.dist(points[0], nearest) <= FARTHEST_MINIMUM * reach
     return [*points, nearest] if is_near else points
