@@ -59,7 +59,7 @@ def test_a_run_that_falls_from_a_plateau_late_is_shown_whole() -> None:
 def test_the_frame_holds_the_path_and_the_minimum_on_one_scale() -> None:
     # two documented steps end at (0.48, 0.46); the minimum is the origin: 0 to 0.5, and 8 % around
     for interval in frame([run(steps=2)]):
-        assert (interval.low, interval.high) == (pytest.approx(-0.04), pytest.approx(0.54))
+        assert (interval.low, interval.high) == pytest.approx((-0.04, 0.54))
 
 
 def test_a_minimum_that_is_thirty_times_as_far_as_the_path_is_long_is_left_out() -> None:
@@ -100,7 +100,7 @@ def test_the_terrain_is_the_loss_at_each_point() -> None:
     assert found is not None
     xs, ys = found.axes
 
-    assert (xs[0], xs[-1]) == (found.frame[0].low, pytest.approx(found.frame[0].high))
+    assert (xs[0], xs[-1]) == pytest.approx((found.frame[0].low, found.frame[0].high))
     for row, column in ((0, 0), (3, 70), (100, 20)):
         assert found.losses[row][column] == pytest.approx(xs[column] ** 2 + 2 * ys[row] ** 2, rel=1e-15)
 

@@ -79,6 +79,10 @@ class Browser:
             if message["method"] == "Network.requestWillBeSent"
         ]
 
+    def complaints(self) -> list[str]:
+        """Return what the console has had to say since the last question."""
+        return [entry["message"] for entry in self._ask("se/log", {"type": "browser"})]
+
     def _find(self, selector: str) -> str:
         return str(self._ask("element", {"using": "css selector", "value": selector})[ELEMENT])
 
@@ -115,7 +119,10 @@ def browser(profile: Path, *, dark: bool = False) -> Iterator[Browser]:
             "binary": BROWSER,
             "args": [*FLAGS, f"--user-data-dir={profile}", *(["--force-dark-mode"] if dark else [])],
         }
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL"}}
+        wanted = {
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"},
+        }
         session = ask(port, "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
         try:
             yield Browser(port, session)

@@ -18,11 +18,13 @@ from optitrace.views.pictures.compare_scene import compare_scene
 from optitrace.views.pictures.scene import Kind, Mark, Panel, Position, Scene
 from optitrace.views.pictures.trace_scene import trace_scene
 
+HYPERPARAMETERS: tuple[str, ...] = ("lr", "momentum", "betas")
+
 
 @cache
 def traced(optimizer: str = "sgd", steps: int = 10, **settings: Any) -> Trace:
-    """Return the trace of a run; `lr`, `momentum` and `betas` are hyperparameters, the rest is not."""
-    own = {name: settings.pop(name) for name in ("lr", "momentum", "betas") if name in settings}
+    """Return the trace of a run; of the settings only `HYPERPARAMETERS` are the optimizer's."""
+    own = {name: settings.pop(name) for name in HYPERPARAMETERS if name in settings}
     return trace(design(optimizer, own, steps=steps, **settings))
 
 

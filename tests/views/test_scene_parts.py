@@ -69,7 +69,7 @@ def test_a_cut_is_where_a_logarithmic_axis_has_it() -> None:
     # from 1 to 10⁴ in two decades more than the axis has: the edge, 100, is half way
     [stroke] = cut([0, 1], [(0, 1.0), (10, 1e4)], ACROSS, Axis("loss", 1.0, 100.0, is_logarithmic=True))
 
-    assert stroke.points[-1] == (pytest.approx(5.0), pytest.approx(100.0))
+    assert stroke.points[-1] == pytest.approx((5.0, 100.0))
 
 
 @given(st.lists(st.tuples(st.floats(allow_nan=True), st.floats(allow_nan=True)), max_size=12))
@@ -161,7 +161,7 @@ def test_a_curve_below_zero_that_runs_away_shows_its_beginning() -> None:
     axis = axis_of("loss", [[1.0, 0.0, -1.0, -2.0, -1e3, -1e6, -1e9, -1e12]])
 
     # the first four lie between 1 and -2; 5 % of 3 is free on both sides
-    assert (axis.low, axis.high) == (pytest.approx(-2.15), pytest.approx(1.15))
+    assert (axis.low, axis.high) == pytest.approx((-2.15, 1.15))
 
 
 def test_several_curves_show_sixteen_decades() -> None:

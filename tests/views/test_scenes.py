@@ -53,7 +53,7 @@ def test_many_coordinates_have_the_loss_and_the_norms() -> None:
     loss, gradient, update = scene.panels
 
     assert [panel.up.label for panel in scene.panels] == ["loss", "gradient norm", "update norm"]
-    assert points(gradient)[0] == (1, pytest.approx(math.hypot(*(run.gradient.row(1) or ()))))
+    assert points(gradient)[0] == pytest.approx((1.0, math.hypot(*(run.gradient.row(1) or ()))))
     # plain gradient descent moves by lr times the gradient
     assert [y for _, y in points(update)] == pytest.approx([0.1 * y for _, y in points(gradient)], rel=1e-5)
     assert len(points(loss)) == 11

@@ -10,9 +10,7 @@ A scene is ready to be drawn:
 
 - Every position lies within its panel's axes. What would leave them is cut at the edge, and a mark stands
   where a line leaves for good; so no renderer has to clip, and none meets a number that is not finite.
-- Lines are thinned to what can be seen: no step that is left out is farther than `thinning.TOLERANCE` of
-  the panel from one that is kept; of a curve, each column of pixels keeps its first, last, least and
-  greatest.
+- Long lines are thinned to what can be seen: see `thinning`. Short ones have every step.
 - An axis is logarithmic where it says so; positions are in the units of the axis, not logarithms.
 - The first line of a panel has the first colour, and so on; a mark that belongs to a line has its colour.
 """

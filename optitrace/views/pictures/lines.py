@@ -13,6 +13,9 @@ from optitrace.views.pictures.thinning import thinned_curve, thinned_path
 MOST_DOTS = 60
 """A curve of more points has none of them as a dot."""
 
+WHOLE = 500
+"""A path of no more points has every one of them drawn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -32,7 +35,9 @@ class Course:
 def paths(courses: Sequence[Course], across: Axis, up: Axis) -> tuple[tuple[Line, ...], tuple[Mark, ...]]:
     """Return paths through a plane, each up to where it leaves for good, and the marks of their ends."""
 
-    def thinned(course: Course) -> list[int]:
+    def thinned(course: Course) -> Sequence[int]:
+        if len(course.points) <= WHOLE:
+            return range(len(course.points))
         return thinned_path([(across.share(x), up.share(y)) for x, y in course.points])
 
     return _fitted(courses, across, up, thinned, lambda course: True)
@@ -41,7 +46,7 @@ def paths(courses: Sequence[Course], across: Axis, up: Axis) -> tuple[tuple[Line
 def curves(courses: Sequence[Course], across: Axis, up: Axis) -> tuple[tuple[Line, ...], tuple[Mark, ...]]:
     """Return curves, ascending across, each up to where it leaves for good, and the marks of their ends."""
 
-    def thinned(course: Course) -> list[int]:
+    def thinned(course: Course) -> Sequence[int]:
         return thinned_curve([x for x, _ in course.points], [y for _, y in course.points])
 
     return _fitted(courses, across, up, thinned, lambda course: len(course.points) <= MOST_DOTS)
@@ -51,7 +56,7 @@ def _fitted(
     courses: Sequence[Course],
     across: Axis,
     up: Axis,
-    thinned: Callable[[Course], list[int]],
+    thinned: Callable[[Course], Sequence[int]],
     has_dots: Callable[[Course], bool],
 ) -> tuple[tuple[Line, ...], tuple[Mark, ...]]:
     lines, marks = [], []
