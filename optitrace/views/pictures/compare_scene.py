@@ -24,9 +24,12 @@ def compare_scene(comparison: Comparison, terrain: Terrain | None) -> Scene:
     panels.append(loss_chart(runs))
     if not terrain:
         panels += norm_charts(runs)
+    rates, said = learning_rates(comparison), subtitle(runs[0].trace.experiment)
+    # several rates are too long for a title
+    is_short = len({repr(s.experiment.hyperparameters.get("lr")) for s in comparison.summaries}) == 1
     return Scene(
-        f"{counted(len(runs), 'run')}, {learning_rates(comparison)}",
-        subtitle(runs[0].trace.experiment),
+        f"{counted(len(runs), 'run')}, {rates}" if is_short else counted(len(runs), "run"),
+        said if is_short else f"{said}, {rates}",
         tuple(panels),
         tuple(line for line in closing_lines(comparison) if not line.startswith(BEST)),
     )

@@ -11,7 +11,7 @@ from optitrace.views.pictures.strokes import cut
 from optitrace.views.pictures.thinning import thinned_curve, thinned_path
 
 MOST_DOTS = 60
-"""A curve of more points has none of them as a dot."""
+"""A curve over more steps has none of them as a dot."""
 
 WHOLE = 500
 """A path of no more points has every one of them drawn."""
@@ -49,7 +49,7 @@ def curves(courses: Sequence[Course], across: Axis, up: Axis) -> tuple[tuple[Lin
     def thinned(course: Course) -> Sequence[int]:
         return thinned_curve([x for x, _ in course.points], [y for _, y in course.points])
 
-    return _fitted(courses, across, up, thinned, lambda course: len(course.points) <= MOST_DOTS)
+    return _fitted(courses, across, up, thinned, lambda course: max(course.steps, default=0) <= MOST_DOTS)
 
 
 def _fitted(

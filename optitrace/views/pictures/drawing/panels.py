@@ -103,7 +103,7 @@ def draw_line(ax: Axes, line: Line, number: int) -> list[Any]:
 
 def dot_size(count: int) -> float:
     """Return how many points wide the dot of a step is, given how many steps a line has."""
-    return 5.5 if count <= 60 else 3.2 if count <= 150 else 2.2 if count <= MANY else 1.2
+    return 5.5 if count <= 65 else 3.2 if count <= 150 else 2.2 if count <= MANY else 1.2
 
 
 def draw_mark(ax: Axes, mark: Mark, panel: Panel) -> list[Any]:
@@ -154,8 +154,8 @@ def _lay_out(ax: Axes, panel: Panel) -> None:
     ax.set_xlim(panel.across.low, panel.across.high)
     ax.set_ylim(panel.up.low, panel.up.high)
     ax.set_xlabel(panel.across.label)
-    ax.set_title(panel.up.label, loc="left", x=-0.01, ha="right" if len(panel.up.label) < 3 else "left")
-    ax.set_title(panel.title, loc="center", fontweight="bold")
+    said = f"{panel.title}: {panel.up.label}" if panel.title else panel.up.label
+    ax.set_title(said, loc="left", x=-0.01, ha="right" if len(said) < 3 else "left")
     if panel.contour is None and panel.cells is None:
         ax.grid(True, which="major")
         ax.set_axisbelow(True)
@@ -170,7 +170,9 @@ def _draw_contour(ax: Axes, contour: Contour) -> None:
     colors = [shades(k / count) for k in range(count + 1)]
     grid = (contour.across, contour.up, contour.losses)
     ax.contourf(*grid, levels=contour.levels, colors=colors, extend="both", zorder=0.5)
-    ax.contour(*grid, levels=contour.levels, colors=LEVEL_LINE, linewidths=0.7, zorder=0.6)
+    ax.contour(
+        *grid, levels=contour.levels, colors=LEVEL_LINE, linewidths=0.7, linestyles="solid", zorder=0.6
+    )
 
 
 def _draw_cells(ax: Axes, cells: Cells, panel: Panel) -> None:
