@@ -256,3 +256,17 @@ ODD: list[Any] = [
 def test_what_is_odd_is_drawn_without_a_warning(scene: Scene) -> None:
     assert len(still(scene, "svg")) > 10_000
     assert scene.title in words_of(drawn(scene))
+
+
+def test_a_name_as_long_as_a_path_stays_within_the_picture() -> None:
+    scene = scene_of()
+    name = "/home/somebody/" + "a-long-folder/" * 12 + "mine.py:Lion"
+    panels = tuple(replace(p, lines=(replace(p.lines[0], name=name),)) for p in scene.panels)
+    shown = drawn(replace(scene, title=f"{name}(lr=0.01)", panels=panels))
+    [legend] = shown.figure.legends
+    label = legend.get_texts()[0]
+
+    assert label.get_window_extent().x1 < shown.figure.bbox.width
+    assert label.get_text().startswith("/home/somebody/")
+    assert label.get_text().endswith("/mine.py:Lion")
+    assert all(text.get_window_extent().x1 < shown.figure.bbox.width for text in shown.figure.texts)

@@ -27,6 +27,9 @@ HANDLE = 2.2
 GAP = 1.6
 """What is free between two entries, in font sizes."""
 
+LONGEST = 80
+"""How many characters of a label are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Legend:
@@ -46,7 +49,7 @@ class Legend:
 
     def columns(self, points: float) -> int:
         """Return how many entries stand side by side, given so many points across."""
-        widest = max(map(len, self.labels), default=0) * 0.58 + HANDLE + GAP
+        widest = min(max(map(len, self.labels), default=0), LONGEST) * 0.58 + HANDLE + GAP
         return max(1, min(len(self.labels), int(points / (widest * FONT))))
 
 
@@ -84,7 +87,7 @@ def draw_legend(figure: Figure, legend: Legend, rows: int, left: float, top: flo
     order = [k for column in range(columns) for k in range(column, count, columns)]
     figure.legend(
         [legend.handles[k] for k in order],
-        [legend.labels[k] for k in order],
+        [_shortened(legend.labels[k]) for k in order],
         loc="upper left",
         bbox_to_anchor=(left, top),
         ncols=columns,
@@ -95,6 +98,13 @@ def draw_legend(figure: Figure, legend: Legend, rows: int, left: float, top: flo
         labelspacing=0.35,
         fontsize=FONT - 0.5,
     )
+
+
+def _shortened(label: str) -> str:
+    """Return a label that fits across: of a long one, as a path is, the middle is left out."""
+    if len(label) <= LONGEST:
+        return label
+    return f"{label[: LONGEST // 2]}…{label[-LONGEST // 2 :]}"
 
 
 def _has_diverged(cells: Cells) -> bool:
