@@ -11,6 +11,7 @@ from pictured import compared, compared_scene, marks, points, scene_of, swept, t
 from samples import made_up
 
 from optitrace.analysis.terrain import terrain
+from optitrace.tracing.selection import every_kth
 from optitrace.views.pictures.numbers import compare_numbers, trace_numbers
 from optitrace.views.pictures.scene import Axis, Kind, Scene
 from optitrace.views.pictures.sweep_scene import sweep_scene
@@ -68,6 +69,15 @@ def test_a_single_coordinate_runs_along_its_loss() -> None:
         assert loss == pytest.approx(3 * w * w, rel=1e-6)
     assert [w for w, _ in points(plane)][:3] == [(run.weights.row(k) or ())[0] for k in range(3)]
     assert all(y == pytest.approx(3 * x * x) for stroke in plane.ground for x, y in stroke.dots)
+
+
+def test_of_a_single_coordinate_steps_whose_loss_was_not_recorded_lie_on_the_curve() -> None:
+    run = every_kth(traced(coefficients=(3,), lr=0.01, steps=40), 10)
+    plane, _ = trace_scene(run, terrain([run])).panels
+
+    assert [w for w, _ in points(plane)] == [(run.weights.row(k) or ())[0] for k in range(5)]
+    for w, loss in points(plane):
+        assert loss == pytest.approx(3 * w * w, abs=1e-4)
 
 
 def test_a_schedule_is_drawn() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 from optitrace.analysis.comparison import losses_after
 from optitrace.analysis.named_trace import NamedTrace
@@ -42,12 +42,12 @@ def _graphed(runs: Sequence[NamedTrace], terrain: Terrain) -> Panel:
     [numbers] = terrain.axes
     [losses] = terrain.losses
     across = interval_axis("w1", terrain.frame[0])
-    courses = [_on_graph(run) for run in runs]
+    courses = [_on_graph(run, numbers, losses) for run in runs]
     up = linear_axis("loss", losses)
     lines, ends = paths(courses, across, up)
     objective = runs[0].trace.experiment.objective
     starts = dict.fromkeys(course.points[0] for course in courses if course.points)
-    minima = [(w, losses[_nearest(numbers, w)]) for (w,) in objective.minima]
+    minima = [(w, _height(w, numbers, losses)) for (w,) in objective.minima]
     return Panel(
         "",
         across,
@@ -66,18 +66,21 @@ def _weights(run: NamedTrace) -> Course:
     return Course(run.name, [step for step, _ in known], [_pair(row) for _, row in known])
 
 
-def _on_graph(run: NamedTrace) -> Course:
-    """Return the weight and the loss after each step, as far as both are known."""
+def _on_graph(run: NamedTrace, numbers: Sequence[float], losses: Sequence[float]) -> Course:
+    """Return the weight and the loss after each step.
+
+    Where a loss was not recorded, as after most steps of which only every K-th was, the curve has it.
+    """
     trace = run.trace
-    losses = dict(losses_after(trace))
+    recorded = dict(losses_after(trace))
     rows = [(step, trace.weights.row(k)) for k, step in enumerate(trace.steps)]
-    known = [(step, (row[0], losses[step])) for step, row in rows if row is not None and step in losses]
-    return Course(run.name, [step for step, _ in known], [point for _, point in known])
+    known = [(step, row[0]) for step, row in rows if row is not None]
+    points = [(w, recorded[s] if s in recorded else _height(w, numbers, losses)) for s, w in known]
+    return Course(run.name, [step for step, _ in known], points)
 
 
-def _marks(
-    starts: Sequence[Position] | dict[Position, None], minima: Sequence[Position], across: Axis, up: Axis
-) -> list[Mark]:
+def _marks(starts: Iterable[Position], minima: Iterable[Position], across: Axis, up: Axis) -> list[Mark]:
+    """Return the marks of what lies within the axes."""
     marks = [Mark(Kind.START, at) for at in starts] + [Mark(Kind.MINIMUM, at) for at in minima]
     return [m for m in marks if across.low <= m.at[0] <= across.high and up.low <= m.at[1] <= up.high]
 
@@ -86,5 +89,9 @@ def _pair(point: Point) -> Position:
     return point[0], point[1]
 
 
-def _nearest(numbers: Sequence[float], value: float) -> int:
-    return min(range(len(numbers)), key=lambda k: math.fabs(numbers[k] - value))
+def _height(w: float, numbers: Sequence[float], losses: Sequence[float]) -> float:
+    """Return the height of a curve at a number; between two of its points the line, beyond its ends theirs."""
+    k = min(max(bisect_left(numbers, w), 1), len(numbers) - 1)
+    share = (w - numbers[k - 1]) / (numbers[k] - numbers[k - 1])
+    low, high = losses[k - 1], losses[k]
+    return low + min(max(share, 0.0), 1.0) * (high - low)

@@ -62,14 +62,6 @@ def cut(steps: Sequence[int], points: Sequence[Position], across: Axis, up: Axis
     return tuple(found)
 
 
-def on_edge(inside: Position, towards: Position, across: Axis, up: Axis) -> Position:
-    """Return where the straight line from a point inside a panel to another goes out over the edge."""
-    a = (across.share(inside[0]), up.share(inside[1]))
-    b = (_bounded(across.share(towards[0])), _bounded(up.share(towards[1])))
-    piece = _inside(a, b)
-    return inside if piece is None else _at(a, b, piece[1], across, up)
-
-
 def _bounded(share: float) -> float:
     return share if math.isnan(share) else max(-FARTHEST, min(FARTHEST, share))
 

@@ -1,7 +1,7 @@
 """The look of pictures: colours, signs and sizes.
 
 The colours of lines are those of Okabe and Ito (2008), which people of every colour vision tell apart;
-in grey, dashes and signs tell lines apart. Losses are light where they are low.
+in grey, dashes do. Losses are light where they are low.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ PAPER = "#ffffff"
 
 LINE_COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#e69f00", "#4b4b4b")
 LINE_DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (10, 3)))
-LINE_SIGNS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
 LOW_LOSS = "#fbfcfd"
 HIGH_LOSS = "#a9bccd"
