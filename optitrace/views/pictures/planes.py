@@ -90,7 +90,7 @@ def _pair(point: Point) -> Position:
 
 
 def _height(w: float, numbers: Sequence[float], losses: Sequence[float]) -> float:
-    """Return the height of a curve at a number; between two of its points the line, beyond its ends theirs."""
+    """Return the height of a curve at a number: between its points on a line, beyond them as at the last."""
     k = min(max(bisect_left(numbers, w), 1), len(numbers) - 1)
     share = (w - numbers[k - 1]) / (numbers[k] - numbers[k - 1])
     low, high = losses[k - 1], losses[k]
