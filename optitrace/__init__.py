@@ -9,6 +9,7 @@ from optitrace.version import __version__
 if TYPE_CHECKING:
     from optitrace.python.comparing import Comparison, Diff, compare, diff
     from optitrace.python.explaining import Explanation, explain
+    from optitrace.python.sweeping import Sweep, sweep
     from optitrace.python.traces import Trace, read, trace
     from optitrace.python.verifying import Verification, verify
 
@@ -17,6 +18,7 @@ __all__ = [
     "Diff",
     "Explanation",
     "OptitraceError",
+    "Sweep",
     "Trace",
     "Verification",
     "__version__",
@@ -24,6 +26,7 @@ __all__ = [
     "diff",
     "explain",
     "read",
+    "sweep",
     "trace",
     "verify",
 ]
@@ -31,6 +34,7 @@ __all__ = [
 _HOMES = {
     "comparing": ("Comparison", "Diff", "compare", "diff"),
     "explaining": ("Explanation", "explain"),
+    "sweeping": ("Sweep", "sweep"),
     "traces": ("Trace", "read", "trace"),
     "verifying": ("Verification", "verify"),
 }

@@ -15,7 +15,12 @@ def html_table(trace: Trace, look: Look) -> str:
     grid = make_grid(trace, look)
     heading = f"<b>{escape(title(trace.experiment))}</b><br>{escape(subtitle(trace.experiment))}"
     closed = "<br>".join(map(escape, closing(trace, look.precision)))
-    return f"<div>{heading}\n<table>\n{_head(grid)}{_body(grid)}</table>\n{closed}</div>"
+    return f"<div>{heading}\n{html_grid(grid)}\n{closed}</div>"
+
+
+def html_grid(grid: Grid) -> str:
+    """Return a grid as an HTML table."""
+    return f"<table>\n{_head(grid)}{_body(grid)}</table>"
 
 
 def _head(grid: Grid) -> str:
