@@ -13,6 +13,7 @@ from torch import Tensor
 
 from optitrace.analysis.sweeping import batches, blocks
 from optitrace.analysis.sweeping.measures import RANKS, Goal
+from optitrace.analysis.sweeping.native import compiled as codes
 from optitrace.analysis.sweeping.native import program as programs
 from optitrace.analysis.sweeping.native.compiled import is_compilable
 from optitrace.analysis.sweeping.native.listing import listing
@@ -297,6 +298,15 @@ def test_a_sweep_that_is_told_to_stop_gives_no_more_blocks() -> None:
     found = list(blocks.blocks_by_rule(space("adam"), Goal(), threads=1, chunk=8, stop=stop))
 
     assert len(found) < 36 / 8
+
+
+def test_without_llvmlite_the_rule_is_run_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept = space("sgd")
+    expected = everything(swept)
+    monkeypatch.setattr(codes, "_is_installed", lambda: False)
+    monkeypatch.setattr(batches, "run_native", None)
+
+    assert same(expected, everything(swept))
 
 
 def test_half_precision_has_no_machine_code() -> None:
