@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
     from optitrace.analysis.sweeping import sweep as sweeping
     from optitrace.analysis.sweeping.blocks import Block
+    from optitrace.analysis.sweeping.measures import Goal
     from optitrace.analysis.sweeping.ranking import Candidate
+    from optitrace.analysis.sweeping.space import Space
 
 PRECISION = 4
+"""Decimals of the measures, as on the command line."""
 
 
 class Sweep(Shown):
@@ -179,14 +182,19 @@ def sweep(
     """
     from optitrace.analysis.sweeping.measures import Goal
     from optitrace.analysis.sweeping.space import lay_out
-    from optitrace.analysis.sweeping.sweep import Workers, check_space
-    from optitrace.analysis.sweeping.sweep import sweep as run
+    from optitrace.analysis.sweeping.sweep import Workers
 
     _check(varied, random, threads)
     base = experiment_of(optimizer, steps, device, settings)
     axes = [_axis(name, values) for name, values in varied.items()]
     space = lay_out(base, axes, samples=random, seed=base.seed, confirmed=yes)
-    goal, workers = Goal(rank, tolerance), Workers(threads=threads, backend=backend)
+    return _swept(space, Goal(rank, tolerance), Workers(threads=threads, backend=backend))
+
+
+def _swept(space: Space, goal: Goal, workers: sweeping.Workers) -> Sweep:
+    from optitrace.analysis.sweeping.sweep import check_space
+    from optitrace.analysis.sweeping.sweep import sweep as run
+
     check_space(space, goal, workers)
     blocks: list[Block] = []
     return Sweep(run(space, goal, workers=workers, take=blocks.append), blocks)

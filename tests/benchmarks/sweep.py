@@ -1,6 +1,7 @@
 """A sweep against optax under jit(vmap(scan)), against the loop over torch.optim, and its peak memory.
 
-Run as ``python tests/benchmarks/sweep.py [REPETITIONS]``. optax is left out where it is not installed. It
+Run as ``python tests/benchmarks/sweep.py [REPETITIONS]``; with llvmlite, as the extra ``sweep`` installs it,
+since the ratios are meant for machine code. optax is left out where it is not installed. It
 is given the loss in two forms: as the experiment is documented, ``w[0]**2 + 2*w[1]**2``, and as the sum
 over a vector that is the fastest for it.
 """

@@ -15,7 +15,7 @@ from optitrace.analysis.sweeping.native.compiled import Code, compiled
 from optitrace.analysis.sweeping.native.listing import Array, arrays, listing
 from optitrace.analysis.sweeping.native.recorder import Recorder, Symbol
 from optitrace.analysis.sweeping.native.tape import Kind, Tape, UnrecordableError
-from optitrace.rules.rule import Rule
+from optitrace.rules.rule import Rule, StateEntry
 
 SPAN = 256
 """How many steps are recorded, and then run, at once at most."""
@@ -86,14 +86,8 @@ class Program:
         self._made: list[Segment] = []
         self._recorded = 0
         self._ahead: tuple[Tape, list[float]] | None = None
-        self._state: list[Held] = [
-            Kind.COLUMN
-            if entry.scalar and isinstance(value, Varied)
-            else value
-            if value is None or entry.scalar
-            else Kind.WEIGHTS
-            for entry, value in zip(rule.state, rule.initial_state(settings), strict=True)
-        ]
+        initial = rule.initial_state(settings)
+        self._state = [_initially(*pair) for pair in zip(rule.state, initial, strict=True)]
 
     def segments(self) -> Iterator[Segment]:
         """Yield the steps in their order.
@@ -160,6 +154,14 @@ class Program:
             raise UnrecordableError("the weights are a number")
         self._state = [_held(value) for value in state]
         return recorder.tape(left), recorder.numbers
+
+
+def _initially(entry: StateEntry, value: Any) -> Held:
+    """Return what an entry of the state is before step 1, given its initial value."""
+    if value is None or (entry.scalar and not isinstance(value, Varied)):
+        held: float | None = value
+        return held
+    return Kind.COLUMN if entry.scalar else Kind.WEIGHTS
 
 
 def _held(value: Any) -> Held:
