@@ -2,5 +2,8 @@
 
 from optitrace.views.formats import STILLS
 
-SWEEP_FORMATS = ("table", "json", "jsonl", "csv", "tsv", *STILLS)
-"""Their names. A sweep has no steps to be drawn one after the other."""
+ROW_FORMATS = ("json", "jsonl", "csv", "tsv")
+"""Those with a row for every configuration."""
+
+SWEEP_FORMATS = ("table", *ROW_FORMATS, "markdown", *STILLS)
+"""All their names. A sweep has no steps to be drawn one after the other."""

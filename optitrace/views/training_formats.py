@@ -10,7 +10,7 @@ from optitrace.analysis.training.saved_findings import findings_fields
 from optitrace.tracing.watching.training import Training
 from optitrace.tracing.watching.training_file import json_chunks, jsonl_chunks
 from optitrace.views.grid import Look
-from optitrace.views.html import grid_html
+from optitrace.views.html import html_grid
 from optitrace.views.markdown import escaped, markdown_table
 from optitrace.views.training_delimited import training_lines
 from optitrace.views.training_grid import training_grid
@@ -45,7 +45,7 @@ def training_html(training: Training, findings: TrainingFindings, look: Look) ->
     blocks = [escape(program_line(training))]
     for optimizer in training.optimizers:
         title, subtitle = escape(optimizer_title(optimizer)), escape(optimizer_subtitle(optimizer))
-        blocks.append(f"<b>{title}</b><br>{subtitle}\n{grid_html(training_grid(optimizer, look))}")
+        blocks.append(f"<b>{title}</b><br>{subtitle}\n{html_grid(training_grid(optimizer, look))}\n")
     blocks.append("<br>".join(map(escape, closing_lines(training, findings))))
     return f"<div>{'<br>'.join(filter(None, blocks))}</div>"
 

@@ -13,8 +13,8 @@ from optitrace.views.pictures.lines import Course, curves
 from optitrace.views.pictures.scales import axis_of
 from optitrace.views.pictures.scene import Axis, Cells, Kind, Line, Mark, Panel, Scene, Stroke
 from optitrace.views.pictures.strokes import cut
+from optitrace.views.sweep_cells import closing_lines, heading
 from optitrace.views.sweep_picture import DECADES, make_frame
-from optitrace.views.sweep_table import closing_lines, heading
 
 LOSS = "final loss"
 LIMIT = "stability limit"
@@ -30,7 +30,7 @@ def sweep_scene(sweeps: Sequence[Sweep]) -> Scene | None:
     else:
         panels = [_map_panel(sweep, landscape, is_titled=len(drawn) > 1) for sweep, landscape in drawn]
     first, *others = (sweep for sweep, _ in drawn)
-    title, *rest = heading(first)
+    title, *rest = heading([first])
     if others:
         names = [sweep.space.base.optimizer for sweep, _ in drawn]
         title = f"{', '.join(names)}: {title.partition(': ')[2]}"
