@@ -15,6 +15,7 @@ from optitrace.views.markdown import escaped, markdown_table
 from optitrace.views.training_delimited import training_lines
 from optitrace.views.training_grid import training_grid
 from optitrace.views.training_wording import (
+    NO_STEP,
     closing_lines,
     optimizer_subtitle,
     optimizer_title,
@@ -45,7 +46,8 @@ def training_html(training: Training, findings: TrainingFindings, look: Look) ->
     blocks = [escape(program_line(training))]
     for optimizer in training.optimizers:
         title, subtitle = escape(optimizer_title(optimizer)), escape(optimizer_subtitle(optimizer))
-        blocks.append(f"<b>{title}</b><br>{subtitle}\n{grid_html(training_grid(optimizer, look))}")
+        table = grid_html(training_grid(optimizer, look)) if optimizer.steps else f"<br>{NO_STEP}"
+        blocks.append(f"<b>{title}</b><br>{subtitle}\n{table}")
     blocks.append("<br>".join(map(escape, closing_lines(training, findings))))
     return f"<div>{'<br>'.join(filter(None, blocks))}</div>"
 
@@ -55,7 +57,7 @@ def _markdown(training: Training, findings: TrainingFindings, look: Look) -> Ite
         yield f"{escaped(program)}\n\n"
     for optimizer in training.optimizers:
         yield f"**{escaped(optimizer_title(optimizer))}**, {escaped(optimizer_subtitle(optimizer))}\n\n"
-        yield from markdown_table(training_grid(optimizer, look))
+        yield from markdown_table(training_grid(optimizer, look)) if optimizer.steps else [f"{NO_STEP}\n"]
         yield "\n"
     yield from (f"{escaped(line)}\n" for line in closing_lines(training, findings))
 
