@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from optitrace.cli import compare_command, diff_command, sweep_command, terminal, verify_command
+from optitrace.cli import compare_command, diff_command, run_command, sweep_command, terminal, verify_command
 from optitrace.cli.interruption import LeftAtOnce
 from optitrace.cli.list_command import list_optimizers
 from optitrace.cli.notebook_command import notebook
@@ -82,6 +82,14 @@ def _commands() -> TyperGroup:
         app.command(name, cls=Command, help=verb.HELP, epilog=verb.EXAMPLES, rich_help_panel="Verbs")(
             function
         )
+    app.command(
+        "run",
+        cls=Command,
+        help=run_command.HELP,
+        epilog=run_command.EXAMPLES,
+        rich_help_panel="Verbs",
+        context_settings={"allow_interspersed_args": False},
+    )(run_command.run_training)
     app.command("show", cls=Command, rich_help_panel="Verbs")(show_saved)
     app.command("list", cls=Command, rich_help_panel="Verbs")(list_optimizers)
     app.command("notebook", cls=Command, rich_help_panel="Verbs")(notebook)

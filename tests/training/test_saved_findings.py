@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from findings import DEPARTS, FINDINGS, UNOWNED
-from trainings import training
+from made_trainings import training
 
 from optitrace.analysis.training.findings import RankAgreement, TrainingFindings
 from optitrace.analysis.training.saved_findings import findings_fields, saved_findings

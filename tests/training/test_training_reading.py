@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
-from trainings import any_training, optimizer, training, with_all
+from made_trainings import any_training, optimizer, training, with_all
 
 import optitrace
 from optitrace.errors import InputFileError

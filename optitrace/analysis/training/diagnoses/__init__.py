@@ -1,0 +1,7 @@
+"""The faults that a training can have, one function each, told from what was recorded of it alone."""
+
+from __future__ import annotations
+
+from optitrace.analysis.training.diagnoses.diagnose import diagnose
+
+__all__ = ["diagnose"]

@@ -1,0 +1,68 @@
+"""The faults of a training, in one table and in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from optitrace.analysis.training.diagnoses.gradients import (
+    accumulated_gradient,
+    clipped_always,
+    no_gradient,
+    scaled_gradient,
+    skipped_steps,
+    stale_gradient,
+)
+from optitrace.analysis.training.diagnoses.numbers import not_finite
+from optitrace.analysis.training.diagnoses.parameters import (
+    idle_optimizers,
+    shared_parameters,
+    unowned_parameters,
+    unused_parameters,
+)
+from optitrace.analysis.training.diagnoses.schedules import scheduler_never_stepped, scheduler_stepped_early
+from optitrace.analysis.training.diagnoses.updates import lost_updates, update_ratio
+from optitrace.analysis.training.findings import Diagnosis
+from optitrace.tracing.watching.training import OptimizerTrace, Training
+
+OF_AN_OPTIMIZER: tuple[Callable[[OptimizerTrace], Diagnosis | None], ...] = (
+    stale_gradient,
+    accumulated_gradient,
+    scaled_gradient,
+    scheduler_stepped_early,
+    not_finite,
+    skipped_steps,
+    lost_updates,
+    clipped_always,
+    no_gradient,
+    unused_parameters,
+    update_ratio,
+)
+"""The faults that an optimizer can have; where two begin in one step, the likelier cause comes first."""
+
+OF_A_TRAINING: tuple[Callable[[Training], Iterable[Diagnosis]], ...] = (
+    unowned_parameters,
+    shared_parameters,
+    scheduler_never_stepped,
+    idle_optimizers,
+)
+"""The faults for which one optimizer is not enough to look at."""
+
+
+def diagnose(training: Training) -> tuple[Diagnosis, ...]:
+    """Return the faults of a training: those of a step first, in the order of the steps.
+
+    They are told from the values of the training alone, so that a saved one has the same as a fresh one.
+    Facts and remedies are clauses without a point at the end, as the two halves of an error message.
+    """
+    found = [
+        diagnosis
+        for optimizer in training.optimizers
+        for fault in OF_AN_OPTIMIZER
+        if (diagnosis := fault(optimizer)) is not None
+    ]
+    found += [diagnosis for fault in OF_A_TRAINING for diagnosis in fault(training)]
+    return tuple(sorted(found, key=_place))
+
+
+def _place(diagnosis: Diagnosis) -> tuple[bool, int]:
+    return diagnosis.step is None, diagnosis.step or 0

@@ -1,0 +1,79 @@
+"""Faults of what is trained: parameters that no optimizer moves, or two do; optimizers that move none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optitrace.analysis.training.diagnoses.wording import and_more
+from optitrace.analysis.training.findings import Diagnosis
+from optitrace.rules.numerals import counted
+from optitrace.tracing.trace import Status
+from optitrace.tracing.watching.training import OptimizerTrace, Training
+
+
+def unowned_parameters(training: Training) -> Iterator[Diagnosis]:
+    """Look for parameters of the model that no optimizer has."""
+    if training.unowned:
+        verb = "wants a gradient and is" if len(training.unowned) == 1 else "want a gradient and are"
+        yield Diagnosis(
+            fault="parameter without optimizer",
+            optimizer="",
+            step=None,
+            parameter=training.unowned[0],
+            fact=f"{and_more(training.unowned)} of the model's parameters {verb} in no optimizer",
+            remedy="make the optimizer of all of model.parameters(), "
+            "or freeze what is to stay as it is with requires_grad_(False)",
+        )
+
+
+def unused_parameters(optimizer: OptimizerTrace) -> Diagnosis | None:
+    """Look for parameters that never had a gradient, in an optimizer that had some."""
+    unused = [p.name for p in optimizer.parameters if not p.had_gradient and not p.is_frozen]
+    if not unused or not optimizer.gradients.keys() - {"none"}:
+        return None
+    return Diagnosis(
+        fault="parameter without gradient",
+        optimizer=optimizer.name,
+        step=None,
+        parameter=unused[0],
+        fact=f"{and_more(unused)} of the parameters of {optimizer.name} had no gradient in "
+        f"{counted(optimizer.taken, 'step')}",
+        remedy="the loss does not depend on it: use it in forward, "
+        "look for a detach() or no_grad() on the way, or leave it out",
+    )
+
+
+def shared_parameters(training: Training) -> Iterator[Diagnosis]:
+    """Look for parameters that two optimizers move; each two are told once."""
+    told: set[frozenset[str]] = set()
+    for optimizer in training.optimizers:
+        for other in dict.fromkeys(p.also_in for p in optimizer.parameters if p.also_in):
+            pair = frozenset((optimizer.name, other))
+            if pair in told:
+                continue
+            told.add(pair)
+            shared = [p.name for p in optimizer.parameters if p.also_in == other]
+            verb = "is" if len(shared) == 1 else "are"
+            yield Diagnosis(
+                fault="parameter in two optimizers",
+                optimizer=optimizer.name,
+                step=None,
+                parameter=shared[0],
+                fact=f"{and_more(shared)} of the parameters of {optimizer.name} {verb} in {other} too",
+                remedy="each moves it with a state that knows nothing of the other: give it to one of them",
+            )
+
+
+def idle_optimizers(training: Training) -> Iterator[Diagnosis]:
+    """Look for optimizers that took no step, unless the program ended before its time."""
+    if training.outcome.status is not Status.COMPLETED:
+        return
+    for name in training.idle:
+        yield Diagnosis(
+            fault="optimizer never stepped",
+            optimizer=name,
+            step=None,
+            parameter=None,
+            fact=f"{name} was made and took no step",
+            remedy="call its step() after loss.backward(), or do not make it",
+        )

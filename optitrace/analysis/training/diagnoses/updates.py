@@ -1,0 +1,107 @@
+"""Faults of the size of updates: lost in rounding, or far too small or too large for the weights."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from optitrace.analysis.training.diagnoses.rows import (
+    FIRST_ROWS,
+    is_at_work,
+    largest_lr,
+    number,
+    spread,
+)
+from optitrace.analysis.training.diagnoses.wording import short
+from optitrace.analysis.training.findings import Diagnosis
+from optitrace.experiment.float_formats import FORMATS
+from optitrace.tracing.watching.training import LostUpdate, OptimizerTrace
+
+MOST_LOST = 0.5
+"""The share of lost updates up to which a step still does what the optimizer wants of most weights.
+
+Adam at its usual lr loses some per cent in bfloat16, and a plateau loses some in any dtype.
+"""
+
+USUAL_RATIO = (1e-5, 1e-1)
+"""Between what an update is of the weights, in trainings that go well."""
+
+FAR = 10
+"""How many times as small or as large is far outside: 10,000 steps move by 1 %, or one step by all."""
+
+FEWEST_ROWS = 5
+"""The number of rows from which on a median is one."""
+
+
+def lost_updates(optimizer: OptimizerTrace) -> Diagnosis | None:
+    """Look for rounding that takes most updates, in most of the steps that were inspected."""
+    if not optimizer.lost:
+        return None
+    at_work, rows = is_at_work(optimizer), range(len(optimizer.steps))
+    inspected = {optimizer.steps[row] for row in rows if _is_inspected(row + 1) and at_work(row)}
+    bad = [lost for lost in optimizer.lost if lost.step in inspected and _share(lost) > MOST_LOST]
+    return _told(optimizer, bad[0]) if len(bad) > len(inspected) / 2 else None
+
+
+def _is_inspected(row: int) -> bool:
+    return row % 256 == 0 or row & (row - 1) == 0
+
+
+def _share(lost: LostUpdate) -> float:
+    return lost.lost / lost.coordinates if lost.coordinates else 0.0
+
+
+def _told(optimizer: OptimizerTrace, lost: LostUpdate) -> Diagnosis:
+    raised = f"raise the lr ({short(largest_lr(optimizer))})"
+    if lost.dtype in ("bfloat16", "float16"):
+        remedy = f"keep the weights in float32 and use autocast, round stochastically, or {raised}"
+    else:
+        remedy = f"{raised}, or find out why the gradient is so small"
+    reason = "rounding takes their updates"
+    if lost.dtype in FORMATS:  # half a unit in the last place
+        reason = f"rounding takes updates below {short(2.0 ** -FORMATS[lost.dtype].bits)} of a weight"
+    return Diagnosis(
+        fault="lost update",
+        optimizer=optimizer.name,
+        step=lost.step,
+        parameter=None,
+        fact=f"step {lost.step} of {optimizer.name} leaves {100 * _share(lost):.3g} % of the {lost.dtype} "
+        f"weights as they are: {reason}",
+        remedy=remedy,
+    )
+
+
+def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
+    """Look for a median update, after the beginning, that is far too small or too large for the weights."""
+    at_work = is_at_work(optimizer)
+    ratios = [
+        ratio
+        for row in spread(optimizer)
+        if optimizer.steps[row] > FIRST_ROWS
+        and at_work(row)
+        and math.isfinite(ratio := number(optimizer, "update_ratio", row))
+    ]
+    if len(ratios) < FEWEST_ROWS:
+        return None
+    usual, (least, most) = median(ratios), USUAL_RATIO
+    if usual > most * FAR:
+        remedy = "lower the lr ({lr}) until an update is about 0.001 of the weights"
+    elif usual < least / FAR and not _rest_on_others(optimizer):
+        remedy = "raise the lr ({lr}) until an update is about 0.001 of the weights"
+    else:
+        return None
+    return Diagnosis(
+        fault="update ratio",
+        optimizer=optimizer.name,
+        step=None,
+        parameter=None,
+        fact=f"an update of {optimizer.name} is {short(usual)} of the weights' norm "
+        f"(median after step {FIRST_ROWS}); usual is {least:g} to {most:g}",
+        remedy=remedy.format(lr=short(largest_lr(optimizer))),
+    )
+
+
+def _rest_on_others(optimizer: OptimizerTrace) -> bool:
+    """Tell whether most weights of the norm are not moved at all, so that the ratio is small by them."""
+    moved = sum(math.prod(p.shape) for p in optimizer.parameters if p.had_gradient)
+    return moved < sum(math.prod(p.shape) for p in optimizer.parameters if not p.had_gradient)

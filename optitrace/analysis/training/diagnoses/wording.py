@@ -1,0 +1,35 @@
+"""How the diagnoses word what several of them say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optitrace.rules.numerals import counted
+
+
+def short(number: float) -> str:
+    """Return a number with two digits.
+
+    >>> short(0.000123), short(1.0), short(12.3), short(1234.0)
+    ('0.00012', '1', '12', '1200')
+    """
+    text = f"{number:.2g}"
+    return f"{float(text):.0f}" if 100 <= abs(number) < 1e5 else text
+
+
+def and_more(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are.
+
+    >>> and_more(["head.weight"]), and_more(["head.weight", "head.bias"])
+    ('head.weight', 'head.weight and 1 more')
+    """
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def share_of_steps(count: int, taken: int) -> str:
+    """Return in how many steps of all something was seen.
+
+    >>> share_of_steps(1, 20), share_of_steps(1, 1)
+    ('1 of 20 steps', '1 of 1 step')
+    """
+    return f"{count} of {counted(taken, 'step')}"

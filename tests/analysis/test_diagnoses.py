@@ -1,0 +1,190 @@
+"""What all diagnoses have in common, and the faults of parameters, numbers and schedules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from trainings import INTERRUPTED, PARAMETERS, seen, stepped
+
+from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.findings import Diagnosis
+from optitrace.tracing.trace import Outcome, Status
+from optitrace.tracing.watching.training import NonFinite, Scheduling, Tally, Training, WatchedParameter
+
+FAILED = Outcome(Status.FAILED, 20, reason="ValueError: 3")
+
+UNUSED = WatchedParameter("aux.weight", (3,), "float32", had_gradient=False)
+
+
+def only(training: Training) -> Diagnosis:
+    (diagnosis,) = diagnose(training)
+    return diagnosis
+
+
+def test_a_sound_training_has_no_faults() -> None:
+    assert diagnose(seen()) == ()
+    assert diagnose(seen(stepped("Adam"), stepped("Adam 2", steps=3))) == ()
+
+
+def test_a_training_without_steps_has_none() -> None:
+    assert diagnose(Training(seen().program, seen().versions, Outcome(), ())) == ()
+
+
+def test_faults_come_in_the_order_of_their_steps_and_those_of_no_step_last() -> None:
+    one = stepped(gradients={"stale": Tally(1, 9)}, non_finite=(NonFinite("loss", 4),))
+    two = stepped("Adam", gradients={"accumulated": Tally(1, 4)}, parameters=(*PARAMETERS, UNUSED))
+    found = diagnose(seen(one, two, idle=("LBFGS",), unowned=("head.weight",)))
+
+    assert [(d.fault, d.optimizer, d.step) for d in found] == [
+        ("not finite", "SGD", 4),
+        ("accumulated gradient", "Adam", 4),
+        ("stale gradient", "SGD", 9),
+        ("parameter without gradient", "Adam", None),
+        ("parameter without optimizer", "", None),
+        ("optimizer never stepped", "LBFGS", None),
+    ]
+
+
+def test_diagnosing_imports_no_torch() -> None:
+    code = "import sys; import optitrace.analysis.training.diagnoses; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_parameter_that_no_optimizer_has_is_told_with_how_many_more() -> None:
+    diagnosis = only(seen(unowned=("head.weight", "head.bias")))
+
+    assert diagnosis.parameter == "head.weight"
+    assert diagnosis.fact == (
+        "head.weight and 1 more of the model's parameters want a gradient and are in no optimizer"
+    )
+    assert "model.parameters()" in diagnosis.remedy
+    assert only(seen(unowned=("scale",))).fact == (
+        "scale of the model's parameters wants a gradient and is in no optimizer"
+    )
+
+
+def test_a_parameter_that_never_gets_a_gradient_is_told() -> None:
+    diagnosis = only(seen(stepped("AdamW", parameters=(*PARAMETERS, UNUSED))))
+
+    assert (diagnosis.fault, diagnosis.parameter) == ("parameter without gradient", "aux.weight")
+    assert diagnosis.fact == "aux.weight of the parameters of AdamW had no gradient in 20 steps"
+
+
+def test_a_frozen_parameter_needs_no_gradient() -> None:
+    frozen = WatchedParameter("aux.weight", (3,), "float32", is_frozen=True, had_gradient=False)
+
+    assert diagnose(seen(stepped(parameters=(*PARAMETERS, frozen)))) == ()
+
+
+def test_a_parameter_in_two_optimizers_is_told_once() -> None:
+    def shared(other: str) -> tuple[WatchedParameter, ...]:
+        return tuple(WatchedParameter(p.name, p.shape, p.dtype, also_in=other) for p in PARAMETERS)
+
+    diagnosis = only(
+        seen(stepped("SGD", parameters=shared("Adam")), stepped("Adam", parameters=shared("SGD")))
+    )
+
+    assert (diagnosis.optimizer, diagnosis.parameter) == ("SGD", "0.weight")
+    assert diagnosis.fact == "0.weight and 1 more of the parameters of SGD are in Adam too"
+
+
+def test_each_two_optimizers_that_share_are_told() -> None:
+    shared = (
+        WatchedParameter("a", (1,), "float32", also_in="Adam"),
+        WatchedParameter("b", (1,), "float32", also_in="Adam 2"),
+    )
+
+    facts = [d.fact for d in diagnose(seen(stepped(parameters=shared)))]
+    assert facts == [
+        "a of the parameters of SGD is in Adam too",
+        "b of the parameters of SGD is in Adam 2 too",
+    ]
+
+
+def test_an_optimizer_that_never_steps_is_told_once_the_program_has_come_to_its_end() -> None:
+    assert only(seen(idle=("Adam 2",))).fact == "Adam 2 was made and took no step"
+    for ended in (INTERRUPTED, FAILED):
+        assert diagnose(seen(idle=("Adam 2",), outcome=ended)) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "fact", "remedy"),
+    [
+        (
+            (
+                NonFinite("loss", 12),
+                NonFinite("gradient", 12, "0.weight"),
+                NonFinite("weights", 13, "0.bias"),
+            ),
+            "step 12 of SGD: the loss is not finite; then the gradient in step 12, the weights in step 13",
+            "look in data and forward for log(0), 0/0 or an overflow, or lower the lr (0.1)",
+        ),
+        (
+            (NonFinite("loss", 1),),
+            "step 1 of SGD: the loss is not finite",
+            "look in data and forward for log(0), 0/0 or an overflow",
+        ),
+        (
+            (NonFinite("gradient", 3, "0.bias"),),
+            "step 3 of SGD: the gradient is not finite, first in 0.bias",
+            "a derivative is not finite, as that of sqrt, norm or ** at 0 is; "
+            "torch.autograd.set_detect_anomaly(True) names the operation",
+        ),
+        (
+            (NonFinite("exp_avg_sq", 5, "0.weight"),),
+            "step 5 of SGD: the state's exp_avg_sq is not finite, first in 0.weight",
+            "the square of a large gradient overflows: clip the gradient, "
+            "or keep weights and state in float32",
+        ),
+        (
+            (NonFinite("weights", 7, "0.weight"), NonFinite("loss", 8)),
+            "step 7 of SGD: the weights are not finite, first in 0.weight; then the loss in step 8",
+            "the step overflows: lower the lr (0.1), or clip the gradient",
+        ),
+    ],
+    ids=lambda value: value[0].quantity if isinstance(value[0], NonFinite) else "",
+)
+def test_only_the_first_number_that_is_not_finite_is_a_fault_of_its_own(
+    found: tuple[NonFinite, ...], fact: str, remedy: str
+) -> None:
+    diagnosis = only(seen(stepped(non_finite=found)))
+
+    assert (diagnosis.step, diagnosis.parameter) == (found[0].step, found[0].parameter)
+    assert (diagnosis.fact, diagnosis.remedy) == (fact, remedy)
+
+
+def test_each_optimizer_has_a_first_number_that_is_not_finite() -> None:
+    training = seen(
+        stepped("Adam", non_finite=(NonFinite("loss", 5),)),
+        stepped("Adam 2", non_finite=(NonFinite("loss", 4),)),
+    )
+
+    assert [(d.optimizer, d.step) for d in diagnose(training)] == [("Adam 2", 4), ("Adam", 5)]
+
+
+def test_a_scheduler_that_steps_before_the_optimizer_is_told() -> None:
+    diagnosis = only(seen(stepped(scheduling=Scheduling(("StepLR",), steps=20, early=1))))
+
+    assert (diagnosis.fault, diagnosis.step) == ("scheduler before optimizer", 1)
+    assert diagnosis.fact == (
+        "StepLR took 1 step before step 1 of SGD: the schedule's first lr is never used"
+    )
+    assert diagnosis.remedy == "call scheduler.step() after optimizer.step()"
+
+
+def test_a_scheduler_that_steps_after_the_optimizer_is_no_fault() -> None:
+    assert diagnose(seen(stepped(scheduling=Scheduling(("StepLR",), steps=20)))) == ()
+
+
+def test_schedulers_that_never_step_are_told_after_more_than_a_handful_of_steps() -> None:
+    never = Scheduling(("LinearLR", "StepLR"))
+    diagnosis = only(seen(stepped(steps=11, scheduling=never)))
+
+    assert (diagnosis.fault, diagnosis.step) == ("scheduler never stepped", None)
+    assert diagnosis.fact == "LinearLR and StepLR took no step in 11 steps of SGD"
+    assert diagnose(seen(stepped(steps=10, scheduling=never))) == ()
+    for ended in (INTERRUPTED, FAILED):
+        assert diagnose(seen(stepped(steps=11, scheduling=never), outcome=ended)) == ()

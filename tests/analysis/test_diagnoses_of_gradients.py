@@ -1,0 +1,116 @@
+"""Faults of the gradients that steps use. Each limit is tried on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from trainings import PARAMETERS, seen, stepped
+
+from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.findings import Diagnosis
+from optitrace.tracing.watching.training import Tally
+
+
+def test_a_stale_gradient_is_told_with_its_first_step_and_how_many_have_it() -> None:
+    (diagnosis,) = diagnose(seen(stepped(gradients={"fresh": Tally(1, 1), "stale": Tally(19, 2)})))
+
+    assert diagnosis == Diagnosis(
+        fault="stale gradient",
+        optimizer="SGD",
+        step=2,
+        parameter=None,
+        fact="step 2 of SGD uses the gradient of the step before once more: no backward came between "
+        "(19 of 20 steps)",
+        remedy="call loss.backward() before each optimizer.step()",
+    )
+
+
+def test_an_accumulated_gradient_is_told_of_the_optimizer_that_has_it() -> None:
+    sound = stepped("Adam")
+    faulty = stepped("Adam 2", gradients={"fresh": Tally(6, 1), "accumulated": Tally(14, 7)})
+    (diagnosis,) = diagnose(seen(sound, faulty))
+
+    assert (diagnosis.fault, diagnosis.optimizer, diagnosis.step) == ("accumulated gradient", "Adam 2", 7)
+    assert diagnosis.fact == (
+        "step 7 of Adam 2 adds its gradient to that of the step before, which was not cleared "
+        "(14 of 20 steps)"
+    )
+    assert diagnosis.remedy == "call optimizer.zero_grad() before loss.backward()"
+
+
+def test_a_scaled_gradient_is_told() -> None:
+    (diagnosis,) = diagnose(seen(stepped(gradients={"scaled": Tally(20, 1)})))
+
+    assert (diagnosis.fault, diagnosis.step) == ("scaled gradient", 1)
+    assert diagnosis.fact == (
+        "step 1 of SGD uses a gradient that is still multiplied with a GradScaler's scale (20 of 20 steps)"
+    )
+    assert "scaler.step(optimizer)" in diagnosis.remedy
+
+
+@pytest.mark.parametrize("kind", ["fresh", "by hand"])
+def test_gradients_of_a_sound_kind_are_no_fault(kind: str) -> None:
+    assert diagnose(seen(stepped(gradients={kind: Tally(20, 1)}))) == ()
+
+
+@pytest.mark.parametrize(
+    ("skipped", "taken", "is_fault"),
+    [
+        (10, 12, False),  # a short run, in which the scale is found
+        (16, 20, False),  # 2**16 was halved to 1
+        (18, 20, False),  # 16 + 20 / 10
+        (19, 20, True),
+        (26, 100, False),
+        (27, 100, True),
+        (516, 1_000_000, False),  # 16, and one trial of a larger scale in 2000 steps
+        (20, 20, True),
+    ],
+)
+def test_skipped_steps_are_a_fault_beyond_those_that_find_the_scale(
+    skipped: int, taken: int, is_fault: bool
+) -> None:
+    kinds = {"skipped": Tally(skipped, 3), "fresh": Tally(taken - skipped, 1)}
+    found = diagnose(seen(stepped(taken=taken, gradients=kinds)))
+
+    assert [(one.fault, one.step) for one in found] == [("skipped steps", 3)] * is_fault
+    assert all(f"left out {skipped} of {taken} steps of SGD, first step 3" in one.fact for one in found)
+
+
+def test_an_optimizer_that_never_has_a_gradient_is_told_once_and_not_for_each_parameter() -> None:
+    parameters = tuple(replace(parameter, had_gradient=False) for parameter in PARAMETERS)
+    (diagnosis,) = diagnose(seen(stepped(gradients={"none": Tally(20, 1)}, parameters=parameters)))
+
+    assert (diagnosis.fault, diagnosis.step) == ("no gradient", 1)
+    assert diagnosis.fact == "step 1 of SGD moves nothing: no parameter has a gradient (20 of 20 steps)"
+    assert "loss.backward()" in diagnosis.remedy
+
+
+def test_a_step_without_a_gradient_between_others_is_no_fault() -> None:
+    assert diagnose(seen(stepped(gradients={"none": Tally(19, 1), "fresh": Tally(1, 20)}))) == ()
+
+
+@pytest.mark.parametrize(
+    ("clipped", "taken", "is_fault"),
+    [(19, 20, True), (18, 20, False), (19, 19, False), (100, 100, True), (95, 100, True), (94, 100, False)],
+)
+def test_clipping_is_a_fault_from_95_of_100_and_from_20_steps_on(
+    clipped: int, taken: int, is_fault: bool
+) -> None:
+    found = diagnose(seen(stepped(steps=taken, clipped=Tally(clipped, 2))))
+
+    assert [(one.fault, one.step) for one in found] == [("clipped gradient", 2)] * is_fault
+    assert all(one.fact.endswith(f"in {clipped} of {taken} steps") for one in found)
+
+
+def test_clipping_tells_the_median_norm_before_and_after_of_the_steps_that_are_clipped() -> None:
+    columns = {
+        "unclipped_gradient_norm": [12.0] * 10 + [14.0] * 9 + [0.5],
+        "gradient_norm": [1.0] * 19 + [0.5],
+    }
+    (diagnosis,) = diagnose(seen(stepped(columns=columns, clipped=Tally(19, 1))))
+
+    assert diagnosis.fact == (
+        "clipping cuts the gradient of SGD in 19 of 20 steps, typically from norm 12 to 1"
+    )
+    assert diagnosis.remedy.startswith("the limit, not the loss, sets the size of the steps")
