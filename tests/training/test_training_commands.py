@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from findings import FINDINGS
+from made_trainings import optimizer, training, with_all
 from runs import environment, run
-from trainings import optimizer, training, with_all
 
 import optitrace
 from optitrace.analysis.training.findings import TrainingFindings

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from findings import FINDINGS
 from hypothesis import given, settings
-from trainings import any_training, optimizer, scalar, training, with_all
+from made_trainings import any_training, optimizer, scalar, training, with_all
 
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.tracing.trace import Column

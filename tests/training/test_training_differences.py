@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from made_trainings import ADAMW, PARAMETERS, QUANTITIES, by_parameter, optimizer, scalar, training, with_all
 from samples import printed
-from trainings import ADAMW, PARAMETERS, QUANTITIES, by_parameter, optimizer, scalar, training, with_all
 
 from optitrace.analysis.tolerance import EXACT, Tolerance, close
 from optitrace.analysis.training.differences import NamedTraining, TrainingDifferences, diff_trainings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from findings import AGREES, FINDINGS
+from made_trainings import optimizer, training, with_all
 from samples import printed
 from syrupy.assertion import SnapshotAssertion
-from trainings import optimizer, training, with_all
 
 from optitrace.analysis.tolerance import EXACT
 from optitrace.analysis.training.differences import NamedTraining, diff_trainings

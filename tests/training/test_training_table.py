@@ -11,9 +11,9 @@ import pytest
 from findings import AGREES, DEPARTS, FINDINGS, NO_RULE, PARTED, STALE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_trainings import ADAMW, any_training, optimizer, scalar, training, vector, with_all
 from reading import faults, rows_of_blocks
 from samples import printed
-from trainings import ADAMW, any_training, optimizer, scalar, training, vector, with_all
 
 from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.tracing.trace import Outcome, Status
