@@ -114,6 +114,19 @@ def test_how_a_difference_grows_is_told_of_the_weights() -> None:
     assert [(d.step, d.size) for d in growth] == [(11, 0.25), (20, 2.5), (50, 10.0), (100, 22.5)]
 
 
+def test_how_a_difference_grows_is_told_of_the_weights_though_the_loss_differs_first() -> None:
+    own = optimizer()
+    other = with_number(with_number(own, "columns", "loss", 0, 3.0), "columns", "weight_norm", 2, 8.5)
+
+    growth = diff(training(own), training(other)).optimizers[0].differences.growth
+
+    assert [(d.quantity, d.step, d.size) for d in growth] == [
+        ("weight_norm", 1, 0.0),
+        ("weight_norm", 2, 0.0),
+        ("weight_norm", 3, 0.5),
+    ]
+
+
 @pytest.mark.parametrize(
     ("tolerance", "same"),
     [

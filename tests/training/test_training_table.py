@@ -11,14 +11,16 @@ import pytest
 from findings import AGREES, DEPARTS, FINDINGS, NO_RULE, PARTED, STALE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_trainings import ADAMW, any_training, optimizer, scalar, training, vector, with_all
+from made_trainings import ADAMW, any_training, by_parameter, optimizer, scalar, training, vector, with_all
 from reading import faults, rows_of_blocks
+from rich.console import Group
 from samples import printed
 
 from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.tracing.trace import Outcome, Status
 from optitrace.tracing.watching.training import OptimizerTrace, Tally, Training, WatchedParameter
-from optitrace.views.grid import Look
+from optitrace.views.grid import Grid, Look
+from optitrace.views.table import grid_tables
 from optitrace.views.training_formats import training_html
 from optitrace.views.training_grid import training_grid
 from optitrace.views.training_table import render_training
@@ -31,6 +33,8 @@ from optitrace.views.training_wording import (
 )
 
 NOTHING = TrainingFindings()
+
+PARAMS = Look(by_parameter=True)
 
 
 def shown(made: Training, look: Look, width: int, **how: Any) -> str:
@@ -172,6 +176,24 @@ def test_a_long_table_shows_head_and_tail_and_says_how_to_see_the_rest(look: Loo
     assert rows_of_blocks(text) == [[str(step) for step in steps]]
     assert hint in text
     assert ("hidden" in text) is bool(hint)
+
+
+def test_rows_of_parameters_are_thinned_by_no_every() -> None:
+    own = optimizer([0.5] * 20)
+    text = shown(alone(replace(own, by_parameter=by_parameter([[1.0, 2.0, 3.0, 4.0]] * 20))), PARAMS, 80)
+
+    assert "\n40 rows are hidden; --all shows them\n" in text
+
+
+def test_columns_of_one_quantity_are_parted_where_they_do_not_fit_beside_the_labels() -> None:
+    row = ("1", "fc1.weight", "1.2345", "2.3456", "3.4567")
+    headings = [("step", ""), ("parameter", ""), *(("norms", f"[{k}]") for k in range(3))]
+    grid = Grid(headings, [0, 1, 2, 2, 2], [row], labels=2)
+
+    text = printed(Group(*grid_tables(grid, 32, ascii_only=False)), 32)
+
+    assert max(map(len, text.splitlines())) <= 32
+    assert set(row) <= set(text.split())
 
 
 def test_the_rows_of_millions_of_parameters_are_not_all_looked_at() -> None:
