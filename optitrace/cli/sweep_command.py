@@ -15,6 +15,7 @@ from optitrace.cli import terminal
 from optitrace.cli.command_line import command_line
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.output_files import OutputFile, plan_files, write_file
+from optitrace.cli.picturing import check_formats, check_sweep_pictures, picture_of_sweeps, print_picture
 from optitrace.cli.sweep_options import (
     OPERANDS,
     SWEEP_OPTIONS,
@@ -27,6 +28,7 @@ from optitrace.cli.sweep_progress import SweepProgress
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError
 from optitrace.experiment.text import whole_number
+from optitrace.views.formats import PICTURES
 
 if TYPE_CHECKING:
     from optitrace.analysis.sweeping.blocks import Block
@@ -85,16 +87,18 @@ def sweep_optimizers(**given: Any) -> None:
     files = plan_files(given["output"], given["format"] and format)
     for file in files:
         checked_format(file.format)
+    check_formats(format, files)
     spaces = read_spaces(given)
     load_torch()
     goal, workers = read_goal(given), read_workers(given)
     from optitrace.analysis.sweeping.sweep import check_space
 
+    formats = list(dict.fromkeys([format, *(file.format for file in files)]))
+    check_sweep_pictures(spaces, formats)
     for space in spaces:
         check_space(space, goal, workers)
     with ExitStack() as stack:
-        formats = dict.fromkeys([format, *(file.format for file in files)])
-        rows = {f: Rows(f, _temporary(stack)) for f in formats if f != "table"}
+        rows = {f: Rows(f, _temporary(stack)) for f in formats if f != "table" and f not in PICTURES}
         with Interruption() as interruption:
             sweeps = _swept(spaces, goal, workers, rows, interruption)
         commands = [_command(sweep) for sweep in sweeps]
@@ -162,7 +166,9 @@ def _write(
     errors = []
     for file in files:
         try:
-            if file.format == "table":
+            if file.format in PICTURES:
+                write_file(file.path, [picture_of_sweeps(sweeps, file.format)])
+            elif file.format == "table":
                 write_file(file.path, [plain_text(sweep_table(sweeps, commands, precision=precision))])
             else:
                 spool = rows[file.format].file
@@ -185,6 +191,9 @@ def _show(
     from optitrace.views.sweep_table import sweep_table
 
     if not sweeps:
+        return
+    if format in PICTURES:
+        print_picture(picture_of_sweeps(sweeps, format), format)
         return
     if format != "table":
         spool = rows[format].file

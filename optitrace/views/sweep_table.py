@@ -44,15 +44,15 @@ def sweep_table(
     spell = to_ascii if ascii_only else str
     parts: list[RenderableType] = []
     if len(sweeps) == 1:
-        parts += [Text(spell(line)) for line in _heading(sweeps[0])]
+        parts += [Text(spell(line)) for line in heading(sweeps[0])]
         parts += _pictured(sweeps[0], width, ascii_only)
         parts += [Text(), _ranking(sweeps[0], precision, width, ascii_only), Text()]
     else:
-        parts += [Text(spell(line)) for line in _heading(sweeps[0])[1:]]
+        parts += [Text(spell(line)) for line in heading(sweeps[0])[1:]]
         parts += [Text(), _best_of_each(sweeps, precision, width, ascii_only), Text()]
     for sweep, command in zip(sweeps, commands, strict=True):
         name = f"{sweep.space.base.optimizer}: " if len(sweeps) > 1 else ""
-        for line in _closing(sweep):
+        for line in closing_lines(sweep):
             parts += [Text(folded) for folded in _folded(spell(name + line), width)]
         if command:
             parts.append(Text(spell(f"best: {command}")))
@@ -95,7 +95,8 @@ def _ulps(ulps: float) -> str:
     return f"{math.ceil(ulps):,}" if math.isfinite(ulps) else "infinitely many"
 
 
-def _heading(sweep: Sweep) -> list[str]:
+def heading(sweep: Sweep) -> list[str]:
+    """Return what was swept: how many configurations, on what, and over which settings."""
     space = sweep.space
     steps = f"{space.base.steps} step{'' if space.base.steps == 1 else 's'} each"
     drawn = "" if space.samples is None else f", drawn with seed {space.seed}"
@@ -159,7 +160,8 @@ def _measures(sweep: Sweep) -> list[str]:
     return sorted(known, key=lambda name: name != sweep.goal.rank)
 
 
-def _closing(sweep: Sweep) -> Iterator[str]:
+def closing_lines(sweep: Sweep) -> Iterator[str]:
+    """Yield what came of the configurations, and what torch says of the best."""
     counts = sweep.counts
     if not sweep.is_complete:
         yield f"interrupted: {sweep.finished:,} of {sweep.space.size:,} configurations are finished"

@@ -307,6 +307,7 @@ class Watcher:
         seen = self._seen.pop(key)
         seen.finished = self._traces(seen)
         seen.watched = None
+        del seen.history  # and with it the parameters
         for names in self._owners.values():
             if seen.name in names:
                 names.remove(seen.name)
