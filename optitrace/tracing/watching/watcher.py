@@ -39,6 +39,7 @@ class _Seen:
         self.scheduling: Scheduling | None = None
         self.has_begun_step = False
         self.is_wrapper = False
+        self.first = self.last = 0
 
     @property
     def taken(self) -> int:
@@ -84,6 +85,7 @@ class Watcher:
         self._class_counts: dict[str, int] = {}
         self._owners: dict[int, list[str]] = {}
         self._unowned: dict[str, weakref.ref[Tensor]] = {}
+        self._graded: set[str] = set()
         self._together: set[frozenset[str]] = set()
         self._scaled: weakref.ref[Tensor] | None = None
         self._unscaled: Loss = 0.0
@@ -127,9 +129,15 @@ class Watcher:
         seen = self._seen.get(id(optimizer))
         if seen is not None and seen.watched is not None and seen.has_begun_step:
             seen.has_begun_step = False
-            self.step += 1
+            self._count(seen)
             with torch.no_grad():
                 seen.watched.after_step(optimizer)
+
+    def _count(self, seen: _Seen) -> None:
+        """Count a step of an optimizer among those of all."""
+        self.step += 1
+        seen.first = seen.first or self.step
+        seen.last = self.step
 
     def before_backward(self) -> None:
         """See which gradients were cleared."""
@@ -164,7 +172,7 @@ class Watcher:
         if watched := self._watch(optimizer):
             watched.is_in_scaler = False
             if watched.taken == self._steps_before:
-                self.step += 1
+                self._count(self._seen[id(optimizer)])
                 with torch.no_grad():
                     watched.skip()
 
@@ -202,7 +210,7 @@ class Watcher:
             outcome=outcome,
             optimizers=tuple(traces),
             idle=tuple(seen.name for seen in self._order if not seen.taken and not seen.is_wrapper),
-            unowned=tuple(self._unowned),
+            unowned=tuple(name for name, ref in self._unowned.items() if self._has_gradient(name, ref())),
             rank=rank,
             world_size=world_size,
         )
@@ -237,7 +245,7 @@ class Watcher:
         if seen.watched is not None:
             seen.finished += self._traces(seen)[len(seen.finished) :]
             name = f"{seen.name}, from step {taken + 1} on"
-            seen.history = GradientHistory(parameters_of(optimizer))
+            seen.history.follow(parameters_of(optimizer))
         self._own(optimizer, seen.name)
         self._note_wrappers(optimizer, seen)
         models = models_of(parameters_of(optimizer), self._models)
@@ -261,18 +269,32 @@ class Watcher:
             for own in model:
                 if own.tensor.requires_grad and not self._owners.get(id(own.tensor)):
                     self._unowned[own.name] = weakref.ref(own.tensor)
+                    if own.tensor.grad is not None:
+                        self._graded.add(own.name)
+
+    def _has_gradient(self, name: str, tensor: Tensor | None) -> bool:
+        """Tell whether an unowned parameter has a gradient, or had one when it was noted."""
+        return name in self._graded or (tensor is not None and tensor.grad is not None)
 
     def _traces(self, seen: _Seen) -> list[OptimizerTrace]:
         if seen.watched is None:
             return seen.finished
-        own = frozenset((seen.name,))
+        rivals = {other.name for other in self._order if self._steps_in_turn(seen, other)}
         also_in = {
             key: others[0]
             for key, names in self._owners.items()
-            if seen.name in names
-            and (others := [n for n in names if frozenset((n, seen.name)) not in self._together | {own}])
+            if seen.name in names and (others := [name for name in names if name in rivals])
         }
         return [*seen.finished, seen.watched.trace(also_in, seen.scheduling)]
+
+    def _steps_in_turn(self, one: _Seen, other: _Seen) -> bool:
+        """Tell whether two optimizers take steps at the same time, and neither is the other's wrapper."""
+        return (
+            one is not other
+            and frozenset((one.name, other.name)) not in self._together
+            and 0 < one.first < other.last
+            and 0 < other.first < one.last
+        )
 
     def _gone(self, key: int) -> None:
         """Keep what is known of an optimizer that is no more, and let its parameters go."""

@@ -23,6 +23,11 @@ IDLE_KINDS = ("skipped", "none")
 """The kinds of gradients on which a step moves nothing."""
 
 
+def steps_seen(optimizer: OptimizerTrace) -> int:
+    """Return how many steps a trace tells of: not all if it begins where parameters were added."""
+    return sum(tally.count for tally in optimizer.gradients.values())
+
+
 def number(optimizer: OptimizerTrace, column: str, row: int) -> float:
     """Return the number of a row, the largest where there is one for each parameter group; NaN if none."""
     values = optimizer.columns[column].row(row) if column in optimizer.columns else None
