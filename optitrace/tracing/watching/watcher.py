@@ -304,6 +304,7 @@ class Watcher:
         seen = self._seen.pop(key)
         seen.finished = self._traces(seen)
         seen.watched = None
+        del seen.history  # and with it the parameters
         self._ownership.let_go(seen.name)
 
     def _owning(self, parameters: Sequence[Tensor]) -> list[WatchedOptimizer]:
