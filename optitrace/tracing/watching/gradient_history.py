@@ -38,6 +38,12 @@ class GradientHistory:
         self.is_scaled = False
         self.backwards = 0
 
+    def follow(self, parameters: Sequence[Tensor]) -> None:
+        """Go on with other parameters, such as those of before and some more."""
+        self._parameters = parameters
+        if not any(self._witness is p for p in parameters):
+            self._choose_witness()
+
     def before_backward(self) -> None:
         """Note whether the gradient was cleared since it was last looked at."""
         if self._is_cleared():

@@ -10,18 +10,6 @@ from torch import Tensor
 
 from optitrace.tracing.watching.gauges import Gauge, norms
 
-INTERVAL = 256
-"""From this recorded step on, every so many-th is inspected; before, those of powers of two."""
-
-
-def is_inspected(row: int) -> bool:
-    """Tell whether a recorded step, by its number from 1, is inspected.
-
-    >>> [row for row in range(1, 600) if is_inspected(row)]
-    [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
-    """
-    return row % INTERVAL == 0 or row & (row - 1) == 0
-
 
 def lost_updates(parameters: Sequence[Tensor], gauge: Gauge) -> Tensor:
     """Count the coordinates that a step left as they were though their gradient is not zero.

@@ -15,7 +15,7 @@ from optitrace.errors import printable
 from optitrace.tracing.watching.facts import EACH, FOUND_INF, LOST, SCALE, STATE, Facts
 from optitrace.tracing.watching.gauges import Norm, gauge
 from optitrace.tracing.watching.gradient_history import GradientHistory
-from optitrace.tracing.watching.inspection import is_inspected, lost_updates, state_norms
+from optitrace.tracing.watching.inspection import lost_updates, state_norms
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Recording, Row
 from optitrace.tracing.watching.training import (
@@ -25,7 +25,7 @@ from optitrace.tracing.watching.training import (
     Scheduling,
     WatchedParameter,
 )
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.tracing.watching.wish import RecordingWish, is_inspected
 
 VALUES = "values "
 """What stands before the names of the columns of single weights."""
