@@ -8,18 +8,21 @@ before and after each backward and each step knows what happened to it, without 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 Loss = float | Tensor
-"""What `backward` was called on: a number, or a tensor that is still on an accelerator."""
+"""A loss that was read: a number, or a tensor that is still on an accelerator."""
+
+MOST_UNREAD = 64
+"""How many losses wait to be read: an optimizer that takes no step never asks for them."""
 
 
 class GradientHistory:
     """Follows the gradients of an optimizer's parameters.
 
     Attributes:
-        loss: the sum of the losses whose gradient the next step uses, or the last one used.
         is_scaled: whether they are those of a loss that a GradScaler multiplied, and not divided since.
         backwards: how many backwards the gradient of the next step has.
     """
@@ -32,9 +35,8 @@ class GradientHistory:
         self._versions: list[int] = []
         self._taken = 0
         self._was_cleared = True
-        self._others: Loss = 0.0
-        self._heard = 0
-        self.loss: Loss = 0.0
+        self._heard: list[Any] = []
+        self._losses: list[Any] = []
         self.is_scaled = False
         self.backwards = 0
 
@@ -48,32 +50,35 @@ class GradientHistory:
         """Note whether the gradient was cleared since it was last looked at."""
         if self._is_cleared():
             self._was_cleared = True
-            self._begin()
+            self.backwards = 0
         self._look()
 
-    def after_backward(self, loss: Loss, *, is_scaled: bool) -> None:
-        """Note a loss, if its gradient went to these parameters."""
-        self._heard += 1
-        self._others = loss if self._heard == 1 else self._others + loss
+    def after_backward(self, loss: Any, *, is_scaled: bool) -> None:
+        """Note a loss, if its gradient went to these parameters; it is read when it is asked for.
+
+        Args:
+            loss: as `unread` returns it, or a number where that is known.
+            is_scaled: whether a GradScaler multiplied it.
+        """
+        _add(self._heard, loss)
         gradient = self._witness.grad
         if gradient is None or (gradient is self._gradient and gradient._version == self._version):
             return
-        self.loss = loss if not self.backwards else self.loss + loss
+        if not self.backwards:
+            self._losses = []
+        _add(self._losses, loss)
         self.is_scaled = is_scaled
         self.backwards += 1
         self._look()
 
-    def kind(self, gradients: Sequence[Tensor]) -> str:
-        """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken.
-
-        Args:
-            gradients: the gradients that there are.
-        """
-        if not gradients:
-            return "none"
-        if not self.backwards and self._heard and not self._is_untouched():
-            self._choose_witness()
-            self.loss, self.backwards, self._was_cleared = self._others, self._heard, True
+    def kind(self) -> str:
+        """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken."""
+        if not self.backwards:
+            if all(p.grad is None for p in self._parameters):
+                return "none"
+            if self._heard and not self._is_untouched():
+                self._choose_witness()
+                self._losses, self.backwards, self._was_cleared = self._heard, len(self._heard), True
         if self.backwards:
             if self.is_scaled:
                 return "scaled"
@@ -82,19 +87,20 @@ class GradientHistory:
             return "stale"
         return "by hand"
 
+    def loss(self) -> Loss:
+        """Return the sum of the losses whose gradient the next step uses, or the last one used."""
+        self._losses = [loss_value(self._losses)]  # of a stale gradient it is asked for again
+        return self._losses[0]  # type: ignore[no-any-return]
+
     def stepped(self) -> None:
         """Note that a step was taken."""
         if self._witness.grad is None:
             self._choose_witness()
         self._taken += 1
         self._was_cleared = False
-        self._heard, self.backwards = 0, 0
+        self._heard, self.backwards = [], 0
         self._look()
         self._versions = [_version(p.grad) for p in self._parameters]
-
-    def _begin(self) -> None:
-        """Forget the losses of a gradient that was cleared."""
-        self.backwards = 0
 
     def _look(self) -> None:
         self._gradient = self._witness.grad
@@ -123,6 +129,31 @@ class GradientHistory:
         """Follow a parameter that has a gradient, if any has."""
         having = [p for p in self._parameters if p.grad is not None]
         self._witness = min(having or self._parameters, key=_cost)
+
+
+def unread(tensors: Tensor | Sequence[Tensor]) -> Any:
+    """Return what backward was called on, without the graph that it hangs on."""
+    return tensors.detach() if isinstance(tensors, Tensor) else [tensor.detach() for tensor in tensors]
+
+
+def _add(losses: list[Any], loss: Any) -> None:
+    """Add a loss to others that may wait for long to be asked for."""
+    losses.append(loss)
+    if len(losses) == MOST_UNREAD:
+        losses[:] = [loss_value(losses)]
+
+
+def loss_value(loss: Any) -> Loss:
+    """Return the sum of what backward was called on: a number, or a tensor that is on an accelerator."""
+    if isinstance(loss, float):
+        return loss
+    if not isinstance(loss, Tensor):
+        values = [loss_value(one) for one in loss]
+        return sum(values[1:], values[0]) if values else 0.0
+    value = loss.detach()
+    if value.numel() != 1:
+        value = value.sum()
+    return value.item() if value.is_cpu else value.reshape(())
 
 
 def _cost(parameter: Tensor) -> tuple[bool, int]:

@@ -86,7 +86,8 @@ class WatchedOptimizer:
         self.parameters = parameters_of(optimizer)
         self._state = optimizer.state
         self._optimizer_class = type(optimizer)
-        self._sizes = structure(optimizer)
+        self._first_group = next(group for group in self.groups if group["params"])
+        self._sizes = [len(group["params"]) for group in optimizer.param_groups]
         self._wish = wish
         self._step = taken
         self._gauge = gauge(self.parameters, by_parameter=by_parameter)
@@ -104,7 +105,8 @@ class WatchedOptimizer:
 
     def has_changed(self, optimizer: Optimizer) -> bool:
         """Tell whether the optimizer was given other parameters since."""
-        return structure(optimizer) != self._sizes
+        sizes = [len(group["params"]) for group in optimizer.param_groups]
+        return sizes != self._sizes or self._first_group["params"][0] is not self.parameters[0]
 
     @property
     def taken(self) -> int:
@@ -117,7 +119,8 @@ class WatchedOptimizer:
         self._has_looked = False
         self._records = self._wish.takes(self._step)
         if self._records:
-            self._gauge.remember()
+            with torch.no_grad():
+                self._gauge.remember()
         if self.probe is not None:
             self.probe.before()
 
@@ -127,8 +130,7 @@ class WatchedOptimizer:
         def evaluated() -> Any:
             loss = closure()
             if not self._has_looked:
-                with torch.no_grad():
-                    self.look_at_gradient()
+                self.look_at_gradient()
             return loss
 
         return evaluated
@@ -140,18 +142,19 @@ class WatchedOptimizer:
             kind: which of the kinds it is, if that is known already.
         """
         self._has_looked = True
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        kind = kind or self.history.kind(gradients)
+        kind = kind or self.history.kind()
         if kind == "scaled" and self.is_in_scaler:
             kind = "fresh"
         self._facts.used(kind, self._step)
         if self._ungraded:
             self._ungraded = {k for k in self._ungraded if self.parameters[k].grad is None}
-        for measured, limit in self._clips:
-            self._facts.clips(self._step, measured, limit)
-        self._clips.clear()
+        if self._clips:
+            for measured, limit in self._clips:
+                self._facts.clips(self._step, measured, limit)
+            self._clips.clear()
         if self._records:
-            self._row = self._used(kind)
+            with torch.no_grad():
+                self._row = self._used(kind)
         if self.probe is not None:
             self.probe.during()
 
@@ -164,7 +167,7 @@ class WatchedOptimizer:
                 told = getattr(optimizer, attribute, None)  # by a GradScaler, to an optimizer that is fused
                 if isinstance(told, Tensor):
                     self._row[name] = told.detach().reshape(()).clone()
-            self._recording.add(self._step, self._row | self._made())
+            self._record()
         if self.probe is not None:
             self.probe.after()
         self.history.stepped()
@@ -174,17 +177,19 @@ class WatchedOptimizer:
         self._step += 1
         self._records = self._wish.takes(self._step)
         if self._records:
-            self._gauge.remember()
+            with torch.no_grad():
+                self._gauge.remember()
         self.look_at_gradient("skipped")
         if self._records:
-            self._recording.add(self._step, self._row | self._made())
+            self._record()
         self.history.stepped()
 
     def before_clipping(self) -> None:
         """Note the gradient before it is clipped, for the step to come."""
         is_in_closure = self._step > 0 and not self._has_looked
         if self._wish.takes(self._step if is_in_closure else self._step + 1):
-            self._unclipped = self._gauge.gradient()
+            with torch.no_grad():
+                self._unclipped = self._gauge.gradient()
 
     def after_clipping(self, measured: Tensor, limit: float) -> None:
         """Note what a clipping measured."""
@@ -223,10 +228,14 @@ class WatchedOptimizer:
             scheduling=scheduling,
         )
 
+    def _record(self) -> None:
+        with torch.no_grad():
+            self._recording.add(self._step, self._row | self._made())
+
     def _used(self, kind: str) -> Row:
         """Return the values of a step that are there before it."""
         lrs = [float(group["lr"]) for group in self.groups if "lr" in group]
-        row: Row = {"loss": nan if kind in WITHOUT_LOSS else self.history.loss}
+        row: Row = {"loss": nan if kind in WITHOUT_LOSS else self.history.loss()}
         if lrs:
             row["lr"] = lrs[0] if len(lrs) == 1 else torch.tensor(lrs, dtype=torch.float64)
         row["gradient_norm"] = self._gauge.gradient()
@@ -272,12 +281,6 @@ class WatchedOptimizer:
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     """Return an optimizer's parameters, group after group."""
     return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def structure(optimizer: Optimizer) -> tuple[int, ...]:
-    """Return how many parameters each group has, and which is the first."""
-    groups = [group["params"] for group in optimizer.param_groups]
-    return (*map(len, groups), *(id(group[0]) for group in groups if group))
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.tracing.trace import Outcome, Versions
-from optitrace.tracing.watching.gradient_history import GradientHistory, Loss
+from optitrace.tracing.watching.gradient_history import GradientHistory, Loss, loss_value, unread
 from optitrace.tracing.watching.harmless import harmless
 from optitrace.tracing.watching.interception import StepArguments
 from optitrace.tracing.watching.naming import models_of, names_of
@@ -119,12 +119,11 @@ class Watcher:
         if watched is None:
             return None
         self._seen[id(optimizer)].has_begun_step = True
+        watched.before_step()
         closure = kwargs.get("closure") or next((a for a in args[1:] if callable(a)), None)
-        with torch.no_grad():
-            watched.before_step()
-            if closure is None:
-                watched.look_at_gradient()
-                return None
+        if closure is None:
+            watched.look_at_gradient()
+            return None
         looking = watched.looking(closure)
         given = tuple(looking if argument is closure else argument for argument in args)
         return given, {name: looking if value is closure else value for name, value in kwargs.items()}
@@ -136,8 +135,7 @@ class Watcher:
         if seen is not None and seen.watched is not None and seen.has_begun_step:
             seen.has_begun_step = False
             self._count(seen)
-            with torch.no_grad():
-                seen.watched.after_step(optimizer)
+            seen.watched.after_step(optimizer)
 
     @harmless
     def before_backward(self) -> None:
@@ -149,7 +147,7 @@ class Watcher:
     def after_backward(self, tensors: Tensor | Sequence[Tensor]) -> None:
         """Note the loss, for those whose gradients have changed."""
         is_scaled = self._scaled is not None and self._scaled() is tensors
-        loss = self._unscaled if is_scaled else _value(tensors)
+        loss = self._unscaled if is_scaled else unread(tensors)
         for seen in self._seen.values():
             seen.history.after_backward(loss, is_scaled=is_scaled)
 
@@ -157,7 +155,7 @@ class Watcher:
     def scaled(self, outputs: Any, scaled: Any) -> None:
         """Remember what the scaled loss was."""
         if isinstance(scaled, Tensor):
-            self._scaled, self._unscaled = weakref.ref(scaled), _value(outputs)
+            self._scaled, self._unscaled = weakref.ref(scaled), loss_value(outputs)
 
     @harmless
     def unscaled(self, optimizer: Optimizer) -> None:
@@ -179,15 +177,13 @@ class Watcher:
             watched.is_in_scaler = False
             if watched.taken == self._steps_before:
                 self._count(self._seen[id(optimizer)])
-                with torch.no_grad():
-                    watched.skip()
+                watched.skip()
 
     @harmless
     def before_clipping(self, parameters: Sequence[Tensor]) -> None:
         """Note the gradients before they are clipped."""
-        with torch.no_grad():
-            for watched in self._owning(parameters):
-                watched.before_clipping()
+        for watched in self._owning(parameters):
+            watched.before_clipping()
 
     @harmless
     def after_clipping(self, parameters: Sequence[Tensor], measured: Tensor, limit: float) -> None:
@@ -320,14 +316,3 @@ class Watcher:
             if outer is not None and any(value is optimizer for value in vars(outer).values()):
                 seen.is_wrapper = True
                 self._together.add(frozenset((seen.name, inner.name)))
-
-
-def _value(tensors: Any) -> Loss:
-    """Return the sum of what backward was called on: a number, or a tensor that is on an accelerator."""
-    if not isinstance(tensors, Tensor):
-        values = [_value(tensor) for tensor in tensors]
-        return sum(values[1:], values[0]) if values else 0.0
-    value = tensors.detach()
-    if value.numel() != 1:
-        value = value.sum()
-    return value.item() if value.device.type == "cpu" else value.reshape(())
