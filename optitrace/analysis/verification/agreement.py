@@ -10,7 +10,8 @@ import torch
 from optitrace.analysis.verification.cause import likely_causes
 from optitrace.analysis.verification.check import ALLOWED, RUN_ALLOWED, Check, Verdict
 from optitrace.analysis.verification.first_departure import first_departure
-from optitrace.analysis.verification.one_step import COUNT, WEIGHTS, agrees, recompute
+from optitrace.analysis.verification.one_step import agrees, recompute
+from optitrace.analysis.verification.quantities import COUNT, WEIGHTS
 from optitrace.analysis.verification.recording import Recording, record
 from optitrace.analysis.verification.subject import Subject
 from optitrace.analysis.verification.whole_run import run_error

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from optitrace.analysis.verification.check import Departure
-from optitrace.analysis.verification.one_step import COUNT, WEIGHTS, Found, Recomputed, recompute
+from optitrace.analysis.verification.one_step import Recomputed, recompute
+from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, Found
 from optitrace.analysis.verification.recording import Recording
 from optitrace.rules.reader import Line, read
 from optitrace.rules.rule import Rule

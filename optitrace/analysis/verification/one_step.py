@@ -6,7 +6,6 @@ holds in float32 as in float64.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,36 +14,9 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.verification.check import ALLOWED, STATE_ALLOWED
-from optitrace.analysis.verification.recording import Recording, Step
+from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, Found, compare, compare_count
+from optitrace.analysis.verification.recording import Recording
 from optitrace.rules.rule import Rule
-
-WEIGHTS = "weights"
-
-COUNT = "step"
-"""The state's entry that counts the steps, where there is one; no rule has it, as each is told the step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One quantity after a step, as the class has it and as the rule gives it.
-
-    Attributes:
-        expected: what the rule gives, float64.
-        found: what the class has, float64.
-        errors: how far they are apart, in units of the class's dtype.
-        allowed: how far they may be.
-    """
-
-    expected: Tensor
-    found: Tensor
-    errors: Tensor
-    allowed: float
-
-    @property
-    def worst(self) -> float:
-        """The largest error; infinite where something is not a number."""
-        worst = float(self.errors.max())
-        return math.inf if math.isnan(worst) else worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +40,7 @@ class Recomputed:
     @property
     def departing(self) -> list[str]:
         """The quantities that are further off than allowed."""
-        return [name for name, found in self.found.items() if not found.worst <= found.allowed]
+        return [name for name, found in self.found.items() if found.departs]
 
 
 def recompute(rule: Rule, recording: Recording, *, trusted: bool = True) -> Iterator[Recomputed]:
@@ -91,7 +63,7 @@ def recompute(rule: Rule, recording: Recording, *, trusted: bool = True) -> Iter
         names = {
             entry.key: value for entry, value in zip(rule.state, state, strict=True) if value is not None
         }
-        found = {WEIGHTS: _compare(weights, computed_weights, step.weights, recording.dtype, ALLOWED)}
+        found = {WEIGHTS: compare(weights, computed_weights, step.weights, recording.dtype, ALLOWED)}
         following: list[Any] = []
         for entry, before, value in zip(rule.state, state, computed, strict=True):
             if not entry.exists(settings) or not trusted or not step.keeps(entry):
@@ -99,10 +71,10 @@ def recompute(rule: Rule, recording: Recording, *, trusted: bool = True) -> Iter
                 continue
             own = step.state[entry.key]
             after = own.double()
-            found[entry.key] = _compare(before, value, after, own.dtype, STATE_ALLOWED)
+            found[entry.key] = compare(before, value, after, own.dtype, STATE_ALLOWED)
             following.append(float(after) if entry.scalar else after)
         if trusted and COUNT in step.state:
-            found[COUNT] = _compare_count(step)
+            found[COUNT] = compare_count(step.number, step.state[COUNT].double().max())
         yield Recomputed(step.number, step.gradient, weights, names, found)
         weights, state = step.weights, following
 
@@ -121,20 +93,3 @@ def agrees(rule: Rule, recordings: Sequence[Recording], *, trusted: bool = True)
     return not any(
         step.departing for recording in recordings for step in recompute(rule, recording, trusted=trusted)
     )
-
-
-def _compare(before: Any, expected: Any, found: Tensor, dtype: torch.dtype, allowed: float) -> Found:
-    before, expected = (torch.as_tensor(x, dtype=torch.float64) for x in (before, expected))
-    if not dtype.is_floating_point:
-        dtype = torch.float64
-    information = torch.finfo(dtype)
-    scale = torch.maximum(before.abs(), found.abs()).clamp(min=information.tiny) * information.eps
-    is_same = (expected == found) | (expected.isnan() & found.isnan())
-    errors = torch.where(is_same, 0.0, (expected - found).abs() / scale)
-    return Found(expected.expand_as(found), found, errors, allowed)
-
-
-def _compare_count(step: Step) -> Found:
-    found = step.state[COUNT].double().max()
-    expected = torch.tensor(float(step.number), dtype=torch.float64)
-    return Found(expected, found, (expected - found).abs(), 0.0)

@@ -58,16 +58,20 @@ class Recording:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The rule's hyperparameters, with the numbers that they stand for in this dtype.
+        """The rule's hyperparameters, with the numbers that they stand for in this dtype."""
+        return in_numbers(self.configuration.settings, self.dtype)
 
-        A rule is computed in float64 whatever the dtype of the run, so adafactor's eps of none, which
-        stands for the dtype's machine epsilon, must be said here.
-        """
-        settings = dict(self.configuration.settings)
-        match settings.get("eps"):
-            case (None, second):
-                settings["eps"] = (torch.finfo(self.dtype).eps, second)
-        return settings
+
+def in_numbers(settings: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Return a rule's hyperparameters with the numbers that they stand for in a dtype of weights.
+
+    A rule is computed in float64 whatever the dtype of the run, so adafactor's eps of none, which
+    stands for the dtype's machine epsilon, must be said here.
+    """
+    match settings.get("eps"):
+        case (None, second):
+            return {**settings, "eps": (torch.finfo(dtype).eps, second)}
+    return dict(settings)
 
 
 def record(

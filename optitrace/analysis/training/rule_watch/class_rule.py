@@ -1,0 +1,39 @@
+"""Which rule an optimizer of a program has: told from its class, and from whose step it takes."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+
+import torch
+from torch.optim import Optimizer
+
+from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.rule import Rule
+
+
+def rule_of(optimizer: Optimizer) -> tuple[Rule | None, str]:
+    """Return the rule of an optimizer, or None and the reason why it has none.
+
+    A subclass of a class of torch.optim has its rule as long as it does not have a step of its own.
+    """
+    cls = type(optimizer)
+    path = f"{cls.__module__}.{cls.__qualname__}"
+    known = _rules()
+    base = next((each for each in cls.__mro__ if each in known), None)
+    if base is None:
+        return None, f"there is no rule for {path}"
+    rule = known[base]
+    if rule is None:
+        return None, f"there is no rule for {base.__name__}"
+    # torch wraps the step of each class anew, so that what is wrapped must be compared
+    if inspect.unwrap(cls.step) is not inspect.unwrap(base.step):
+        return None, f"{path} has a step of its own, for which there is no rule"
+    return rule, ""
+
+
+@cache
+def _rules() -> dict[type[Optimizer], Rule | None]:
+    """Return the rule of each class of torch.optim, None for a class that is known and has none."""
+    named = ((o.class_path.rpartition(".")[2], o.rule) for o in OPTIMIZERS.values())
+    return {getattr(torch.optim, name): rule for name, rule in named if hasattr(torch.optim, name)}

@@ -1,0 +1,110 @@
+"""The probe: takes from each step of an optimizer what is needed to recompute it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optitrace.analysis.training.rule_watch.batch import Batch, gradient, snapshot
+from optitrace.analysis.training.rule_watch.taken import Before, Gradient, Taken
+from optitrace.analysis.training.rule_watch.verdict import Verdict
+from optitrace.rules.rule import Rule
+from optitrace.tracing.watching.watched_optimizer import WatchedOptimizer
+
+HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+"""Where torch keeps the hooks that a program has put around the steps of an optimizer."""
+
+
+class RuleProbe:
+    """Looks at each step of one optimizer. Nothing of it waits for an accelerator."""
+
+    def __init__(
+        self, optimizer: Optimizer, watched: WatchedOptimizer, batches: Sequence[Batch], verdict: Verdict
+    ) -> None:
+        """Begin before a step.
+
+        Args:
+            optimizer: the optimizer, which this does not keep alive.
+            watched: what else watches it.
+            batches: where to look.
+            verdict: what is told of every step.
+        """
+        self._optimizer = weakref.ref(optimizer)
+        self._watched = watched
+        self._batches = batches
+        self._verdict = verdict
+        self._rule: Rule = verdict.rule
+        self._names = tuple(parameter.name for parameter in self._rule.parameters)
+        self._before: list[Before] = []
+        self._gradients: list[Gradient] = []
+
+    def before(self) -> None:
+        """Take the weights and the state before a step."""
+        self._before, self._gradients = [], []
+        self._look(self._take_before)
+
+    def during(self) -> None:
+        """Take the gradient, and the hyperparameters as they are now; of a step that is left out, nothing."""
+        if self._before:
+            self._look(self._take_gradients)
+
+    def after(self) -> None:
+        """Take the weights and the state after a step."""
+        if self._gradients:
+            self._look(self._take_after)
+
+    def _look(self, at: Callable[[Optimizer], None]) -> None:
+        """Look at the optimizer. What goes wrong must not end the program that is watched."""
+        optimizer = self._optimizer()
+        if optimizer is not None:
+            self._verdict.attempt(lambda: at(optimizer))
+
+    def _take_before(self, optimizer: Optimizer) -> None:
+        for batch in self._batches:
+            initial = self._initial(optimizer, batch)
+            now = snapshot(self._rule, batch, self._watched.parameters, optimizer.state, initial)
+            self._before.append(Before(batch, now, initial))
+
+    def _take_gradients(self, optimizer: Optimizer) -> None:
+        scale, found_inf = (_told(optimizer, name) for name in ("grad_scale", "found_inf"))
+        for batch in self._batches:
+            numbers, has = gradient(batch, self._watched.parameters)
+            group = optimizer.param_groups[batch.group]
+            settings = {name: _copied(group[name]) for name in self._names if name in group}
+            is_capturable = bool(group.get("capturable"))
+            self._gradients.append(Gradient(numbers, has, settings, scale, found_inf, is_capturable))
+
+    def _take_after(self, optimizer: Optimizer) -> None:
+        has_hooks = any(getattr(optimizer, name, None) for name in HOOKS)
+        taken = []
+        for before, used in zip(self._before, self._gradients, strict=True):
+            after = snapshot(
+                self._rule, before.batch, self._watched.parameters, optimizer.state, before.initial
+            )
+            taken.append(Taken(self._watched.taken, before, used, after, has_hooks))
+        self._before, self._gradients = [], []
+        self._verdict.add(taken)
+
+    def _initial(self, optimizer: Optimizer, batch: Batch) -> Mapping[str, Any]:
+        group = optimizer.param_groups[batch.group]
+        return {
+            entry.key: group.get(entry.initial) if isinstance(entry.initial, str) else entry.initial
+            for entry in self._rule.state
+        }
+
+
+def _told(optimizer: Optimizer, name: str) -> Tensor | None:
+    """Return what a GradScaler has told an optimizer that is fused."""
+    told = getattr(optimizer, name, None)
+    return told.detach().reshape(()).clone() if isinstance(told, Tensor) else None
+
+
+def _copied(value: Any) -> Any:
+    """Return a hyperparameter as it is now; schedulers fill those that are tensors anew."""
+    if isinstance(value, Tensor):
+        return value.item() if value.device.type == "cpu" else value.detach().reshape(()).clone()
+    return tuple(_copied(each) for each in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,135 @@
+"""What comes of an optimizer's steps, gathered while it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from optitrace.analysis.training.findings import RuleAgreement
+from optitrace.analysis.training.rule_watch.batch import Batch
+from optitrace.analysis.training.rule_watch.part import Part, parts
+from optitrace.analysis.training.rule_watch.recomputation import Recomputed, recompute
+from optitrace.analysis.training.rule_watch.taken import Taken
+from optitrace.analysis.verification.check import ALLOWED
+from optitrace.analysis.verification.quantities import Found
+from optitrace.experiment.own_module import reason
+from optitrace.rules.numerals import counted
+from optitrace.rules.rule import Rule
+
+BLOCK = 256
+"""How many steps on an accelerator are kept until they are recomputed, which waits for the device."""
+
+
+class Verdict:
+    """Recomputes the steps of one optimizer, and remembers the worst and the first that departs."""
+
+    def __init__(
+        self, name: str, rule: Rule, parameters: Sequence[str], batches: Sequence[Batch], note: str
+    ) -> None:
+        """Begin.
+
+        Args:
+            name: of the optimizer.
+            rule: that it is held against.
+            parameters: the names of its parameters.
+            batches: where it is looked.
+            note: what is to be said anyway.
+        """
+        self.rule = rule
+        self._name = name
+        self._parameters = parameters
+        self._coordinates = sum(batch.coordinates for batch in batches)
+        self._note = note
+        self._failure = ""
+        self._pending: list[Sequence[Taken]] = []
+        self._steps = 0
+        self._worst = (0.0, ALLOWED)
+        self._departure: tuple[int, int, str] | None = None
+        self._departing_allowed = ALLOWED
+        self._roundings: Counter[str] = Counter()
+        self._hooked = 0
+
+    def attempt(self, look: Callable[[], None]) -> None:
+        """Do something that looks at a program, which must not fail for that; once it does, do no more."""
+        if not self._failure:
+            try:
+                look()
+            except Exception as error:  # what a program does with an optimizer can be anything
+                self._failure = reason(error)
+
+    def add(self, step: Sequence[Taken]) -> None:
+        """Take what was taken from a step, its batches; recompute it at once where that waits for nothing."""
+        self._pending.append(step)
+        is_on_host = all(taken.gradient.numbers.device.type == "cpu" for taken in step)
+        if is_on_host or len(self._pending) >= BLOCK:
+            self._read()
+
+    def agreement(self) -> RuleAgreement:
+        """Return what came of the steps so far."""
+        self.attempt(self._read)
+        error, allowed = self._worst
+        step, parameter, quantity = self._departure or (None, None, "")
+        return RuleAgreement(
+            self._name,
+            self.rule.name,
+            steps=self._steps,
+            coordinates=self._coordinates,
+            worst=error,
+            allowed=allowed,
+            departure=step,
+            quantity=quantity,
+            parameter="" if parameter is None else self._parameters[parameter],
+            note="; ".join(self._notes()),
+        )
+
+    def _read(self) -> None:
+        pending, self._pending = self._pending, []
+        for step in pending:
+            self._judge([taken for taken in step if not taken.is_left_out])
+
+    def _judge(self, step: Iterable[Taken]) -> None:
+        """Recompute all of one step."""
+        judged = [
+            (taken, part, recompute(self.rule, part)) for taken in step for part in parts(self.rule, taken)
+        ]
+        if any(recomputed.departing and taken.has_hooks for taken, _, recomputed in judged):
+            self._hooked += 1
+            return
+        for taken, part, recomputed in judged:
+            self._weigh(taken.step, part, recomputed)
+        self._steps += bool(judged)
+        notes = (r.rounding.note for _, _, r in judged if r.rounding is not None and not r.departing)
+        self._roundings.update({note for note in notes if note})
+
+    def _weigh(self, step: int, part: Part, recomputed: Recomputed) -> None:
+        for quantity, found in recomputed.found.items():
+            if _excess(found.worst, found.allowed) > _excess(*self._worst):
+                self._worst = found.worst, found.allowed
+            if found.departs:
+                parameter = int(part.parameters[_first(found)])
+                if self._departure is None or (step, parameter) < self._departure[:2]:
+                    self._departure = step, parameter, quantity
+
+    def _notes(self) -> list[str]:
+        notes = [self._note] if self._note else []
+        notes += [f"{counted(count, 'step')} only to {note}" for note, count in self._roundings.items()]
+        if self._hooked:
+            notes.append(
+                f"{counted(self._hooked, 'step')} left out: the program has hooks around them, "
+                "which may change weights or gradients"
+            )
+        if self._failure:
+            notes.append(f"verifying has ended, as it failed: {self._failure}")
+        if not self._steps and not notes:
+            notes.append("none had a gradient that is finite where it was looked")
+        return notes
+
+
+def _excess(error: float, allowed: float) -> float:
+    """Return how much of what is allowed an error takes up."""
+    return error / allowed if allowed else error and float("inf")
+
+
+def _first(found: Found) -> int:
+    """Return the first coordinate that departs."""
+    return int((~(found.errors <= found.allowed)).nonzero()[0])
