@@ -25,6 +25,7 @@ from optitrace.tracing.watching.training import (
     Scheduling,
     WatchedParameter,
 )
+from optitrace.tracing.watching.weight_norms import WeightNorms, WeightRecord
 from optitrace.tracing.watching.wish import RecordingWish
 
 VALUES = "values "
@@ -61,7 +62,7 @@ class WatchedOptimizer:
         names: Sequence[str],
         wish: RecordingWish,
         *,
-        by_parameter: bool,
+        keeps_weight_norms: bool = False,
         taken: int = 0,
     ) -> None:
         """Begin to watch, before the first step.
@@ -72,7 +73,7 @@ class WatchedOptimizer:
             history: of its gradients so far.
             names: of its parameters, group after group.
             wish: what to record.
-            by_parameter: whether to measure each parameter, whatever is kept.
+            keeps_weight_norms: whether to keep the norms of each parameter's weights beside the record.
             taken: how many steps it has taken already.
         """
         self.name = name
@@ -87,10 +88,11 @@ class WatchedOptimizer:
         self._sizes = structure(optimizer)
         self._wish = wish
         self._step = taken
-        self._gauge = gauge(self.parameters, by_parameter=by_parameter)
+        self._gauge = gauge(self.parameters, by_parameter=wish.parameters or keeps_weight_norms)
+        self._weights = WeightRecord(self.parameters, taken=taken) if keeps_weight_norms else None
         dtype = str(self.parameters[0].dtype).removeprefix("torch.")
         self._facts = Facts(names, dtype, by_parameter=wish.parameters, state=wish.state)
-        self._recording = Recording(self._facts.judge)
+        self._recording = Recording(self._read)
         shapes = [tuple(p.shape) for p in self.parameters]
         self._watched = {pattern: watched(pattern, names, shapes) for pattern in wish.patterns}
         self._hyperparameters = tuple(_settings(group) for group in self.groups)
@@ -225,6 +227,19 @@ class WatchedOptimizer:
             lost=tuple(self._facts.lost),
             scheduling=scheduling,
         )
+
+    def weight_norms(self) -> WeightNorms | None:
+        """Return the norms of each parameter's weights so far; None if they are not kept."""
+        self._recording.read()
+        if self._weights is None:
+            return None
+        return self._weights.norms(self.name, self.names, self._step)
+
+    def _read(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Look at the values of a recorded step once they are read; return those that are to be recorded."""
+        if self._weights is not None:
+            self._weights.add(step, row["weight_norm"])
+        return self._facts.judge(step, row)
 
     def _used(self, kind: str) -> Row:
         """Return the values of a step that are there before it."""

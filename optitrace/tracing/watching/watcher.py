@@ -20,6 +20,7 @@ from optitrace.tracing.watching.naming import Owned, models_of, names_of
 from optitrace.tracing.watching.patterns import no_match
 from optitrace.tracing.watching.training import OptimizerTrace, Program, Scheduling, Training
 from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer, parameters_of
+from optitrace.tracing.watching.weight_norms import WeightNorms
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.version import __version__
 
@@ -36,9 +37,16 @@ class _Seen:
         self.history = GradientHistory(parameters_of(optimizer))
         self.watched: WatchedOptimizer | None = None
         self.finished: list[OptimizerTrace] = []
+        self.finished_norms: list[WeightNorms] = []
         self.scheduling: Scheduling | None = None
         self.has_begun_step = False
         self.is_wrapper = False
+
+    @property
+    def weight_norms(self) -> list[WeightNorms]:
+        """The norms of the weights, as far as they are kept, of each part of the run."""
+        now = None if self.watched is None else self.watched.weight_norms()
+        return self.finished_norms if now is None else [*self.finished_norms, now]
 
     @property
     def taken(self) -> int:
@@ -61,7 +69,7 @@ class Watcher:
         *,
         only: Iterable[Optimizer] | None = None,
         models: Iterable[Module] = (),
-        by_parameter: bool = False,
+        keeps_weight_norms: bool = False,
         make_probe: MakeProbe = lambda optimizer, watched: None,
     ) -> None:
         """Begin.
@@ -70,13 +78,13 @@ class Watcher:
             wish: what to record.
             only: the optimizers to watch; all that take a step if not given.
             models: where to find the names of parameters; among all modules that there are if none is given.
-            by_parameter: whether to measure each parameter, whatever is kept.
+            keeps_weight_norms: whether to keep the norms of each parameter's weights, for `weight_norms`.
             make_probe: makes what else is to look at the steps of an optimizer, before its first.
         """
         self.step = 0
         self._wish = wish
         self._models = list(models)
-        self._by_parameter = by_parameter or wish.parameters
+        self._keeps_weight_norms = keeps_weight_norms
         self._make_probe = make_probe
         self._only = None if only is None else {id(optimizer) for optimizer in only}
         self._seen: dict[int, _Seen] = {}
@@ -207,6 +215,10 @@ class Watcher:
             world_size=world_size,
         )
 
+    def weight_norms(self) -> list[WeightNorms]:
+        """Return the norms of the weights so far, as far as they are kept, in the order of `training`."""
+        return [norms for seen in self._order for norms in seen.weight_norms]
+
     def unmatched(self) -> list[str]:
         """Return a sentence for each pattern that named no parameter of any optimizer so far."""
         watched = [seen.watched for seen in self._order if seen.watched is not None]
@@ -235,6 +247,7 @@ class Watcher:
         taken = seen.taken
         name = seen.name
         if seen.watched is not None:
+            seen.finished_norms = seen.weight_norms
             seen.finished += self._traces(seen)[len(seen.finished) :]
             name = f"{seen.name}, from step {taken + 1} on"
             seen.history = GradientHistory(parameters_of(optimizer))
@@ -244,7 +257,13 @@ class Watcher:
         self._note_unowned(models)
         names = names_of([group["params"] for group in optimizer.param_groups], models)
         seen.watched = WatchedOptimizer(
-            optimizer, name, seen.history, names, self._wish, by_parameter=self._by_parameter, taken=taken
+            optimizer,
+            name,
+            seen.history,
+            names,
+            self._wish,
+            keeps_weight_norms=self._keeps_weight_norms,
+            taken=taken,
         )
         seen.watched.probe = self._make_probe(optimizer, seen.watched)
 
@@ -278,6 +297,7 @@ class Watcher:
         """Keep what is known of an optimizer that is no more, and let its parameters go."""
         seen = self._seen.pop(key)
         seen.finished = self._traces(seen)
+        seen.finished_norms = seen.weight_norms
         seen.watched = None
         for names in self._owners.values():
             if seen.name in names:
