@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from optitrace.python.explaining import Explanation, explain
     from optitrace.python.traces import Trace, read, trace
     from optitrace.python.verifying import Verification, verify
+    from optitrace.python.watching import Training, watch
 
 __all__ = [
     "Comparison",
@@ -18,6 +19,7 @@ __all__ = [
     "Explanation",
     "OptitraceError",
     "Trace",
+    "Training",
     "Verification",
     "__version__",
     "compare",
@@ -26,6 +28,7 @@ __all__ = [
     "read",
     "trace",
     "verify",
+    "watch",
 ]
 
 _HOMES = {
@@ -33,6 +36,7 @@ _HOMES = {
     "explaining": ("Explanation", "explain"),
     "traces": ("Trace", "read", "trace"),
     "verifying": ("Verification", "verify"),
+    "watching": ("Training", "watch"),
 }
 
 

@@ -20,6 +20,7 @@ from optitrace.cli.output_files import STDOUT, OutputFile, plan_files, write_fil
 from optitrace.cli.run_ending import Ending
 from optitrace.cli.run_status import RunStatus
 from optitrace.errors import OutputError, UsageError, one_of
+from optitrace.experiment.own_module import reason
 from optitrace.experiment.text import whole_number
 from optitrace.tracing.watching.patterns import check_pattern
 from optitrace.tracing.watching.running import check_program, run_program
@@ -185,7 +186,7 @@ def _status(session: Session, passed: float) -> str:
 def _watcher(wish: RecordingWish, place: _Place) -> Watcher:
     from optitrace.tracing.watching.watcher import Watcher
 
-    return Watcher(wish, by_parameter=place.world_size > 1)
+    return Watcher(wish, keeps_weight_norms=place.world_size > 1)
 
 
 def _tell(program: Program, session: Session, ended: Ending, place: _Place, report: _Report) -> int:
@@ -205,11 +206,15 @@ def _tell(program: Program, session: Session, ended: Ending, place: _Place, repo
     )
     if place.rank == 0:
         _show(training, findings, report)
-    for sentence in [*watcher.unmatched(), *map(str, errors)]:
+    complaints = watcher.complaints()
+    for sentence in [*complaints, *map(str, errors)]:
         terminal.say(sentence)
+    if watcher.failure is not None:
+        terminal.say(f"nothing was watched after step {watcher.step}: {reason(watcher.failure)}.")
+        return 1
     if errors:
         return OutputError.exit_code
-    return int(bool(report.strict and findings.diagnoses))
+    return UsageError.exit_code if complaints else int(bool(report.strict and findings.diagnoses))
 
 
 def _nothing(training: Training) -> str:

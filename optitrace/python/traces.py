@@ -10,6 +10,7 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.text import SETTINGS
 from optitrace.python.shown import Shown
+from optitrace.python.tensors import tensor_of
 from optitrace.tracing import trace as tracing
 from optitrace.tracing.trace_reading import parse_trace, read_trace
 from optitrace.views.formats import chunks
@@ -113,14 +114,7 @@ class Trace(Shown):
         return html_table(self.record, Look())
 
     def _tensor(self, column: tracing.Column) -> Tensor:
-        import torch
-
-        rows = len(self.record.steps)
-        tensor = torch.full((rows, *column.shape), torch.nan, dtype=torch.float64)
-        if column.values:
-            values = torch.frombuffer(column.values, dtype=torch.float64).reshape(-1, *column.shape)
-            tensor[column.first :] = values
-        return tensor
+        return tensor_of(column, len(self.record.steps))
 
 
 def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 1, **settings: Any) -> Trace:

@@ -30,6 +30,38 @@ class Watched:
     place: tuple[int | slice, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What the patterns name among the parameters of one optimizer.
+
+    Attributes:
+        names: of the parameters.
+        watched: the weights that are named.
+        named: the patterns that name any parameter.
+        complaints: a sentence for each that names a place that a parameter does not have.
+    """
+
+    names: Sequence[str]
+    watched: Sequence[Watched]
+    named: Sequence[str]
+    complaints: Sequence[str]
+
+
+def match(patterns: Sequence[str], names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> Matches:
+    """Return what patterns name among parameters."""
+    found: dict[str, list[Watched]] = {}
+    complaints = []
+    for pattern in patterns:
+        try:
+            if matching := watched(pattern, names, shapes):
+                found[pattern] = matching
+        except UsageError as error:
+            found[pattern] = []
+            complaints.append(str(error))
+    unique = {one.name: one for matching in found.values() for one in matching}
+    return Matches(names, tuple(unique.values()), tuple(found), tuple(complaints))
+
+
 def check_pattern(pattern: str) -> str:
     """Return a pattern that can be read.
 

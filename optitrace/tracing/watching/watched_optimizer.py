@@ -16,7 +16,7 @@ from optitrace.tracing.watching.facts import EACH, FOUND_INF, LOST, SCALE, STATE
 from optitrace.tracing.watching.gauges import Norm, gauge
 from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.inspection import is_inspected, lost_updates, state_norms
-from optitrace.tracing.watching.patterns import Watched, watched
+from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Recording, Row
 from optitrace.tracing.watching.training import (
     KINDS,
@@ -62,6 +62,7 @@ class WatchedOptimizer:
         names: Sequence[str],
         wish: RecordingWish,
         *,
+        values: Sequence[Watched] = (),
         keeps_weight_norms: bool = False,
         taken: int = 0,
     ) -> None:
@@ -73,6 +74,7 @@ class WatchedOptimizer:
             history: of its gradients so far.
             names: of its parameters, group after group.
             wish: what to record.
+            values: the weights that are recorded themselves.
             keeps_weight_norms: whether to keep the norms of each parameter's weights beside the record.
             taken: how many steps it has taken already.
         """
@@ -93,8 +95,7 @@ class WatchedOptimizer:
         dtype = str(self.parameters[0].dtype).removeprefix("torch.")
         self._facts = Facts(names, dtype, by_parameter=wish.parameters, state=wish.state)
         self._recording = Recording(self._read)
-        shapes = [tuple(p.shape) for p in self.parameters]
-        self._watched = {pattern: watched(pattern, names, shapes) for pattern in wish.patterns}
+        self._watched = values
         self._hyperparameters = tuple(_settings(group) for group in self.groups)
         self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad}
         self._records = False
@@ -111,10 +112,6 @@ class WatchedOptimizer:
     def taken(self) -> int:
         """How many steps it took."""
         return self._step
-
-    def has_any_of(self, pattern: str) -> bool:
-        """Tell whether a pattern of the wish names any parameter here."""
-        return bool(self._watched[pattern])
 
     def before_step(self) -> None:
         """Note the weights before a step."""
@@ -263,7 +260,7 @@ class WatchedOptimizer:
             row |= {f"{STATE}{printable(name)}": value for name, value in entries.items()}
         if is_deep:
             row[LOST] = lost_updates(self.parameters, self._gauge)
-        for found in chain.from_iterable(self._watched.values()):
+        for found in self._watched:
             row[f"{VALUES}{found.name}"] = self._value(found)
         return row
 

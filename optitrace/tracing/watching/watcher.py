@@ -15,9 +15,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.tracing.trace import Outcome, Versions
 from optitrace.tracing.watching.gradient_history import GradientHistory, Loss
+from optitrace.tracing.watching.harmless import harmless
 from optitrace.tracing.watching.interception import StepArguments
 from optitrace.tracing.watching.naming import Owned, models_of, names_of
-from optitrace.tracing.watching.patterns import no_match
+from optitrace.tracing.watching.patterns import Matches, match, no_match
 from optitrace.tracing.watching.training import OptimizerTrace, Program, Scheduling, Training
 from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer, parameters_of
 from optitrace.tracing.watching.weight_norms import WeightNorms
@@ -61,6 +62,7 @@ class Watcher:
 
     Attributes:
         step: how many steps all optimizers together took.
+        failure: the error that ended the watching before the program ended; None if none did.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Watcher:
             make_probe: makes what else is to look at the steps of an optimizer, before its first.
         """
         self.step = 0
+        self.failure: Exception | None = None
         self._wish = wish
         self._models = list(models)
         self._keeps_weight_norms = keeps_weight_norms
@@ -92,12 +95,14 @@ class Watcher:
         self._class_counts: dict[str, int] = {}
         self._owners: dict[int, list[str]] = {}
         self._unowned: dict[str, weakref.ref[Tensor]] = {}
+        self._patterns: list[Matches] = []
         self._together: set[frozenset[str]] = set()
         self._scaled: weakref.ref[Tensor] | None = None
         self._unscaled: Loss = 0.0
         for optimizer in only or ():
             self.made(optimizer)
 
+    @harmless
     def made(self, optimizer: Optimizer) -> None:
         """Know an optimizer."""
         if id(optimizer) in self._seen or (self._only is not None and id(optimizer) not in self._only):
@@ -112,6 +117,7 @@ class Watcher:
         self._own(optimizer, seen.name)
         weakref.finalize(optimizer, self._gone, id(optimizer)).atexit = False
 
+    @harmless
     def before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> StepArguments | None:
@@ -130,6 +136,7 @@ class Watcher:
         given = tuple(looking if argument is closure else argument for argument in args)
         return given, {name: looking if value is closure else value for name, value in kwargs.items()}
 
+    @harmless
     def after_step(self, optimizer: Optimizer) -> None:
         """Note what a step made."""
         seen = self._seen.get(id(optimizer))
@@ -139,11 +146,13 @@ class Watcher:
             with torch.no_grad():
                 seen.watched.after_step(optimizer)
 
+    @harmless
     def before_backward(self) -> None:
         """See which gradients were cleared."""
         for seen in self._seen.values():
             seen.history.before_backward()
 
+    @harmless
     def after_backward(self, tensors: Tensor | Sequence[Tensor]) -> None:
         """Note the loss, for those whose gradients have changed."""
         is_scaled = self._scaled is not None and self._scaled() is tensors
@@ -151,22 +160,26 @@ class Watcher:
         for seen in self._seen.values():
             seen.history.after_backward(loss, is_scaled=is_scaled)
 
+    @harmless
     def scaled(self, outputs: Any, scaled: Any) -> None:
         """Remember what the scaled loss was."""
         if isinstance(scaled, Tensor):
             self._scaled, self._unscaled = weakref.ref(scaled), _value(outputs)
 
+    @harmless
     def unscaled(self, optimizer: Optimizer) -> None:
         """Note that the gradients have their size again."""
         if seen := self._seen.get(id(optimizer)):
             seen.history.is_scaled = False
 
+    @harmless
     def before_scaler_step(self, optimizer: Optimizer) -> None:
         """Expect a step."""
         if watched := self._watch(optimizer):
             watched.is_in_scaler = True
             self._steps_before = watched.taken
 
+    @harmless
     def after_scaler_step(self, optimizer: Optimizer) -> None:
         """Note that there was none, if there was none."""
         if watched := self._watch(optimizer):
@@ -176,17 +189,20 @@ class Watcher:
                 with torch.no_grad():
                     watched.skip()
 
+    @harmless
     def before_clipping(self, parameters: Sequence[Tensor]) -> None:
         """Note the gradients before they are clipped."""
         with torch.no_grad():
             for watched in self._owning(parameters):
                 watched.before_clipping()
 
+    @harmless
     def after_clipping(self, parameters: Sequence[Tensor], measured: Tensor, limit: float) -> None:
         """Note what was measured."""
         for watched in self._owning(parameters):
             watched.after_clipping(measured, limit)
 
+    @harmless
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Know a scheduler."""
         if seen := self._seen.get(id(scheduler.optimizer)):
@@ -194,6 +210,7 @@ class Watcher:
             before = seen.scheduling or Scheduling(())
             seen.scheduling = replace(before, schedulers=(*names, type(scheduler).__name__))
 
+    @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count the step of a scheduler."""
         if seen := self._seen.get(id(scheduler.optimizer)):
@@ -219,17 +236,18 @@ class Watcher:
         """Return the norms of the weights so far, as far as they are kept, in the order of `training`."""
         return [norms for seen in self._order for norms in seen.weight_norms]
 
-    def unmatched(self) -> list[str]:
-        """Return a sentence for each pattern that named no parameter of any optimizer so far."""
-        watched = [seen.watched for seen in self._order if seen.watched is not None]
-        if not watched:
+    def complaints(self) -> list[str]:
+        """Return a sentence for each pattern that named nothing, or no place that there is."""
+        if not self._patterns:
             return []
-        names = [name for one in watched for name in one.names]
-        return [
-            no_match(pattern, names)
+        said = [sentence for matched in self._patterns for sentence in matched.complaints]
+        names = [name for matched in self._patterns for name in matched.names]
+        unmatched = [
+            pattern
             for pattern in self._wish.patterns
-            if not any(one.has_any_of(pattern) for one in watched)
+            if not any(pattern in matched.named for matched in self._patterns)
         ]
+        return [*said, *(no_match(pattern, names) for pattern in unmatched)]
 
     def _watch(self, optimizer: Optimizer) -> WatchedOptimizer | None:
         """Return what watches an optimizer, made before its first step and whenever its parameters change."""
@@ -256,12 +274,16 @@ class Watcher:
         models = models_of(parameters_of(optimizer), self._models)
         self._note_unowned(models)
         names = names_of([group["params"] for group in optimizer.param_groups], models)
+        shapes = [tuple(p.shape) for p in parameters_of(optimizer)]
+        matches = match(self._wish.patterns, names, shapes)
+        self._patterns.append(matches)
         seen.watched = WatchedOptimizer(
             optimizer,
             name,
             seen.history,
             names,
             self._wish,
+            values=matches.watched,
             keeps_weight_norms=self._keeps_weight_norms,
             taken=taken,
         )

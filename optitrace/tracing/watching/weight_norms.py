@@ -1,4 +1,4 @@
-"""What the processes of one training compare: the norm of each parameter, before the first step and after each."""
+"""What the ranks of one training compare: the norm of each parameter, at the start and after each step."""
 
 from __future__ import annotations
 

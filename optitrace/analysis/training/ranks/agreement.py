@@ -1,14 +1,13 @@
-"""Whether the ranks of one training agree: asked once the program has ended, and told by the first of them."""
+"""Whether the ranks of one training agree: asked when the program has ended, and told by rank 0."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-
-from torch.distributed import Store
+from functools import partial
 
 from optitrace.analysis.training.findings import RankAgreement
 from optitrace.analysis.training.ranks.account import Account, account, told_rows
-from optitrace.analysis.training.ranks.meeting import Meeting, agent_store
+from optitrace.analysis.training.ranks.meeting import Meeting, Store, agent_store
 from optitrace.analysis.training.ranks.parting import Parting, first_parting, pairs
 from optitrace.analysis.training.ranks.remarks import (
     absences,
@@ -83,7 +82,7 @@ def compare_in(
             return None
         waiting = patience if has_completed else min(patience, AFTER_A_FAILURE)
         others = meeting.gather(range(1, training.world_size), waiting)
-        found = first_parting(norms, others, lambda *question: meeting.ask(*question, waiting))
+        found = first_parting(norms, others, partial(meeting.ask, patience=waiting))
         meeting.end()
     except RuntimeError:
         return None if training.rank else RankAgreement(training.world_size, None, note=BROKEN)

@@ -1,4 +1,4 @@
-"""The place where ranks meet once their programs have ended: torchrun's own store, which lives until all have left.
+"""Where ranks meet once their programs have ended: in torchrun's own store, which lives until all have left.
 
 The process groups of the program are not used: it may have destroyed them, or have broken off in the midst of
 them.
@@ -13,34 +13,48 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from time import monotonic, sleep
-
-from torch import distributed
-from torch.distributed import PrefixStore, Store, TCPStore
+from typing import Protocol
 
 from optitrace.analysis.training.ranks.account import Account
 
 INTERVAL = 0.05
-"""Seconds between two looks at the store. To wait in it cannot be interrupted, and torch warns if it is in vain."""
+"""Seconds between two looks at the store: to wait in it cannot be interrupted, and ends with a warning."""
 
 CONNECTING = 5.0
 """How many seconds it may take to connect."""
 
 
+class Store(Protocol):
+    """Texts by name, which several processes share; one of torch.distributed."""
+
+    def set(self, key: str, value: str, /) -> None:
+        """Put a text there."""
+
+    def get(self, key: str, /) -> bytes:
+        """Return a text that is there."""
+
+    def check(self, keys: list[str], /) -> bool:
+        """Tell whether all of some texts are there."""
+
+
 def agent_store() -> Store | None:
-    """Connect to the store that torchrun keeps for the processes that it starts; None if there is none."""
+    """Return the store that torchrun keeps for the processes that it started; None if it has none."""
     found = os.environ
     if found.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return None
     try:
+        from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
         host, port = found["MASTER_ADDR"], int(found["MASTER_PORT"])
         socket.create_connection((host, port), CONNECTING).close()  # torch would complain at length
         store = TCPStore(
             host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=CONNECTING)
         )
-    except (KeyError, ValueError, OSError, RuntimeError):
+    except (ImportError, KeyError, ValueError, OSError, RuntimeError):
         return None
     attempt = found.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return PrefixStore(f"optitrace/{found.get('TORCHELASTIC_RUN_ID', '')}/{attempt}", store)
+    shared: Store = PrefixStore(f"optitrace/{found.get('TORCHELASTIC_RUN_ID', '')}/{attempt}", store)
+    return shared
 
 
 class Meeting:
@@ -79,7 +93,7 @@ class Meeting:
         return found
 
     def ask(self, rank: int, optimizer: str, begin: int, end: int, patience: float) -> list[str] | None:
-        """Return what another rank tells of its rows; None if it has left, or takes longer than so many seconds."""
+        """Return what another rank tells of its rows; None if it has left, or says nothing for so long."""
         self._asked[rank] += 1
         key = f"{rank}/{self._asked[rank]}"
         self._put(f"question/{key}", json.dumps([optimizer, begin, end]))
@@ -90,7 +104,7 @@ class Meeting:
         return answer
 
     def answer(self, rank: int, tell: Callable[[str, int, int], list[str]], patience: float) -> None:
-        """Answer, as one of the ranks, what is asked, until the meeting ends, or for so many seconds; then leave.
+        """Answer, as one of the ranks, until the meeting ends, or for so many seconds; then leave.
 
         Args:
             rank: whose questions to answer.

@@ -1,0 +1,209 @@
+"""Watching a training loop of one's own, from within: in a script or a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.findings import Diagnosis, TrainingFindings
+from optitrace.errors import UsageError
+from optitrace.experiment.own_module import reason
+from optitrace.python.shown import Shown
+from optitrace.python.tensors import tensor_of
+from optitrace.tracing.trace import Outcome, Status
+from optitrace.tracing.watching import training
+from optitrace.tracing.watching.patterns import check_pattern
+from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.views.grid import Look
+from optitrace.views.training_formats import training_chunks, training_html
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+
+class Training(Shown):
+    """What optimizers did while they were watched: readable while they are, and after.
+
+    Printed, it is a table for each optimizer with the faults that were found below; in a notebook, HTML.
+    """
+
+    def __init__(
+        self, optimizers: Sequence[Optimizer], models: Sequence[Module], wish: RecordingWish
+    ) -> None:
+        """Watch nothing yet; that begins with ``with``."""
+        from optitrace.tracing.watching.interception import Interception
+        from optitrace.tracing.watching.watcher import Watcher
+
+        self._watcher = Watcher(wish, only=optimizers, models=models)
+        self._interception = Interception(self._watcher)
+        self._look = Look(state=wish.state, by_parameter=wish.parameters)
+        self._outcome = Outcome()
+
+    def __enter__(self) -> Training:
+        """Begin to watch."""
+        self._interception.begin()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Watch no longer."""
+        self._interception.end()
+        if isinstance(error, KeyboardInterrupt):
+            self._outcome = Outcome(Status.INTERRUPTED, self._watcher.step)
+        elif error is not None:
+            self._outcome = Outcome(Status.FAILED, self._watcher.step, reason=reason(error))
+        if error is None and (complaints := self._watcher.complaints()):
+            raise UsageError(complaints[0])
+
+    @property
+    def record(self) -> training.Training:
+        """What was seen so far, as the rooms of this package pass it on.
+
+        Raises:
+            Exception: whatever ended the watching before its time.
+        """
+        if self._watcher.failure is not None:
+            raise self._watcher.failure
+        return self._watcher.training(training.Program(), self._outcome)
+
+    @property
+    def diagnoses(self) -> tuple[Diagnosis, ...]:
+        """The faults that were found so far."""
+        return diagnose(self.record)
+
+    @property
+    def optimizers(self) -> tuple[str, ...]:
+        """The names of the optimizers that took a step."""
+        return tuple(optimizer.name for optimizer in self.record.optimizers)
+
+    def steps(self, optimizer: str | None = None) -> list[int]:
+        """Return the recorded steps of an optimizer, by its name; of the only one if none is given."""
+        return list(self._optimizer(optimizer).steps)
+
+    def column(self, name: str, optimizer: str | None = None) -> Tensor:
+        """Return a quantity of an optimizer at each recorded step, float64 on the CPU.
+
+        Args:
+            name: ``loss``, ``lr``, ``gradient_norm``, ``unclipped_gradient_norm``, ``update_norm``,
+                ``weight_norm`` or ``update_ratio``; the name of a state entry or of watched weights, as
+                ``0.weight[0,3]``, where they were asked for.
+            optimizer: the optimizer's name; the only one if not given.
+
+        Returns:
+            Shape (rows,), or (rows, size) of a quantity that is several numbers; NaN where there is no value.
+
+        Raises:
+            UsageError: there is no such optimizer or quantity.
+        """
+        found = self._optimizer(optimizer)
+        columns = {**found.state, **found.values, **found.columns}
+        if name not in columns:
+            raise UsageError(f"{found.name} has no {name!r}; there are {', '.join(columns)}.")
+        return tensor_of(columns[name], len(found.steps))
+
+    def by_parameter(self, name: str, optimizer: str | None = None) -> dict[str, Tensor]:
+        """Return a norm of each parameter at each recorded step, where ``params`` was asked for.
+
+        Args:
+            name: ``gradient_norm``, ``update_norm``, ``weight_norm`` or ``update_ratio``.
+            optimizer: the optimizer's name; the only one if not given.
+
+        Returns:
+            By the parameter's name, float64 on the CPU of shape (rows,).
+
+        Raises:
+            UsageError: there is no such optimizer or norm, or parameters were not recorded.
+        """
+        found = self._optimizer(optimizer)
+        if name not in found.by_parameter:
+            there = ", ".join(found.by_parameter) or "none; watch with params=True"
+            raise UsageError(f"{found.name} has no {name!r} of each parameter; there are {there}.")
+        whole = tensor_of(found.by_parameter[name], len(found.steps))
+        return {parameter.name: whole[:, k] for k, parameter in enumerate(found.parameters)}
+
+    def to_json(self) -> str:
+        """Return the training as JSON, as ``optitrace run -o FILE.json`` writes it."""
+        return "".join(training_chunks(self.record, self._findings(), "json", self._look))
+
+    def to_csv(self) -> str:
+        """Return the training as CSV, as ``optitrace run -o FILE.csv`` writes it."""
+        return "".join(training_chunks(self.record, self._findings(), "csv", self._look))
+
+    def __repr__(self) -> str:
+        return f"<Training: {', '.join(self.optimizers) or 'no step yet'}>"
+
+    def __rich__(self) -> RenderableType:
+        from optitrace.views.training_table import render_training
+
+        return render_training(self.record, self._findings(), self._look)
+
+    def _repr_html_(self) -> str:
+        return training_html(self.record, self._findings(), self._look)
+
+    def _findings(self) -> TrainingFindings:
+        return TrainingFindings(diagnoses=self.diagnoses)
+
+    def _optimizer(self, name: str | None) -> training.OptimizerTrace:
+        found = [o for o in self.record.optimizers if name in (None, o.name)]
+        if len(found) == 1:
+            return found[0]
+        there = ", ".join(self.optimizers)
+        if not there:
+            raise UsageError("no optimizer has taken a step; call its step() while it is watched.")
+        asked = f"there is no optimizer {name!r}" if name else "there are several optimizers"
+        raise UsageError(f"{asked}; name one of {there}.")
+
+
+def watch(
+    *optimizers: Optimizer,
+    model: Module | Sequence[Module] = (),
+    every: int = 1,
+    params: bool = False,
+    state: bool = False,
+    values: Sequence[str] = (),
+) -> Training:
+    """Watch optimizers while they train: ``with optitrace.watch(optimizer, model=model) as training: …``.
+
+    >>> import torch
+    >>> weights = torch.tensor([3.0, 4.0], requires_grad=True)
+    >>> optimizer = torch.optim.SGD([weights], lr=0.1)
+    >>> with watch(optimizer) as training:
+    ...     for _ in range(2):
+    ...         optimizer.zero_grad()
+    ...         weights.square().sum().backward()
+    ...         optimizer.step()
+    >>> training.column("loss").tolist()
+    [25.0, 16.0]
+
+    Args:
+        *optimizers: the optimizers.
+        model: the model or models that give the parameters their names; all modules that there are if none.
+        every: record the first and every K-th step.
+        params: record every parameter by itself, too.
+        state: record the norms of the optimizers' state.
+        values: the weights to be recorded themselves, as ``0.weight[0,3]`` or ``*.bias``.
+
+    Returns:
+        What is seen, to be entered: readable while it grows, and after.
+
+    Raises:
+        UsageError: nothing is given to watch, or a number or a pattern is wrong.
+    """
+    from torch.nn import Module
+
+    if not optimizers:
+        raise UsageError("there is nothing to watch; give watch() an optimizer.")
+    models = [model] if isinstance(model, Module) else list(model)
+    patterns = tuple(map(check_pattern, values))
+    return Training(
+        optimizers, models, RecordingWish(every, parameters=params, state=state, patterns=patterns)
+    )
