@@ -21,6 +21,9 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+_CLIPPING_BY_NORM = ((nn_utils, "clip_grads_with_norm_"), (nn_utils.clip_grad, "_clip_grads_with_norm_"))
+"""What `clip_grad_norm_` calls, whoever imported that before; and its public name."""
+
 StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional arguments of a step, the optimizer first, and those by name."""
 
@@ -92,8 +95,9 @@ class Interception:
         self._wrap(GradScaler, "scale", self._scaling)
         self._wrap(GradScaler, "unscale_", self._unscaling)
         self._wrap(GradScaler, "step", self._scaler_step)
+        for module, name in _CLIPPING_BY_NORM:
+            self._wrap(module, name, self._clipping_norm)
         for module in (nn_utils, nn_utils.clip_grad):
-            self._wrap(module, "clip_grad_norm_", self._clipping_norm)
             self._wrap(module, "clip_grad_value_", self._clipping_values)
         for cls in _with_subclasses(LRScheduler):
             self._see_scheduler_class(cls)
@@ -163,14 +167,13 @@ class Interception:
 
         return wrapped
 
-    def _clipping_norm(self, clip: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def _clipping_norm(self, clip: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(clip)
-        def wrapped(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Tensor:
+        def wrapped(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> None:
             clipped = _listed(parameters)
             self._listener.before_clipping(clipped)
-            norm = clip(clipped, max_norm, *args, **kwargs)
-            self._listener.after_clipping(clipped, norm, float(max_norm))
-            return norm
+            clip(clipped, max_norm, total_norm, *args, **kwargs)
+            self._listener.after_clipping(clipped, total_norm, float(max_norm))
 
         return wrapped
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterable
 from typing import IO
@@ -39,5 +40,6 @@ class Storage:
     def _spill(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="optitrace-")  # noqa: SIM115 (as long as the column)
+            weakref.finalize(self, self._file.close)  # what is mapped of it stays
         self._tail.tofile(self._file)
         del self._tail[:]

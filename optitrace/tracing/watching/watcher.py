@@ -321,6 +321,7 @@ class Watcher:
         seen.finished = self._traces(seen)
         seen.finished_norms = seen.weight_norms
         seen.watched = None
+        del seen.history  # and with it the parameters
         for names in self._owners.values():
             if seen.name in names:
                 names.remove(seen.name)

@@ -1,0 +1,567 @@
+from __future__ import annotations
+
+import gc
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
+from watched import Task, numbers, only, seen, watching
+
+from optitrace.tracing.watching.training import KINDS, Tally
+from optitrace.tracing.watching.wish import RecordingWish
+
+MAKERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01),
+    "adamw, fused": lambda p: torch.optim.AdamW(p, lr=0.01, fused=True),
+    "rprop": torch.optim.Rprop,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
+def norm(tensors: Sequence[Tensor]) -> float:
+    return float(torch.cat([t.detach().reshape(-1).double() for t in tensors]).norm())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_norms_of_each_step_are_those_of_a_loop_that_measures_itself(
+    name: str, dtype: torch.dtype
+) -> None:
+    task = Task(dtype)
+    parameters = list(task.model.parameters())
+    expected: dict[str, list[float]] = {
+        n: [] for n in ("loss", "gradient_norm", "update_norm", "weight_norm")
+    }
+    with watching() as watcher:
+        optimizer = MAKERS[name](task.model.parameters())
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = task.loss()
+            loss.backward()  # type: ignore[no-untyped-call]
+            before = [p.detach().clone() for p in parameters]
+            expected["loss"].append(loss.item())
+            expected["gradient_norm"].append(norm([p.grad for p in parameters if p.grad is not None]))
+            optimizer.step()
+            expected["update_norm"].append(norm([b - p for b, p in zip(before, parameters, strict=True)]))
+            expected["weight_norm"].append(norm(parameters))
+
+    trace = only(watcher)
+    assert list(trace.steps) == [1, 2, 3, 4, 5]
+    for quantity, values in expected.items():
+        assert numbers(trace, quantity) == pytest.approx(values, rel=1e-6), quantity
+    assert numbers(trace, "update_ratio") == pytest.approx(
+        [u / w for u, w in zip(expected["update_norm"], expected["weight_norm"], strict=True)], rel=1e-6
+    )
+
+
+def test_watching_changes_no_bit_of_the_weights() -> None:
+    def trained() -> list[Tensor]:
+        task = Task()
+        task.train(torch.optim.Adam(task.model.parameters()), 20)
+        return [p.detach() for p in task.model.parameters()]
+
+    alone = trained()
+    with watching(RecordingWish(parameters=True, state=True, patterns=("*",))):
+        beside = trained()
+
+    assert all(torch.equal(a, b) for a, b in zip(alone, beside, strict=True))
+
+
+def test_what_is_put_in_the_place_of_torchs_functions_is_taken_back() -> None:
+    def functions() -> list[object]:
+        return [
+            torch.optim.Optimizer.__init__,
+            torch.autograd.backward,
+            torch.amp.GradScaler.scale,
+            torch.amp.GradScaler.step,
+            torch.amp.GradScaler.unscale_,
+            torch.nn.utils.clip_grads_with_norm_,
+            torch.nn.utils.clip_grad.clip_grad_value_,
+            StepLR.__init__,
+            torch.optim.lr_scheduler.LRScheduler.step,
+            ReduceLROnPlateau.step,
+        ]
+
+    before = functions()
+    with watching():
+        within = functions()
+
+    assert all(a is not b for a, b in zip(before, within, strict=True))
+    assert all(a is b for a, b in zip(before, functions(), strict=True))
+
+
+def stale(task: Task, optimizer: torch.optim.Optimizer) -> None:
+    task.loss().backward()  # type: ignore[no-untyped-call]
+    for _ in range(3):
+        optimizer.step()
+
+
+def accumulated(task: Task, optimizer: torch.optim.Optimizer) -> None:
+    for _ in range(3):
+        task.loss().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+def several_backwards(task: Task, optimizer: torch.optim.Optimizer) -> None:
+    for _ in range(3):
+        for _ in range(4):
+            (task.loss() / 4).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def set_to_zero(task: Task, optimizer: torch.optim.Optimizer) -> None:
+    for _ in range(3):
+        task.loss().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+
+
+def by_hand(task: Task, optimizer: torch.optim.Optimizer) -> None:
+    parameters = list(task.model.parameters())
+    for _ in range(3):
+        for p, gradient in zip(parameters, torch.autograd.grad(task.loss(), parameters), strict=True):
+            p.grad = gradient
+        optimizer.step()
+
+
+def without(task: Task, optimizer: torch.optim.Optimizer) -> None:
+    for _ in range(3):
+        optimizer.step()
+
+
+def with_closure(task: Task, optimizer: torch.optim.Optimizer) -> None:
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = task.loss()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    for _ in range(3):
+        optimizer.step(closure)
+
+
+@pytest.mark.parametrize(
+    ("train", "kinds"),
+    [
+        (stale, ["fresh", "stale", "stale"]),
+        (accumulated, ["fresh", "accumulated", "accumulated"]),
+        (several_backwards, ["fresh"] * 3),
+        (set_to_zero, ["fresh"] * 3),
+        (by_hand, ["by hand"] * 3),
+        (without, ["none"] * 3),
+        (with_closure, ["fresh"] * 3),
+    ],
+)
+def test_where_a_gradient_comes_from_is_told(
+    train: Callable[[Task, torch.optim.Optimizer], None], kinds: list[str]
+) -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        train(task, optimizer)
+
+    trace = only(watcher)
+    assert [KINDS[int(code)] for code in numbers(trace, "gradient")] == kinds
+    assert trace.gradients == {kind: Tally(kinds.count(kind), kinds.index(kind) + 1) for kind in kinds}
+
+
+def test_the_loss_of_several_backwards_is_their_sum() -> None:
+    task = Task()
+    whole = task.loss().item()
+    with watching() as watcher:
+        several_backwards(task, torch.optim.SGD(task.model.parameters(), lr=0.0))
+
+    assert numbers(only(watcher), "loss") == pytest.approx([whole] * 3)
+
+
+def test_the_losses_of_two_optimizers_that_take_turns_are_told_apart() -> None:
+    generator, judge = nn.Linear(2, 2), nn.Linear(2, 1)
+    noise, real = torch.randn(4, 2), torch.randn(4, 2)
+    expected: list[tuple[float, float]] = []
+    with watching() as watcher:
+        of_judge = torch.optim.SGD(judge.parameters(), lr=0.1)
+        of_generator = torch.optim.SGD(generator.parameters(), lr=0.1)
+        for _ in range(3):
+            judge.zero_grad()
+            first, made = judge(real).mean(), generator(noise)
+            first.backward()
+            second = -judge(made.detach()).mean()
+            second.backward()
+            of_judge.step()
+            generator.zero_grad()
+            third = judge(made).mean()
+            third.backward()  # which adds to the judge's gradients, too
+            of_generator.step()
+            expected.append((first.item() + second.item(), third.item()))
+
+    ours, theirs = seen(watcher).optimizers
+    assert [ours.name, theirs.name] == ["SGD", "SGD 2"]
+    assert numbers(ours, "loss") == pytest.approx([e[0] for e in expected])
+    assert numbers(theirs, "loss") == pytest.approx([e[1] for e in expected])
+    assert set(ours.gradients) == set(theirs.gradients) == {"fresh"}
+
+
+def test_a_closures_first_gradient_is_recorded_as_it_left_it() -> None:
+    task = Task()
+    task.loss().backward()  # type: ignore[no-untyped-call]
+    unclipped = norm([p.grad for p in task.model.parameters() if p.grad is not None])
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = task.loss()
+            loss.backward()  # type: ignore[no-untyped-call]
+            clip_grad_norm_(task.model.parameters(), 0.25)
+            return loss
+
+        optimizer.step(closure)
+
+    trace = only(watcher)
+    assert numbers(trace, "gradient_norm") == pytest.approx([0.25], rel=1e-5)
+    assert numbers(trace, "unclipped_gradient_norm") == pytest.approx([unclipped])
+    assert trace.clipped == Tally(1, 1)
+
+
+def test_clippings_that_take_effect_are_counted_and_others_are_not() -> None:
+    task = Task()
+    with watching(RecordingWish(every=100)) as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        for step in range(1, 7):
+            optimizer.zero_grad()
+            task.loss().backward()  # type: ignore[no-untyped-call]
+            clip_grad_norm_(task.model.parameters(), 0.01 if step in (2, 4) else 1e9)
+            torch.nn.utils.clip_grad_value_(task.model.parameters(), 1e-4 if step in (4, 5) else 1e9)
+            optimizer.step()
+
+    assert only(watcher).clipped == Tally(3, 2)
+
+
+def test_a_step_that_a_scaler_leaves_out_is_a_skipped_one_and_its_loss_is_unscaled() -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.Adam(task.model.parameters())
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        losses = []
+        for step in range(1, 5):
+            optimizer.zero_grad()
+            loss = task.loss() * (float("inf") if step == 2 else 1)
+            losses.append(loss.item())
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.step(optimizer)
+            scaler.update()
+
+    trace = only(watcher)
+    assert [KINDS[int(k)] for k in numbers(trace, "gradient")] == ["fresh", "skipped", "fresh", "fresh"]
+    assert numbers(trace, "loss") == losses
+    assert numbers(trace, "update_norm")[1] == 0
+    assert trace.non_finite == ()
+    assert trace.taken == 4
+
+
+def test_a_fused_optimizer_that_scales_and_skips_by_itself_is_told_of_alike() -> None:
+    def gradients(**more: Any) -> tuple[list[str], list[float]]:
+        task = Task()
+        with watching() as watcher:
+            optimizer = torch.optim.Adam(task.model.parameters(), lr=0.0, **more)
+            scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+            for step in range(1, 4):
+                optimizer.zero_grad()
+                loss = task.loss() * (float("inf") if step == 2 else 1)
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                scaler.step(optimizer)
+                scaler.update()
+        trace = only(watcher)
+        return [KINDS[int(k)] for k in numbers(trace, "gradient")], numbers(trace, "gradient_norm")
+
+    kinds, norms = gradients(fused=True)
+    expected_kinds, expected = gradients(fused=False)
+    assert kinds == expected_kinds == ["fresh", "skipped", "fresh"]
+    assert norms[0] == pytest.approx(expected[0])
+    assert norms[2] == pytest.approx(expected[2])
+
+
+def test_a_gradient_that_is_still_scaled_is_told_of() -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=1e-6)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        for _ in range(2):
+            optimizer.zero_grad()
+            scaler.scale(task.loss()).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    assert only(watcher).gradients == {"scaled": Tally(2, 1)}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "step", "parameter"),
+    [("loss", 3, None), ("gradient", 3, "weight"), ("weights", 3, "weight")],
+)
+def test_the_first_number_that_is_not_finite_is_named(
+    quantity: str, step: int, parameter: str | None
+) -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+
+        def spoil(step: int) -> None:
+            if step == 2:
+                task.inputs.fill_(float("nan"))
+
+        task.train(optimizer, 5, spoil)
+
+    found = {f.quantity: f for f in only(watcher).non_finite}
+    assert (found[quantity].step, found[quantity].parameter) == (step, parameter)
+
+
+def test_only_the_parameter_that_has_it_is_named() -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.loss().backward()  # type: ignore[no-untyped-call]
+        assert task.model.bias.grad is not None
+        task.model.bias.grad[1] = float("inf")
+        optimizer.step()
+
+    assert [(f.quantity, f.parameter) for f in only(watcher).non_finite] == [
+        ("gradient", "bias"),
+        ("weights", "bias"),
+    ]
+
+
+def test_a_gradient_too_large_for_its_square_is_finite_all_the_same() -> None:
+    weights = torch.zeros(3, requires_grad=True)
+    with watching() as watcher:
+        optimizer = torch.optim.SGD([weights], lr=0.0)
+        for size in (1e25, 1e-25):
+            optimizer.zero_grad()
+            (weights * size).sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    trace = only(watcher)
+    assert numbers(trace, "gradient_norm") == pytest.approx([3**0.5 * 1e25, 3**0.5 * 1e-25])
+    assert trace.non_finite == ()
+
+
+def test_updates_that_rounding_takes_are_counted() -> None:
+    weights = torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.bfloat16, requires_grad=True)
+    with watching() as watcher:
+        optimizer = torch.optim.SGD([weights], lr=1e-4)
+        (weights * torch.tensor([1.0, 2.0, 0.0, 1.0])).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    [lost] = only(watcher).lost
+    # 1e-4 and 2e-4 are below half of bfloat16's step at 1; nothing is lost at 0 or where the gradient is 0
+    assert (lost.step, lost.lost, lost.coordinates, lost.dtype) == (1, 2, 3, "bfloat16")
+
+
+def test_schedulers_are_counted_however_they_are_nested() -> None:
+    task = Task()
+    with watching() as watcher, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        nested = SequentialLR(optimizer, [StepLR(optimizer, 1), StepLR(optimizer, 2)], milestones=[2])
+        plateau = ReduceLROnPlateau(optimizer)
+
+        def step_both(step: int) -> None:
+            nested.step()
+            plateau.step(1.0)
+
+        nested.step()
+        task.train(optimizer, 4, step_both)
+
+    scheduling = only(watcher).scheduling
+    assert scheduling is not None
+    assert (scheduling.steps, scheduling.early) == (9, 1)
+    assert {"SequentialLR", "ReduceLROnPlateau"} <= set(scheduling.schedulers)
+
+
+def test_names_come_from_the_module_that_owns_the_parameters() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 1)))
+    other = torch.ones(2, requires_grad=True)
+    with watching() as watcher:
+        groups: list[dict[str, Any]] = [{"params": model.parameters()}, {"params": [other], "lr": 0.5}]
+        optimizer = torch.optim.SGD(groups, lr=0.1)
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+
+    trace = only(watcher)
+    assert [p.name for p in trace.parameters] == [
+        "0.weight",
+        "0.bias",
+        "1.0.weight",
+        "1.0.bias",
+        "group 1 · parameter 0",
+    ]
+    assert [p.had_gradient for p in trace.parameters] == [True] * 4 + [False]
+    assert trace.columns["lr"].row(0) == (0.1, 0.5)
+
+
+def test_a_compiled_model_has_the_names_of_the_model() -> None:
+    model = nn.Sequential(nn.Linear(2, 1))
+    compiled = torch.compile(model, backend="eager")
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        compiled(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+
+    assert [p.name for p in only(watcher).parameters] == ["0.weight", "0.bias"]
+
+
+def test_parameters_that_no_optimizer_or_that_two_have_are_told() -> None:
+    layer = nn.Linear(2, 2)
+    model = nn.Sequential(layer, nn.Linear(2, 2), nn.Linear(2, 2))
+    model[2].requires_grad_(False)
+    with watching() as watcher:
+        first = torch.optim.SGD(layer.parameters(), lr=0.1)
+        second = torch.optim.Adam([layer.weight])
+        model(torch.ones(1, 2)).sum().backward()
+        first.step()
+        second.step()
+
+    training = seen(watcher)
+    assert training.unowned == ("1.weight", "1.bias")
+    assert [p.also_in for p in training.optimizers[0].parameters] == ["Adam", ""]
+    assert [p.also_in for p in training.optimizers[1].parameters] == ["SGD"]
+
+
+def test_an_optimizer_within_another_is_no_second_owner() -> None:
+    class Wrapper(torch.optim.Optimizer):
+        def __init__(self, params: Any) -> None:
+            super().__init__(params, {})
+            self.inner = torch.optim.SGD(self.param_groups, lr=0.1)
+
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            self.inner.step()
+
+    task = Task()
+    with watching() as watcher:
+        task.train(Wrapper(task.model.parameters()), 2)
+
+    training = seen(watcher)
+    assert [p.also_in for o in training.optimizers for p in o.parameters] == [""] * 4
+    assert training.idle == ()
+
+
+def test_a_group_that_is_added_begins_a_new_record() -> None:
+    task, more = Task(), torch.ones(2, requires_grad=True)
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.train(optimizer, 3)
+        optimizer.add_param_group({"params": [more]})
+        task.train(optimizer, 2)
+
+    before, after = seen(watcher).optimizers
+    assert (before.name, list(before.steps), len(before.parameters)) == ("SGD", [1, 2, 3], 2)
+    assert (after.name, list(after.steps), len(after.parameters)) == ("SGD, from step 4 on", [4, 5], 3)
+
+
+def test_an_optimizer_that_is_gone_keeps_its_record_and_not_its_parameters() -> None:
+    with watching() as watcher:
+        task = Task()
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.train(optimizer, 2)
+        weights = weakref.ref(task.model.weight)
+        del task, optimizer
+        gc.collect()
+
+        assert weights() is None
+
+    assert list(only(watcher).steps) == [1, 2]
+
+
+def test_sparse_gradients_have_a_norm() -> None:
+    embedding = nn.Embedding(5, 2, sparse=True)
+    with watching() as watcher:
+        optimizer = torch.optim.SparseAdam(embedding.parameters())
+        embedding(torch.tensor([1, 1, 3])).sum().backward()
+        optimizer.step()  # type: ignore[no-untyped-call]
+
+    # row 1 is used twice: (2, 2, 1, 1)
+    assert numbers(only(watcher), "gradient_norm") == pytest.approx([10**0.5])
+
+
+def test_what_is_wished_for_is_recorded_and_nothing_else() -> None:
+    wish = RecordingWish(
+        every=2, first=3, last=8, state=True, parameters=True, patterns=("weight[0,1]", "b*")
+    )
+    task = Task()
+    weights: dict[int, float] = {}
+    with watching(wish) as watcher:
+        optimizer = torch.optim.Adam(task.model.parameters(), lr=0.01)
+        task.train(optimizer, 10, lambda k: weights.update({k: task.model.weight[0, 1].item()}))
+
+    trace = only(watcher)
+    assert list(trace.steps) == [3, 4, 6, 8]
+    assert trace.taken == 10
+    assert list(trace.values["weight[0,1]"].values) == [weights[k] for k in (3, 4, 6, 8)]
+    assert trace.values["bias"].shape == (3,)
+    assert list(trace.state["step"].values) == [3, 4, 6, 8]
+    assert trace.by_parameter["weight_norm"].shape == (2,)
+    whole = trace.columns["gradient_norm"].row(1)
+    assert whole == pytest.approx((norm_of(trace.by_parameter["gradient_norm"].row(1)),))
+
+
+def norm_of(parts: tuple[float, ...] | None) -> float:
+    assert parts is not None
+    return math.hypot(*parts)
+
+
+def test_a_long_record_goes_to_disk_and_comes_back_whole() -> None:
+    weights = torch.ones(2, requires_grad=True)
+    steps = 70_000
+    with watching() as watcher:
+        optimizer = torch.optim.SGD([weights], lr=0.0)
+        weights.grad = torch.ones(2)
+        for _ in range(steps):
+            optimizer.step()
+
+    trace = only(watcher)
+    assert len(trace.steps) == steps
+    assert isinstance(trace.columns["weight_norm"].values, memoryview)
+    assert set(trace.columns["weight_norm"].values) == {2**0.5}
+    assert trace.columns["gradient_norm"].row(steps - 1) == pytest.approx((2**0.5,))
+
+
+def test_a_failure_of_the_watcher_leaves_the_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise MemoryError("no room for a copy of the weights")
+
+    task = Task()
+    with pytest.raises(MemoryError, match="no room"), watching() as watcher:  # noqa: PT012
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.train(optimizer, 2)
+        monkeypatch.setattr("optitrace.tracing.watching.gauges.FlatGauge.remember", fail)
+        before = task.model.weight.detach().clone()
+        task.train(optimizer, 2)
+        assert not torch.equal(before, task.model.weight)
+        assert watcher.step == 2
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_on_cuda_the_norms_are_those_of_the_cpu() -> None:
+    def norms(device: str) -> dict[str, list[float]]:
+        task = Task()
+        task.model.to(device)
+        task.inputs, task.targets = task.inputs.to(device), task.targets.to(device)
+        with watching() as watcher:
+            task.train(torch.optim.Adam(task.model.parameters()), 300)
+        trace = only(watcher)
+        return {
+            name: numbers(trace, name) for name in ("loss", "gradient_norm", "update_norm", "weight_norm")
+        }
+
+    on_cuda, on_cpu = norms("cuda"), norms("cpu")
+    for name, expected in on_cpu.items():
+        assert on_cuda[name] == pytest.approx(expected, rel=1e-3), name

@@ -1,0 +1,76 @@
+"""Watching small trainings in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from optitrace.tracing.trace import Outcome
+from optitrace.tracing.watching.interception import Interception
+from optitrace.tracing.watching.training import OptimizerTrace, Program, Training
+from optitrace.tracing.watching.watcher import Watcher
+from optitrace.tracing.watching.wish import RecordingWish
+
+ALWAYS = RecordingWish()
+
+
+@contextmanager
+def watching(wish: RecordingWish = ALWAYS, **more: Any) -> Iterator[Watcher]:
+    """Watch every optimizer while entered."""
+    watcher = Watcher(wish, **more)
+    interception = Interception(watcher)
+    interception.begin()
+    try:
+        yield watcher
+    finally:
+        interception.end()
+    if watcher.failure is not None:
+        raise watcher.failure
+
+
+def seen(watcher: Watcher) -> Training:
+    return watcher.training(Program(), Outcome())
+
+
+def only(watcher: Watcher) -> OptimizerTrace:
+    [trace] = seen(watcher).optimizers
+    return trace
+
+
+def numbers(trace: OptimizerTrace, name: str) -> list[float]:
+    """Return a scalar column."""
+    return list(trace.columns[name].values)
+
+
+class Task:
+    """A linear model of four inputs and three outputs, its data and its loss."""
+
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        generator = torch.Generator().manual_seed(0)
+
+        def random(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator).to(dtype)
+
+        self.model = nn.Linear(4, 3).to(dtype)
+        with torch.no_grad():
+            for p in self.model.parameters():
+                p.copy_(random(*p.shape))
+        self.inputs, self.targets = random(8, 4), random(8, 3)
+
+    def loss(self) -> Tensor:
+        return nn.functional.mse_loss(self.model(self.inputs), self.targets)
+
+    def train(
+        self, optimizer: torch.optim.Optimizer, steps: int, then: Callable[[int], None] | None = None
+    ) -> None:
+        """Take steps as one should."""
+        for step in range(1, steps + 1):
+            optimizer.zero_grad()
+            self.loss().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if then is not None:
+                then(step)
