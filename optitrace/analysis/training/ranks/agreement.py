@@ -86,7 +86,8 @@ def compare_in(
         meeting.end()
     except RuntimeError:
         return None if training.rank else RankAgreement(training.world_size, None, note=BROKEN)
-    return _agreement(training.world_size, norms, others, found, waiting)
+    waited = "before rank 0 was told to end" if is_interrupted() else f"within {waiting:g} s"
+    return _agreement(training.world_size, norms, others, found, waited)
 
 
 def _telling(norms: Sequence[WeightNorms]) -> Callable[[str, int, int], list[str]]:
@@ -99,7 +100,7 @@ def _agreement(
     norms: Sequence[WeightNorms],
     others: Mapping[int, Account],
     found: Parting | None,
-    waited: float,
+    waited: str,
 ) -> RankAgreement:
     missing = [*absences(world_size, others, waited), *differences(norms, others)]
     remarks = [*missing, *failures(others)]

@@ -58,7 +58,7 @@ def agent_store() -> Store | None:
 
 
 class Meeting:
-    """The ranks of one training. Each gives its account, then one may ask, and the others answer until it ends.
+    """The ranks of one training: each gives its account, then one asks, and the others answer.
 
     All methods raise RuntimeError if the connection breaks.
     """

@@ -23,17 +23,13 @@ def joined(remarks: Sequence[str]) -> str:
     return "; ".join([*remarks[:MOST], *([f"and {rest} more"] if rest > 0 else [])])
 
 
-def absences(world_size: int, others: Mapping[int, Account], waited: float) -> Iterator[str]:
-    """Yield which ranks gave no account, though so many seconds were waited for them."""
+def absences(world_size: int, others: Mapping[int, Account], waited: str) -> Iterator[str]:
+    """Yield which ranks gave no account, and how long they were waited for."""
     missing = [str(rank) for rank in range(1, world_size) if rank not in others]
-    if len(missing) == 1:
-        yield f"rank {missing[0]} did not answer within {waited:g} s"
-    elif missing:
-        rest = len(missing) - MOST
-        yield (
-            f"ranks {', '.join(missing[:MOST])}{f' and {rest} more' if rest > 0 else ''} "
-            f"did not answer within {waited:g} s"
-        )
+    rest = len(missing) - MOST
+    named = ", ".join(missing[:MOST]) + (f" and {rest} more" if rest > 0 else "")
+    if missing:
+        yield f"{'rank' if len(missing) == 1 else 'ranks'} {named} did not answer {waited}"
 
 
 def failures(others: Mapping[int, Account]) -> Iterator[str]:
