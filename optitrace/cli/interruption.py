@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -18,6 +21,35 @@ class LeftAtOnce(BaseException):
     def __init__(self, exit_code: int) -> None:
         self.exit_code = exit_code
         super().__init__(exit_code)
+
+
+class Terminated(BaseException):
+    """A program was told to end by SIGTERM."""
+
+
+@contextmanager
+def raising_terminated() -> Iterator[None]:
+    """While entered, have SIGTERM raise `Terminated`, unless somebody has taken it over already or does so.
+
+    Processes that are forked meanwhile end by the signal, as they would otherwise.
+    """
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise Terminated
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Interruption:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.cli import options, terminal
+from optitrace.cli.interruption import Interruption, raising_terminated
 from optitrace.cli.output_files import STDOUT, OutputFile, plan_files, write_files
 from optitrace.cli.run_ending import Ending
+from optitrace.cli.run_rank import Place
 from optitrace.cli.run_status import RunStatus
 from optitrace.errors import OutputError, UsageError, one_of
 from optitrace.experiment.own_module import reason
@@ -31,6 +32,10 @@ from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from optitrace.analysis.training.rule_watch import RuleWatch
+    from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
     from optitrace.tracing.watching.watcher import Watcher
 
 RECORDING = "Recording"
@@ -111,7 +116,7 @@ FILE_FORMATS = ("json", "jsonl", "csv", "tsv", "markdown")
 def run_training(**given: Any) -> None:
     """Run a program, watch its optimizers, show what was seen, and exit as the program does."""
     program = Program(tuple(given["arguments"]), is_module=given["module"])
-    place = _Place.of_this_process()
+    place = Place.of_this_process()
     report = _Report(
         files=_files(given["output"], place),
         look=Look(
@@ -132,28 +137,17 @@ def run_training(**given: Any) -> None:
         patterns=tuple(map(check_pattern, given["watch"])),
     )
     process = os.getpid()
-    session = Session(lambda: _watcher(wish, place))
+    rules = _Rules() if given["verify"] else None
+    session = Session(lambda: _watcher(wish, place, rules))
     with session.watching():
         check_program(program)
         ended = _run(program, session)
     if os.getpid() != process:  # a child that the program has forked, and that has come to the program's end
         raise typer.Exit(ended.code)
-    findings_code = _tell(program, session, ended, place, report)
+    with Interruption() as interruption:
+        findings_code = _tell(program, session, ended, place, report, rules, interruption)
     ended.say()
     raise typer.Exit(ended.code or findings_code)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Which of several processes this one is, as torchrun tells it."""
-
-    rank: int = 0
-    world_size: int = 1
-
-    @classmethod
-    def of_this_process(cls) -> _Place:
-        rank, size = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
-        return cls(int(rank), int(size)) if rank.isdigit() and size.isdigit() else cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +162,11 @@ class _Report:
 
 def _run(program: Program, session: Session) -> Ending:
     try:
-        with terminal.streams_of_a_program(), RunStatus(lambda passed: _status(session, passed)):
+        with (
+            raising_terminated(),
+            terminal.streams_of_a_program(),
+            RunStatus(lambda passed: _status(session, passed)),
+        ):
             run_program(program)
     except BaseException as error:  # whatever it raises is the program's own, and told when it has ended
         return Ending(error)
@@ -183,38 +181,84 @@ def _status(session: Session, passed: float) -> str:
     return f"optitrace: step {watcher.step:,}, {watcher.step / passed:,.1f}/s"
 
 
-def _watcher(wish: RecordingWish, place: _Place) -> Watcher:
+def _watcher(wish: RecordingWish, place: Place, rules: _Rules | None) -> Watcher:
     from optitrace.tracing.watching.watcher import Watcher
 
-    return Watcher(wish, by_parameter=place.world_size > 1)
+    watcher = Watcher(wish, keeps_weight_norms=place.world_size > 1)
+    if rules is not None:
+        watcher.make_probe = rules.make_probe
+    return watcher
 
 
-def _tell(program: Program, session: Session, ended: Ending, place: _Place, report: _Report) -> int:
+class _Rules:
+    """The rules that steps are held against, loaded with the first optimizer, as that needs torch."""
+
+    def __init__(self) -> None:
+        self._watch: RuleWatch | None = None
+
+    def make_probe(self, optimizer: Optimizer, watched: WatchedOptimizer) -> Probe | None:
+        """Return what is to look at each step of an optimizer; None if nothing can be verified."""
+        if self._watch is None:
+            from optitrace.analysis.training.rule_watch import RuleWatch
+
+            self._watch = RuleWatch()
+        return self._watch.make_probe(optimizer, watched)
+
+    def agreements(self) -> tuple[RuleAgreement, ...]:
+        """Return how each optimizer stands to its rule."""
+        return () if self._watch is None else self._watch.agreements()
+
+
+def _tell(
+    program: Program,
+    session: Session,
+    ended: Ending,
+    place: Place,
+    report: _Report,
+    rules: _Rules | None,
+    is_interrupted: Callable[[], bool],
+) -> int:
     """Write and show what was seen; return the exit code that this asks for."""
     watcher = session.watcher
     if watcher is None:
-        terminal.say("the program made no optimizer of torch: it did not load torch.")
+        if place.rank == 0:
+            terminal.say("the program made no optimizer of torch: it did not load torch.")
         return 1
     outcome = ended.outcome(watcher.step)
     training = watcher.training(program, outcome, rank=place.rank, world_size=place.world_size)
+    ranks = _compare_ranks(watcher, training, is_interrupted) if place.world_size > 1 else None
     if not training.optimizers:
-        terminal.say(_nothing(training))
+        if place.rank == 0:
+            terminal.say(_nothing(training))
         return 1
-    findings = TrainingFindings(diagnoses=diagnose(training))
+    findings = TrainingFindings(
+        diagnoses=diagnose(training), verified=rules.agreements() if rules else (), ranks=ranks
+    )
     errors = write_files(
         report.files, lambda file: training_chunks(training, findings, file.format, report.look)
     )
     if place.rank == 0:
         _show(training, findings, report)
     complaints = watcher.complaints()
-    for sentence in [*complaints, *map(str, errors)]:
+    for sentence in [*(complaints if place.rank == 0 else []), *map(str, errors)]:
         terminal.say(sentence)
     if watcher.failure is not None:
         terminal.say(f"nothing was watched after step {watcher.step}: {reason(watcher.failure)}.")
         return 1
     if errors:
         return OutputError.exit_code
-    return UsageError.exit_code if complaints else int(bool(report.strict and findings.diagnoses))
+    if complaints:
+        return UsageError.exit_code
+    departs = not all(agreement.agrees for agreement in findings.verified)
+    return int(departs or (report.strict and findings.has_faults))
+
+
+def _compare_ranks(
+    watcher: Watcher, training: Training, is_interrupted: Callable[[], bool]
+) -> RankAgreement | None:
+    from optitrace.analysis.training.ranks.agreement import compare_ranks
+
+    return compare_ranks(training, watcher.weight_norms(), is_interrupted=is_interrupted)
 
 
 def _nothing(training: Training) -> str:
@@ -227,21 +271,14 @@ def _nothing(training: Training) -> str:
     )
 
 
-def _files(paths: Sequence[str], place: _Place) -> list[OutputFile]:
+def _files(paths: Sequence[str], place: Place) -> list[OutputFile]:
     """Return the files to write, one of each for every process, after seeing that they can be."""
     if STDOUT in paths:
         raise UsageError("standard output is the script's own; name a file, as in -o trace.json.")
-    files = plan_files([_of_rank(path, place) for path in paths], None)
+    files = plan_files([place.own_file(path) for path in paths], None)
     for file in files:
         one_of("format", file.format, FILE_FORMATS)
     return files
-
-
-def _of_rank(path: str, place: _Place) -> str:
-    if place.world_size == 1 or not path:
-        return path
-    whole = Path(path)
-    return str(whole.with_name(f"{whole.stem}.rank{place.rank}{whole.suffix}"))
 
 
 def _show(training: Training, findings: TrainingFindings, report: _Report) -> None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from optitrace.cli import terminal
+from optitrace.cli.interruption import Terminated
 from optitrace.experiment.own_module import reason
 from optitrace.tracing.trace import Outcome, Status
 from optitrace.tracing.watching.running import own_traceback
@@ -31,13 +32,15 @@ class Ending:
                 return code
             case KeyboardInterrupt():
                 return 130
+            case Terminated():
+                return 143
         return 1
 
     def outcome(self, steps: int) -> Outcome:
         """Return how the training ended after so many steps."""
         if self.code == 0:
             return Outcome()
-        if isinstance(self.error, KeyboardInterrupt):
+        if isinstance(self.error, KeyboardInterrupt | Terminated):
             return Outcome(Status.INTERRUPTED, steps)
         return Outcome(Status.FAILED, steps, reason=self._reason())
 
@@ -47,7 +50,7 @@ class Ending:
         if isinstance(error, SystemExit):
             if error.code is not None and not isinstance(error.code, int):
                 terminal.print_text([f"{error.code}\n"], sys.stderr)
-        elif error is not None:
+        elif error is not None and not isinstance(error, Terminated):
             own = own_traceback(error)
             sys.excepthook(type(error), error.with_traceback(own), own)
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis, TrainingFindings
+from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.errors import UsageError
 from optitrace.experiment.own_module import reason
 from optitrace.python.shown import Shown
@@ -33,13 +33,17 @@ class Training(Shown):
     """
 
     def __init__(
-        self, optimizers: Sequence[Optimizer], models: Sequence[Module], wish: RecordingWish
+        self, optimizers: Sequence[Optimizer], models: Sequence[Module], wish: RecordingWish, *, verify: bool
     ) -> None:
         """Watch nothing yet; that begins with ``with``."""
+        from optitrace.analysis.training.rule_watch import RuleWatch
         from optitrace.tracing.watching.interception import Interception
         from optitrace.tracing.watching.watcher import Watcher
 
         self._watcher = Watcher(wish, only=optimizers, models=models)
+        self._rules = RuleWatch()
+        if verify:
+            self._watcher.make_probe = self._rules.make_probe
         self._interception = Interception(self._watcher)
         self._look = Look(state=wish.state, by_parameter=wish.parameters)
         self._outcome = Outcome()
@@ -79,6 +83,11 @@ class Training(Shown):
     def diagnoses(self) -> tuple[Diagnosis, ...]:
         """The faults that were found so far."""
         return diagnose(self.record)
+
+    @property
+    def verified(self) -> tuple[RuleAgreement, ...]:
+        """How each optimizer stands to its published rule so far, where ``verify`` was asked for."""
+        return self._rules.agreements()
 
     @property
     def optimizers(self) -> tuple[str, ...]:
@@ -150,7 +159,7 @@ class Training(Shown):
         return training_html(self.record, self._findings(), self._look)
 
     def _findings(self) -> TrainingFindings:
-        return TrainingFindings(diagnoses=self.diagnoses)
+        return TrainingFindings(diagnoses=self.diagnoses, verified=self.verified)
 
     def _optimizer(self, name: str | None) -> training.OptimizerTrace:
         found = [o for o in self.record.optimizers if name in (None, o.name)]
@@ -170,6 +179,7 @@ def watch(
     params: bool = False,
     state: bool = False,
     values: Sequence[str] = (),
+    verify: bool = False,
 ) -> Training:
     """Watch optimizers while they train: ``with optitrace.watch(optimizer, model=model) as training: …``.
 
@@ -191,6 +201,7 @@ def watch(
         params: record every parameter by itself, too.
         state: record the norms of the optimizers' state.
         values: the weights to be recorded themselves, as ``0.weight[0,3]`` or ``*.bias``.
+        verify: recompute each step from the published rule, on a sample of the weights.
 
     Returns:
         What is seen, to be entered: readable while it grows, and after.
@@ -204,6 +215,5 @@ def watch(
         raise UsageError("there is nothing to watch; give watch() an optimizer.")
     models = [model] if isinstance(model, Module) else list(model)
     patterns = tuple(map(check_pattern, values))
-    return Training(
-        optimizers, models, RecordingWish(every, parameters=params, state=state, patterns=patterns)
-    )
+    wish = RecordingWish(every, parameters=params, state=state, patterns=patterns)
+    return Training(optimizers, models, wish, verify=verify)

@@ -76,7 +76,7 @@ def _faults(training: Training, findings: TrainingFindings, ascii_only: bool) ->
     """Yield each fault with its remedy indented below it; where there is none, that."""
     spell = to_ascii if ascii_only else str
     if not findings.diagnoses:
-        if training.optimizers:
+        if training.optimizers and not findings.has_faults:
             yield Text(NO_FAULTS)
         return
     yield Text()

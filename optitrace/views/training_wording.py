@@ -98,7 +98,7 @@ def closing_lines(training: Training, findings: TrainingFindings) -> Iterator[st
     """Yield all that is said below the tables where nothing can be indented, each fault with its remedy."""
     yield ending(training)
     yield from (f"{printable(d.fact)}: {printable(d.remedy)}" for d in findings.diagnoses)
-    if training.optimizers and not findings.diagnoses:
+    if training.optimizers and not findings.has_faults:
         yield NO_FAULTS
     yield from findings_lines(findings)
 
@@ -126,13 +126,22 @@ def _rule_line(found: RuleAgreement) -> str:
     )
 
 
+PARTING_REMEDY = "if they are to be the same, train the model in DistributedDataParallel"
+"""What is likely missing where the weights of ranks part."""
+
+
 def _ranks_line(found: RankAgreement) -> str:
+    note = f"; {printable(found.note)}" if found.note else ""
     if found.agrees is None:
         return f"whether the {found.world_size} ranks agree cannot be told: {printable(found.note)}"
     if found.agrees:
-        return f"the weights of {found.world_size} ranks agree after every recorded step"
+        return f"the weights of {found.world_size} ranks agree after every recorded step{note}"
     first, second = found.ranks
-    return (
-        f"ranks {first} and {second} part at step {found.step} of {found.optimizer}, in {found.parameter}: "
-        f"its norm is {found.norms[0]!r} in one and {found.norms[1]!r} in the other"
-    )
+    when = f"at step {found.step:,} of" if found.step else "before the first step of"
+    line = f"ranks {first} and {second} part {when} {found.optimizer}"
+    if found.parameter:
+        line += (
+            f", in {printable(found.parameter)}: its norm is {found.norms[0]!r} in one "
+            f"and {found.norms[1]!r} in the other"
+        )
+    return f"{line}{note}; {PARTING_REMEDY}"

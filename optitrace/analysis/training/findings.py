@@ -70,11 +70,11 @@ class RankAgreement:
         agrees: whether the norms of all weights are the same bit for bit after every recorded step; None if
             it cannot be told.
         optimizer: the optimizer where they first part.
-        step: the step where they first part.
-        parameter: the first parameter that differs there.
+        step: the step after which they first differ; 0 if they do before the first.
+        parameter: the first parameter that differs there; empty if a rank left before it told.
         ranks: the first two ranks that differ there.
         norms: their norms of that parameter.
-        note: why it cannot be told.
+        note: why it cannot be told, or what else is to be said.
     """
 
     world_size: int
@@ -100,3 +100,8 @@ class TrainingFindings:
     diagnoses: Sequence[Diagnosis] = ()
     verified: Sequence[RuleAgreement] = ()
     ranks: RankAgreement | None = None
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether there is a fault, or ranks whose weights part."""
+        return bool(self.diagnoses) or (self.ranks is not None and self.ranks.agrees is False)

@@ -25,6 +25,7 @@ from optitrace.tracing.watching.training import (
     Scheduling,
     WatchedParameter,
 )
+from optitrace.tracing.watching.weight_norms import WeightNorms, WeightRecord
 from optitrace.tracing.watching.wish import RecordingWish, is_inspected
 
 VALUES = "values "
@@ -62,7 +63,7 @@ class WatchedOptimizer:
         wish: RecordingWish,
         *,
         values: Sequence[Watched] = (),
-        by_parameter: bool = False,
+        keeps_weight_norms: bool = False,
         taken: int = 0,
     ) -> None:
         """Begin to watch, before the first step.
@@ -74,7 +75,7 @@ class WatchedOptimizer:
             names: of its parameters, group after group.
             wish: what to record.
             values: the weights that are recorded themselves.
-            by_parameter: whether to measure each parameter, whatever is kept.
+            keeps_weight_norms: whether to keep the norms of each parameter's weights beside the record.
             taken: how many steps it has taken already.
         """
         self.name = name
@@ -90,10 +91,11 @@ class WatchedOptimizer:
         self._sizes = [len(group["params"]) for group in optimizer.param_groups]
         self._wish = wish
         self._step = taken
-        self._gauge = gauge(self.parameters, by_parameter=by_parameter)
+        self._gauge = gauge(self.parameters, by_parameter=wish.parameters or keeps_weight_norms)
+        self._weights = WeightRecord(self.parameters, taken=taken) if keeps_weight_norms else None
         dtype = str(self.parameters[0].dtype).removeprefix("torch.")
         self._facts = Facts(names, dtype, by_parameter=wish.parameters, state=wish.state)
-        self._recording = Recording(self._facts.judge)
+        self._recording = Recording(self._read)
         self._watched = values
         self._hyperparameters = tuple(_settings(group) for group in self.groups)
         self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad}
@@ -227,6 +229,19 @@ class WatchedOptimizer:
             lost=tuple(self._facts.lost),
             scheduling=scheduling,
         )
+
+    def weight_norms(self) -> WeightNorms | None:
+        """Return the norms of each parameter's weights so far; None if they are not kept."""
+        self._recording.read()
+        if self._weights is None:
+            return None
+        return self._weights.norms(self.name, self.names, self._step)
+
+    def _read(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Look at the values of a recorded step once they are read; return those that are to be recorded."""
+        if self._weights is not None:
+            self._weights.add(step, row["weight_norm"])
+        return self._facts.judge(step, row)
 
     def _record(self) -> None:
         with torch.no_grad():

@@ -22,6 +22,7 @@ from optitrace.tracing.watching.ownership import Ownership
 from optitrace.tracing.watching.patterns import Matches, match, no_match
 from optitrace.tracing.watching.training import OptimizerTrace, Program, Scheduling, Training
 from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer, parameters_of
+from optitrace.tracing.watching.weight_norms import WeightNorms
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.version import __version__
 
@@ -38,10 +39,17 @@ class _Seen:
         self.history = GradientHistory(parameters_of(optimizer))
         self.watched: WatchedOptimizer | None = None
         self.finished: list[OptimizerTrace] = []
+        self.finished_norms: list[WeightNorms] = []
         self.scheduling: Scheduling | None = None
         self.has_begun_step = False
         self.is_wrapper = False
         self.first = self.last = 0
+
+    @property
+    def weight_norms(self) -> list[WeightNorms]:
+        """The norms of the weights, as far as they are kept, of each part of the run."""
+        now = None if self.watched is None else self.watched.weight_norms()
+        return self.finished_norms if now is None else [*self.finished_norms, now]
 
     @property
     def taken(self) -> int:
@@ -56,6 +64,7 @@ class Watcher:
 
     Attributes:
         step: how many steps all optimizers together took.
+        make_probe: makes what else is to look at the steps of an optimizer, before its first.
         failure: the error that ended the watching before the program ended; None if none did.
     """
 
@@ -65,7 +74,7 @@ class Watcher:
         *,
         only: Iterable[Optimizer] | None = None,
         models: Iterable[Module] = (),
-        by_parameter: bool = False,
+        keeps_weight_norms: bool = False,
         make_probe: MakeProbe = lambda optimizer, watched: None,
     ) -> None:
         """Begin.
@@ -74,15 +83,15 @@ class Watcher:
             wish: what to record.
             only: the optimizers to watch; all that take a step if not given.
             models: where to find the names of parameters; among all modules that there are if none is given.
-            by_parameter: whether to measure each parameter, whatever is kept.
+            keeps_weight_norms: whether to keep the norms of each parameter's weights, for `weight_norms`.
             make_probe: makes what else is to look at the steps of an optimizer, before its first.
         """
         self.step = 0
         self.failure: Exception | None = None
         self._wish = wish
         self._models = list(models)
-        self._by_parameter = by_parameter or wish.parameters
-        self._make_probe = make_probe
+        self._keeps_weight_norms = keeps_weight_norms
+        self.make_probe = make_probe
         self._only = None if only is None else {id(optimizer) for optimizer in only}
         self._seen: dict[int, _Seen] = {}
         self._order: list[_Seen] = []
@@ -221,6 +230,10 @@ class Watcher:
             world_size=world_size,
         )
 
+    def weight_norms(self) -> list[WeightNorms]:
+        """Return the norms of the weights so far, as far as they are kept, in the order of `training`."""
+        return [norms for seen in self._order for norms in seen.weight_norms]
+
     def complaints(self) -> list[str]:
         """Return a sentence for each pattern that named nothing, or no place that there is."""
         if not self._patterns:
@@ -256,6 +269,7 @@ class Watcher:
         taken = seen.taken
         name = seen.name
         if seen.watched is not None:
+            seen.finished_norms = seen.weight_norms
             seen.finished += self._traces(seen)[len(seen.finished) :]
             name = f"{seen.name}, from step {taken + 1} on"
             seen.history.follow(parameters_of(optimizer))
@@ -274,10 +288,10 @@ class Watcher:
             names,
             self._wish,
             values=matches.watched,
-            by_parameter=self._by_parameter,
+            keeps_weight_norms=self._keeps_weight_norms,
             taken=taken,
         )
-        seen.watched.probe = self._make_probe(optimizer, seen.watched)
+        seen.watched.probe = self.make_probe(optimizer, seen.watched)
 
     def _traces(self, seen: _Seen) -> list[OptimizerTrace]:
         if seen.watched is None:
@@ -299,6 +313,7 @@ class Watcher:
         """Keep what is known of an optimizer that is no more, and let its parameters go."""
         seen = self._seen.pop(key)
         seen.finished = self._traces(seen)
+        seen.finished_norms = seen.weight_norms
         seen.watched = None
         del seen.history  # and with it the parameters
         self._ownership.let_go(seen.name)

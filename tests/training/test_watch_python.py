@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from watched import Task
+
+import optitrace
+from optitrace.errors import UsageError
+
+
+def test_a_training_is_readable_while_it_grows_and_after() -> None:
+    task = Task()
+    optimizer = torch.optim.Adam(task.model.parameters(), lr=0.01)
+    lengths: list[int] = []
+    with optitrace.watch(optimizer, model=task.model, params=True, values=["weight[0,1]"]) as training:
+        task.train(optimizer, 3, lambda step: lengths.append(len(training.steps())))
+    task.train(optimizer, 2)
+
+    assert lengths == [1, 2, 3]
+    assert training.steps() == [1, 2, 3]
+    assert training.optimizers == ("Adam",)
+    assert training.column("gradient_norm").shape == (3,)
+    assert set(training.by_parameter("update_norm")) == {"weight", "bias"}
+    assert training.column("weight[0,1]")[-1].item() != task.model.weight[0, 1].item()
+    assert json.loads(training.to_json())["optimizers"][0]["name"] == "Adam"
+    assert "completed after 3 steps" in str(training)
+    assert "<table>" in training._repr_html_()
+
+
+def test_only_what_is_given_is_watched() -> None:
+    task, other = Task(), Task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    with optitrace.watch(optimizer) as training:
+        task.train(optimizer, 1)
+        other.train(torch.optim.Adam(other.model.parameters()), 2)
+
+    assert training.optimizers == ("SGD",)
+
+
+def test_the_faults_of_a_loop_are_told() -> None:
+    task = Task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    with optitrace.watch(optimizer) as training:
+        for _ in range(3):
+            task.loss().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    assert [(found.fault, found.step) for found in training.diagnoses] == [("accumulated gradient", 2)]
+
+
+def test_steps_are_held_against_the_rule_if_asked_for() -> None:
+    task = Task()
+    optimizer = torch.optim.AdamW(task.model.parameters())
+    with optitrace.watch(optimizer, verify=True) as training:
+        task.train(optimizer, 4)
+
+    [agreement] = training.verified
+    assert (agreement.rule, agreement.steps, agreement.agrees) == ("adamw", 4, True)
+
+
+def test_a_loop_that_fails_keeps_what_was_seen() -> None:
+    task = Task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+
+    def fail(step: int) -> None:
+        if step == 2:
+            raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError, match="disk is full"), optitrace.watch(optimizer) as training:
+        task.train(optimizer, 5, fail)
+
+    assert training.steps() == [1, 2]
+    assert "failed after 2 steps: RuntimeError: the disk is full" in str(training)
+
+
+def test_what_cannot_be_is_told() -> None:
+    task = Task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    with pytest.raises(UsageError, match=r"nothing to watch; give watch\(\) an optimizer"):
+        optitrace.watch()
+    with pytest.raises(UsageError, match="every is 0"):
+        optitrace.watch(optimizer, every=0)
+    with pytest.raises(UsageError, match="cannot read the pattern '\\[1\\]'"):
+        optitrace.watch(optimizer, values=["[1]"])
+    with pytest.raises(UsageError, match="matches no parameter"), optitrace.watch(optimizer, values=["q.*"]):
+        task.train(optimizer, 1)
+    with optitrace.watch(optimizer) as training:
+        with pytest.raises(UsageError, match="no optimizer has taken a step"):
+            training.column("loss")
+        task.train(optimizer, 1)
+    with pytest.raises(UsageError, match="SGD has no 'los'; there are loss, lr"):
+        training.column("los")
+    with pytest.raises(UsageError, match="there is no optimizer 'Adam'; name one of SGD"):
+        training.column("loss", "Adam")
+    with pytest.raises(UsageError, match="watch with params=True"):
+        training.by_parameter("update_norm")
