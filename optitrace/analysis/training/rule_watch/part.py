@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optitrace.analysis.training.rule_watch.batch import Batch, Snapshot
+from optitrace.analysis.training.rule_watch.batch import Batch
+from optitrace.analysis.training.rule_watch.reader import Snapshot
 from optitrace.analysis.training.rule_watch.taken import Before, Taken
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS
 from optitrace.analysis.verification.recording import in_numbers
@@ -53,38 +55,20 @@ def parts(rule: Rule, taken: Taken) -> Iterator[Part]:
 
     Weights that have no gradient are left out, and those where a number is not finite to begin with.
     """
-    batch, used, after = taken.before.batch, taken.gradient, taken.after
-    settings = _settings(rule, used.settings, batch.dtype)
-    gradient = _on_host(used.numbers)
-    if used.scale is not None:
-        gradient = gradient / _on_host(used.scale)
-    state = _state(rule, batch, taken.before, settings)
-    weights = _on_host(taken.before.snapshot.weights)
-    kept = [entry.key for entry in rule.state if entry.exists(settings) and entry.key in after.state]
-    found = {key: _by_coordinate(after.state[key], batch) for key in kept}
-    found[WEIGHTS] = _on_host(after.weights)
-    dtypes = {WEIGHTS: batch.dtype} | {key: value.dtype for key, value in after.state.items()}
-    if after.is_counted:
-        found[COUNT] = torch.tensor(_counts(after), dtype=torch.float64)[batch.owners]
-    is_usable = _is_finite(batch, [weights, gradient, *(each for each in state if each is not None)])
-    counts = _counts(taken.before.snapshot)
-    for count in dict.fromkeys(c for c, has in zip(counts, used.has, strict=True) if has):
-        places = torch.tensor([has and c == count for c, has in zip(counts, used.has, strict=True)])
-        where = (places[batch.owners] & is_usable).nonzero().squeeze(1)
-        if where.numel():
-            yield Part(
-                number=int(count) + 1,
-                parameters=torch.tensor([place.parameter for place in batch.places])[batch.owners][where],
-                extent=batch.extent,
-                shape=batch.places[0].shape if batch.extent == "matrix" else (-1,),
-                weights=weights[where],
-                gradient=gradient[where],
-                state=tuple(None if each is None else each[where] for each in state),
-                settings=settings,
-                found={name: value[where] for name, value in found.items()},
-                dtypes=dtypes,
-                is_capturable=used.is_capturable,
-            )
+    batch, has, whole = taken.before.batch, taken.gradient.has, _whole(rule, taken)
+    is_finite = _is_finite(whole)
+    counts, counts_after = _counts(taken.before.snapshot), _counts(taken.after)
+    for count in dict.fromkeys(c for c, is_given in zip(counts, has, strict=True) if is_given):
+        is_in = [is_given and c == count for c, is_given in zip(counts, has, strict=True)]
+        part = replace(whole, number=int(count) + 1)
+        after = {c for c, is_it in zip(counts_after, is_in, strict=True) if is_it}
+        if taken.after.is_counted and after != {count + 1}:
+            part = replace(part, found={**part.found, COUNT: torch.tensor(counts_after)[batch.owners]})
+        if not all(is_in) or is_finite is not None:
+            chosen = torch.tensor(is_in)[batch.owners]
+            part = _selected(part, chosen if is_finite is None else chosen & is_finite)
+        if part.weights.numel():
+            yield part
 
 
 def computed(rule: Rule, part: Part) -> dict[str, Any]:
@@ -104,10 +88,40 @@ def computed(rule: Rule, part: Part) -> dict[str, Any]:
     }
 
 
-def _settings(rule: Rule, used: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """Return the hyperparameters in numbers; those that a group lacks have the rule's default."""
-    return in_numbers(
-        {p.name: _number(used[p.name]) if p.name in used else p.default for p in rule.parameters}, dtype
+def _whole(rule: Rule, taken: Taken) -> Part:
+    """Return all of a batch, as if every weight were at the same step."""
+    batch, used, after = taken.before.batch, taken.gradient, taken.after
+    settings = in_numbers({name: _number(value) for name, value in used.settings.items()}, batch.dtype)
+    gradient = _on_host(used.numbers)
+    found = {
+        entry.key: _by_coordinate(after.state[entry.key], batch)
+        for entry in rule.state
+        if entry.exists(settings) and entry.key in after.state
+    }
+    return Part(
+        number=1,
+        parameters=batch.parameters,
+        extent=batch.extent,
+        shape=batch.places[0].shape if batch.extent == "matrix" else (-1,),
+        weights=_on_host(taken.before.snapshot.weights),
+        gradient=gradient if used.scale is None else gradient / _on_host(used.scale),
+        state=_state(rule, batch, taken.before, settings),
+        settings=settings,
+        found=found | {WEIGHTS: _on_host(after.weights)},
+        dtypes={key: value.dtype for key, value in after.state.items()} | {WEIGHTS: batch.dtype},
+        is_capturable=used.is_capturable,
+    )
+
+
+def _selected(part: Part, chosen: Tensor) -> Part:
+    """Return some of the weights of a part."""
+    return replace(
+        part,
+        parameters=part.parameters[chosen],
+        weights=part.weights[chosen],
+        gradient=part.gradient[chosen],
+        state=tuple(None if each is None else each[chosen] for each in part.state),
+        found={name: value[chosen] for name, value in part.found.items()},
     )
 
 
@@ -117,7 +131,9 @@ def _number(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
 
 
-def _state(rule: Rule, batch: Batch, before: Before, settings: Mapping[str, Any]) -> list[Tensor | None]:
+def _state(
+    rule: Rule, batch: Batch, before: Before, settings: Mapping[str, Any]
+) -> tuple[Tensor | None, ...]:
     """Return the state before a step, as it was or, where there was none yet, as the rule begins."""
     state: list[Tensor | None] = []
     for entry, initial in zip(rule.state, rule.initial_state(settings), strict=True):
@@ -127,7 +143,7 @@ def _state(rule: Rule, batch: Batch, before: Before, settings: Mapping[str, Any]
             state.append(_by_coordinate(before.snapshot.state[entry.key], batch))
         else:
             state.append(torch.full((batch.coordinates,), float(initial), dtype=torch.float64))
-    return state
+    return tuple(state)
 
 
 def _by_coordinate(values: Tensor, batch: Batch) -> Tensor:
@@ -141,12 +157,13 @@ def _counts(snapshot: Snapshot) -> Sequence[float]:
     return counts.tolist() if isinstance(counts, Tensor) else counts
 
 
-def _is_finite(batch: Batch, given: Sequence[Tensor]) -> Tensor:
-    """Return which weights have only finite numbers; all or none where the rule must see them whole."""
-    if sum(given[1:], given[0]).isfinite().all():
-        return torch.ones(batch.coordinates, dtype=torch.bool)
+def _is_finite(part: Part) -> Tensor | None:
+    """Return which weights have only finite numbers; none where the rule must see them whole. None if all."""
+    given = [part.weights, part.gradient, *(each for each in part.state if each is not None)]
+    if math.isfinite(sum(float(numbers.sum()) for numbers in given)):
+        return None
     each = torch.stack([numbers.isfinite() for numbers in given]).all(0)
-    return each if batch.extent == "weight" else torch.zeros_like(each)
+    return each if part.extent == "weight" or each.all() else torch.zeros_like(each)
 
 
 def _on_host(numbers: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.analysis.training.rule_watch.batch import Batch, gradient, snapshot
+from optitrace.analysis.training.rule_watch.batch import Batch
+from optitrace.analysis.training.rule_watch.reader import Reader
 from optitrace.analysis.training.rule_watch.taken import Before, Gradient, Taken
 from optitrace.analysis.training.rule_watch.verdict import Verdict
 from optitrace.rules.rule import Rule
@@ -35,10 +36,10 @@ class RuleProbe:
         """
         self._optimizer = weakref.ref(optimizer)
         self._watched = watched
-        self._batches = batches
         self._verdict = verdict
         self._rule: Rule = verdict.rule
-        self._names = tuple(parameter.name for parameter in self._rule.parameters)
+        self._defaults = {parameter.name: parameter.default for parameter in self._rule.parameters}
+        self._readers = [Reader(self._rule, batch, watched.parameters) for batch in batches]
         self._before: list[Before] = []
         self._gradients: list[Gradient] = []
 
@@ -64,33 +65,38 @@ class RuleProbe:
             self._verdict.attempt(lambda: at(optimizer))
 
     def _take_before(self, optimizer: Optimizer) -> None:
-        for batch in self._batches:
-            initial = self._initial(optimizer, batch)
-            now = snapshot(self._rule, batch, self._watched.parameters, optimizer.state, initial)
-            self._before.append(Before(batch, now, initial))
+        for reader in self._readers:
+            initial = self._initial(optimizer.param_groups[reader.batch.group])
+            now = reader.snapshot(optimizer.state, initial)
+            self._before.append(Before(reader.batch, now, initial))
 
     def _take_gradients(self, optimizer: Optimizer) -> None:
         scale, found_inf = (_told(optimizer, name) for name in ("grad_scale", "found_inf"))
-        for batch in self._batches:
-            numbers, has = gradient(batch, self._watched.parameters)
-            group = optimizer.param_groups[batch.group]
-            settings = {name: _copied(group[name]) for name in self._names if name in group}
+        for reader in self._readers:
+            numbers, has = reader.gradient()
+            group = optimizer.param_groups[reader.batch.group]
+            settings = {name: _copied(group.get(name, value)) for name, value in self._defaults.items()}
             is_capturable = bool(group.get("capturable"))
             self._gradients.append(Gradient(numbers, has, settings, scale, found_inf, is_capturable))
 
     def _take_after(self, optimizer: Optimizer) -> None:
         has_hooks = any(getattr(optimizer, name, None) for name in HOOKS)
-        taken = []
-        for before, used in zip(self._before, self._gradients, strict=True):
-            after = snapshot(
-                self._rule, before.batch, self._watched.parameters, optimizer.state, before.initial
-            )
-            taken.append(Taken(self._watched.taken, before, used, after, has_hooks))
+        self._verdict.add(
+            [
+                Taken(
+                    self._watched.taken,
+                    before,
+                    used,
+                    reader.snapshot(optimizer.state, before.initial),
+                    has_hooks,
+                )
+                for reader, before, used in zip(self._readers, self._before, self._gradients, strict=True)
+            ]
+        )
         self._before, self._gradients = [], []
-        self._verdict.add(taken)
 
-    def _initial(self, optimizer: Optimizer, batch: Batch) -> Mapping[str, Any]:
-        group = optimizer.param_groups[batch.group]
+    def _initial(self, group: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the values of the state before the first step."""
         return {
             entry.key: group.get(entry.initial) if isinstance(entry.initial, str) else entry.initial
             for entry in self._rule.state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,20 +39,11 @@ def recompute(rule: Rule, part: Part) -> Recomputed:
     The unit of an error is eps(dtype) × max(|before|, |after|). Where that is exceeded, it is asked whether
     numbers cancel, so that torch cannot have been more exact: see `roundings`.
     """
-    before = {WEIGHTS: part.weights} | {
-        entry.key: value for entry, value in zip(rule.state, part.state, strict=True) if value is not None
-    }
-    expected = computed(rule, part)
-    order = [name for name in before if name in part.found and name != WEIGHTS]
+    before, expected = _before(rule, part), computed(rule, part)
     found = {
-        name: compare(
-            before[name],
-            expected[name],
-            part.found[name],
-            part.dtypes[name],
-            ALLOWED if name == WEIGHTS else STATE_ALLOWED,
-        )
-        for name in (*order, WEIGHTS)
+        name: compare(before[name], expected[name], part.found[name], part.dtypes[name], _allowed(name))
+        for name in before
+        if name in part.found
     }
     rounding: Rounding | None = None
     if any(each.departs for each in found.values()):
@@ -63,6 +54,39 @@ def recompute(rule: Rule, part: Part) -> Recomputed:
     if COUNT in part.found:
         found[COUNT] = compare_count(part.number, part.found[COUNT])
     return Recomputed(found, rounding)
+
+
+def worst_of_all(rule: Rule, parts: Sequence[Part]) -> tuple[float, float] | None:
+    """Return the error of some parts that takes up most of what is allowed, and what is; None if any departs.
+
+    It comes to what `recompute` finds of each, but compares all of them at once.
+    """
+    columns: dict[tuple[str, torch.dtype], list[tuple[Tensor, ...]]] = {}
+    for part in parts:
+        state, new = _before(rule, part), computed(rule, part)
+        if COUNT in part.found:
+            return None
+        for name in state.keys() & part.found.keys():
+            value = torch.as_tensor(new[name], dtype=torch.float64).expand_as(state[name])
+            columns.setdefault((name, part.dtypes[name]), []).append((state[name], value, part.found[name]))
+    worst = 0.0, ALLOWED
+    for (name, dtype), rows in columns.items():
+        before, expected, found = map(torch.cat, zip(*rows, strict=True))
+        compared = compare(before, expected, found, dtype, _allowed(name))
+        if compared.departs:
+            return None
+        worst = max(worst, (compared.worst, compared.allowed), key=lambda each: each[0] / each[1])
+    return worst
+
+
+def _before(rule: Rule, part: Part) -> dict[str, Tensor]:
+    """Return the state that there is and the weights before a step, in this order."""
+    entries = zip(rule.state, part.state, strict=True)
+    return {entry.key: value for entry, value in entries if value is not None} | {WEIGHTS: part.weights}
+
+
+def _allowed(name: str) -> float:
+    return ALLOWED if name == WEIGHTS else STATE_ALLOWED
 
 
 def _in_larger_units(found: Found, units: Tensor | None) -> Found:

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from optitrace.analysis.training.rule_watch.batch import Batch, Snapshot
+from optitrace.analysis.training.rule_watch.batch import Batch
+from optitrace.analysis.training.rule_watch.reader import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Gradient:
     Attributes:
         numbers: the gradient, shape (coordinates,).
         has: which places have one; torch leaves the others as they are.
-        settings: the hyperparameters of the rule, in this step.
+        settings: every hyperparameter of the rule, in this step.
         scale: by which the optimizer divides it; None if it does not.
         found_inf: not zero, and the optimizer leaves the step out; None if it does not.
         is_capturable: whether torch computes with tensors where it otherwise has Python's numbers.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.analysis.training.rule_watch.batch import Batch
 from optitrace.analysis.training.rule_watch.part import Part, parts
-from optitrace.analysis.training.rule_watch.recomputation import Recomputed, recompute
+from optitrace.analysis.training.rule_watch.recomputation import Recomputed, recompute, worst_of_all
 from optitrace.analysis.training.rule_watch.taken import Taken
 from optitrace.analysis.verification.check import ALLOWED
 from optitrace.analysis.verification.quantities import Found
@@ -17,7 +17,7 @@ from optitrace.rules.numerals import counted
 from optitrace.rules.rule import Rule
 
 BLOCK = 256
-"""How many steps on an accelerator are kept until they are recomputed, which waits for the device."""
+"""How many steps are kept until they are recomputed: together it is faster, and a device waits once."""
 
 
 class Verdict:
@@ -45,7 +45,6 @@ class Verdict:
         self._steps = 0
         self._worst = (0.0, ALLOWED)
         self._departure: tuple[int, int, str] | None = None
-        self._departing_allowed = ALLOWED
         self._roundings: Counter[str] = Counter()
         self._hooked = 0
 
@@ -58,10 +57,9 @@ class Verdict:
                 self._failure = reason(error)
 
     def add(self, step: Sequence[Taken]) -> None:
-        """Take what was taken from a step, its batches; recompute it at once where that waits for nothing."""
+        """Keep what was taken from a step, batch after batch, until a block of steps is full."""
         self._pending.append(step)
-        is_on_host = all(taken.gradient.numbers.device.type == "cpu" for taken in step)
-        if is_on_host or len(self._pending) >= BLOCK:
+        if len(self._pending) >= BLOCK:
             self._read()
 
     def agreement(self) -> RuleAgreement:
@@ -83,15 +81,23 @@ class Verdict:
         )
 
     def _read(self) -> None:
+        """Recompute the steps that are pending: all at once, and each by itself where one departs."""
         pending, self._pending = self._pending, []
-        for step in pending:
-            self._judge([taken for taken in step if not taken.is_left_out])
-
-    def _judge(self, step: Iterable[Taken]) -> None:
-        """Recompute all of one step."""
-        judged = [
-            (taken, part, recompute(self.rule, part)) for taken in step for part in parts(self.rule, taken)
+        steps = [
+            [(taken, part) for taken in step if not taken.is_left_out for part in parts(self.rule, taken)]
+            for step in pending
         ]
+        worst = worst_of_all(self.rule, [part for step in steps for _, part in step])
+        if worst is None:
+            for step in steps:
+                self._judge(step)
+        else:
+            self._worst = max(self._worst, worst, key=lambda each: _excess(*each))
+            self._steps += sum(map(bool, steps))
+
+    def _judge(self, step: Sequence[tuple[Taken, Part]]) -> None:
+        """Recompute one step by itself."""
+        judged = [(taken, part, recompute(self.rule, part)) for taken, part in step]
         if any(recomputed.departing and taken.has_hooks for taken, _, recomputed in judged):
             self._hooked += 1
             return
@@ -103,8 +109,7 @@ class Verdict:
 
     def _weigh(self, step: int, part: Part, recomputed: Recomputed) -> None:
         for quantity, found in recomputed.found.items():
-            if _excess(found.worst, found.allowed) > _excess(*self._worst):
-                self._worst = found.worst, found.allowed
+            self._worst = max(self._worst, (found.worst, found.allowed), key=lambda each: _excess(*each))
             if found.departs:
                 parameter = int(part.parameters[_first(found)])
                 if self._departure is None or (step, parameter) < self._departure[:2]:
