@@ -33,7 +33,7 @@ VALUES = "values "
 
 
 class Probe(Protocol):
-    """Something else that looks at each step of an optimizer."""
+    """Something else that looks at each step of an optimizer, under `torch.no_grad`."""
 
     def before(self) -> None:
         """Look at weights and state before a step."""
@@ -124,7 +124,8 @@ class WatchedOptimizer:
             with torch.no_grad():
                 self._gauge.remember()
         if self.probe is not None:
-            self.probe.before()
+            with torch.no_grad():
+                self.probe.before()
 
     def looking(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         """Return a closure that does what another does, and looks at the gradient when that is first done."""
@@ -158,7 +159,8 @@ class WatchedOptimizer:
             with torch.no_grad():
                 self._row = self._used(kind)
         if self.probe is not None:
-            self.probe.during()
+            with torch.no_grad():
+                self.probe.during()
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Note what a step made."""
@@ -171,7 +173,8 @@ class WatchedOptimizer:
                     self._row[name] = told.detach().reshape(()).clone()
             self._record()
         if self.probe is not None:
-            self.probe.after()
+            with torch.no_grad():
+                self.probe.after()
         self.history.stepped()
 
     def skip(self) -> None:
