@@ -9,6 +9,7 @@ from optitrace.version import __version__
 if TYPE_CHECKING:
     from optitrace.python.comparing import Comparison, Diff, compare, diff
     from optitrace.python.explaining import Explanation, explain
+    from optitrace.python.sweeping import Sweep, sweep
     from optitrace.python.traces import Trace, read, trace
     from optitrace.python.verifying import Verification, verify
     from optitrace.python.watching import Training, watch
@@ -18,6 +19,7 @@ __all__ = [
     "Diff",
     "Explanation",
     "OptitraceError",
+    "Sweep",
     "Trace",
     "Training",
     "Verification",
@@ -26,6 +28,7 @@ __all__ = [
     "diff",
     "explain",
     "read",
+    "sweep",
     "trace",
     "verify",
     "watch",
@@ -34,6 +37,7 @@ __all__ = [
 _HOMES = {
     "comparing": ("Comparison", "Diff", "compare", "diff"),
     "explaining": ("Explanation", "explain"),
+    "sweeping": ("Sweep", "sweep"),
     "traces": ("Trace", "read", "trace"),
     "verifying": ("Verification", "verify"),
     "watching": ("Training", "watch"),

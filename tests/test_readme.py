@@ -8,11 +8,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
 from optitrace.cli.app import main
 from optitrace.rules.catalogue import OPTIMIZERS
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSOLES = re.findall(r"```console\n\$ optitrace (.*?)\n(.*?)```", README, re.DOTALL)
 SHELLS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
@@ -50,12 +52,48 @@ def test_every_command_of_the_readme_runs(
     assert main(shlex.split(command)) in (0, 1)
 
 
+PICTURES = re.findall(r"\]\((\.pictures/(\S+))\)", README)
+
+
+def test_the_readme_shows_pictures() -> None:
+    assert len(PICTURES) == 2
+
+
+@pytest.mark.parametrize(("shown", "name"), PICTURES)
+def test_a_picture_of_the_readme_is_what_the_command_beside_it_draws(
+    shown: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [command] = [command for command in COMMANDS if command.endswith(f"-o {name}")]
+    monkeypatch.chdir(tmp_path)
+    main(shlex.split(command))
+
+    assert distance(tmp_path / name, ROOT / shown) < 1
+
+
+def test_another_picture_would_be_noticed() -> None:
+    one, other = (ROOT / shown for shown, _ in PICTURES)
+
+    assert distance(one, other) > 10
+    assert distance(one, one) == 0
+
+
+def distance(one: Path, other: Path) -> float:
+    """Return how far two pictures are apart on the average, in 256ths; 256 if they differ in size.
+
+    Another machine may round a curve, or the edge of a letter, in another way.
+    """
+    a, b = (Image.open(path).convert("L") for path in (one, other))
+    if a.width != b.width or abs(a.height - b.height) > 4:
+        return 256
+    return float(ImageStat.Stat(ImageChops.difference(a, b.resize(a.size))).mean[0])
+
+
 def test_the_readme_names_every_optimizer() -> None:
     assert re.search(f"`{' '.join(OPTIMIZERS)}`", README.replace("\n", " "))
 
 
 def test_the_command_that_ci_runs_stands_in_the_readme() -> None:
-    ci = (Path(__file__).parent.parent / ".ci" / "run").read_text(encoding="utf-8")
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     (command,) = (line for line in README.splitlines() if "python -m pytest" in line)
 
     assert command.startswith("python -m pip install ")
@@ -63,6 +101,6 @@ def test_the_command_that_ci_runs_stands_in_the_readme() -> None:
 
 
 def test_the_extra_that_the_readme_installs_is_there() -> None:
-    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert "pytest" in project["optional-dependencies"]["test"]

@@ -19,13 +19,15 @@ from optitrace.cli.operands import (
     run_operands,
     traces_of,
 )
-from optitrace.cli.output_files import OutputFile, plan_files, write_file
+from optitrace.cli.output_files import Chunks, OutputFile, plan_files, write_files
+from optitrace.cli.picturing import check_formats, picture_of_comparison, print_picture
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError, one_of, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.text import whole_number
 from optitrace.views.compare_formats import COMPARE_FORMATS, compare_chunks
 from optitrace.views.compare_table import compare_table
+from optitrace.views.formats import PICTURES
 from optitrace.views.grid import Look
 from optitrace.views.side_by_side import QUANTITIES
 
@@ -100,6 +102,7 @@ def compare_runs(**given: Any) -> None:
     files = plan_files(given["output"], format)
     for file in files:
         one_of("format", file.format, COMPARE_FORMATS)
+    check_formats(format, files)
     operands = given["operands"]
     saved = traces_of(read_files(operands), "'optitrace diff' compares two trainings")
     settings = given_settings(given)
@@ -147,16 +150,19 @@ def _write(
     files: Sequence[OutputFile], comparison: Comparison, quantity: str, look: Look
 ) -> list[OutputError]:
     """Write every file that can be written; return what went wrong with the others."""
-    errors = []
-    for file in files:
-        try:
-            write_file(file.path, compare_chunks(comparison, file.format, quantity, look))
-        except OutputError as error:
-            errors.append(error)
-    return errors
+
+    def content(file: OutputFile) -> Chunks:
+        if file.format in PICTURES:
+            return [picture_of_comparison(comparison, file.format, look.precision)]
+        return compare_chunks(comparison, file.format, quantity, look)
+
+    return write_files(files, content)
 
 
 def _show(comparison: Comparison, quantity: str, look: Look, format: str, color: str) -> None:
+    if format in PICTURES:
+        print_picture(picture_of_comparison(comparison, format, look.precision), format)
+        return
     if format != "table":
         terminal.print_text(compare_chunks(comparison, format, quantity, look))
         return

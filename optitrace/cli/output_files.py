@@ -15,6 +15,9 @@ from optitrace.views.formats import format_of
 
 STDOUT = "-"
 
+Chunks = Iterable[str] | Iterable[bytes]
+"""What is to stand in a file, piece by piece: text, which is written in UTF-8, or bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
@@ -51,9 +54,7 @@ def plan_files(paths: Sequence[str], format: str | None) -> list[OutputFile]:
     return files
 
 
-def write_files(
-    files: Iterable[OutputFile], chunks: Callable[[OutputFile], Iterable[str]]
-) -> list[OutputError]:
+def write_files(files: Iterable[OutputFile], chunks: Callable[[OutputFile], Chunks]) -> list[OutputError]:
     """Write every file that can be written; return what went wrong with the others.
 
     Args:
@@ -69,8 +70,8 @@ def write_files(
     return errors
 
 
-def write_file(path: Path, chunks: Iterable[str]) -> None:
-    """Write a text file in UTF-8, whole or not at all.
+def write_file(path: Path, chunks: Chunks) -> None:
+    """Write a file, whole or not at all.
 
     A file is written beside the path and then put in its place, so that no reader sees half of it; a
     device or a pipe is written to directly.
@@ -80,19 +81,19 @@ def write_file(path: Path, chunks: Iterable[str]) -> None:
     """
     try:
         if path.exists() and not path.is_file():
-            with path.open("w", encoding="utf-8") as stream:
-                stream.writelines(chunks)
+            with path.open("wb") as stream:
+                stream.writelines(map(_encoded, chunks))
         else:
             _replace(Path(os.path.realpath(path)), chunks)
     except OSError as error:
         raise _cannot_write(path, f"{error.strerror or error}; choose another place") from error
 
 
-def _replace(path: Path, chunks: Iterable[str]) -> None:
+def _replace(path: Path, chunks: Chunks) -> None:
     descriptor, name = tempfile.mkstemp(prefix=".optitrace-", dir=path.parent)
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.writelines(chunks)
+        with open(descriptor, "wb") as stream:
+            stream.writelines(map(_encoded, chunks))
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(name, _mode(path))
@@ -101,6 +102,10 @@ def _replace(path: Path, chunks: Iterable[str]) -> None:
         with suppress(OSError):
             os.unlink(name)
         raise
+
+
+def _encoded(chunk: str | bytes) -> bytes:
+    return chunk if isinstance(chunk, bytes) else chunk.encode()
 
 
 def _mode(path: Path) -> int:

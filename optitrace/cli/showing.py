@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,13 @@ from optitrace.analysis.explanation import explain
 from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.analysis.theory import theory
 from optitrace.cli import options, terminal
-from optitrace.cli.output_files import OutputFile, plan_files, write_files
+from optitrace.cli.output_files import Chunks, OutputFile, plan_files, write_files
+from optitrace.cli.picturing import check_formats, picture_of_trace, print_picture
 from optitrace.errors import OutputError, UsageError, printable
 from optitrace.experiment.text import whole_number
 from optitrace.rules.reader import ASCII, UNICODE
 from optitrace.tracing.trace import Status, Trace
-from optitrace.views.formats import WITH_FINDINGS, check_format, chunks
+from optitrace.views.formats import PICTURES, WITH_FINDINGS, check_format, chunks
 from optitrace.views.grid import Look, visible_rows
 
 LOOKING_OPTIONS = (*options.LOOK_OPTIONS, *options.WRITING_OPTIONS)
@@ -70,10 +71,12 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
         raise UsageError(
             f"{format} has no place for an explanation or for theory; use {', '.join(WITH_FINDINGS)}."
         )
+    files = plan_files(given["output"], format)
+    check_formats(format, files)
     return Wish(
         look=options.look(given),
         format=format or "table",
-        files=plan_files(given["output"], format),
+        files=files,
         color=terminal.check_color(given["color"]),
         explains=explains,
         coordinate=whole_number("coordinate", coordinate, least=1) if coordinate is not None else None,
@@ -94,6 +97,9 @@ def show(trace: Trace, wish: Wish, notes: Sequence[str]) -> list[OutputError]:
 
 
 def _print(trace: Trace, wish: Wish, notes: Sequence[str]) -> None:
+    if wish.format in PICTURES:
+        print_picture(picture_of_trace(trace, wish.format, wish.look.precision), wish.format)
+        return
     if wish.format != "table":
         findings = _findings(trace, wish, wish.format)
         terminal.print_text(chunks(trace, wish.format, wish.look, findings=findings))
@@ -140,7 +146,9 @@ def finish(trace: Trace, wish: Wish, errors: Sequence[OutputError]) -> None:
 
 
 def _write(trace: Trace, wish: Wish) -> list[OutputError]:
-    def content(file: OutputFile) -> Iterator[str]:
+    def content(file: OutputFile) -> Chunks:
+        if file.format in PICTURES:
+            return [picture_of_trace(trace, file.format, wish.look.precision)]
         return chunks(trace, file.format, wish.look, findings=_findings(trace, wish, file.format))
 
     return write_files(wish.files, content)

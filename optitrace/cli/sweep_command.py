@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ import typer
 from optitrace.cli import terminal
 from optitrace.cli.command_line import command_line
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.output_files import OutputFile, plan_files, write_file
+from optitrace.cli.output_files import Chunks, OutputFile, plan_files, write_files
+from optitrace.cli.picturing import check_formats, check_sweep_pictures, picture_of_sweeps, print_picture
 from optitrace.cli.sweep_options import (
     OPERANDS,
     SWEEP_OPTIONS,
@@ -27,6 +28,8 @@ from optitrace.cli.sweep_progress import SweepProgress
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError
 from optitrace.experiment.text import whole_number
+from optitrace.views.formats import PICTURES
+from optitrace.views.sweep_formats import ROW_FORMATS
 
 if TYPE_CHECKING:
     from optitrace.analysis.sweeping.blocks import Block
@@ -85,20 +88,22 @@ def sweep_optimizers(**given: Any) -> None:
     files = plan_files(given["output"], given["format"] and format)
     for file in files:
         checked_format(file.format)
+    check_formats(format, files)
     spaces = read_spaces(given)
     load_torch()
     goal, workers = read_goal(given), read_workers(given)
     from optitrace.analysis.sweeping.sweep import check_space
 
+    formats = list(dict.fromkeys([format, *(file.format for file in files)]))
+    check_sweep_pictures(spaces, formats)
     for space in spaces:
         check_space(space, goal, workers)
     with ExitStack() as stack:
-        formats = dict.fromkeys([format, *(file.format for file in files)])
-        rows = {f: Rows(f, _temporary(stack)) for f in formats if f != "table"}
+        rows = {f: Rows(f, _temporary(stack)) for f in formats if f in ROW_FORMATS}
         with Interruption() as interruption:
             sweeps = _swept(spaces, goal, workers, rows, interruption)
         commands = [_command(sweep) for sweep in sweeps]
-        errors = _write(files, rows, sweeps, commands, precision)
+        errors = _write(files, rows, sweeps, commands, precision) if sweeps else []
         _show(sweeps, commands, rows, format, precision, color)
     for error in errors:
         terminal.say(str(error))
@@ -156,21 +161,31 @@ def _write(
 ) -> list[OutputError]:
     """Write every file that can be written; return what went wrong with the others."""
     from optitrace.views.plain import plain_text
-    from optitrace.views.sweep_rows import whole_file
     from optitrace.views.sweep_table import sweep_table
 
-    errors = []
-    for file in files:
-        try:
-            if file.format == "table":
-                write_file(file.path, [plain_text(sweep_table(sweeps, commands, precision=precision))])
-            else:
-                spool = rows[file.format].file
-                spool.seek(0)
-                write_file(file.path, whole_file(sweeps, commands, spool, file.format))
-        except OutputError as error:
-            errors.append(error)
-    return errors
+    def chunks(file: OutputFile) -> Chunks:
+        if file.format in PICTURES:
+            return [picture_of_sweeps(sweeps, file.format)]
+        if file.format == "table":
+            return [plain_text(sweep_table(sweeps, commands, precision=precision))]
+        return _chunks(file.format, rows, sweeps, commands, precision)
+
+    return write_files(files, chunks)
+
+
+def _chunks(
+    format: str, rows: dict[str, Rows], sweeps: Sequence[Sweep], commands: Sequence[str], precision: int
+) -> Iterable[str]:
+    """Return the sweeps in a format for a script, or to be pasted."""
+    if format in ROW_FORMATS:
+        from optitrace.views.sweep_rows import whole_file
+
+        spool = rows[format].file
+        spool.seek(0)
+        return whole_file(sweeps, commands, spool, format)
+    from optitrace.views.sweep_text import sweep_markdown
+
+    return sweep_markdown(sweeps, commands, precision)
 
 
 def _show(
@@ -181,15 +196,15 @@ def _show(
     precision: int,
     color: str,
 ) -> None:
-    from optitrace.views.sweep_rows import whole_file
     from optitrace.views.sweep_table import sweep_table
 
     if not sweeps:
         return
+    if format in PICTURES:
+        print_picture(picture_of_sweeps(sweeps, format), format)
+        return
     if format != "table":
-        spool = rows[format].file
-        spool.seek(0)
-        terminal.print_text(whole_file(sweeps, commands, spool, format))
+        terminal.print_text(_chunks(format, rows, sweeps, commands, precision))
         return
     shown = sweep_table(
         sweeps, commands, precision=precision, width=terminal.width(), ascii_only=terminal.ascii_only()

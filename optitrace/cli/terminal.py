@@ -103,10 +103,30 @@ def print_text(chunks: Iterable[str], stream: TextIO | None = None) -> None:
         OutputError: the stream cannot be written to.
     """
     stream = stream or _stdout()
-    try:
+    with _told(stream):
         for chunk in chunks:
             stream.write(chunk)
         stream.flush()
+
+
+def print_bytes(content: bytes) -> None:
+    """Print bytes on standard output, and leave it quietly once nobody reads it.
+
+    Raises:
+        OutputError: standard output cannot be written to.
+    """
+    stream = _stdout()
+    with _told(stream):
+        stream.flush()
+        stream.buffer.write(content)
+        stream.buffer.flush()
+
+
+@contextmanager
+def _told(stream: TextIO) -> Iterator[None]:
+    """Leave a stream quietly that nobody reads, and say what else is wrong with it."""
+    try:
+        yield
     except BrokenPipeError:
         _leave(stream)
     except OSError as error:

@@ -17,7 +17,7 @@ from optitrace.tracing.watching.training import Training
 from optitrace.tracing.watching.training_reading import SavedTraining
 from optitrace.tracing.watching.training_selection import every_kth_step
 from optitrace.views.grid import Look
-from optitrace.views.training_formats import training_chunks
+from optitrace.views.training_formats import TRAINING_FORMATS, training_chunks
 
 PARAMS_OPTION = options.flag(
     "params", panel=options.OUTPUT, help="Show a training with a row for each parameter of each step."
@@ -33,7 +33,7 @@ def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[s
     Raises:
         UsageError: an option is for traces alone, or asks for what was not recorded.
     """
-    _check(saved.training, given)
+    _check(saved.training, wish, given)
     training, findings = every_kth_step(saved.training, every), saved_findings(saved.above)
 
     def content(file: OutputFile) -> Iterator[str]:
@@ -47,7 +47,7 @@ def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[s
             terminal.say(str(error))
     if errors:
         raise typer.Exit(OutputError.exit_code)
-    if wish.strict and findings.diagnoses:
+    if wish.strict and findings.has_faults:
         raise typer.Exit(1)
 
 
@@ -62,8 +62,11 @@ def training_hints(training: Training, look: Look) -> list[str]:
     return [f"more: {', '.join([*more, '--format json'])}"]
 
 
-def _check(training: Training, given: Mapping[str, Any]) -> None:
-    """Refuse options that mean nothing for this training."""
+def _check(training: Training, wish: Wish, given: Mapping[str, Any]) -> None:
+    """Refuse options and formats that mean nothing for this training."""
+    for format in (wish.format, *(file.format for file in wish.files)):
+        if format not in TRAINING_FORMATS:
+            raise UsageError(f"there is no {format} of a training; use {', '.join(TRAINING_FORMATS)}.")
     for name in OF_TRACES:
         if given[name]:
             raise UsageError(f"--{name} is for traces, and this is a training; leave it out.")

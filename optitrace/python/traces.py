@@ -140,14 +140,7 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
         UsageError: a name is not known, or a value or a combination of them cannot be run.
         DeviceError: the device is not there.
     """
-    if not isinstance(optimizer, str):
-        raise UsageError(f"the optimizer is a name, 'sgd' or 'mine.py:Lion', not {optimizer!r}; name it.")
-    if device == "auto":
-        from optitrace.tracing.devices import choose_device
-
-        device = choose_device()
-    of_experiment = {name: _setting(name, settings.pop(name)) for name in SETTINGS if name in settings}
-    experiment = design(optimizer, settings, steps=steps, device=device, **of_experiment)
+    experiment = experiment_of(optimizer, steps, device, settings)
     from optitrace.tracing.tracer import trace as run
 
     return Trace(run(experiment, every=every))
@@ -155,6 +148,24 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
 
 def _unpickled(content: bytes) -> Trace:
     return Trace(parse_trace(content))
+
+
+def experiment_of(optimizer: str, steps: int, device: str, settings: Mapping[str, Any]) -> Experiment:
+    """Return the experiment that the arguments of `trace` describe.
+
+    Raises:
+        UsageError: a name is not known, or a value or a combination of them cannot be run.
+        DeviceError: the device is not there.
+    """
+    if not isinstance(optimizer, str):
+        raise UsageError(f"the optimizer is a name, 'sgd' or 'mine.py:Lion', not {optimizer!r}; name it.")
+    if device == "auto":
+        from optitrace.tracing.devices import choose_device
+
+        device = choose_device()
+    of_experiment = {name: _setting(name, settings[name]) for name in SETTINGS if name in settings}
+    hyperparameters = {name: value for name, value in settings.items() if name not in SETTINGS}
+    return design(optimizer, hyperparameters, steps=steps, device=device, **of_experiment)
 
 
 def record_of(trace: Trace) -> tracing.Trace:

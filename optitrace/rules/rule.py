@@ -66,8 +66,8 @@ class Rule:
     state: tuple[StateEntry, ...]
     source: str
     departures: tuple[str, ...] = ()
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    defaults: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __call__(self, *arguments: Any, **hyperparameters: Any) -> tuple[Number, ...]:
         """Take one step."""

@@ -12,17 +12,21 @@ from optitrace.experiment.text import text_of
 from optitrace.tracing.trace_file import exact_all
 from optitrace.views.compare_table import closing_lines, compare_table, learning_rates, summary_cells
 from optitrace.views.delimited import delimited
+from optitrace.views.formats import PICTURES
 from optitrace.views.grid import Grid, Look
 from optitrace.views.markdown import escaped, markdown_table
 from optitrace.views.plain import plain_text
 from optitrace.views.side_by_side import all_steps, quantity_fields, row_numbers, side_by_side
 
-COMPARE_FORMATS = ("table", "json", "csv", "tsv", "markdown")
+COMPARE_FORMATS = ("table", "json", "csv", "tsv", "markdown", *PICTURES)
 """The formats in which a comparison can be written."""
 
 
 def compare_chunks(comparison: Comparison, format: str, quantity: str, look: Look) -> Iterator[str]:
-    """Yield a comparison in a format; of CSV and TSV the quantity step by step, if one is asked for."""
+    """Yield a comparison in a format that is no picture.
+
+    Of CSV and TSV that is the quantity step by step, if one is asked for.
+    """
     if format == "json":
         yield json.dumps(_as_data(comparison, quantity), ensure_ascii=False, indent=2) + "\n"
     elif format == "markdown":

@@ -16,7 +16,13 @@ from optitrace.views.grid import Look
 from optitrace.views.markdown import markdown_chunks
 from optitrace.views.theory import theory_fields
 
-FORMATS = ("table", "json", "jsonl", "csv", "tsv", "markdown")
+STILLS = ("png", "svg", "pdf")
+"""The formats of pictures that stand still."""
+
+PICTURES = (*STILLS, "gif", "html")
+"""The formats of pictures; the last two are drawn step by step."""
+
+FORMATS = ("table", "json", "jsonl", "csv", "tsv", "markdown", *PICTURES)
 """The names of the formats."""
 
 WITH_FINDINGS = ("table", "json", "jsonl")
@@ -29,6 +35,7 @@ SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".md": "markdown",
+    **{f".{name}": name for name in PICTURES},
 }
 """The format of a file, by its suffix."""
 
@@ -64,7 +71,7 @@ def chunks(
     notes: Sequence[str] = (),
     findings: Findings = NO_FINDINGS,
 ) -> Iterator[str]:
-    """Yield a trace as text in a format, piece by piece, at the width that it needs.
+    """Yield a trace as text in a format that is no picture, piece by piece, at the width that it needs.
 
     Findings are a part of a table, of JSON and of JSONL; the other formats have no place for them.
     """

@@ -14,12 +14,12 @@ def html_table(trace: Trace, look: Look) -> str:
     """Return a trace as an HTML fragment: the title, the table, and how the run ended."""
     heading = f"<b>{escape(title(trace.experiment))}</b><br>{escape(subtitle(trace.experiment))}"
     closed = "<br>".join(map(escape, closing(trace, look.precision)))
-    return f"<div>{heading}\n{grid_html(make_grid(trace, look))}{closed}</div>"
+    return f"<div>{heading}\n{html_grid(make_grid(trace, look))}\n{closed}</div>"
 
 
-def grid_html(grid: Grid) -> str:
+def html_grid(grid: Grid) -> str:
     """Return a grid as an HTML table."""
-    return f"<table>\n{_head(grid)}{_body(grid)}</table>\n"
+    return f"<table>\n{_head(grid)}{_body(grid)}</table>"
 
 
 def _head(grid: Grid) -> str:

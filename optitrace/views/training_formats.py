@@ -9,17 +9,22 @@ from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.analysis.training.saved_findings import findings_fields
 from optitrace.tracing.watching.training import Training
 from optitrace.tracing.watching.training_file import json_chunks, jsonl_chunks
+from optitrace.views.formats import FORMATS, PICTURES
 from optitrace.views.grid import Look
-from optitrace.views.html import grid_html
+from optitrace.views.html import html_grid
 from optitrace.views.markdown import escaped, markdown_table
 from optitrace.views.training_delimited import training_lines
 from optitrace.views.training_grid import training_grid
 from optitrace.views.training_wording import (
+    NO_STEP,
     closing_lines,
     optimizer_subtitle,
     optimizer_title,
     program_line,
 )
+
+TRAINING_FORMATS = tuple(name for name in FORMATS if name not in PICTURES)
+"""The formats in which a training can be written: it is not drawn."""
 
 
 def training_chunks(
@@ -45,7 +50,8 @@ def training_html(training: Training, findings: TrainingFindings, look: Look) ->
     blocks = [escape(program_line(training))]
     for optimizer in training.optimizers:
         title, subtitle = escape(optimizer_title(optimizer)), escape(optimizer_subtitle(optimizer))
-        blocks.append(f"<b>{title}</b><br>{subtitle}\n{grid_html(training_grid(optimizer, look))}")
+        table = html_grid(training_grid(optimizer, look)) if optimizer.steps else f"<br>{NO_STEP}"
+        blocks.append(f"<b>{title}</b><br>{subtitle}\n{table}\n")
     blocks.append("<br>".join(map(escape, closing_lines(training, findings))))
     return f"<div>{'<br>'.join(filter(None, blocks))}</div>"
 
@@ -55,7 +61,7 @@ def _markdown(training: Training, findings: TrainingFindings, look: Look) -> Ite
         yield f"{escaped(program)}\n\n"
     for optimizer in training.optimizers:
         yield f"**{escaped(optimizer_title(optimizer))}**, {escaped(optimizer_subtitle(optimizer))}\n\n"
-        yield from markdown_table(training_grid(optimizer, look))
+        yield from markdown_table(training_grid(optimizer, look)) if optimizer.steps else [f"{NO_STEP}\n"]
         yield "\n"
     yield from (f"{escaped(line)}\n" for line in closing_lines(training, findings))
 

@@ -17,6 +17,7 @@ from optitrace.views.table import grid_tables, hidden_rows
 from optitrace.views.training_grid import hidden_values, training_grid
 from optitrace.views.training_wording import (
     NO_FAULTS,
+    NO_STEP,
     ending,
     findings_lines,
     optimizer_subtitle,
@@ -62,7 +63,7 @@ def _optimizer(
     yield Text(spell(optimizer_title(optimizer)), style="bold")
     yield Text(spell(optimizer_subtitle(optimizer)), style="dim")
     if not optimizer.steps:
-        yield Text("no step was recorded")
+        yield Text(NO_STEP)
         return
     grid = training_grid(optimizer, look)
     for block in grid_tables(grid, width, ascii_only):

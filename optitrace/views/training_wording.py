@@ -19,6 +19,8 @@ NOT_TOLD = ("params", "initial_lr", "foreach", "fused", "capturable", "different
 LONGEST_SETTING = 40
 """How many characters of a hyperparameter's value are shown."""
 
+NO_STEP = "no step was recorded"
+
 NO_FAULTS = "no faults found"
 
 

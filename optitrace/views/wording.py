@@ -68,12 +68,22 @@ def vector(numbers: tuple[float, ...], most: int = 6) -> str:
 
 
 def closing(trace: Trace, precision: int) -> list[str]:
-    """Return the lines under every table: the final loss, and how the run ended if not as planned."""
+    """Return the lines under every table: how the run ended, and what of it is not shown."""
+    loss, *rest = ending(trace, precision)
+    count = len(trace.experiment.start)
+    if count <= MOST_COORDINATES:
+        return [loss, *rest]
+    return [
+        loss,
+        f"of {count} coordinates the norm and the first {FIRST_FEW} are shown; files hold all",
+        *rest,
+    ]
+
+
+def ending(trace: Trace, precision: int) -> list[str]:
+    """Return the line of the final loss, and how the run ended if not as planned."""
     loss = format_number(trace.final_loss, precision)
     lines = [f"final loss {loss} after {counted(trace.steps[-1], 'step')}"]
-    if len(trace.experiment.start) > MOST_COORDINATES:
-        count = len(trace.experiment.start)
-        lines.append(f"of {count} coordinates the norm and the first {FIRST_FEW} are shown; files hold all")
     outcome = trace.outcome
     if outcome.status is Status.NON_FINITE:
         verb = "are" if outcome.quantity == "weights" else "is"

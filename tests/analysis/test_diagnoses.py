@@ -33,8 +33,12 @@ def test_a_training_without_steps_has_none() -> None:
 
 
 def test_faults_come_in_the_order_of_their_steps_and_those_of_no_step_last() -> None:
-    one = stepped(gradients={"stale": Tally(1, 9)}, non_finite=(NonFinite("loss", 4),))
-    two = stepped("Adam", gradients={"accumulated": Tally(1, 4)}, parameters=(*PARAMETERS, UNUSED))
+    one = stepped(gradients={"fresh": Tally(19, 1), "stale": Tally(1, 9)}, non_finite=(NonFinite("loss", 4),))
+    two = stepped(
+        "Adam",
+        gradients={"accumulated": Tally(1, 4), "fresh": Tally(19, 1)},
+        parameters=(*PARAMETERS, UNUSED),
+    )
     found = diagnose(seen(one, two, idle=("LBFGS",), unowned=("head.weight",)))
 
     assert [(d.fault, d.optimizer, d.step) for d in found] == [
@@ -58,11 +62,11 @@ def test_a_parameter_that_no_optimizer_has_is_told_with_how_many_more() -> None:
 
     assert diagnosis.parameter == "head.weight"
     assert diagnosis.fact == (
-        "head.weight and 1 more of the model's parameters want a gradient and are in no optimizer"
+        "head.weight and 1 more of the model's parameters get gradients and are in no optimizer"
     )
     assert "model.parameters()" in diagnosis.remedy
     assert only(seen(unowned=("scale",))).fact == (
-        "scale of the model's parameters wants a gradient and is in no optimizer"
+        "scale of the model's parameters gets gradients and is in no optimizer"
     )
 
 
@@ -119,7 +123,7 @@ def test_an_optimizer_that_never_steps_is_told_once_the_program_has_come_to_its_
                 NonFinite("gradient", 12, "0.weight"),
                 NonFinite("weights", 13, "0.bias"),
             ),
-            "step 12 of SGD: the loss is not finite; then the gradient in step 12, the weights in step 13",
+            "step 12 of SGD: the loss is not finite; then gradient (step 12), weights (step 13)",
             "look in data and forward for log(0), 0/0 or an overflow, or lower the lr (0.1)",
         ),
         (
@@ -134,14 +138,15 @@ def test_an_optimizer_that_never_steps_is_told_once_the_program_has_come_to_its_
             "torch.autograd.set_detect_anomaly(True) names the operation",
         ),
         (
-            (NonFinite("exp_avg_sq", 5, "0.weight"),),
-            "step 5 of SGD: the state's exp_avg_sq is not finite, first in 0.weight",
+            (NonFinite("exp_avg_sq", 5, "0.weight"), NonFinite("weights", 5), NonFinite("loss", 6)),
+            "step 5 of SGD: the state exp_avg_sq is not finite, first in 0.weight; "
+            "then weights (step 5), loss (step 6)",
             "the square of a large gradient overflows: clip the gradient, "
             "or keep weights and state in float32",
         ),
         (
             (NonFinite("weights", 7, "0.weight"), NonFinite("loss", 8)),
-            "step 7 of SGD: the weights are not finite, first in 0.weight; then the loss in step 8",
+            "step 7 of SGD: the weights are not finite, first in 0.weight; then loss (step 8)",
             "the step overflows: lower the lr (0.1), or clip the gradient",
         ),
     ],
@@ -188,3 +193,9 @@ def test_schedulers_that_never_step_are_told_after_more_than_a_handful_of_steps(
     assert diagnose(seen(stepped(steps=10, scheduling=never))) == ()
     for ended in (INTERRUPTED, FAILED):
         assert diagnose(seen(stepped(steps=11, scheduling=never), outcome=ended)) == ()
+
+
+def test_what_a_trace_from_a_later_step_on_tells_is_counted_among_its_own_steps() -> None:
+    later = stepped("Adam, from step 11 on", steps=10, taken=20, gradients={"accumulated": Tally(10, 11)})
+
+    assert only(seen(later)).fact.endswith("which was not cleared (10 of 10 steps)")

@@ -71,7 +71,7 @@ def test_skipped_steps_are_a_fault_beyond_those_that_find_the_scale(
     skipped: int, taken: int, is_fault: bool
 ) -> None:
     kinds = {"skipped": Tally(skipped, 3), "fresh": Tally(taken - skipped, 1)}
-    found = diagnose(seen(stepped(taken=taken, gradients=kinds)))
+    found = diagnose(seen(stepped(gradients=kinds)))
 
     assert [(one.fault, one.step) for one in found] == [("skipped steps", 3)] * is_fault
     assert all(f"left out {skipped} of {taken} steps of SGD, first step 3" in one.fact for one in found)

@@ -154,6 +154,14 @@ def test_zero_and_minus_zero_differ_by_a_bit_and_by_no_more() -> None:
     assert diff(plus, minus, Tolerance(ulps=1)).are_same
 
 
+def test_the_same_infinity_is_no_difference_in_how_others_grow() -> None:
+    a, b = (with_number(ADAM, "weights", 5, math.inf) for _ in range(2))
+
+    found = diff(a, with_number(b, "weights", 2, 0.25))
+
+    assert [(d.step, d.size) for d in found.growth if d.step == 2] == [(2, 0.0)]
+
+
 def test_a_number_and_one_that_is_not_finite_are_infinitely_apart() -> None:
     found = diff(ADAM, with_number(ADAM, "weights", 2, math.inf))
 

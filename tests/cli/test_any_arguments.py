@@ -45,7 +45,7 @@ CHOICES = {
     "dtype": ["float32", "float64", "float16", "bfloat16"],
     "gradient": ["fresh", "stale", "accumulated"],
     "implementation": ["single", "foreach", "fused"],
-    "format": ["table", "json", "csv", "markdown"],
+    "format": ["table", "json", "csv", "markdown", "svg", "html"],
     "precision": ["0", "17"],
     "every": ["1", "2"],
 }

@@ -10,7 +10,7 @@ from runs import run
 
 SGD = "its hyperparameters are lr, momentum, dampening, weight_decay, nesterov, maximize."
 NUMBERS = "it must be numbers separated by commas, such as 0.5,0.5."
-SUFFIXES = "use one of .txt, .json, .jsonl, .csv, .tsv, .md."
+SUFFIXES = "use one of .txt, .json, .jsonl, .csv, .tsv, .md, .png, .svg, .pdf, .gif, .html."
 
 MISTAKES = [
     # names
@@ -83,7 +83,10 @@ MISTAKES = [
     ("sgd --coefficients 1,", f"coefficients is '1,'; {NUMBERS}"),
     ("sgd --coefficients inf", "a coefficient of the quadratic is inf; all must be finite."),
     # output
-    ("sgd --format xml", "unknown format 'xml'; there are table, json, jsonl, csv, tsv, markdown."),
+    (
+        "sgd --format xml",
+        "unknown format 'xml'; there are table, json, jsonl, csv, tsv, markdown, png, svg, pdf, gif, html.",
+    ),
     ("list --format xml", "unknown format 'xml'; there are table and json."),
     ("notebook --format xml", "unknown format 'xml'; there are table and json."),
     ("sgd --color red", "unknown color 'red'; there are auto, always, never."),

@@ -97,6 +97,16 @@ def test_every_format_is_written_beside_the_table(tmp_path: Path) -> None:
     assert texts["s.txt"].splitlines()[-2:] == finished.stdout.splitlines()[-2:]
 
 
+def test_markdown_is_printed_and_written(tmp_path: Path) -> None:
+    path = tmp_path / "found.md"
+    finished = run(*GRID, "-f", "markdown", "-o", str(path))
+
+    assert (finished.code, finished.stderr) == (0, "")
+    assert finished.stdout == path.read_text(encoding="utf-8")
+    assert "| rank | lr | momentum | final loss | distance |\n| ---: | " in finished.stdout
+    assert finished.stdout.splitlines()[-1].startswith("best: optitrace sgd --lr ")
+
+
 @pytest.mark.parametrize("columns", ["30", "40", "300"])
 def test_numbers_are_whole_at_any_width(columns: str) -> None:
     [swept] = json.loads(run(*GRID, "-f", "json").stdout)["sweeps"]
@@ -130,8 +140,12 @@ def test_ascii_output_has_nothing_else() -> None:
         (("sgd", "-P", "lr=1", "--threads", "0"), 2, "threads is '0'; it must be a whole number from 1"),
         (("sgd", "-P", "lr=1", "--rank", "los"), 2, "unknown rank 'los'"),
         (("sgd", "-P", "lr=1", "--tolerance", "no"), 2, "tolerance is 'no'; it must be a number from 0 on"),
-        (("sgd", "-P", "lr=1", "-f", "markdown"), 2, "a sweep has no format 'markdown'; there are table,"),
-        (("sgd", "-P", "lr=1", "-o", "x.md"), 2, "a sweep has no format 'markdown'; there are table,"),
+        (("sgd", "-P", "lr=1", "-f", "xml"), 2, "a sweep has no format 'xml'; there are table,"),
+        (
+            ("sgd", "-P", "lr=1", "-f", "markdwn"),
+            2,
+            "a sweep has no format 'markdwn'; did you mean 'markdown'",
+        ),
         (("sgd", "-P", "lr=1", "-o", "/nowhere/x.csv"), 4, "there is no folder '/nowhere'; make it first."),
         (("lbfgs", "-P", "lr=1", "--backend", "lokki"), 2, "unknown backend 'lokki'; did you mean 'loky'?"),
     ],

@@ -425,14 +425,26 @@ def test_parameters_that_no_optimizer_or_that_two_have_are_told() -> None:
     with watching() as watcher:
         first = torch.optim.SGD(layer.parameters(), lr=0.1)
         second = torch.optim.Adam([layer.weight])
-        model(torch.ones(1, 2)).sum().backward()
-        first.step()
-        second.step()
+        for _ in range(2):
+            model(torch.ones(1, 2)).sum().backward()
+            first.step()
+            second.step()
 
     training = seen(watcher)
     assert training.unowned == ("1.weight", "1.bias")
     assert [p.also_in for p in training.optimizers[0].parameters] == ["Adam", ""]
     assert [p.also_in for p in training.optimizers[1].parameters] == ["SGD"]
+
+
+def test_optimizers_that_step_one_after_another_share_no_parameter() -> None:
+    layer = nn.Linear(2, 2)
+    with watching() as watcher:
+        for optimizer in (torch.optim.SGD(layer.parameters()), torch.optim.Adam(layer.parameters())):
+            for _ in range(2):
+                layer(torch.ones(1, 2)).sum().backward()
+                optimizer.step()
+
+    assert [p.also_in for one in seen(watcher).optimizers for p in one.parameters] == [""] * 4
 
 
 def test_an_optimizer_within_another_is_no_second_owner() -> None:

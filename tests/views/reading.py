@@ -73,16 +73,18 @@ def _blocks(text: str) -> list[list[str]]:
 
 
 def _by_end(line: str) -> dict[int, str]:
-    return {match.end(): match.group() for match in re.finditer(r"\S+", line)}
+    """Return the cells of a line, between which are two blanks or more, by where they end."""
+    return {match.end(): match.group() for match in re.finditer(r"\S+(?: \S+)*", line)}
 
 
 def _faults_of_list(text: str, grid: Grid) -> list[str]:
     """Return what is missing in the list for narrow terminals: a paragraph for each row, in its order."""
     paragraphs = ["".join(paragraph.split()) for paragraph in re.split(r"\n\n+", text)]
-    words = text.split()
+    words = set(text.split())
     wanted = [
         "".join(f"{''.join(heading)}{cell}" for heading, cell in zip(grid.headings, row, strict=True) if cell)
         for row in grid.rows
     ]
-    cut = [cell for row in grid.rows for cell in row if cell and cell not in words]
+    wanted = ["".join(row.split()) for row in wanted]
+    cut = [cell for row in grid.rows for cell in row if not set(cell.split()) <= words]
     return [f"no paragraph {row!r}" for row in wanted if row not in paragraphs] + [f"{c} is cut" for c in cut]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -18,11 +19,13 @@ from optitrace.analysis.sweeping.measures import Goal
 from optitrace.analysis.sweeping.space import lay_out
 from optitrace.analysis.sweeping.sweep import Sweep, sweep
 from optitrace.experiment.experiment import design
+from optitrace.views.sweep_cells import spot_check_line
 from optitrace.views.sweep_curve import HEIGHT, curve_lines
-from optitrace.views.sweep_formats import SWEEP_FORMATS
+from optitrace.views.sweep_formats import ROW_FORMATS
 from optitrace.views.sweep_map import map_lines
 from optitrace.views.sweep_rows import header, row_chunks, whole_file
-from optitrace.views.sweep_table import spot_check_line, sweep_table
+from optitrace.views.sweep_table import sweep_table
+from optitrace.views.sweep_text import sweep_html, sweep_markdown
 
 WIDTHS = (30, 40, 80, 120, 300, None)
 
@@ -110,7 +113,7 @@ def test_the_spot_check_is_told() -> None:
     assert line.startswith("spot check: 10 of 10 agree with torch.optim.SGD, worst ")
 
 
-@pytest.mark.parametrize("format", SWEEP_FORMATS[1:])
+@pytest.mark.parametrize("format", ROW_FORMATS)
 def test_a_file_has_a_row_for_each_configuration_with_exact_numbers(format: str) -> None:
     found, blocks = swept("lr=0.1,0.3,1e3", "nesterov=false", "momentum=0.5,0.9", steps=200)
     rows = [row for block in blocks for row in row_chunks(found.space, block, format)]
@@ -148,3 +151,39 @@ def test_json_says_what_was_swept_and_found() -> None:
     assert said["counts"] == dict(found.counts)
     assert said["spot_check"]["agree"] == said["spot_check"]["of"] == 10
     assert said["command"] == "optitrace sgd"
+
+
+def test_markdown_has_the_table_and_the_words_of_the_picture_alone() -> None:
+    found, _ = swept("lr=0.1,0.3,1e3", "momentum=0,0.9")
+    text = "".join(sweep_markdown([found], ["optitrace sgd --lr 0.3"], 4))
+    table = [line for line in text.splitlines() if line.startswith("|")]
+
+    assert text.startswith("sgd: 6 configurations, 60 steps each\n")
+    assert table[0] == "| rank | lr | momentum | final loss | distance |"
+    assert len(table) == 2 + 6
+    assert [cell.strip() for cell in table[2].split("|")[1:4]] == ["1", "0.3", "0"]
+    assert text.endswith("\nbest: optitrace sgd --lr 0.3\n")
+
+
+def test_markdown_of_several_sweeps_has_the_best_of_each() -> None:
+    sweeps = [swept("lr=0.1,0.3", optimizer=name)[0] for name in ("sgd", "adam")]
+    text = "".join(sweep_markdown(sweeps, ["", ""], 4))
+
+    assert "| best of | lr | final loss | distance |" in text
+    assert [line.split(" ")[1] for line in text.splitlines() if line.startswith("|")][2:] == ["sgd", "adam"]
+    assert "best: " not in text
+
+
+def test_a_sweep_of_nothing_has_no_table() -> None:
+    found, _ = swept("lr=0.1,0.3")
+    none = replace(found, finished=0, best=[], checks=None, counts=dict.fromkeys(found.counts, 0))
+
+    assert "\nno configuration was finished\n" in "".join(sweep_markdown([none], [""], 4))
+    assert "no configuration was finished" in sweep_html(none, "", 4)
+    assert "<table>" not in sweep_html(none, "", 4)
+
+
+def test_html_is_escaped() -> None:
+    found, _ = swept("lr=0.1,0.3")
+
+    assert "best: a &amp;&amp; b &lt; c" in sweep_html(found, "a && b < c", 4)

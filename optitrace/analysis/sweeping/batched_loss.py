@@ -18,10 +18,13 @@ class BatchedLoss:
     Attributes:
         value: the loss of each configuration, shape (configurations,).
         gradient: its gradient, shaped as the weights.
+        curvature: what the weights are multiplied by to give it, shape (n,) or (configurations, n); None
+            if it is not as simple as that.
     """
 
     value: Callable[[Tensor], Tensor]
     gradient: Callable[[Tensor], Tensor]
+    curvature: Tensor | None = None
 
 
 def batched_loss(
@@ -53,7 +56,7 @@ def _quadratic(c: Tensor) -> BatchedLoss:
     def gradient(w: Tensor) -> Tensor:
         return (twice.unsqueeze(1) if twice.ndim == 2 and w.ndim == 3 else twice) * w
 
-    return BatchedLoss(value, gradient)
+    return BatchedLoss(value, gradient, twice)
 
 
 def _by_autograd(objective: Objective, dtype: torch.dtype, device: torch.device) -> BatchedLoss:

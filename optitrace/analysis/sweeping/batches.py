@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Axis, Range
+from optitrace.analysis.sweeping.batch import Batch
 from optitrace.analysis.sweeping.batched_loss import BatchedLoss, batched_loss
-from optitrace.analysis.sweeping.measures import Observer
+from optitrace.analysis.sweeping.by_torch import run_by_torch
+from optitrace.analysis.sweeping.measures import Watch
+from optitrace.analysis.sweeping.native.running import can_run, run_native
+from optitrace.analysis.sweeping.native.tape import UnrecordableError
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.swept import Swept
 from optitrace.analysis.sweeping.values import LANE, Column, table
 from optitrace.experiment.objective import Quadratic
-from optitrace.rules.rule import Rule
 from optitrace.tracing.devices import open_device
 
 Parts = Mapping[str, Any]
@@ -36,23 +40,26 @@ class Finish:
     measures: Mapping[str, Tensor]
 
 
-def kinds(axis: Axis, column: Column) -> Tensor:
-    """Return for each configuration the kind of its value: those of one kind can run in one batch.
+def kinds(axis: Axis, column: Column) -> Tensor | None:
+    """Return for each configuration the kind of its value; None if the axis has just one.
 
-    Numbers other than zero are one kind, as no rule asks more of a number with `if` than whether it is
-    zero. Zero is another; and each value that is no number is one of its own.
+    Those of one kind can run in one batch. Numbers other than zero are one kind, as no rule asks more of
+    a number with `if` than whether it is zero. Zero is another; and each value that is no number is one
+    of its own.
     """
     if isinstance(axis.values, Range):
-        return (column == 0).long()
+        return (column == 0).long() if axis.values.first * axis.values.last <= 0 else None
+    if len(axis.values) == 1:
+        return None
     is_plain = [isinstance(v, float) and v != 0 for v in axis.values]
     codes = [0 if plain else code for code, plain in enumerate(is_plain, start=1)]
-    return torch.tensor(codes)[column]
+    return torch.tensor(codes)[column] if any(codes) else None
 
 
 def run_batch(
     space: Space,
     found: Sequence[Column],
-    observer: Callable[[BatchedLoss, Tensor], Observer],
+    watcher: Callable[[BatchedLoss, Tensor], Watch],
     stop: Callable[[], bool],
 ) -> Finish | None:
     """Run configurations whose values are of one kind on each axis; None if it was told to stop.
@@ -74,48 +81,28 @@ def run_batch(
     w = torch.empty(w.shape[::-1], dtype=dtype, device=device).T.copy_(w)
     if is_matrix:
         w = w.unsqueeze(1)
-    watch = observer(loss, w)
     hyperparameters = {h.name: parts[h.name] for h in base.entry.hyperparameters}
-    final = _stepped(base.entry.rule, hyperparameters, w, loss, base.gradient, base.steps, watch, stop)
-    if final is None:
+    batch = Batch(base.entry.rule, hyperparameters, w, loss, base.gradient, base.steps, stop)
+    ran = _run(batch, partial(watcher, loss, w))
+    if ran is None:
         return None
+    final, watch = ran
     measures = {name: measure[:count].cpu() for name, measure in watch.measures(final).items()}
     return Finish(final.reshape(-1, final.shape[-1])[:count].cpu(), measures)
 
 
-def _stepped(
-    rule: Rule,
-    hyperparameters: Parts,
-    w: Tensor,
-    loss: BatchedLoss,
-    protocol: str,
-    steps: int,
-    watch: Observer,
-    stop: Callable[[], bool],
-) -> Tensor | None:
-    state = _initial_state(rule, hyperparameters, w)
-    used = torch.zeros_like(w)
-    for t in range(1, steps + 1):
-        if stop():
-            return None
-        if protocol == "fresh":
-            used = loss.gradient(w)
-        elif protocol == "accumulated" or t == 1:
-            used = used + loss.gradient(w)
-        moved, *state = rule(w, used, t, *state, **hyperparameters)
-        assert isinstance(moved, Tensor)
-        watch.after_step(t, w, moved)
-        w = moved
-    return w
-
-
-def _initial_state(rule: Rule, hyperparameters: Parts, w: Tensor) -> list[Any]:
-    """Return the state before step 1: numbers where torch has one for all weights, and else tensors."""
-    initial = rule.initial_state(hyperparameters)
-    return [
-        value if value is None or entry.scalar else torch.zeros_like(w) + value
-        for entry, value in zip(rule.state, initial, strict=True)
-    ]
+def _run(batch: Batch, watcher: Callable[[], Watch]) -> tuple[Tensor, Watch] | None:
+    """Return the last weights and who watched: by machine code where the rule can be had as such."""
+    watch = watcher()
+    if can_run(batch):
+        try:
+            final = run_native(batch, watch)
+        except UnrecordableError:
+            watch = watcher()
+        else:
+            return None if final is None else (final, watch)
+    final = run_by_torch(batch, watch)
+    return None if final is None else (final, watch)
 
 
 def _lanes(count: int) -> int:
@@ -149,7 +136,7 @@ def _value(axis: Axis, column: Column, device: torch.device, shape: tuple[int, .
     """Return the one value of a kind that has just one, and else the numbers of the configurations."""
     if isinstance(axis.values, Range):
         numbers = column
-        if not numbers[0]:
+        if axis.values.first * axis.values.last <= 0 and not numbers[0]:
             return 0.0
     else:
         value = axis.values[int(column[0])]

@@ -13,15 +13,20 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from optitrace.analysis.sweeping.batched_loss import BatchedLoss
 from optitrace.analysis.sweeping.batches import Finish, kinds, run_batch
-from optitrace.analysis.sweeping.measures import Goal, Observer
+from optitrace.analysis.sweeping.measures import Goal, Observer, Unmeasured, Watch
+from optitrace.analysis.sweeping.native.compiled import is_compilable
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import Column, columns
 from optitrace.errors import DeviceError
 from optitrace.tracing.devices import one_thread
 
+CHUNK_OF_CODE = 131_072
+"""Weights of one batch that machine code runs: enough that what comes before and after counts little."""
+
 CHUNK_ON_CPU = 32_768
-"""Weights of one batch on the CPU: what its temporaries take stays in the cache."""
+"""Weights of one batch that torch runs on the CPU: what its temporaries take stays in the cache."""
 
 CHUNK_ELSEWHERE = 4_194_304
 """Weights of one batch on an accelerator: enough to keep it busy."""
@@ -62,13 +67,16 @@ def usual_threads(device: str) -> int:
 
 def usual_chunk(space: Space) -> int:
     """Return how many configurations are run in one batch if nothing else is said."""
-    weights = CHUNK_ON_CPU if space.base.device == "cpu" else CHUNK_ELSEWHERE
+    if space.base.device != "cpu":
+        weights = CHUNK_ELSEWHERE
+    else:
+        weights = CHUNK_OF_CODE if is_compilable(space.base.dtype) else CHUNK_ON_CPU
     return max(1, weights // len(space.base.start))
 
 
 def blocks_by_rule(
     space: Space,
-    goal: Goal,
+    goal: Goal | None,
     *,
     threads: int | None = None,
     chunk: int | None = None,
@@ -78,7 +86,7 @@ def blocks_by_rule(
 
     Args:
         space: what is swept.
-        goal: what is to be measured.
+        goal: what is to be measured; nothing but the last weights if None.
         threads: how many blocks are run at once. It changes no result.
         chunk: how many configurations are run in one batch. It changes no result.
         stop: asked before each step; once it says yes, no further block comes.
@@ -114,16 +122,16 @@ def blocks_by_rule(
                 future.cancel()
 
 
-def run_numbers(space: Space, goal: Goal, found: Sequence[Column]) -> Finish:
-    """Run a few configurations by the rule, given their values on each axis."""
+def run_numbers(space: Space, found: Sequence[Column]) -> Tensor:
+    """Return the last weights of a few configurations by the rule, given their values on each axis."""
     with one_thread(), torch.inference_mode():
-        finish = _run_kinds(space, goal, len(found[0]), lambda: False, found)
+        finish = _run_kinds(space, None, len(found[0]), lambda: False, found)
     assert finish is not None
-    return finish
+    return finish.weights
 
 
 def _run_block(
-    space: Space, goal: Goal, chunk: int, stop: Callable[[], bool], first: int, count: int
+    space: Space, goal: Goal | None, chunk: int, stop: Callable[[], bool], first: int, count: int
 ) -> Block | None:
     with torch.inference_mode():
         found = columns(space, first, count)
@@ -132,15 +140,17 @@ def _run_block(
 
 
 def _run_kinds(
-    space: Space, goal: Goal, chunk: int, stop: Callable[[], bool], found: Sequence[Column]
+    space: Space, goal: Goal | None, chunk: int, stop: Callable[[], bool], found: Sequence[Column]
 ) -> Finish | None:
     """Run configurations, those of one kind in batches together, and return them in their order."""
-    code = torch.zeros(len(found[0]), dtype=torch.int64)
+    code = torch.zeros(1, dtype=torch.int64)
     for axis, column in zip(space.axes, found, strict=True):
         kind = kinds(axis, column)
-        code = code * (int(kind.max()) + 1) + kind
-    if len(code) <= chunk and bool((code == code[0]).all()):
+        if kind is not None:
+            code = code * (int(kind.max()) + 1) + kind
+    if len(found[0]) <= chunk and bool((code == code[0]).all()):
         return _run_fitting(space, goal, stop, found)
+    code = code.expand(len(found[0]))
     parts: list[Tensor] = []
     finishes: list[Finish] = []
     present: Tensor = torch.unique(code)
@@ -159,11 +169,15 @@ def _run_kinds(
 
 
 def _run_fitting(
-    space: Space, goal: Goal, stop: Callable[[], bool], found: Sequence[Column]
+    space: Space, goal: Goal | None, stop: Callable[[], bool], found: Sequence[Column]
 ) -> Finish | None:
     """Run one batch, in halves if it does not fit into the device's memory."""
+
+    def watcher(loss: BatchedLoss, w: Tensor) -> Watch:
+        return Unmeasured() if goal is None else Observer(goal, space.base.objective.minima, loss, w)
+
     try:
-        return run_batch(space, found, partial(Observer, goal, space.base.objective.minima), stop)
+        return run_batch(space, found, watcher, stop)
     except torch.OutOfMemoryError as error:
         count = len(found[0])
         if count == 1:

@@ -104,18 +104,23 @@ class Landscape:
     best: tuple[int, int] | None
 
 
+def drawn_axes(space: Space) -> list[Axis] | None:
+    """Return the axis across and the axis upwards, if one or two numbers are varied and nothing else."""
+    if len(space.varied) not in (1, 2) or not all(axis.is_number for axis in space.varied):
+        return None
+    # lr goes across, where its stability limit can be drawn
+    return sorted(space.varied, key=lambda axis: axis.setting != "lr")
+
+
 class Surveyor:
     """Takes the blocks of a sweep and keeps the least loss of each bin, if one or two numbers are varied."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        axes = [axis for axis in space.varied if axis.is_number]
-        # lr goes across, where its stability limit can be drawn
-        axes.sort(key=lambda axis: axis.setting != "lr")
-        self._is_due = len(axes) == len(space.varied) and len(axes) in (1, 2)
+        axes = drawn_axes(space)
+        self._is_due = axes is not None
         self._scales = [
-            Scale(axis, _bins(space, axis, most))
-            for axis, most in zip(axes[: 2 if self._is_due else 0], MOST_BINS, strict=False)
+            Scale(axis, _bins(space, axis, most)) for axis, most in zip(axes or (), MOST_BINS, strict=False)
         ]
         shape = [scale.bins for scale in reversed(self._scales)]
         self._losses = torch.full(shape, torch.nan, dtype=torch.float64).flatten()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -56,6 +57,33 @@ def check_goal(goal: Goal, experiment: Experiment) -> Goal:
     return goal
 
 
+class Watch(Protocol):
+    """Sees the steps of a batch."""
+
+    @property
+    def follows_steps(self) -> bool:
+        """Whether it has to see each step, not just the last weights."""
+
+    def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
+        """Note what a step did."""
+
+    def measures(self, w: Tensor) -> dict[str, Tensor]:
+        """Return what was measured, given the last weights, by name."""
+
+
+class Unmeasured:
+    """Measures nothing, where the last weights are all that is wanted."""
+
+    follows_steps = False
+
+    def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
+        """Note nothing."""
+
+    def measures(self, w: Tensor) -> dict[str, Tensor]:
+        """Return nothing."""
+        return {}
+
+
 class Observer:
     """Watches a batch of configurations, and measures no more than is asked for.
 
@@ -72,15 +100,21 @@ class Observer:
         self._minima = torch.tensor([*minima], dtype=torch.float64, device=w.device)
         self._least = float(loss.value(_like(self._minima[0], w)).min()) if len(minima) else math.nan
         self._initial = loss.value(w)
-        self._first = torch.where(self._is_close(self._initial), 0.0, torch.inf).double()
-        self._path = torch.zeros(len(w), dtype=torch.float64, device=w.device)
+        if self.follows_steps:
+            self._first = torch.where(self._is_close(self._initial), 0.0, torch.inf).double()
+            self._path = torch.zeros(len(w), dtype=torch.float64, device=w.device)
+
+    @property
+    def follows_steps(self) -> bool:
+        """Whether it has to see each step, not just the last weights."""
+        return self._goal.rank in ("steps", "path")
 
     def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
         """Note what a step did."""
         if self._goal.rank == "path":
             length = _norm(after - before)
             self._path = self._path + torch.where(torch.isinf(self._first), length, 0.0)
-        if self._goal.rank in ("steps", "path"):
+        if self.follows_steps:
             reached = self._is_close(self._loss.value(after)) & torch.isinf(self._first)
             self._first = torch.where(reached, float(step), self._first)
 

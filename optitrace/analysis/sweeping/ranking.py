@@ -85,7 +85,7 @@ class Ranking:
             )
         if len(chosen) <= self._top:
             return chosen
-        limit = score[chosen].kthvalue(self._top).values
+        limit = score[chosen].topk(self._top, largest=False).values[-1]  # kthvalue is slow if scores fall
         surely, maybe = chosen[score[chosen] < limit], chosen[score[chosen] == limit]
         by_loss = loss[maybe].argsort(stable=True)[: self._top - len(surely)]
         return torch.cat([surely, maybe[by_loss]])

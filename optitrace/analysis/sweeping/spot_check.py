@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from optitrace.analysis.sweeping.blocks import run_numbers
-from optitrace.analysis.sweeping.measures import Goal
 from optitrace.analysis.sweeping.space import Configuration, Space
 from optitrace.analysis.sweeping.values import LANE, columns_at, configurations, uniform
 from optitrace.analysis.ulps import ulp
@@ -62,7 +61,7 @@ def spot_check(space: Space, best: int, others: int = OTHERS) -> list[Check]:
     padded = torch.tensor(numbers + numbers[-1:] * (-len(numbers) % LANE))
     with torch.inference_mode():
         found = [column[: len(numbers)] for column in columns_at(space, padded)]
-    ours = run_numbers(space, Goal(), found).weights.tolist()
+    ours = run_numbers(space, found).tolist()
     pairs = zip(configurations(space, found), ours, strict=True)
     return [_check(space, configuration, weights) for configuration, weights in pairs]
 

@@ -13,8 +13,8 @@ from optitrace.analysis.sweeping.axis import Axis, Range
 from optitrace.analysis.sweeping.space import Configuration, Space
 from optitrace.rules.hyperparameter import Value
 
-LANE = 32
-"""How many numbers torch computes at once, at most.
+LANE = 64
+"""How many numbers are computed at once, at most: by torch 32, by machine code all.
 
 The last few of a tensor, if they do not fill a register, are computed by other code, whose powers can
 differ in the last bit; so everything is computed for a multiple of this, and the surplus thrown away.
@@ -44,10 +44,12 @@ def columns_at(space: Space, numbers: Tensor) -> list[Column]:
     if space.samples is not None:
         return [_drawn(axis, numbers, space.seed, stream) for stream, axis in enumerate(space.axes)]
     found: list[Column] = []
-    rest = numbers
-    for axis in reversed(space.axes):
-        digit = rest % axis.length
-        rest = rest // axis.length
+    rest = numbers.clamp(max=space.size - 1)
+    for place, axis in reversed(list(enumerate(space.axes))):
+        digit = rest
+        if place:
+            rest = rest // axis.length
+            digit = digit - rest * axis.length
         found.append(_numbers(axis.values, digit) if isinstance(axis.values, Range) else digit)
     return found[::-1]
 

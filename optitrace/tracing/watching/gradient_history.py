@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from optitrace.tracing.watching.sharding import local
+
 Loss = float | Tensor
 """What `backward` was called on: a number, or a tensor that is still on an accelerator."""
 
@@ -37,6 +39,12 @@ class GradientHistory:
         self.loss: Loss = 0.0
         self.is_scaled = False
         self.backwards = 0
+
+    def follow(self, parameters: Sequence[Tensor]) -> None:
+        """Go on with other parameters, such as those of before and some more."""
+        self._parameters = parameters
+        if not any(self._witness is p for p in parameters):
+            self._choose_witness()
 
     def before_backward(self) -> None:
         """Note whether the gradient was cleared since it was last looked at."""
@@ -105,7 +113,7 @@ class GradientHistory:
             return True
         if gradient._version == self._version:
             return False
-        return gradient.device.type != "cpu" or not bool(gradient.any())
+        return gradient.device.type != "cpu" or not bool(local(gradient).any())
 
     def _is_untouched(self) -> bool:
         """Tell whether all gradients are what they were after the last step."""
@@ -121,7 +129,8 @@ class GradientHistory:
 
 def _cost(parameter: Tensor) -> tuple[bool, int]:
     """Return what it costs to follow a parameter: the gradient of a small one is soon read."""
-    return not parameter.requires_grad, parameter.numel()
+    here = local(parameter).numel()
+    return not parameter.requires_grad or not here, here
 
 
 def _version(gradient: Tensor | None) -> int:

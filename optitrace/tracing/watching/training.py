@@ -55,8 +55,9 @@ class WatchedParameter:
         dtype: of the tensor, ``float32``.
         group: the number of its parameter group, from 0.
         is_frozen: whether it asks for no gradient.
-        had_gradient: whether it had a gradient in any step.
-        also_in: the name of another optimizer that has it too; empty if none has.
+        had_gradient: whether it had a gradient in any step, if it asked for one at the first.
+        also_in: the name of another optimizer that has it too, and takes steps between those of this one;
+            empty if none does.
     """
 
     name: str
@@ -102,7 +103,7 @@ class LostUpdate:
     """Weights that a step left as they were although they have a gradient.
 
     Attributes:
-        step: an inspected step: those of powers of two, and every 256th.
+        step: an inspected step, as `is_inspected` tells of its row.
         lost: how many coordinates did not change though their gradient is not zero.
         coordinates: how many have a gradient that is not zero.
         dtype: of the weights.
@@ -141,7 +142,7 @@ class OptimizerTrace:
         class_path: ``torch.optim.adamw.AdamW``.
         hyperparameters: those of each parameter group at the first step, by torch's names.
         parameters: what it moves.
-        taken: how many steps it took; those that a GradScaler left out are counted.
+        taken: the number of its last step; those that a GradScaler left out are counted.
         steps: the number of each row's step, from 1.
         columns: `loss`, the sum of what `backward` was called on for the gradient of this step; `lr`, a
             scalar, or a value for each group; `gradient_norm` of what the step used;
@@ -187,7 +188,7 @@ class Training:
         outcome: how it ended: completed, interrupted or failed, with the reason of a failure.
         optimizers: every optimizer that took a step, in the order of their first steps.
         idle: the names of optimizers that were made and took none.
-        unowned: the names of parameters of the model that want a gradient and that no optimizer has.
+        unowned: the names of parameters of the model that get a gradient and that no optimizer has.
         rank: the number of this process among those that train together, from 0.
         world_size: how many they are.
     """

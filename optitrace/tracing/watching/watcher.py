@@ -17,7 +17,8 @@ from optitrace.tracing.trace import Outcome, Versions
 from optitrace.tracing.watching.gradient_history import GradientHistory, Loss
 from optitrace.tracing.watching.harmless import harmless
 from optitrace.tracing.watching.interception import StepArguments
-from optitrace.tracing.watching.naming import Owned, models_of, names_of
+from optitrace.tracing.watching.naming import models_of, names_of
+from optitrace.tracing.watching.ownership import Ownership
 from optitrace.tracing.watching.patterns import Matches, match, no_match
 from optitrace.tracing.watching.training import OptimizerTrace, Program, Scheduling, Training
 from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer, parameters_of
@@ -42,6 +43,7 @@ class _Seen:
         self.scheduling: Scheduling | None = None
         self.has_begun_step = False
         self.is_wrapper = False
+        self.first = self.last = 0
 
     @property
     def weight_norms(self) -> list[WeightNorms]:
@@ -93,8 +95,7 @@ class Watcher:
         self._seen: dict[int, _Seen] = {}
         self._order: list[_Seen] = []
         self._class_counts: dict[str, int] = {}
-        self._owners: dict[int, list[str]] = {}
-        self._unowned: dict[str, weakref.ref[Tensor]] = {}
+        self._ownership = Ownership()
         self._patterns: list[Matches] = []
         self._together: set[frozenset[str]] = set()
         self._scaled: weakref.ref[Tensor] | None = None
@@ -114,7 +115,7 @@ class Watcher:
         seen = _Seen(optimizer, cls if count == 1 else f"{cls} {count}")
         self._seen[id(optimizer)] = seen
         self._order.append(seen)
-        self._own(optimizer, seen.name)
+        self._ownership.own(seen.name, parameters_of(optimizer))
         weakref.finalize(optimizer, self._gone, id(optimizer)).atexit = False
 
     @harmless
@@ -142,7 +143,7 @@ class Watcher:
         seen = self._seen.get(id(optimizer))
         if seen is not None and seen.watched is not None and seen.has_begun_step:
             seen.has_begun_step = False
-            self.step += 1
+            self._count(seen)
             with torch.no_grad():
                 seen.watched.after_step(optimizer)
 
@@ -185,7 +186,7 @@ class Watcher:
         if watched := self._watch(optimizer):
             watched.is_in_scaler = False
             if watched.taken == self._steps_before:
-                self.step += 1
+                self._count(self._seen[id(optimizer)])
                 with torch.no_grad():
                     watched.skip()
 
@@ -227,7 +228,7 @@ class Watcher:
             outcome=outcome,
             optimizers=tuple(traces),
             idle=tuple(seen.name for seen in self._order if not seen.taken and not seen.is_wrapper),
-            unowned=tuple(self._unowned),
+            unowned=self._ownership.unowned(),
             rank=rank,
             world_size=world_size,
         )
@@ -249,6 +250,12 @@ class Watcher:
         ]
         return [*said, *(no_match(pattern, names) for pattern in unmatched)]
 
+    def _count(self, seen: _Seen) -> None:
+        """Count a step of an optimizer among those of all."""
+        self.step += 1
+        seen.first = seen.first or self.step
+        seen.last = self.step
+
     def _watch(self, optimizer: Optimizer) -> WatchedOptimizer | None:
         """Return what watches an optimizer, made before its first step and whenever its parameters change."""
         seen = self._seen.get(id(optimizer))
@@ -268,11 +275,11 @@ class Watcher:
             seen.finished_norms = seen.weight_norms
             seen.finished += self._traces(seen)[len(seen.finished) :]
             name = f"{seen.name}, from step {taken + 1} on"
-            seen.history = GradientHistory(parameters_of(optimizer))
-        self._own(optimizer, seen.name)
+            seen.history.follow(parameters_of(optimizer))
+        self._ownership.own(seen.name, parameters_of(optimizer))
         self._note_wrappers(optimizer, seen)
         models = models_of(parameters_of(optimizer), self._models)
-        self._note_unowned(models)
+        self._ownership.look_at(models)
         names = names_of([group["params"] for group in optimizer.param_groups], models)
         shapes = [tuple(p.shape) for p in parameters_of(optimizer)]
         matches = match(self._wish.patterns, names, shapes)
@@ -289,31 +296,21 @@ class Watcher:
         )
         seen.watched.probe = self._make_probe(optimizer, seen.watched)
 
-    def _own(self, optimizer: Optimizer, name: str) -> None:
-        had = {id(tensor): name for name, ref in self._unowned.items() if (tensor := ref()) is not None}
-        for parameter in parameters_of(optimizer):
-            self._unowned.pop(had.get(id(parameter), ""), None)
-            owners = self._owners.setdefault(id(parameter), [])
-            if name not in owners:
-                owners.append(name)
-
-    def _note_unowned(self, models: Sequence[Sequence[Owned]]) -> None:
-        for model in models:
-            for own in model:
-                if own.tensor.requires_grad and not self._owners.get(id(own.tensor)):
-                    self._unowned[own.name] = weakref.ref(own.tensor)
-
     def _traces(self, seen: _Seen) -> list[OptimizerTrace]:
         if seen.watched is None:
             return seen.finished
-        own = frozenset((seen.name,))
-        also_in = {
-            key: others[0]
-            for key, names in self._owners.items()
-            if seen.name in names
-            and (others := [n for n in names if frozenset((n, seen.name)) not in self._together | {own}])
-        }
+        rivals = {other.name for other in self._order if self._steps_in_turn(seen, other)}
+        also_in = self._ownership.shared(seen.name, rivals)
         return [*seen.finished, seen.watched.trace(also_in, seen.scheduling)]
+
+    def _steps_in_turn(self, one: _Seen, other: _Seen) -> bool:
+        """Tell whether two optimizers take steps at the same time, and neither is the other's wrapper."""
+        return (
+            one is not other
+            and frozenset((one.name, other.name)) not in self._together
+            and 0 < one.first < other.last
+            and 0 < other.first < one.last
+        )
 
     def _gone(self, key: int) -> None:
         """Keep what is known of an optimizer that is no more, and let its parameters go."""
@@ -322,13 +319,11 @@ class Watcher:
         seen.finished_norms = seen.weight_norms
         seen.watched = None
         del seen.history  # and with it the parameters
-        for names in self._owners.values():
-            if seen.name in names:
-                names.remove(seen.name)
+        self._ownership.let_go(seen.name)
 
     def _owning(self, parameters: Sequence[Tensor]) -> list[WatchedOptimizer]:
         """Return what watches the optimizers that have the first of these parameters."""
-        names = self._owners.get(id(parameters[0]), ()) if parameters else ()
+        names = self._ownership.owners(parameters[0]) if parameters else ()
         alive = [o for seen in self._seen.values() if seen.name in names and (o := seen.optimizer())]
         return [watched for optimizer in alive if (watched := self._watch(optimizer)) is not None]
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from optitrace.errors import UsageError
 
+INTERVAL = 256
+"""From this recorded step on, every so many-th is inspected; before, those of powers of two."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordingWish:
@@ -48,3 +51,12 @@ class RecordingWish:
         if step < self.first or (self.last is not None and step > self.last):
             return False
         return step % self.every == 0 or step == self.first
+
+
+def is_inspected(row: int) -> bool:
+    """Tell whether a recorded step, by its number among those from 1, is looked at number by number.
+
+    >>> [row for row in range(1, 600) if is_inspected(row)]
+    [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+    """
+    return row % INTERVAL == 0 or row & (row - 1) == 0

@@ -5,7 +5,7 @@ from torch import nn
 
 torch.manual_seed(0)
 x = torch.randn(64, 8)
-y = x @ torch.randn(8, 1)
+y = 100 * x @ torch.randn(8, 1)
 
 model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -17,7 +17,7 @@ for _ in range(30):
     loss = nn.functional.mse_loss(model(x), y)
     scaler.scale(loss).backward()
     scaler.unscale_(optimizer)
-    nn.utils.clip_grad_norm_(model.parameters(), max_norm=5.0)
+    nn.utils.clip_grad_norm_(model.parameters(), max_norm=10_000.0)
     scale = scaler.get_scale()
     scaler.step(optimizer)
     scaler.update()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from optitrace.analysis.training.diagnoses.rows import number, spread
+from optitrace.analysis.training.diagnoses.rows import number, spread, steps_seen
 from optitrace.analysis.training.diagnoses.wording import share_of_steps, short
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.tracing.watching.training import OptimizerTrace
@@ -66,22 +66,22 @@ def _of_kind(
         step=tally.first,
         parameter=None,
         fact=f"step {tally.first} of {optimizer.name} {what_it_does} "
-        f"({share_of_steps(tally.count, optimizer.taken)})",
+        f"({share_of_steps(tally.count, steps_seen(optimizer))})",
         remedy=remedy,
     )
 
 
 def skipped_steps(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for more skipped steps than a GradScaler needs to find its scale, and to try larger ones."""
-    tally = optimizer.gradients.get("skipped")
-    if tally is None or tally.count <= SEARCH_FOR_THE_SCALE + MOST_SKIPPED * optimizer.taken:
+    tally, taken = optimizer.gradients.get("skipped"), steps_seen(optimizer)
+    if tally is None or tally.count <= SEARCH_FOR_THE_SCALE + MOST_SKIPPED * taken:
         return None
     return Diagnosis(
         fault="skipped steps",
         optimizer=optimizer.name,
         step=tally.first,
         parameter=None,
-        fact=f"a GradScaler left out {share_of_steps(tally.count, optimizer.taken)} of {optimizer.name}, "
+        fact=f"a GradScaler left out {share_of_steps(tally.count, taken)} of {optimizer.name}, "
         f"first step {tally.first}: their gradients were not finite",
         remedy="look for a loss that is not finite, lower the lr, or train in bfloat16 without a GradScaler",
     )
@@ -89,8 +89,8 @@ def skipped_steps(optimizer: OptimizerTrace) -> Diagnosis | None:
 
 def no_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for an optimizer none of whose steps had a gradient."""
-    tally = optimizer.gradients.get("none")
-    if tally is None or tally.count < optimizer.taken:
+    tally, taken = optimizer.gradients.get("none"), steps_seen(optimizer)
+    if tally is None or tally.count < taken:
         return None
     return Diagnosis(
         fault="no gradient",
@@ -98,7 +98,7 @@ def no_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
         step=tally.first,
         parameter=None,
         fact=f"step {tally.first} of {optimizer.name} moves nothing: no parameter has a gradient "
-        f"({share_of_steps(tally.count, optimizer.taken)})",
+        f"({share_of_steps(tally.count, taken)})",
         remedy="call loss.backward() before optimizer.step(), "
         "and make the optimizer of the parameters that the loss depends on",
     )
@@ -106,7 +106,7 @@ def no_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
 
 def clipped_always(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for gradients that are clipped at nearly every step."""
-    tally, taken = optimizer.clipped, optimizer.taken
+    tally, taken = optimizer.clipped, steps_seen(optimizer)
     if tally is None or taken < FEWEST_CLIPPED or tally.count < NEARLY_ALL * taken:
         return None
     return Diagnosis(

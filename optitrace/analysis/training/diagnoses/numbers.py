@@ -28,19 +28,21 @@ def not_finite(optimizer: OptimizerTrace) -> Diagnosis | None:
 
 
 def _with_verb(quantity: str) -> str:
-    return "weights are" if quantity == "weights" else f"{_noun(quantity)} is"
-
-
-def _noun(quantity: str) -> str:
-    """Return what a quantity is called: loss, gradient and weights as they are, others as state."""
-    return quantity if quantity in ("loss", "gradient", "weights") else f"state's {quantity}"
+    if quantity == "weights":
+        return "weights are"
+    return f"{quantity if quantity in ('loss', 'gradient') else f'state {quantity}'} is"
 
 
 def _followers(later: Sequence[NonFinite]) -> str:
     if not later:
         return ""
-    named = [f"the {_noun(one.quantity)} in step {one.step}" for one in later]
+    steps = dict.fromkeys(one.step for one in later)
+    named = [f"{_listed(later, step)} (step {step})" for step in steps]
     return f"; then {', '.join(named)}"
+
+
+def _listed(later: Sequence[NonFinite], step: int) -> str:
+    return ", ".join(one.quantity for one in later if one.step == step)
 
 
 def _remedy(first: NonFinite, optimizer: OptimizerTrace) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from optitrace.analysis.training.diagnoses.rows import steps_seen
 from optitrace.analysis.training.diagnoses.wording import and_more
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.rules.numerals import counted
@@ -12,9 +13,9 @@ from optitrace.tracing.watching.training import OptimizerTrace, Training
 
 
 def unowned_parameters(training: Training) -> Iterator[Diagnosis]:
-    """Look for parameters of the model that no optimizer has."""
+    """Look for parameters of the model that get gradients and that no optimizer has."""
     if training.unowned:
-        verb = "wants a gradient and is" if len(training.unowned) == 1 else "want a gradient and are"
+        verb = "gets gradients and is" if len(training.unowned) == 1 else "get gradients and are"
         yield Diagnosis(
             fault="parameter without optimizer",
             optimizer="",
@@ -37,7 +38,7 @@ def unused_parameters(optimizer: OptimizerTrace) -> Diagnosis | None:
         step=None,
         parameter=unused[0],
         fact=f"{and_more(unused)} of the parameters of {optimizer.name} had no gradient in "
-        f"{counted(optimizer.taken, 'step')}",
+        f"{counted(steps_seen(optimizer), 'step')}",
         remedy="the loss does not depend on it: use it in forward, "
         "look for a detach() or no_grad() on the way, or leave it out",
     )

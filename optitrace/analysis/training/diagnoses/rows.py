@@ -19,8 +19,10 @@ SMALL_LR = 0.1
 SMALL_GRADIENT = 1e-3
 """The part of the first gradients' norm below which a training has arrived and need not move any more."""
 
-IDLE_KINDS = ("skipped", "none")
-"""The kinds of gradients on which a step moves nothing."""
+
+def steps_seen(optimizer: OptimizerTrace) -> int:
+    """Return how many steps a trace tells of: not all if it begins where parameters were added."""
+    return sum(tally.count for tally in optimizer.gradients.values())
 
 
 def number(optimizer: OptimizerTrace, column: str, row: int) -> float:
@@ -49,7 +51,7 @@ def is_at_work(optimizer: OptimizerTrace) -> Callable[[int], bool]:
     """Return what tells whether the step of a row was to move the weights.
 
     It was not if its lr is far below the largest, or is zero in a group; if its gradient is far below the
-    first ones; or if there is none. Small updates there are no fault.
+    first ones; or if a GradScaler left it out. Small updates there are no fault.
     """
     least_lr = SMALL_LR * largest_lr(optimizer)
     beginning = range(min(FIRST_ROWS, len(optimizer.steps)))
@@ -58,7 +60,7 @@ def is_at_work(optimizer: OptimizerTrace) -> Callable[[int], bool]:
     def at_work(row: int) -> bool:
         lrs = optimizer.columns["lr"].row(row) or (0.0,)
         return (
-            KINDS[int(number(optimizer, "gradient", row))] not in IDLE_KINDS
+            KINDS[int(number(optimizer, "gradient", row))] != "skipped"
             and max(lrs) >= least_lr
             and min(lrs) > 0
             and number(optimizer, "gradient_norm", row) > SMALL_GRADIENT * first_norm

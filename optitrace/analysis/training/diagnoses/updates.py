@@ -16,6 +16,7 @@ from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.tracing.watching.training import LostUpdate, OptimizerTrace
+from optitrace.tracing.watching.wish import is_inspected
 
 MOST_LOST = 0.5
 """The share of lost updates up to which a step still does what the optimizer wants of most weights.
@@ -38,13 +39,9 @@ def lost_updates(optimizer: OptimizerTrace) -> Diagnosis | None:
     if not optimizer.lost:
         return None
     at_work, rows = is_at_work(optimizer), range(len(optimizer.steps))
-    inspected = {optimizer.steps[row] for row in rows if _is_inspected(row + 1) and at_work(row)}
+    inspected = {optimizer.steps[row] for row in rows if is_inspected(row + 1) and at_work(row)}
     bad = [lost for lost in optimizer.lost if lost.step in inspected and _share(lost) > MOST_LOST]
     return _told(optimizer, bad[0]) if len(bad) > len(inspected) / 2 else None
-
-
-def _is_inspected(row: int) -> bool:
-    return row % 256 == 0 or row & (row - 1) == 0
 
 
 def _share(lost: LostUpdate) -> float:
@@ -72,12 +69,15 @@ def _told(optimizer: OptimizerTrace, lost: LostUpdate) -> Diagnosis:
 
 
 def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for a median update, after the beginning, that is far too small or too large for the weights."""
+    """Look for a median update, after the beginning, that is far too small or too large for the weights.
+
+    Updates that are small because rounding takes them are told as lost, and not once more.
+    """
     at_work = is_at_work(optimizer)
     ratios = [
         ratio
         for row in spread(optimizer)
-        if optimizer.steps[row] > FIRST_ROWS
+        if optimizer.steps[row] - optimizer.steps[0] >= FIRST_ROWS
         and at_work(row)
         and math.isfinite(ratio := number(optimizer, "update_ratio", row))
     ]
@@ -86,7 +86,7 @@ def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
     usual, (least, most) = median(ratios), USUAL_RATIO
     if usual > most * FAR:
         remedy = "lower the lr ({lr}) until an update is about 0.001 of the weights"
-    elif usual < least / FAR and not _rest_on_others(optimizer):
+    elif usual < least / FAR and not _rest_on_others(optimizer) and lost_updates(optimizer) is None:
         remedy = "raise the lr ({lr}) until an update is about 0.001 of the weights"
     else:
         return None
@@ -103,5 +103,7 @@ def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
 
 def _rest_on_others(optimizer: OptimizerTrace) -> bool:
     """Tell whether most weights of the norm are not moved at all, so that the ratio is small by them."""
-    moved = sum(math.prod(p.shape) for p in optimizer.parameters if p.had_gradient)
-    return moved < sum(math.prod(p.shape) for p in optimizer.parameters if not p.had_gradient)
+    moved = {True: 0, False: 0}
+    for parameter in optimizer.parameters:
+        moved[parameter.had_gradient and not parameter.is_frozen] += math.prod(parameter.shape)
+    return moved[True] < moved[False]

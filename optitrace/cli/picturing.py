@@ -1,0 +1,106 @@
+"""Pictures for a command: what is to be known before a run, and the picture of what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from optitrace.analysis.comparison import Comparison
+from optitrace.analysis.named_trace import NamedTrace
+from optitrace.cli import terminal
+from optitrace.cli.output_files import OutputFile
+from optitrace.cli.torch_loading import load_torch
+from optitrace.errors import OutputError, UsageError
+from optitrace.tracing.trace import Trace
+from optitrace.views.formats import PICTURES
+from optitrace.views.pictures.extra import check_pictures
+
+if TYPE_CHECKING:
+    from optitrace.analysis.sweeping.space import Space
+    from optitrace.analysis.sweeping.sweep import Sweep
+
+BINARY = ("png", "pdf", "gif")
+"""The formats that are no text."""
+
+
+def check_formats(format: str | None, files: Sequence[OutputFile]) -> None:
+    """See that pictures can be drawn, and that none goes to a terminal that is no text.
+
+    Raises:
+        UsageError: they cannot, or one does.
+    """
+    if format in BINARY and terminal.is_terminal(sys.stdout):
+        raise UsageError(f"{format} is no text that a terminal shows; write it with --output FILE.{format}.")
+    check_pictures([*([format] if format else []), *(file.format for file in files)])
+
+
+def check_sweep_pictures(spaces: Sequence[Space], formats: Sequence[str]) -> None:
+    """See that a picture of what is varied can be drawn, if one is asked for.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    from optitrace.analysis.sweeping.landscape import drawn_axes
+
+    asked = [format for format in formats if format in PICTURES]
+    if asked and any(drawn_axes(space) is None for space in spaces):
+        raise UsageError(
+            f"no {asked[0]} can be drawn of what is varied here; vary one or two numbers, or write csv."
+        )
+
+
+def print_picture(content: bytes, format: str) -> None:
+    """Print a picture on standard output.
+
+    Raises:
+        OutputError: standard output cannot be written to.
+    """
+    if format in BINARY:
+        terminal.print_bytes(content)
+    else:
+        terminal.print_text([content.decode()])
+
+
+def picture_of_trace(trace: Trace, format: str, precision: int) -> bytes:
+    """Return the picture of a run, as a file of a format."""
+    from optitrace.analysis.terrain import terrain
+    from optitrace.views.pictures.files import picture
+    from optitrace.views.pictures.numbers import trace_numbers
+    from optitrace.views.pictures.trace_scene import trace_scene
+
+    load_torch()
+    scene = trace_scene(trace, terrain([trace]), precision)
+    numbers = partial(trace_numbers, trace, precision=precision)
+    return picture(scene, format, trace.steps, numbers)
+
+
+def picture_of_comparison(comparison: Comparison, format: str, precision: int) -> bytes:
+    """Return the picture of several runs, as a file of a format."""
+    from optitrace.analysis.terrain import terrain
+    from optitrace.views.pictures.compare_scene import compare_scene
+    from optitrace.views.pictures.files import picture
+    from optitrace.views.pictures.numbers import compare_numbers
+    from optitrace.views.side_by_side import all_steps
+
+    load_torch()
+    runs: Sequence[NamedTrace] = comparison.traces
+    scene = compare_scene(comparison, terrain([run.trace for run in runs]))
+    numbers = partial(compare_numbers, runs, precision=precision)
+    return picture(scene, format, all_steps(runs), numbers)
+
+
+def picture_of_sweeps(sweeps: Sequence[Sweep], format: str) -> bytes:
+    """Return the picture of the sweeps of one or several optimizers, as a file of a format.
+
+    Raises:
+        OutputError: no configuration was finished.
+    """
+    from optitrace.views.pictures.files import picture
+    from optitrace.views.pictures.sweep_scene import sweep_scene
+
+    scene = sweep_scene(sweeps)
+    if scene is None:
+        raise OutputError("cannot draw the sweep: no configuration was finished; run it for longer.")
+    return picture(scene, format)

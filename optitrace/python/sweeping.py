@@ -1,0 +1,219 @@
+"""Sweeps from Python: many settings at once, as tensors, and the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optitrace.errors import UsageError
+from optitrace.python.shown import Shown
+from optitrace.python.traces import Trace, experiment_of
+from optitrace.rules.hyperparameter import Value, show
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from torch import Tensor
+
+    from optitrace.analysis.sweeping import sweep as sweeping
+    from optitrace.analysis.sweeping.blocks import Block
+    from optitrace.analysis.sweeping.measures import Goal
+    from optitrace.analysis.sweeping.ranking import Candidate
+    from optitrace.analysis.sweeping.space import Space
+
+PRECISION = 4
+"""Decimals of the measures, as on the command line."""
+
+
+class Sweep(Shown):
+    """Every configuration of a sweep, and which are best. Printed, it is the picture and the table.
+
+    Tensors have a first axis of configurations, in their order: the last axis of the sweep varies fastest.
+
+    Attributes:
+        record: what was found, as the rooms of this package pass it on.
+    """
+
+    def __init__(self, record: sweeping.Sweep, blocks: Sequence[Block]) -> None:
+        self.record = record
+        self._blocks = blocks
+
+    @property
+    def best(self) -> Sequence[Candidate]:
+        """The best configurations, best first: for each its `configuration`, `measures` and `weights`."""
+        return self.record.best
+
+    @property
+    def best_settings(self) -> Mapping[str, Value]:
+        """The values of the best configuration, by the names of what was varied."""
+        return self.record.best[0].configuration
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many configurations converged, are still on the way, and diverged."""
+        return self.record.counts
+
+    @property
+    def settings(self) -> Mapping[str, list[Value]]:
+        """The value that each configuration has of what was varied, by name."""
+        from optitrace.analysis.sweeping.values import listed
+
+        return {
+            axis.name: [value for block in self._blocks for value in listed(axis, block.columns[k])]
+            for k, axis in enumerate(self.record.space.axes)
+        }
+
+    @property
+    def weights(self) -> Tensor:
+        """The last weights, shape (configurations, coordinates), in the dtype of the run."""
+        import torch
+
+        return torch.cat([block.weights for block in self._blocks])
+
+    @property
+    def measures(self) -> Mapping[str, Tensor]:
+        """What was measured, float64, each of shape (configurations,), by name.
+
+        They are ``final_loss``; ``distance`` where a minimum is known; ``steps`` or ``path`` where it is
+        the rank; infinite where that was never reached.
+        """
+        import torch
+
+        names = [name for name in self._blocks[0].measures if name != "outcome"]
+        return {name: torch.cat([block.measures[name] for block in self._blocks]) for name in names}
+
+    def trace(self, rank: int = 1) -> Trace:
+        """Trace one of the best configurations with torch.
+
+        Args:
+            rank: which, the best being 1.
+
+        Raises:
+            UsageError: there is none of that rank.
+        """
+        best = self.record.best
+        if not 1 <= rank <= len(best):
+            raise UsageError(f"there is no rank {rank}; {len(best)} are kept, and the best is 1.")
+        from optitrace.tracing.tracer import trace
+
+        return Trace(trace(self.record.experiment(best[rank - 1].configuration)))
+
+    def to_json(self) -> str:
+        """Return every configuration and what was found as JSON, the same that ``--format json`` writes."""
+        return self._written("json")
+
+    def to_csv(self) -> str:
+        """Return every configuration as CSV, the same that ``--format csv`` writes."""
+        return self._written("csv")
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={show(value)}" for name, value in self.best_settings.items())
+        return f"<Sweep of {self.record.space.base.optimizer}: best {settings} of {self.record.finished:,}>"
+
+    def __rich__(self) -> RenderableType:
+        from optitrace.views.sweep_table import sweep_table
+
+        return sweep_table([self.record], [self._command()], precision=PRECISION)
+
+    def _repr_html_(self) -> str:
+        from optitrace.views.sweep_text import sweep_html
+
+        return sweep_html(self.record, self._command(), PRECISION)
+
+    def _written(self, format: str) -> str:
+        from optitrace.views.sweep_rows import whole_file
+
+        return "".join(whole_file([self.record], [self._command()], self._rows(format), format))
+
+    def _rows(self, format: str) -> Iterator[str]:
+        from optitrace.views.sweep_rows import header, row_chunks
+
+        space = self.record.space
+        if format == "csv":
+            yield header(space, self._blocks[0], format)
+        for block in self._blocks:
+            yield from row_chunks(space, block, format)
+
+    def _command(self) -> str:
+        from optitrace.cli.command_line import command_line
+
+        return command_line(self.record.experiment(self.best_settings))
+
+
+def sweep(
+    optimizer: str,
+    varied: Mapping[str, str | Iterable[Value]],
+    *,
+    steps: int = 10,
+    device: str = "cpu",
+    random: int | None = None,
+    rank: str = "final_loss",
+    tolerance: float = 1e-6,
+    threads: int | None = None,
+    backend: str = "loky",
+    yes: bool = False,
+    **settings: Any,
+) -> Sweep:
+    """Run an optimizer under every combination of settings, and rank them.
+
+    >>> found = sweep("sgd", {"lr": "0.1:0.5:5", "momentum": [0.0, 0.5]}, steps=20)
+    >>> found.best_settings
+    {'lr': 0.3, 'momentum': 0.0}
+    >>> found.weights.shape
+    torch.Size([10, 2])
+
+    Args:
+        optimizer: a name of torch.optim, in any letter case, or a class of one's own, ``mine.py:Lion``.
+        varied: the values of each hyperparameter, of ``start`` and of ``coefficients``: in a list, or as
+            on the command line, ``"0.1:0.9:17"`` or ``"log:1e-4:1:200"``. One number of several is named
+            by its position from 0, as in ``betas.1``.
+        steps: how many steps each configuration takes.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
+        random: how many configurations to draw from the ranges, by ``seed``; all combinations if not given.
+        rank: by what they are ranked: ``final_loss``, ``steps``, ``distance`` or ``path``.
+        tolerance: how close to the loss at the minimum counts as converged.
+        threads: how many work at once; one for each core if not given. It changes no result.
+        backend: where a class without a rule is stepped: ``loky``, ``dask`` or ``ray``.
+        yes: run more than 100 million configurations. All are held in memory.
+        **settings: what is the same in all, as `trace` takes it.
+
+    Raises:
+        UsageError: a name is not known, or a value or a combination of them cannot be run.
+        DeviceError: the device is not there, or has too little memory.
+    """
+    from optitrace.analysis.sweeping.measures import Goal
+    from optitrace.analysis.sweeping.space import lay_out
+    from optitrace.analysis.sweeping.sweep import Workers
+
+    _check(varied, random, threads)
+    base = experiment_of(optimizer, steps, device, settings)
+    axes = [_axis(name, values) for name, values in varied.items()]
+    space = lay_out(base, axes, samples=random, seed=base.seed, confirmed=yes)
+    return _swept(space, Goal(rank, tolerance), Workers(threads=threads, backend=backend))
+
+
+def _swept(space: Space, goal: Goal, workers: sweeping.Workers) -> Sweep:
+    from optitrace.analysis.sweeping.sweep import check_space
+    from optitrace.analysis.sweeping.sweep import sweep as run
+
+    check_space(space, goal, workers)
+    blocks: list[Block] = []
+    return Sweep(run(space, goal, workers=workers, take=blocks.append), blocks)
+
+
+def _check(varied: Any, random: Any, threads: Any) -> None:
+    if not isinstance(varied, Mapping) or not varied:
+        raise UsageError(
+            f"what is varied is {varied!r}; give its values by name, as in {{'lr': 'log:1e-4:1:200'}}."
+        )
+    for name, number in (("random", random), ("threads", threads)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+            raise UsageError(f"{name} is {number!r}; it must be a whole number from 1 on.")
+
+
+def _axis(name: str, values: str | Iterable[Value]) -> str:
+    """Return what is varied as the command line takes it."""
+    if isinstance(values, str):
+        return f"{name}={values}"
+    if not isinstance(values, Iterable):
+        raise UsageError(f"the values of {name} are {values!r}; give a list of them, or a text as '0.1,0.2'.")
+    return f"{name}={','.join(show(value).replace(',', ';') for value in values)}"

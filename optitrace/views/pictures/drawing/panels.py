@@ -1,0 +1,202 @@
+"""One panel of a scene, layer by layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from optitrace.views.pictures.drawing.layout import WIDTH
+from optitrace.views.pictures.drawing.look import (
+    CELLS,
+    DIVERGED,
+    DIVERGED_HATCH,
+    FONT,
+    HIGH_LOSS,
+    INK,
+    LEVEL_LINE,
+    LOW_LOSS,
+    PAPER,
+    SIGNS,
+    SOFT_INK,
+    line_color,
+    line_style,
+)
+from optitrace.views.pictures.drawing.ticks import scale
+from optitrace.views.pictures.scene import Cells, Contour, Kind, Line, Mark, Panel, Stroke
+
+MANY = 1500
+"""A line of more points is drawn thin."""
+
+
+def draw_panel(ax: Axes, panel: Panel, *, with_lines: bool = True) -> None:
+    """Draw a panel: the ground first, then lines, limits and marks.
+
+    Args:
+        ax: what to draw on.
+        panel: what to draw.
+        with_lines: whether the lines are drawn, and the marks that belong to them.
+    """
+    _lay_out(ax, panel)
+    if panel.contour is not None:
+        _draw_contour(ax, panel.contour)
+    if panel.cells is not None:
+        _draw_cells(ax, panel.cells, panel)
+    for stroke in panel.ground:
+        ax.plot(*coordinates([stroke]), color=SOFT_INK, linewidth=2.0, zorder=1.5)
+    for limit in panel.limits:
+        color = INK if panel.cells is None else PAPER
+        ax.plot(*coordinates(limit.strokes), color=INK, linewidth=3.2 if panel.cells else 0, zorder=2)
+        ax.plot(*coordinates(limit.strokes), color=color, linewidth=1.4, linestyle=(0, (4, 3)), zorder=2.1)
+    if with_lines:
+        for number, line in enumerate(panel.lines):
+            draw_line(ax, line, number)
+    for mark in panel.marks:
+        if with_lines or mark.line is None:
+            draw_mark(ax, mark, panel)
+
+
+def coordinates(strokes: Sequence[Stroke]) -> tuple[list[float], list[float]]:
+    """Return strokes as the numbers across and up, with a gap between two."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for stroke in strokes:
+        if xs:
+            xs.append(math.nan)
+            ys.append(math.nan)
+        xs += [x for x, _ in stroke.points]
+        ys += [y for _, y in stroke.points]
+    return xs, ys
+
+
+def draw_line(ax: Axes, line: Line, number: int) -> list[Any]:
+    """Draw a line, the stroke and the dots of it; return both."""
+    count = sum(len(stroke.points) for stroke in line.strokes)
+    drawn: list[Any] = ax.plot(
+        *coordinates(line.strokes),
+        linewidth=1.8 if count <= MANY else 0.6,
+        clip_on=False,
+        zorder=3,
+        **line_style(number),
+    )
+    if line.has_dots:
+        at = [point for stroke in line.strokes for point in stroke.dots]
+        drawn += ax.plot(
+            [x for x, _ in at],
+            [y for _, y in at],
+            linestyle="none",
+            marker="o",
+            markersize=dot_size(len(at)),
+            markeredgecolor=PAPER,
+            markeredgewidth=0.6 if len(at) <= 120 else 0,
+            color=line_color(number),
+            clip_on=False,
+            zorder=3.1,
+        )
+    return drawn
+
+
+def dot_size(count: int) -> float:
+    """Return how many points wide the dot of a step is, given how many steps a line has."""
+    return 5.5 if count <= 65 else 3.2 if count <= 150 else 2.2 if count <= MANY else 1.2
+
+
+def draw_mark(ax: Axes, mark: Mark, panel: Panel) -> list[Any]:
+    """Draw a mark and what is said of it, and return both; what leaves is an arrow that points outwards."""
+    style = dict(SIGNS[mark.kind])
+    color = INK if mark.line is None or mark.kind is Kind.BEST else line_color(mark.line)
+    if mark.kind is Kind.BEST and mark.line is not None and len(panel.lines) > 1:
+        style["markerfacecolor"] = line_color(mark.line)
+    across, up = panel.across.share(mark.at[0]), panel.up.share(mark.at[1])
+    degrees = turn(across, up)
+    if mark.kind is Kind.LEAVES:
+        style["marker"] = (3, 0, degrees)
+    edge = PAPER if mark.kind in (Kind.LEAVES, Kind.NON_FINITE) else color
+    drawn: list[Any] = ax.plot(
+        *([c] for c in mark.at),
+        linestyle="none",
+        color=color,
+        markeredgecolor=edge,
+        clip_on=False,
+        zorder=4 if mark.kind is not Kind.DIVERGED else 2.5,
+        **style,
+    )
+    if mark.text:
+        inward = (11 if across < 0.5 else -11, -4 if up > 0.5 else 4)
+        said = ax.annotate(
+            mark.text,
+            mark.at,
+            xytext=inward,
+            textcoords="offset points",
+            ha="left" if across < 0.5 else "right",
+            va="top" if up > 0.5 else "bottom",
+            fontsize=FONT - 1.5,
+            color=color,
+            zorder=4.1,
+        )
+        drawn.append(said)
+    return drawn
+
+
+def turn(across: float, up: float) -> float:
+    """Return by how many degrees an arrow that points up is turned to point over the nearest edge."""
+    return min((1 - up, 0.0), (up, 180.0), (across, 90.0), (1 - across, -90.0))[1]
+
+
+def _lay_out(ax: Axes, panel: Panel) -> None:
+    scale(ax.xaxis, panel.across)
+    scale(ax.yaxis, panel.up)
+    ax.set_xlim(panel.across.low, panel.across.high)
+    ax.set_ylim(panel.up.low, panel.up.high)
+    ax.set_xlabel(panel.across.label)
+    said = f"{panel.title}: {panel.up.label}" if panel.title else panel.up.label
+    ax.set_title(said, loc="left", x=-0.01, ha="right" if len(said) < 3 else "left")
+    if panel.contour is None and panel.cells is None:
+        ax.grid(True, which="major")
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_contour(ax: Axes, contour: Contour) -> None:
+    if not contour.levels:
+        return
+    shades = LinearSegmentedColormap.from_list("loss", [LOW_LOSS, HIGH_LOSS])
+    count = len(contour.levels)
+    colors = [shades(k / count) for k in range(count + 1)]
+    grid = (contour.across, contour.up, contour.losses)
+    ax.contourf(*grid, levels=contour.levels, colors=colors, extend="both", zorder=0.5)
+    ax.contour(
+        *grid, levels=contour.levels, colors=LEVEL_LINE, linewidths=0.7, linestyles="solid", zorder=0.6
+    )
+
+
+def _draw_cells(ax: Axes, cells: Cells, panel: Panel) -> None:
+    """Draw a heat map: hatched where all diverged, blank where nothing was run."""
+    columns, rows = len(cells.rows[0]), len(cells.rows)
+    xs = [panel.across.at(k / columns) for k in range(columns + 1)]
+    ys = [panel.up.at(k / rows) for k in range(rows + 1)]
+    ax.set_facecolor(DIVERGED)
+    ax.patch.set(hatch="////", edgecolor=DIVERGED_HATCH, linewidth=0)
+    blank = [[0.0 if math.isnan(x) else math.nan for x in row] for row in cells.rows]
+    ax.pcolormesh(xs, ys, blank, cmap=ListedColormap([PAPER]), zorder=0.5)
+    finite = [[x if math.isfinite(x) else math.nan for x in row] for row in cells.rows]
+    high = cells.high if cells.high > cells.low else cells.low + 1
+    mesh = ax.pcolormesh(xs, ys, finite, cmap=CELLS, vmin=cells.low, vmax=high, zorder=0.6)
+    _draw_bar(ax, mesh, cells.label)
+
+
+def _draw_bar(ax: Axes, mesh: Any, label: str) -> None:
+    """Draw the bar of colours on the right of a heat map; the numbers are decimal logarithms."""
+    beside = ax.inset_axes((1.0 + 0.14 / ax.get_position().width / WIDTH, 0.0, 0.02, 1.0))
+    assert isinstance(ax.figure, Figure)
+    bar = ax.figure.colorbar(mesh, cax=beside)
+    bar.outline.set_visible(False)
+    bar.locator = MaxNLocator(6, integer=True)
+    bar.formatter = FuncFormatter(lambda x, _: f"{10.0**x:g}")
+    bar.update_ticks()
+    beside.set_title(label, loc="left", fontsize=FONT - 1)

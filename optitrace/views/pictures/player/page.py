@@ -1,0 +1,135 @@
+"""The page of a player: the ground of a scene as matplotlib draws it, and over it what moves, as data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
+from optitrace.views.pictures.drawing.look import line_color
+from optitrace.views.pictures.drawing.panels import MANY, dot_size, turn
+from optitrace.views.pictures.drawing.stills import saved
+from optitrace.views.pictures.frames import last_step
+from optitrace.views.pictures.numbers import Numbers
+from optitrace.views.pictures.scene import Kind, Line, Mark, Panel, Position, Scene
+
+MOST_FRAMES = 1000
+"""At how many steps a player stops at most."""
+
+POINTS_PER_INCH = 72
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a player shows.
+
+    Attributes:
+        scene: the picture.
+        steps: the steps at which it stops, ascending.
+        count: how many steps there are.
+        numbers: what stands beside each of them.
+    """
+
+    scene: Scene
+    steps: Sequence[int]
+    count: int
+    numbers: Numbers
+
+
+def player(page: Page) -> str:
+    """Return a page as the text of an HTML file."""
+    with house_style():
+        drawn = draw(page.scene, with_lines=False)
+        ground = _svg(drawn)
+    template = files(__package__).joinpath("player.html").read_text(encoding="utf-8")
+    parts = {
+        "TITLE": escape(page.scene.title),
+        "SAID": escape(page.scene.subtitle),
+        "PICTURE": ground,
+        "DATA": json.dumps(_data(page, drawn), ensure_ascii=False, separators=(",", ":")).replace(
+            "<", "\\u003c"
+        ),
+    }
+    for name, part in parts.items():
+        template = template.replace(f"<!--{name}-->", part)
+    return template
+
+
+def _svg(drawn: Drawn) -> str:
+    """Return a figure as an SVG element, without what stands before it in a file."""
+    text = saved(drawn.figure, "svg").decode()
+    return text[text.index("<svg") :]
+
+
+def _data(page: Page, drawn: Drawn) -> dict[str, Any]:
+    """Return what the script of the page draws and says."""
+    lines, ends = [], []
+    for panel, frame in zip(page.scene.panels, _frames(drawn), strict=True):
+        lines += [_line(line, number, panel, frame) for number, line in enumerate(panel.lines)]
+        ends += [_end(mark, panel, frame) for mark in panel.marks if mark.line is not None]
+    few = f"{len(page.steps):,} of {page.count:,} steps are shown" if len(page.steps) < page.count else ""
+    return {
+        "steps": list(page.steps),
+        "lines": lines,
+        "ends": ends,
+        "headings": [list(heading) for heading in page.numbers.headings],
+        "rows": [page.numbers.rows[step] for step in page.steps],
+        "notes": [few] if few else [],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The rectangle of a panel in the units of the SVG, y downwards."""
+
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+    def at(self, panel: Panel, position: Position) -> list[float]:
+        """Return where a position of the panel is."""
+        x, y = panel.across.share(position[0]), panel.up.share(position[1])
+        return [round(self.left + x * self.width, 2), round(self.bottom - y * self.height, 2)]
+
+
+def _frames(drawn: Drawn) -> list[_Frame]:
+    width, height = (inches * POINTS_PER_INCH for inches in drawn.figure.get_size_inches())
+    frames = []
+    for ax in drawn.axes:
+        box = ax.get_position()
+        frames.append(_Frame(box.x0 * width, (1 - box.y0) * height, box.width * width, box.height * height))
+    return frames
+
+
+def _line(line: Line, number: int, panel: Panel, frame: _Frame) -> dict[str, Any]:
+    """Return a line; a point has its step, its place, whether it begins a stroke, and if it is a step."""
+    points: list[list[float]] = []
+    for stroke in line.strokes:
+        dots = range(stroke.begins_cut, len(stroke.points) - stroke.ends_cut)
+        for k, (step, at) in enumerate(zip(stroke.steps, stroke.points, strict=True)):
+            points.append([step, *frame.at(panel, at), int(k == 0), int(k in dots)])
+    count = sum(len(stroke.dots) for stroke in line.strokes)
+    return {
+        "color": line_color(number),
+        "width": 1.8 if len(points) <= MANY else 0.6,
+        "dots": dot_size(count) if line.has_dots else 0,
+        "points": points,
+    }
+
+
+def _end(mark: Mark, panel: Panel, frame: _Frame) -> dict[str, Any]:
+    assert mark.line is not None
+    return {
+        "step": last_step(panel.lines[mark.line]),
+        "at": frame.at(panel, mark.at),
+        "color": line_color(mark.line),
+        "turn": -turn(panel.across.share(mark.at[0]), panel.up.share(mark.at[1])),
+        "leaves": mark.kind is Kind.LEAVES,
+        "text": mark.text,
+        "isRight": panel.across.share(mark.at[0]) >= 0.5,
+    }

@@ -1,0 +1,197 @@
+"""The scene: all that a picture shows. It knows no colours, no fonts and no pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+Position = tuple[float, float]
+"""A place in a panel: across and up, in the units of its axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a panel.
+
+    Attributes:
+        label: what is along it.
+        low: its left or lower end.
+        high: its right or upper end.
+        is_logarithmic: whether equal ratios are equally far; both ends are then positive.
+        ticks: where its ticks are, and what stands at them; empty if the renderer is to choose.
+    """
+
+    label: str
+    low: float
+    high: float
+    is_logarithmic: bool = False
+    ticks: tuple[tuple[float, str], ...] = ()
+
+    def share(self, value: float) -> float:
+        """Return how far along the axis a number is: 0 at the low end, 1 at the high one.
+
+        >>> Axis("loss", 0.01, 100.0, is_logarithmic=True).share(1.0)
+        0.5
+        """
+        low, high = self.low, self.high
+        if self.is_logarithmic:
+            if value <= 0:
+                return -math.inf
+            low, high, value = math.log10(low), math.log10(high), math.log10(value)
+        return (value - low) / (high - low)
+
+    def at(self, share: float) -> float:
+        """Return the number that is so far along the axis."""
+        if self.is_logarithmic:
+            low, high = math.log10(self.low), math.log10(self.high)
+            return math.pow(10.0, low + share * (high - low))
+        return self.low + share * (self.high - self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """A line without a break.
+
+    Attributes:
+        steps: the step that each point belongs to.
+        points: the points.
+        begins_cut: whether the first point is no step, but where the line comes in over the edge.
+        ends_cut: whether the last point is no step, but where the line goes out over the edge.
+    """
+
+    steps: tuple[int, ...]
+    points: tuple[Position, ...]
+    begins_cut: bool = False
+    ends_cut: bool = False
+
+    @property
+    def dots(self) -> Sequence[Position]:
+        """The points that are steps."""
+        return self.points[self.begins_cut : len(self.points) - self.ends_cut]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A path through the plane, or a curve over the steps or over a setting.
+
+    Attributes:
+        name: what the legend calls it; empty if it is the only one.
+        strokes: the line itself, in pieces where it leaves the panel and comes back.
+        has_dots: whether each step is to be seen as a dot.
+    """
+
+    name: str
+    strokes: tuple[Stroke, ...]
+    has_dots: bool = False
+
+
+class Kind(StrEnum):
+    """What a mark stands for; the value is what a legend calls it."""
+
+    START = "start"
+    MINIMUM = "minimum"
+    BEST = "best"
+    LEAVES = "leaves the picture"
+    NON_FINITE = "no longer finite"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place that is marked.
+
+    Attributes:
+        kind: what it stands for.
+        at: where it is; for what leaves the picture, on the edge.
+        text: what is to be said of it in a few words; empty if its kind says all.
+        line: which line of its panel it belongs to, from 0; None if it belongs to none.
+    """
+
+    kind: Kind
+    at: Position
+    text: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contour:
+    """A loss over a grid, to be drawn as level lines.
+
+    Attributes:
+        across: the grid's numbers along the axis across, ascending.
+        up: those along the axis up, ascending.
+        losses: for each number of `up` the losses along `across`; some may not be finite.
+        levels: the losses at which there is a level line, ascending; equal areas lie between them near
+            the minimum as far from it, so that the level lines of a bowl are equally far apart.
+    """
+
+    across: tuple[float, ...]
+    up: tuple[float, ...]
+    losses: Sequence[Sequence[float]]
+    levels: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A heat map: a number in each cell of a grid whose cells are equally large in the picture.
+
+    Attributes:
+        label: what the numbers are.
+        rows: from the lowest row up, the decimal logarithm of the number in each cell; infinite where all
+            runs diverged, NaN where there is none.
+        low: the least finite one.
+        high: the greatest finite one.
+    """
+
+    label: str
+    rows: Sequence[Sequence[float]]
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One picture of a scene: two axes, and what is between them, from back to front.
+
+    Attributes:
+        title: what stands above it; empty if the axes say all.
+        across: the axis from left to right.
+        up: the axis upwards.
+        contour: the loss under paths of two coordinates.
+        cells: a heat map.
+        ground: the loss as a curve under the path of a single coordinate.
+        lines: paths or curves.
+        limits: dashed lines, each with the name that the legend has for it.
+        marks: what is marked.
+        is_square: whether it is as high as it is wide.
+    """
+
+    title: str
+    across: Axis
+    up: Axis
+    contour: Contour | None = None
+    cells: Cells | None = None
+    ground: tuple[Stroke, ...] = ()
+    lines: tuple[Line, ...] = ()
+    limits: tuple[Line, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    is_square: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture.
+
+    Attributes:
+        title: what was run, as the first line of a table has it.
+        subtitle: on what, as its second line has it.
+        panels: those that are square beside those that are not, the others one under another.
+        notes: what is to be said of it, as the lines under a table.
+    """
+
+    title: str
+    subtitle: str
+    panels: tuple[Panel, ...]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,76 @@
+"""Scripts as people write them, run unchanged: those with a fault have that one, their likes have none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from script_runs import SCRIPTS, diagnoses_of
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
+
+Fault: TypeAlias = tuple[str, str, int | None, str | None]
+"""What it is called, the optimizer, the step and the parameter."""
+
+FAULTY: dict[str, Fault] = {
+    "stale": ("stale gradient", "SGD", 2, None),
+    "accumulated": ("accumulated gradient", "Adam", 2, None),
+    "scaled": ("scaled gradient", "Adam", 1, None),
+    "scaler_skips": ("skipped steps", "SGD", 1, None),
+    "no_gradient": ("no gradient", "SGD", 1, None),
+    "clipped_always": ("clipped gradient", "Adam", 1, None),
+    "unowned": ("parameter without optimizer", "", None, "head.weight"),
+    "never_used": ("parameter without gradient", "Adam", None, "second.weight"),
+    "shared": ("parameter in two optimizers", "Adam", None, "encoder.0.weight"),
+    "gan_one_idle": ("optimizer never stepped", "Adam 2", None, None),
+    "nan_loss": ("not finite", "SGD", 3, None),
+    "nan_gradient": ("not finite", "Adam", 8, "0.weight"),
+    "bfloat16_weights": ("lost update", "AdamW", 1, None),
+    "lr_too_small": ("lost update", "SGD", 1, None),
+    "lr_small": ("update ratio", "SGD", None, None),
+    "lr_too_large": ("update ratio", "SGD", None, None),
+    "scheduler_early": ("scheduler before optimizer", "SGD", 1, None),
+    "scheduler_never": ("scheduler never stepped", "SGD", None, None),
+}
+"""The one fault of each script that has one."""
+
+SOUND = (
+    "fresh",
+    "clearing",
+    "deliberate_accumulation",
+    "scaler",
+    "clipped_at_times",
+    "owned",
+    "used_at_times",
+    "one_after_another",
+    "gan",
+    "target_network",
+    "log_softmax",
+    "finite_gradient",
+    "bfloat16_autocast",
+    "converged",
+    "scheduler_right",
+    "search",
+    "closure",
+)
+"""The scripts that are like them without having a fault."""
+
+
+@pytest.mark.parametrize("script", FAULTY)
+def test_a_script_with_a_fault_has_that_fault_and_no_other(script: str, tmp_path: Path) -> None:
+    found = diagnoses_of(script, tmp_path)
+
+    assert [tuple(one[key] for key in ("fault", "optimizer", "step", "parameter")) for one in found] == [
+        FAULTY[script]
+    ]
+
+
+@pytest.mark.parametrize("script", SOUND)
+def test_a_script_without_a_fault_has_none(script: str, tmp_path: Path) -> None:
+    assert diagnoses_of(script, tmp_path) == []
+
+
+def test_every_script_is_run() -> None:
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*FAULTY, *SOUND}

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from optitrace.tracing.watching.gradient_history import GradientHistory
+
+
+def weights() -> Tensor:
+    return torch.ones(2, requires_grad=True)
+
+
+def backward(history: GradientHistory, *parameters: Tensor) -> None:
+    """Compute the gradient of the sum of parameters, as the watcher is told of it."""
+    history.before_backward()
+    loss = torch.stack([p.sum() for p in parameters]).sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    history.after_backward(loss.item(), is_scaled=False)
+
+
+def test_parameters_that_are_added_between_backward_and_step_leave_the_gradient_fresh() -> None:
+    old, new = weights(), weights()
+    history = GradientHistory([old])
+    backward(history, old)
+    history.stepped()
+    old.grad = None
+    backward(history, old, new)
+    history.follow([old, new])
+
+    assert history.kind([torch.ones(2)]) == "fresh"
+    assert history.loss == 4.0
+
+
+def test_the_gradient_is_followed_on_after_parameters_were_added() -> None:
+    old, new = weights(), weights()
+    history = GradientHistory([old])
+    backward(history, old)
+    history.stepped()
+    history.follow([old, new])
+    backward(history, old, new)
+
+    assert history.kind([torch.ones(2)]) == "accumulated"
+
+
+def test_parameters_that_take_the_place_of_all_others_are_followed_in_their_stead() -> None:
+    old, new = weights(), weights()
+    history = GradientHistory([old])
+    history.follow([new])
+    backward(history, new)
+
+    assert history.kind([torch.ones(2)]) == "fresh"

@@ -1,0 +1,260 @@
+"""`show`, `diff` and `compare` with saved trainings."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from findings import FINDINGS
+from made_trainings import optimizer, training, with_all
+from runs import environment, run
+
+import optitrace
+from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.errors import InputFileError
+from optitrace.tracing.watching.training import Training
+from optitrace.views.grid import Look
+from optitrace.views.training_formats import training_chunks
+
+
+def save(path: Path, made: Training, findings: TrainingFindings = TrainingFindings()) -> str:  # noqa: B008
+    format = path.suffix.removeprefix(".")
+    path.write_text("".join(training_chunks(made, findings, format, Look())), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return saved trainings and a trace by name."""
+    folder = tmp_path_factory.mktemp("saved")
+    (folder / "trace.json").write_text(optitrace.trace("sgd", steps=1).to_json(), encoding="utf-8")
+    return {
+        "ALL": save(folder / "all.json", with_all(), FINDINGS),
+        "ONE": save(folder / "one.jsonl", training()),
+        "OTHER": save(folder / "other.json", training(optimizer((2.5, 2.25, 2.125)))),
+        "LONG": save(folder / "long.json", training(optimizer([0.5] * 100))),
+        "TRACE": str(folder / "trace.json"),
+    }
+
+
+def named(files: dict[str, str], *words: str) -> list[str]:
+    return [files.get(word, word) for word in words]
+
+
+@pytest.mark.parametrize("format", ["json", "jsonl", "csv", "tsv", "markdown"])
+def test_a_saved_training_is_shown_in_any_format(files: dict[str, str], format: str) -> None:
+    shown = run(*named(files, "show", "ALL", "-f", format))
+
+    assert (shown.code, shown.stderr) == (0, "")
+    assert shown.stdout == "".join(training_chunks(with_all(), FINDINGS, format, Look()))
+
+
+def test_the_table_says_what_else_there_is_to_see(files: dict[str, str]) -> None:
+    assert run(*named(files, "show", "ALL")).stdout.endswith(
+        "\nmore: --state (step, exp_avg), --params, --format json\n"
+    )
+    assert run(*named(files, "show", "ALL", "--state", "--params")).stdout.endswith("\nmore: --format json\n")
+
+
+def test_params_show_a_row_for_each_parameter(files: dict[str, str]) -> None:
+    text = run(*named(files, "show", "ALL", "--params")).stdout
+
+    assert "   2  fc1.bias       2.500  0.02500   25.00  0.002500\n" in text
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"), [("40", [40, 80, 100]), ("99", [99, 100]), ("1000", [100]), ("1", range(1, 101))]
+)
+def test_every_keeps_those_steps_and_the_last(files: dict[str, str], every: str, steps: list[int]) -> None:
+    data = json.loads(run(*named(files, "show", "LONG", "--every", every, "-f", "json")).stdout)
+
+    rows = data["optimizers"][0]["steps"]
+    assert [row["step"] for row in rows] == list(steps)
+    assert [row["gradient_norm"] for row in rows] == [3.0 * step for step in steps]
+
+
+def test_every_thins_all_columns_alike(files: dict[str, str]) -> None:
+    rows = json.loads(run(*named(files, "show", "ALL", "--every", "2", "-f", "json")).stdout)["optimizers"][0]
+    whole = json.loads(run(*named(files, "show", "ALL", "-f", "json")).stdout)["optimizers"][0]
+
+    assert rows["steps"] == whole["steps"][1:]
+
+
+def test_precision_is_in_significant_digits(files: dict[str, str]) -> None:
+    assert (
+        "   1   2.5  0.001       3.0     4.0     8.0      0.50\n"
+        in run(*named(files, "show", "ONE", "--precision", "2")).stdout
+    )
+
+
+def test_a_long_table_is_whole_with_all(files: dict[str, str]) -> None:
+    assert "60 rows are hidden; --all shows them" in run(*named(files, "show", "LONG")).stdout
+    assert "hidden" not in run(*named(files, "show", "LONG", "--all")).stdout
+
+
+@pytest.mark.parametrize(("name", "code"), [("ALL", 1), ("ONE", 0)])
+def test_strict_asks_whether_the_training_has_a_fault(files: dict[str, str], name: str, code: int) -> None:
+    assert run(*named(files, "show", name, "--strict")).code == code
+    assert run(*named(files, "show", name)).code == 0
+
+
+def test_a_shown_training_can_be_saved_again(files: dict[str, str], tmp_path: Path) -> None:
+    again, other = tmp_path / "again.jsonl", tmp_path / "again.csv"
+
+    assert run(*named(files, "show", "ALL", "-o", str(again), "-o", str(other))).code == 0
+
+    assert (
+        run("show", str(again), "-f", "json").stdout == run(*named(files, "show", "ALL", "-f", "json")).stdout
+    )
+    assert other.read_text() == run(*named(files, "show", "ALL", "-f", "csv")).stdout
+
+
+def test_dash_is_standard_input(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Path(files["ONE"]).read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    assert run("show", "-") == run(*named(files, "show", "ONE"))
+
+
+@pytest.mark.parametrize("columns", ["30", "40", "80"])
+@pytest.mark.parametrize(
+    "words", [["show", "ALL", "--state"], ["show", "ALL", "--params"], ["diff", "ALL", "ONE"]]
+)
+def test_no_line_is_wider_than_the_terminal(files: dict[str, str], words: list[str], columns: str) -> None:
+    finished = run(*named(files, *words), COLUMNS=columns)
+
+    assert max(map(len, finished.stdout.splitlines())) <= int(columns)
+
+
+def test_ascii_is_enough(files: dict[str, str]) -> None:
+    text = run(*named(files, "show", "ALL", "--params"), encoding="ascii").stdout
+
+    assert text.isascii()
+    assert "name=-/head" in text
+
+
+@pytest.mark.parametrize(("other", "code"), [("ONE", 0), ("OTHER", 1), ("ALL", 1)])
+def test_diff_exits_with_its_answer(files: dict[str, str], other: str, code: int) -> None:
+    finished = run(*named(files, "diff", "ONE", other))
+
+    assert (finished.code, finished.stderr) == (code, "")
+    assert json.loads(run(*named(files, "diff", "ONE", other, "-f", "json")).stdout)["same"] is (code == 0)
+
+
+def test_diff_names_the_step_and_the_quantity(files: dict[str, str]) -> None:
+    text = run(*named(files, "diff", "ONE", "OTHER")).stdout
+
+    assert "A and B differ first at step 3, in the loss:\n  A  2.0\n  B  2.125\n  0.125 apart, " in text
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--close"], 1),
+        (["--atol", "0.125"], 0),
+        (["--atol", "0.12"], 1),
+        (["--rtol", "0.06"], 0),
+        (["--ulp", "524288"], 0),
+        (["--ulp", "524287"], 1),
+    ],
+)
+def test_tolerances_decide_what_is_the_same(files: dict[str, str], options: list[str], code: int) -> None:
+    """2 and 2.125 are 2⁻³ / 2⁻²² units of float32 apart."""
+    assert run(*named(files, "diff", "ONE", "OTHER", *options)).code == code
+
+
+IS_A_TRAINING = "is a training, and no trace;"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["show", "ONE", "--explain"], 2, "--explain is for traces, and this is a training; leave it out."),
+        (["show", "ONE", "--theory"], 2, "--theory is for traces, and this is a training; leave it out."),
+        (["show", "ONE", "--update"], 2, "--update is for traces, and this is a training; leave it out."),
+        (["show", "ONE", "--rerun"], 2, "--rerun is for traces, and this is a training; leave it out."),
+        (
+            ["show", "ONE", "--coordinate", "1"],
+            2,
+            "--coordinate is for traces, and this is a training; leave",
+        ),
+        (
+            ["show", "ONE", "--state"],
+            2,
+            "--state shows what this training did not record; record it with 'optitrace run --state'.",
+        ),
+        (
+            ["show", "ONE", "--params"],
+            2,
+            "--params shows what this training did not record; record it with 'optitrace run --params'.",
+        ),
+        (
+            ["show", "ONE", "-f", "svg"],
+            2,
+            "there is no svg of a training; use table, json, jsonl, csv, tsv, mark",
+        ),
+        (
+            ["show", "ONE", "-o", "x.html"],
+            2,
+            "there is no html of a training; use table, json, jsonl, csv, tsv",
+        ),
+        (["show", "TRACE", "--params"], 2, "--params is for trainings, and this is a trace; leave it out."),
+        (["compare", "ONE"], 2, f"'ONE' {IS_A_TRAINING} 'optitrace diff' compares two trainings."),
+        (
+            ["diff", "ONE", "TRACE"],
+            2,
+            f"'ONE' {IS_A_TRAINING} diff takes two trainings, or two of traces and experiments.",
+        ),
+        (
+            ["diff", "adam", "ONE"],
+            2,
+            f"'ONE' {IS_A_TRAINING} diff takes two trainings, or two of traces and experiments.",
+        ),
+        (
+            ["diff", "ONE", "OTHER", "--clip-norm", "1"],
+            2,
+            "trainings are not run again, so --clip-norm changes nothing; leave it out.",
+        ),
+        (["diff", "ONE", "gone.json"], 3, "cannot read 'gone.json': there is no such file."),
+    ],
+)
+def test_a_mistake_is_one_line(files: dict[str, str], words: list[str], code: int, sentence: str) -> None:
+    finished = run(*named(files, *words))
+
+    assert (finished.code, finished.stdout) == (code, "")
+    assert finished.stderr.startswith(f"optitrace: {sentence.replace('ONE', files['ONE'])}")
+    assert finished.stderr.count("\n") == 1
+
+
+def test_reading_a_training_as_a_trace_says_what_takes_it(files: dict[str, str]) -> None:
+    with pytest.raises(
+        InputFileError, match=r"it is a training, and no trace; 'optitrace show' and 'optitrac"
+    ):
+        optitrace.read(files["ONE"])
+
+
+@pytest.mark.parametrize(
+    "words", [["show", "ALL", "--state"], ["show", "ALL", "-f", "csv"], ["diff", "ONE", "ONE"]], ids=" ".join
+)
+def test_saved_trainings_need_no_torch(files: dict[str, str], words: list[str]) -> None:
+    program = (
+        "import sys; from optitrace.cli.app import main\n"
+        f"code = main({named(files, *words)!r})\n"
+        "print(code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=False
+    )
+
+    assert ended.stderr == "0 False\n"
+
+
+def test_a_training_without_an_optimizer_is_shown(tmp_path: Path) -> None:
+    path = save(tmp_path / "none.json", replace(training(), optimizers=()))
+
+    assert run("show", path).stdout.startswith("train.py --epochs 3\n\ncompleted; no optimizer took a step\n")

@@ -1,0 +1,338 @@
+"""The tables of a training: every number whole at any width, and what is said below them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from findings import AGREES, DEPARTS, FINDINGS, NO_RULE, PARTED, STALE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_trainings import ADAMW, any_training, by_parameter, optimizer, scalar, training, vector, with_all
+from reading import faults, rows_of_blocks
+from rich.console import Group
+from samples import printed
+
+from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
+from optitrace.tracing.trace import Outcome, Status
+from optitrace.tracing.watching.training import OptimizerTrace, Tally, Training, WatchedParameter
+from optitrace.views.grid import Grid, Look
+from optitrace.views.table import grid_tables
+from optitrace.views.training_formats import training_html
+from optitrace.views.training_grid import training_grid
+from optitrace.views.training_table import render_training
+from optitrace.views.training_wording import (
+    ending,
+    findings_lines,
+    optimizer_subtitle,
+    optimizer_title,
+    program_line,
+)
+
+NOTHING = TrainingFindings()
+
+PARAMS = Look(by_parameter=True)
+
+
+def shown(made: Training, look: Look, width: int, **how: Any) -> str:
+    return printed(render_training(made, NOTHING, look, width=width, **how), width)
+
+
+def alone(own: OptimizerTrace) -> Training:
+    return training(own, program=replace(training().program, arguments=()))
+
+
+@settings(deadline=None)
+@given(
+    made=any_training(),
+    look=st.builds(Look, precision=st.integers(0, 17), state=st.booleans()),
+    width=st.integers(30, 200),
+    ascii_only=st.booleans(),
+)
+def test_any_number_of_an_optimizer_is_whole_at_any_width(
+    made: Training, look: Look, width: int, ascii_only: bool
+) -> None:
+    own = made.optimizers[0]
+    if not own.steps:
+        return
+    text = shown(alone(own), look, width, ascii_only=ascii_only)
+
+    assert faults(text, training_grid(own, look), width) == []
+
+
+@pytest.mark.parametrize("width", [30, 40, 80])
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda text: text.replace("6.000", "6.00…"), "'6.00…', not '6.000'"),
+        (lambda text: text.replace("/ weight", "  weight"), "not '0.5000'"),
+        (lambda text: text + "x" * 81, "wider than"),
+    ],
+)
+def test_a_damaged_table_is_noticed(damage: Callable[[str], str], fault: str, width: int) -> None:
+    made = alone(optimizer())
+    text = shown(made, Look(), width)
+    grid = training_grid(made.optimizers[0], Look())
+
+    assert faults(text, grid, width) == []
+    assert fault in " ".join(faults(damage(text), grid, width))
+
+
+def rows_beside_labels(text: str) -> list[list[str]]:
+    """Return the rows of a text's tables, those of blocks put together again: no cell is empty."""
+    blocks = [block.splitlines() for block in re.split(r"\n\n+", text) if "──" in block]
+    tables = [[re.split(r" {2,}", line.strip()) for line in block[3:]] for block in blocks]
+    return [
+        [*first, *(cell for other in others for cell in other[2:])]
+        for first, *others in zip(*tables, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("width", [36, 40, 60, 80])
+def test_a_row_a_parameter_has_its_step_and_name_in_every_block(width: int) -> None:
+    own = with_all().optimizers[0]
+    text = shown(alone(own), Look(by_parameter=True), width)
+
+    assert rows_beside_labels(text) == [list(row) for row in training_grid(own, Look(by_parameter=True)).rows]
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_norms_of_a_parameter_stand_beside_its_name() -> None:
+    grid = training_grid(with_all().optimizers[0], Look(by_parameter=True))
+
+    assert grid.rows[5] == ("2", "fc1.bias", "2.500", "0.02500", "25.00", "0.002500")
+    assert len(grid.rows) == 12
+
+
+def test_what_every_step_has_alike_is_left_out() -> None:
+    headings = [quantity for quantity, _ in training_grid(optimizer(), Look(state=True)).headings]
+
+    assert headings == ["step", "loss", "lr", "gradient", "update", "weight", "update"]
+
+
+def test_a_gradient_that_is_not_fresh_is_called_what_it_is() -> None:
+    grid = training_grid(optimizer(kinds=("fresh", "by hand", "skipped")), Look())
+
+    assert [row[1:4] for row in grid.rows] == [
+        ("2.500", "0.001", "fresh"),
+        ("", "0.001", "by hand"),
+        ("2.000", "0.001", "skipped"),
+    ]
+
+
+def test_gradients_that_come_from_no_loss_leave_no_column_for_it() -> None:
+    headings = training_grid(optimizer(kinds=("by hand",) * 3), Look()).headings
+
+    assert ("loss", "") not in headings
+
+
+@pytest.mark.parametrize(
+    ("rates", "headings"),
+    [
+        ([[0.1, 0.1], [0.1, 0.1], [0.2, 0.2]], [("lr", "")]),
+        ([[0.1, 0.2]] * 3, [("lr", "group 0"), ("lr", "group 1")]),
+        ([[0.1, 0.2, 0.3, 0.4, 0.5]] * 3, [("lr", "group 0"), ("lr", "group 1"), ("lr", "group 2")]),
+    ],
+)
+def test_the_lr_has_a_column_for_each_group_where_they_are_not_alike(
+    rates: list[list[float]], headings: list[tuple[str, str]]
+) -> None:
+    own = optimizer()
+    own = replace(own, columns={**own.columns, "lr": vector(rates)})
+
+    assert [h for h in training_grid(own, Look()).headings if h[0] == "lr"] == headings
+    told = "of 5 numbers of lr the first 3 are shown; files hold all"
+    assert (told in shown(training(own), Look(), 80)) is (len(rates[0]) == 5)
+
+
+def test_an_optimizer_without_an_lr_has_no_column_of_it() -> None:
+    own = optimizer()
+    own = replace(own, columns={name: c for name, c in own.columns.items() if name != "lr"})
+
+    assert ("lr", "") not in training_grid(own, Look()).headings
+
+
+def test_a_state_entry_that_counts_is_a_whole_number() -> None:
+    own = optimizer(state={"step": scalar([1.0, 2.0, 3.0]), "exp_avg": scalar([0.5, 1.0, 2.0])})
+
+    assert [row[-2:] for row in training_grid(own, Look(state=True)).rows] == [
+        ("1", "0.5000"),
+        ("2", "1.000"),
+        ("3", "2.000"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("look", "hint"),
+    [(Look(), "60 rows are hidden; --all shows them, --every 2 thins them out"), (Look(all_rows=True), "")],
+)
+def test_a_long_table_shows_head_and_tail_and_says_how_to_see_the_rest(look: Look, hint: str) -> None:
+    text = shown(alone(optimizer([0.5] * 100)), look, 80)
+    steps = [*range(1, 21), "⋮", *range(81, 101)] if hint else range(1, 101)
+
+    assert rows_of_blocks(text) == [[str(step) for step in steps]]
+    assert hint in text
+    assert ("hidden" in text) is bool(hint)
+
+
+def test_rows_of_parameters_are_thinned_by_no_every() -> None:
+    own = optimizer([0.5] * 20)
+    text = shown(alone(replace(own, by_parameter=by_parameter([[1.0, 2.0, 3.0, 4.0]] * 20))), PARAMS, 80)
+
+    assert "\n40 rows are hidden; --all shows them\n" in text
+
+
+def test_columns_of_one_quantity_are_parted_where_they_do_not_fit_beside_the_labels() -> None:
+    row = ("1", "fc1.weight", "1.2345", "2.3456", "3.4567")
+    headings = [("step", ""), ("parameter", ""), *(("norms", f"[{k}]") for k in range(3))]
+    grid = Grid(headings, [0, 1, 2, 2, 2], [row], labels=2)
+
+    text = printed(Group(*grid_tables(grid, 32, ascii_only=False)), 32)
+
+    assert max(map(len, text.splitlines())) <= 32
+    assert set(row) <= set(text.split())
+
+
+def test_the_rows_of_millions_of_parameters_are_not_all_looked_at() -> None:
+    class Endless(list[int]):
+        def __len__(self) -> int:
+            return 10**12
+
+        def __getitem__(self, index: Any) -> Any:
+            return index + 1
+
+    own = replace(with_all().optimizers[0], steps=Endless())
+    own = replace(
+        own, by_parameter={name: replace(c, first=-(10**12)) for name, c in own.by_parameter.items()}
+    )
+
+    assert training_grid(own, Look(by_parameter=True)).hidden == 4 * 10**12 - 40
+
+
+@pytest.mark.parametrize(
+    ("groups", "title"),
+    [
+        ([ADAMW], "AdamW(lr=0.001, betas=(0.9,0.999), eps=1e-08, weight_decay=0.01)"),
+        ([{"lr": 0.1, "betas": [0.9, 0.99]}], "AdamW(lr=0.1, betas=(0.9,0.99))"),
+        ([{"lr": 0.0, "momentum": 0, "nesterov": False}], "AdamW(lr=0)"),
+        ([{"lr": 0.1, "wd": 0.01}, {"lr": 0.1, "wd": 0.0}], "AdamW(lr=0.1, wd=0.01/0)"),
+        ([{"lr": 0.1}, {"lr": 0.2, "name": "head"}], "AdamW(lr=0.1/0.2, name=–/head)"),
+        ([{"lr": 0.1, "text": "x" * 99}], f"AdamW(lr=0.1, text={'x' * 34}…)"),
+        ([{"lr": 0.1, "text": "\x1b[2J"}], r"AdamW(lr=0.1, text=\x1b[2J)"),
+        ([{}], "AdamW()"),
+    ],
+)
+def test_the_title_has_what_the_groups_have(groups: list[dict[str, Any]], title: str) -> None:
+    assert optimizer_title(optimizer(hyperparameters=tuple(groups))) == title
+
+
+def test_the_subtitle_counts_groups_parameters_and_weights() -> None:
+    mixed = (WatchedParameter("a", (2, 3), "float32"), WatchedParameter("b", (), "bfloat16", group=1))
+
+    assert optimizer_subtitle(optimizer()) == "4 parameters, 99,601 weights, float32"
+    assert (
+        optimizer_subtitle(optimizer(parameters=mixed, hyperparameters=({"lr": 0.1}, {"lr": 0.2})))
+        == "2 groups, 2 parameters, 7 weights, float32, bfloat16"
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "line"),
+    [
+        (training(), "completed after 3 steps"),
+        (training(optimizer(taken=1200)), "completed after 1,200 steps"),
+        (
+            training(optimizer(), optimizer(name="B", taken=1)),
+            "completed after 3 steps of AdamW and 1 step of B",
+        ),
+        (training(outcome=Outcome(Status.INTERRUPTED, 3)), "interrupted after 3 steps"),
+        (
+            training(outcome=Outcome(Status.FAILED, 3, reason="ValueError: two\nlines")),
+            r"failed after 3 steps: ValueError: two\nlines",
+        ),
+        (replace(training(), optimizers=()), "completed; no optimizer took a step"),
+    ],
+)
+def test_the_end_is_told_with_the_steps_of_each_optimizer(made: Training, line: str) -> None:
+    assert ending(made) == line
+
+
+def test_what_was_run_stands_at_the_top() -> None:
+    assert program_line(training()) == "train.py --epochs 3"
+    assert program_line(with_all()) == r"-m package.train --name 'a b\n', rank 1 of 2"
+    assert program_line(alone(optimizer())) == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (AGREES, "1,200 steps of AdamW agree with the rule, worst 2.1 units"),
+        (
+            replace(AGREES, steps=1, note="one was skipped"),
+            "1 step of AdamW agrees with the rule, worst 2.1 un",
+        ),
+        (
+            DEPARTS,
+            "AdamW departs from the rule of adamw at step 3, in exp_avg of fc1.bias: worst 820 units, 8 al",
+        ),
+        (NO_RULE, "no step of Lion was verified; its class has no rule"),
+        (RuleAgreement("Adam", "adam"), "no step of Adam was verified"),
+    ],
+)
+def test_whether_the_rule_is_followed_is_one_line(found: RuleAgreement, line: str) -> None:
+    (told,) = findings_lines(TrainingFindings(verified=(found,)))
+
+    assert told.startswith(line)
+    assert told.endswith(f"; {found.note}" if found.note else "")
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (RankAgreement(2, True), "the weights of 2 ranks agree after every recorded step"),
+        (
+            PARTED,
+            "ranks 0 and 1 part at step 3 of AdamW, in fc1.bias: its norm is 1.0 in one and 1.5 in the other",
+        ),
+        (
+            RankAgreement(4, None, note="rank 3 wrote no file"),
+            "whether the 4 ranks agree cannot be told: rank 3 wrote no file",
+        ),
+    ],
+)
+def test_whether_ranks_agree_is_one_line(found: RankAgreement, line: str) -> None:
+    assert list(findings_lines(TrainingFindings(ranks=found))) == [line]
+
+
+def test_a_fault_is_told_with_its_remedy_below_it() -> None:
+    text = printed(render_training(training(), TrainingFindings((STALE,)), Look(), width=200), 200)
+
+    assert f"\n{STALE.fact}\n  {STALE.remedy}\n" in text
+    assert "no faults found" not in text
+    assert "no faults found" in shown(training(), Look(), 80)
+
+
+def test_a_training_without_an_optimizer_is_not_said_to_be_without_fault() -> None:
+    text = shown(replace(training(), optimizers=()), Look(), 80)
+
+    assert text.splitlines()[-1] == "completed; no optimizer took a step"
+
+
+def test_an_optimizer_of_which_no_step_was_recorded_says_so() -> None:
+    text = shown(alone(optimizer((), taken=7, gradients={"fresh": Tally(7, 1)})), Look(), 80)
+
+    assert "\nno step was recorded\n\ncompleted after 7 steps\n" in text
+
+
+def test_html_has_every_cell_and_nothing_unescaped() -> None:
+    own = optimizer(hyperparameters=({"lr": 0.1, "tag": "<b>"},))
+    text = training_html(training(own, program=with_all().program), FINDINGS, Look())
+    cells = re.findall(r"<td>(.*?)</td>", text)
+
+    assert cells == [cell for row in training_grid(own, Look()).rows for cell in row]
+    assert "tag=&lt;b&gt;" in text
+    assert text.startswith("<div>-m package.train")
+    assert STALE.remedy.replace("'", "&#x27;") in text
