@@ -47,7 +47,7 @@ def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[s
             terminal.say(str(error))
     if errors:
         raise typer.Exit(OutputError.exit_code)
-    if wish.strict and findings.diagnoses:
+    if wish.strict and findings.has_faults:
         raise typer.Exit(1)
 
 

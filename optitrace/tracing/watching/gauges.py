@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from optitrace.tracing.watching.sharding import local
+
 Norm = float | Tensor
 """The norm over all parameters, or the norm of each, shape (parameters,)."""
 
@@ -174,8 +176,7 @@ def _dense(tensor: Tensor) -> Tensor:
     """Return the numbers of a tensor that may be sparse, or split over devices: its part here."""
     if tensor.layout is not torch.strided:
         return tensor.coalesce().values()
-    local: Tensor = getattr(tensor, "to_local", lambda: tensor)()
-    return local.detach()
+    return local(tensor)
 
 
 def _root(square: Tensor) -> float | None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from optitrace.tracing.watching.sharding import local
+
 Loss = float | Tensor
 """A loss that was read: a number, or a tensor that is still on an accelerator."""
 
@@ -117,7 +119,7 @@ class GradientHistory:
             return True
         if gradient._version == self._version:
             return False
-        return gradient.device.type != "cpu" or not bool(gradient.any())
+        return gradient.device.type != "cpu" or not bool(local(gradient).any())
 
     def _is_untouched(self) -> bool:
         """Tell whether all gradients are what they were after the last step."""
@@ -158,7 +160,8 @@ def loss_value(loss: Any) -> Loss:
 
 def _cost(parameter: Tensor) -> tuple[bool, int]:
     """Return what it costs to follow a parameter: the gradient of a small one is soon read."""
-    return not parameter.requires_grad, parameter.numel()
+    here = local(parameter).numel()
+    return not parameter.requires_grad or not here, here
 
 
 def _version(gradient: Tensor | None) -> int:

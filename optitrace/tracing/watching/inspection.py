@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from optitrace.tracing.watching.gauges import Gauge, norms
+from optitrace.tracing.watching.sharding import local
 
 
 def lost_updates(parameters: Sequence[Tensor], gauge: Gauge) -> Tensor:
@@ -18,10 +19,11 @@ def lost_updates(parameters: Sequence[Tensor], gauge: Gauge) -> Tensor:
         How many they are, and how many have a gradient that is not zero, shape (2,).
     """
     counts = [
-        torch.stack([(gauge.change(k)[has_gradient] == 0).sum(), has_gradient.sum()])
+        torch.stack([(local(gauge.change(k))[has_gradient] == 0).sum(), has_gradient.sum()])
         for k, p in enumerate(parameters)
         if p.grad is not None and p.grad.layout is torch.strided
-        for has_gradient in [(p.grad != 0) & p.grad.isfinite()]
+        for gradient in [local(p.grad)]
+        for has_gradient in [(gradient != 0) & gradient.isfinite()]
     ]
     if not counts:
         return torch.zeros(2)

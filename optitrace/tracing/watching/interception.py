@@ -21,6 +21,8 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from optitrace.tracing.watching.sharding import local
+
 _CLIPPING_BY_NORM = ((nn_utils, "clip_grads_with_norm_"), (nn_utils.clip_grad, "_clip_grads_with_norm_"))
 """What `clip_grad_norm_` calls, whoever imported that before; and its public name."""
 
@@ -182,7 +184,9 @@ class Interception:
         def wrapped(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> None:
             clipped = _listed(parameters)
             self._listener.before_clipping(clipped)
-            largest = [p.grad.detach().abs().amax() for p in clipped if p.grad is not None and p.grad.numel()]
+            largest = [
+                part.abs().amax() for p in clipped if p.grad is not None and (part := local(p.grad)).numel()
+            ]
             clip(clipped, clip_value, *args, **kwargs)
             if largest:
                 measured = torch.stack([value.to(largest[0].device) for value in largest]).amax()

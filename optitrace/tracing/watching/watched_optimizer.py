@@ -18,6 +18,7 @@ from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.inspection import lost_updates, state_norms
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Recording, Row
+from optitrace.tracing.watching.sharding import is_sharded, local
 from optitrace.tracing.watching.training import (
     KINDS,
     WITHOUT_LOSS,
@@ -98,7 +99,7 @@ class WatchedOptimizer:
         self._recording = Recording(self._read)
         self._watched = values
         self._hyperparameters = tuple(_settings(group) for group in self.groups)
-        self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad}
+        self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
         self._records = False
         self._row: Row = {}
         self._unclipped: Norm | None = None
@@ -197,8 +198,9 @@ class WatchedOptimizer:
                 self._unclipped = self._gauge.gradient()
 
     def after_clipping(self, measured: Tensor, limit: float) -> None:
-        """Note what a clipping measured."""
-        self._clips.append((measured, limit))
+        """Note what a clipping measured, unless every process has a part of that."""
+        if not is_sharded(measured):
+            self._clips.append((local(measured), limit))
 
     def trace(self, also_in: Mapping[int, str], scheduling: Scheduling | None) -> OptimizerTrace:
         """Return what was recorded so far.
@@ -277,7 +279,10 @@ class WatchedOptimizer:
         return row
 
     def _value(self, found: Watched) -> Tensor:
-        value = self.parameters[found.parameter].detach()[found.place or ...]
+        whole = self.parameters[found.parameter].detach()
+        if is_sharded(whole):  # the places are those of the whole, which no process has
+            whole = torch.full(whole.shape, nan)
+        value = local(whole)[found.place or ...]
         return value.clone() if value.ndim == 0 else value.reshape(-1).clone()
 
     def _described(self, also_in: Mapping[int, str]) -> tuple[WatchedParameter, ...]:

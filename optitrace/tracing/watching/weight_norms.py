@@ -9,6 +9,7 @@ from torch import Tensor
 
 from optitrace.tracing.trace import Numbers
 from optitrace.tracing.watching.gauges import norms
+from optitrace.tracing.watching.sharding import is_sharded
 from optitrace.tracing.watching.storage import Storage
 
 
@@ -91,11 +92,3 @@ class WeightRecord:
         if self._start is not None:
             self._storage.extend([self._taken, *self._start.tolist()])
             self._start = None
-
-
-def is_sharded(parameter: Tensor) -> bool:
-    """Tell whether a process has only a part of a parameter: one of a DTensor, or of FSDP's first kind."""
-    placements = getattr(parameter, "placements", ())
-    return any(not placement.is_replicate() for placement in placements) or bool(
-        getattr(parameter, "_fsdp_flattened", False)
-    )

@@ -1,0 +1,20 @@
+"""Tensors that are split over several processes: DTensors, as FSDP2 has them, and the parameters of FSDP1.
+
+Whoever computes with a whole one makes all processes talk to each other; what only watches must not do that.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Tell whether a process has only a part of a tensor."""
+    placements = getattr(tensor, "placements", ())
+    return any(not placement.is_replicate() for placement in placements) or hasattr(tensor, "_fsdp_flattened")
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return what this process has of a tensor, outside the graph: all of it, if it is not split."""
+    part: Tensor = getattr(tensor, "to_local", lambda: tensor)()
+    return part.detach()
