@@ -295,7 +295,8 @@ def test_whether_the_rule_is_followed_is_one_line(found: RuleAgreement, line: st
         (RankAgreement(2, True), "the weights of 2 ranks agree after every recorded step"),
         (
             PARTED,
-            "ranks 0 and 1 part at step 3 of AdamW, in fc1.bias: its norm is 1.0 in one and 1.5 in the other",
+            "ranks 0 and 1 part at step 3 of AdamW, in fc1.bias: its norm is 1.0 in one and "
+            "1.5 in the other; if they are to be the same, train the model in DistributedDataParallel",
         ),
         (
             RankAgreement(4, None, note="rank 3 wrote no file"),
