@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from optitrace.analysis.comparison import Comparison
 from optitrace.analysis.named_trace import NamedTrace
+from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.cli import terminal
 from optitrace.cli.output_files import OutputFile
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError
 from optitrace.tracing.trace import Trace
+from optitrace.tracing.watching.training import Training
 from optitrace.views.formats import PICTURES
 from optitrace.views.pictures.extra import check_pictures
 
@@ -89,6 +91,22 @@ def picture_of_comparison(comparison: Comparison, format: str, precision: int) -
     scene = compare_scene(comparison, terrain([run.trace for run in runs]))
     numbers = partial(compare_numbers, runs, precision=precision)
     return picture(scene, format, all_steps(runs), numbers)
+
+
+def picture_of_training(training: Training, findings: TrainingFindings, format: str, precision: int) -> bytes:
+    """Return the picture of a training, as a file of a format.
+
+    Raises:
+        OutputError: no optimizer took a step.
+    """
+    from optitrace.views.pictures.files import picture
+    from optitrace.views.pictures.training_scene import all_recorded_steps, training_numbers, training_scene
+
+    if not any(optimizer.steps for optimizer in training.optimizers):
+        raise OutputError("cannot draw the training: no step was recorded; record more of it.")
+    scene = training_scene(training, findings)
+    numbers = partial(training_numbers, training, precision=precision)
+    return picture(scene, format, all_recorded_steps(training), numbers)
 
 
 def picture_of_sweeps(sweeps: Sequence[Sweep], format: str) -> bytes:

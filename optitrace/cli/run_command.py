@@ -16,10 +16,12 @@ from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption, raising_terminated
-from optitrace.cli.output_files import STDOUT, OutputFile, plan_files, write_files
+from optitrace.cli.output_files import STDOUT, OutputFile, plan_files
+from optitrace.cli.picturing import check_formats
 from optitrace.cli.run_ending import Ending
 from optitrace.cli.run_rank import Place
 from optitrace.cli.run_status import RunStatus
+from optitrace.cli.training_showing import write_training
 from optitrace.errors import OutputError, UsageError, one_of
 from optitrace.experiment.own_module import reason
 from optitrace.experiment.text import whole_number
@@ -28,8 +30,8 @@ from optitrace.tracing.watching.running import check_program, run_program
 from optitrace.tracing.watching.session import Session
 from optitrace.tracing.watching.training import Program, Training
 from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.views.formats import FORMATS
 from optitrace.views.grid import Look
-from optitrace.views.training_formats import training_chunks
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -83,7 +85,7 @@ _ARGUMENTS = inspect.Parameter(
     ],
 )
 
-FILE_FORMATS = ("json", "jsonl", "csv", "tsv", "markdown")
+FILE_FORMATS = tuple(format for format in FORMATS if format != "table")
 """The formats of the files that a training is written to."""
 
 
@@ -234,9 +236,7 @@ def _tell(
     findings = TrainingFindings(
         diagnoses=diagnose(training), verified=rules.agreements() if rules else (), ranks=ranks
     )
-    errors = write_files(
-        report.files, lambda file: training_chunks(training, findings, file.format, report.look)
-    )
+    errors = write_training(training, findings, report.files, report.look)
     if place.rank == 0:
         _show(training, findings, report)
     complaints = watcher.complaints()
@@ -278,6 +278,7 @@ def _files(paths: Sequence[str], place: Place) -> list[OutputFile]:
     files = plan_files([place.own_file(path) for path in paths], None)
     for file in files:
         one_of("format", file.format, FILE_FORMATS)
+    check_formats(None, files)
     return files
 
 

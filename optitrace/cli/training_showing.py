@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import typer
@@ -10,14 +10,16 @@ import typer
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.analysis.training.saved_findings import saved_findings
 from optitrace.cli import options, terminal
-from optitrace.cli.output_files import OutputFile, write_files
+from optitrace.cli.output_files import Chunks, OutputFile, write_files
+from optitrace.cli.picturing import picture_of_training, print_picture
 from optitrace.cli.showing import Wish
 from optitrace.errors import OutputError, UsageError
 from optitrace.tracing.watching.training import Training
 from optitrace.tracing.watching.training_reading import SavedTraining
 from optitrace.tracing.watching.training_selection import every_kth_step
+from optitrace.views.formats import PICTURES
 from optitrace.views.grid import Look
-from optitrace.views.training_formats import TRAINING_FORMATS, training_chunks
+from optitrace.views.training_formats import training_chunks
 
 PARAMS_OPTION = options.flag(
     "params", panel=options.OUTPUT, help="Show a training with a row for each parameter of each step."
@@ -33,13 +35,10 @@ def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[s
     Raises:
         UsageError: an option is for traces alone, or asks for what was not recorded.
     """
-    _check(saved.training, wish, given)
+    _check(saved.training, given)
     training, findings = every_kth_step(saved.training, every), saved_findings(saved.above)
 
-    def content(file: OutputFile) -> Iterator[str]:
-        return training_chunks(training, findings, file.format, wish.look)
-
-    errors = write_files(wish.files, content)
+    errors = write_training(training, findings, wish.files, wish.look)
     try:
         _print(training, findings, wish)
     finally:
@@ -49,6 +48,19 @@ def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[s
         raise typer.Exit(OutputError.exit_code)
     if wish.strict and findings.has_faults:
         raise typer.Exit(1)
+
+
+def write_training(
+    training: Training, findings: TrainingFindings, files: Iterable[OutputFile], look: Look
+) -> list[OutputError]:
+    """Write every file that can be written; return what went wrong with the others."""
+
+    def content(file: OutputFile) -> Chunks:
+        if file.format in PICTURES:
+            return [picture_of_training(training, findings, file.format, look.precision)]
+        return training_chunks(training, findings, file.format, look)
+
+    return write_files(files, content)
 
 
 def training_hints(training: Training, look: Look) -> list[str]:
@@ -62,11 +74,8 @@ def training_hints(training: Training, look: Look) -> list[str]:
     return [f"more: {', '.join([*more, '--format json'])}"]
 
 
-def _check(training: Training, wish: Wish, given: Mapping[str, Any]) -> None:
-    """Refuse options and formats that mean nothing for this training."""
-    for format in (wish.format, *(file.format for file in wish.files)):
-        if format not in TRAINING_FORMATS:
-            raise UsageError(f"there is no {format} of a training; use {', '.join(TRAINING_FORMATS)}.")
+def _check(training: Training, given: Mapping[str, Any]) -> None:
+    """Refuse options that mean nothing for this training."""
     for name in OF_TRACES:
         if given[name]:
             raise UsageError(f"--{name} is for traces, and this is a training; leave it out.")
@@ -78,6 +87,9 @@ def _check(training: Training, wish: Wish, given: Mapping[str, Any]) -> None:
 
 
 def _print(training: Training, findings: TrainingFindings, wish: Wish) -> None:
+    if wish.format in PICTURES:
+        print_picture(picture_of_training(training, findings, wish.format, wish.look.precision), wish.format)
+        return
     if wish.format != "table":
         terminal.print_text(training_chunks(training, findings, wish.format, wish.look))
         return

@@ -24,7 +24,7 @@ from optitrace.views.training_wording import (
 )
 
 TRAINING_FORMATS = tuple(name for name in FORMATS if name not in PICTURES)
-"""The formats in which a training can be written: it is not drawn."""
+"""The formats of text in which a training can be written."""
 
 
 def training_chunks(

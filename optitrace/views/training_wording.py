@@ -55,6 +55,8 @@ def _setting(name: str, groups: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
+    if isinstance(value, float):  # as a scheduler computed it, with all its digits
+        value = float(f"{value:.6g}")
     return _cut(printable(setting(name, tuple(value) if isinstance(value, list) else value)))
 
 

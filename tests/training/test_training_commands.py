@@ -193,16 +193,6 @@ IS_A_TRAINING = "is a training, and no trace;"
             2,
             "--params shows what this training did not record; record it with 'optitrace run --params'.",
         ),
-        (
-            ["show", "ONE", "-f", "svg"],
-            2,
-            "there is no svg of a training; use table, json, jsonl, csv, tsv, mark",
-        ),
-        (
-            ["show", "ONE", "-o", "x.html"],
-            2,
-            "there is no html of a training; use table, json, jsonl, csv, tsv",
-        ),
         (["show", "TRACE", "--params"], 2, "--params is for trainings, and this is a trace; leave it out."),
         (["compare", "ONE"], 2, f"'ONE' {IS_A_TRAINING} 'optitrace diff' compares two trainings."),
         (

@@ -98,7 +98,7 @@ class WatchedOptimizer:
         self._facts = Facts(names, dtype, by_parameter=wish.parameters, state=wish.state)
         self._recording = Recording(self._read)
         self._watched = values
-        self._hyperparameters = tuple(_settings(group) for group in self.groups)
+        self._hyperparameters = tuple(_settings(group, optimizer.defaults) for group in self.groups)
         self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
         self._records = False
         self._row: Row = {}
@@ -306,9 +306,12 @@ def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a group's hyperparameters as numbers, texts, truth values or lists of them."""
-    return {str(k): _plain(v) for k, v in group.items() if k not in ("params", "initial_lr")}
+def _settings(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a group's hyperparameters as numbers, texts, truth values or lists of them.
+
+    What schedulers keep in a group is left out.
+    """
+    return {str(name): _plain(value) for name, value in group.items() if name in defaults}
 
 
 def _plain(value: Any) -> Any:
