@@ -20,7 +20,13 @@ from optitrace.cli.operands import (
     traces_of,
 )
 from optitrace.cli.output_files import Chunks, OutputFile, plan_files, write_files
-from optitrace.cli.picturing import check_formats, picture_of_comparison, print_picture
+from optitrace.cli.picturing import (
+    check_formats,
+    check_plot,
+    picture_of_comparison,
+    plot_of_comparison,
+    print_picture,
+)
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError, one_of, quoted
 from optitrace.experiment.experiment import Experiment
@@ -63,6 +69,7 @@ COMPARE_OPTIONS = (
         help=f"Show {', '.join(QUANTITIES[:-1])} or {QUANTITIES[-1]} at each step as well.",
     ),
     options.PRECISION_OPTION,
+    options.PLOT_OPTION,
     options.ALL_OPTION,
     options.format_option(COMPARE_FORMATS),
     options.output_option(COMPARE_FORMATS),
@@ -97,6 +104,8 @@ def compare_runs(**given: Any) -> None:
     look = Look(precision=whole_number("precision", given["precision"], most=17), all_rows=given["all"])
     quantity = one_of("table", given["table"], QUANTITIES) if given["table"] else ""
     format = one_of("format", given["format"], COMPARE_FORMATS) if given["format"] else None
+    if given["plot"]:
+        check_plot(format)
     color = terminal.check_color(given["color"])
     tolerance = _tolerance(given["tolerance"])
     files = plan_files(given["output"], format)
@@ -115,8 +124,8 @@ def compare_runs(**given: Any) -> None:
         terminal.say("interrupted before the first run.")
         raise typer.Exit(interruption.exit_code)
     comparison = compare(traces, tolerance, tuning)
-    errors = _write(files, comparison, quantity, look)
-    _show(comparison, quantity, look, format or "table", color)
+    errors = _write(files, comparison, quantity, look, plots=given["plot"])
+    _show(comparison, quantity, look, format or "table", color, plots=given["plot"])
     for error in errors:
         terminal.say(str(error))
     if interruption.signal is not None:
@@ -147,28 +156,29 @@ def _tune(experiments: dict[str, Experiment]) -> str:
 
 
 def _write(
-    files: Sequence[OutputFile], comparison: Comparison, quantity: str, look: Look
+    files: Sequence[OutputFile], comparison: Comparison, quantity: str, look: Look, *, plots: bool
 ) -> list[OutputError]:
     """Write every file that can be written; return what went wrong with the others."""
 
     def content(file: OutputFile) -> Chunks:
         if file.format in PICTURES:
             return [picture_of_comparison(comparison, file.format, look.precision)]
-        return compare_chunks(comparison, file.format, quantity, look)
+        plot = plot_of_comparison(comparison) if plots and file.format == "table" else None
+        return compare_chunks(comparison, file.format, quantity, look, plot)
 
     return write_files(files, content)
 
 
-def _show(comparison: Comparison, quantity: str, look: Look, format: str, color: str) -> None:
+def _show(comparison: Comparison, quantity: str, look: Look, format: str, color: str, *, plots: bool) -> None:
     if format in PICTURES:
         print_picture(picture_of_comparison(comparison, format, look.precision), format)
         return
     if format != "table":
         terminal.print_text(compare_chunks(comparison, format, quantity, look))
         return
-    table = compare_table(
-        comparison, look, quantity=quantity, width=terminal.width(), ascii_only=terminal.ascii_only()
-    )
+    width, ascii_only = terminal.width(), terminal.ascii_only()
+    plot = plot_of_comparison(comparison, width=width, ascii_only=ascii_only) if plots else None
+    table = compare_table(comparison, look, quantity=quantity, plot=plot, width=width, ascii_only=ascii_only)
     terminal.print_rich(table, color)
 
 

@@ -147,6 +147,8 @@ PRECISION_OPTION = text_option(
     "precision", metavar="N", default="4", panel=OUTPUT, help="Decimals in a table."
 )
 
+PLOT_OPTION = flag("plot", panel=OUTPUT, help="Draw the paths and the loss below the table.")
+
 ALL_OPTION = flag("all", panel=OUTPUT, help="Show every row of a long table.")
 
 LOOK_OPTIONS = (
@@ -157,6 +159,7 @@ LOOK_OPTIONS = (
     flag("explain", panel=OUTPUT, help="Show how the rule makes each number of an update."),
     text_option("coordinate", metavar="I", panel=OUTPUT, help="Explain this coordinate alone, from 1."),
     flag("theory", panel=OUTPUT, help="Say what theory predicts of sgd on the quadratic."),
+    PLOT_OPTION,
     ALL_OPTION,
 )
 

@@ -20,8 +20,11 @@ from optitrace.views.formats import PICTURES
 from optitrace.views.pictures.extra import check_pictures
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from optitrace.analysis.sweeping.space import Space
     from optitrace.analysis.sweeping.sweep import Sweep
+    from optitrace.views.pictures.scene import Scene
 
 BINARY = ("png", "pdf", "gif")
 """The formats that are no text."""
@@ -36,6 +39,16 @@ def check_formats(format: str | None, files: Sequence[OutputFile]) -> None:
     if format in BINARY and terminal.is_terminal(sys.stdout):
         raise UsageError(f"{format} is no text that a terminal shows; write it with --output FILE.{format}.")
     check_pictures([*([format] if format else []), *(file.format for file in files)])
+
+
+def check_plot(format: str | None) -> None:
+    """See that a format has a place for a plot; None stands for a table.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if format not in (None, "table"):
+        raise UsageError(f"{format} has no place for a plot; leave out --plot, or --format.")
 
 
 def check_sweep_pictures(spaces: Sequence[Space], formats: Sequence[str]) -> None:
@@ -67,28 +80,22 @@ def print_picture(content: bytes, format: str) -> None:
 
 def picture_of_trace(trace: Trace, format: str, precision: int) -> bytes:
     """Return the picture of a run, as a file of a format."""
-    from optitrace.analysis.terrain import terrain
     from optitrace.views.pictures.files import picture
     from optitrace.views.pictures.numbers import trace_numbers
-    from optitrace.views.pictures.trace_scene import trace_scene
 
-    load_torch()
-    scene = trace_scene(trace, terrain([trace]), precision)
+    scene = _scene_of_trace(trace, precision)
     numbers = partial(trace_numbers, trace, precision=precision)
     return picture(scene, format, trace.steps, numbers)
 
 
 def picture_of_comparison(comparison: Comparison, format: str, precision: int) -> bytes:
     """Return the picture of several runs, as a file of a format."""
-    from optitrace.analysis.terrain import terrain
-    from optitrace.views.pictures.compare_scene import compare_scene
     from optitrace.views.pictures.files import picture
     from optitrace.views.pictures.numbers import compare_numbers
     from optitrace.views.side_by_side import all_steps
 
-    load_torch()
     runs: Sequence[NamedTrace] = comparison.traces
-    scene = compare_scene(comparison, terrain([run.trace for run in runs]))
+    scene = _scene_of_comparison(comparison)
     numbers = partial(compare_numbers, runs, precision=precision)
     return picture(scene, format, all_steps(runs), numbers)
 
@@ -122,3 +129,33 @@ def picture_of_sweeps(sweeps: Sequence[Sweep], format: str) -> bytes:
     if scene is None:
         raise OutputError("cannot draw the sweep: no configuration was finished; run it for longer.")
     return picture(scene, format)
+
+
+def plot_of_trace(trace: Trace, *, width: int | None = None, ascii_only: bool = False) -> Text:
+    """Return the picture of a run in characters."""
+    from optitrace.views.pictures.characters.plot import plot
+
+    return plot(_scene_of_trace(trace), width=width, ascii_only=ascii_only)
+
+
+def plot_of_comparison(comparison: Comparison, *, width: int | None = None, ascii_only: bool = False) -> Text:
+    """Return the picture of several runs in characters."""
+    from optitrace.views.pictures.characters.plot import plot
+
+    return plot(_scene_of_comparison(comparison), width=width, ascii_only=ascii_only)
+
+
+def _scene_of_trace(trace: Trace, precision: int = 4) -> Scene:
+    from optitrace.analysis.terrain import terrain
+    from optitrace.views.pictures.trace_scene import trace_scene
+
+    load_torch()
+    return trace_scene(trace, terrain([trace]), precision)
+
+
+def _scene_of_comparison(comparison: Comparison) -> Scene:
+    from optitrace.analysis.terrain import terrain
+    from optitrace.views.pictures.compare_scene import compare_scene
+
+    load_torch()
+    return compare_scene(comparison, terrain([run.trace for run in comparison.traces]))

@@ -14,7 +14,7 @@ from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.analysis.theory import theory
 from optitrace.cli import options, terminal
 from optitrace.cli.output_files import Chunks, OutputFile, plan_files, write_files
-from optitrace.cli.picturing import check_formats, picture_of_trace, print_picture
+from optitrace.cli.picturing import check_formats, check_plot, picture_of_trace, plot_of_trace, print_picture
 from optitrace.errors import OutputError, UsageError, printable
 from optitrace.experiment.text import whole_number
 from optitrace.rules.reader import ASCII, UNICODE
@@ -44,6 +44,7 @@ class Wish:
         explains: whether to explain the steps.
         coordinate: the coordinate to explain, from 1; all if None.
         theorizes: whether to say what theory predicts.
+        plots: whether to draw the run in characters.
         strict: whether a number that is not finite, or a fault of a training, is a failure.
     """
 
@@ -54,6 +55,7 @@ class Wish:
     explains: bool
     coordinate: int | None
     theorizes: bool
+    plots: bool
     strict: bool
 
 
@@ -71,6 +73,8 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
         raise UsageError(
             f"{format} has no place for an explanation or for theory; use {', '.join(WITH_FINDINGS)}."
         )
+    if given["plot"]:
+        check_plot(format)
     files = plan_files(given["output"], format)
     check_formats(format, files)
     return Wish(
@@ -81,6 +85,7 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
         explains=explains,
         coordinate=whole_number("coordinate", coordinate, least=1) if coordinate is not None else None,
         theorizes=given["theory"],
+        plots=given["plot"],
         strict=given["strict"],
     )
 
@@ -106,13 +111,15 @@ def _print(trace: Trace, wish: Wish, notes: Sequence[str]) -> None:
         return
     from optitrace.views.table import render
 
+    width, ascii_only = terminal.width(), terminal.ascii_only()
     table = render(
         trace,
         wish.look,
-        width=terminal.width(),
-        findings=_findings(trace, wish, "table", ascii_only=terminal.ascii_only()),
+        width=width,
+        findings=_findings(trace, wish, "table", ascii_only=ascii_only),
         notes=notes,
-        ascii_only=terminal.ascii_only(),
+        plot=plot_of_trace(trace, width=width, ascii_only=ascii_only) if wish.plots else None,
+        ascii_only=ascii_only,
     )
     terminal.print_rich(table, wish.color)
 
@@ -129,6 +136,8 @@ def hints(trace: Trace, wish: Wish) -> list[str]:
     more = []
     if not wish.explains and trace.experiment.own is None:
         more.append("--explain")
+    if not wish.plots:
+        more.append("--plot")
     if trace.state and not wish.look.state:
         more.append(f"--state ({', '.join(trace.state)})")
     if not wish.look.update:
@@ -149,7 +158,8 @@ def _write(trace: Trace, wish: Wish) -> list[OutputError]:
     def content(file: OutputFile) -> Chunks:
         if file.format in PICTURES:
             return [picture_of_trace(trace, file.format, wish.look.precision)]
-        return chunks(trace, file.format, wish.look, findings=_findings(trace, wish, file.format))
+        plot = plot_of_trace(trace) if wish.plots and file.format == "table" else None
+        return chunks(trace, file.format, wish.look, findings=_findings(trace, wish, file.format), plot=plot)
 
     return write_files(wish.files, content)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
+from rich.text import Text
+
 from optitrace.analysis.comparison import Comparison, Summary
 from optitrace.experiment.text import text_of
 from optitrace.tracing.trace_file import exact_all
@@ -22,17 +24,20 @@ COMPARE_FORMATS = ("table", "json", "csv", "tsv", "markdown", *PICTURES)
 """The formats in which a comparison can be written."""
 
 
-def compare_chunks(comparison: Comparison, format: str, quantity: str, look: Look) -> Iterator[str]:
+def compare_chunks(
+    comparison: Comparison, format: str, quantity: str, look: Look, plot: Text | None = None
+) -> Iterator[str]:
     """Yield a comparison in a format that is no picture.
 
-    Of CSV and TSV that is the quantity step by step, if one is asked for.
+    Of CSV and TSV that is the quantity step by step, if one is asked for. Only a table
+    has a place for a plot.
     """
     if format == "json":
         yield json.dumps(_as_data(comparison, quantity), ensure_ascii=False, indent=2) + "\n"
     elif format == "markdown":
         yield from _markdown(comparison, quantity, look)
     elif format == "table":
-        yield plain_text(compare_table(comparison, look, quantity=quantity))
+        yield plain_text(compare_table(comparison, look, quantity=quantity, plot=plot))
     else:
         rows = _step_rows(comparison, quantity) if quantity else _summary_rows(comparison)
         yield from delimited(rows, "," if format == "csv" else "\t")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from optitrace.analysis.comparison import Comparison, Summary
+from optitrace.analysis.comparison import Comparison, Summary, losses_after
 from optitrace.analysis.settings_difference import differing_settings
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.numerals import counted, format_number
@@ -15,6 +15,7 @@ from optitrace.tracing.trace import Status
 from optitrace.views.grid import Look
 from optitrace.views.headed_table import headed_table
 from optitrace.views.side_by_side import side_by_side
+from optitrace.views.sparkline import sparklines
 from optitrace.views.spelling import to_ascii
 from optitrace.views.table import grid_tables
 
@@ -58,6 +59,7 @@ def compare_table(
     look: Look,
     *,
     quantity: str = "",
+    plot: Text | None = None,
     width: int | None = None,
     ascii_only: bool = False,
 ) -> RenderableType:
@@ -67,6 +69,7 @@ def compare_table(
         comparison: the runs.
         look: how numbers are shown, and whether every row of a long table is.
         quantity: what of every step is shown as well; nothing if empty.
+        plot: a picture to set below the tables.
         width: how many characters a line may have; as many as needed if not given.
         ascii_only: whether to spell everything in ASCII.
     """
@@ -81,7 +84,11 @@ def compare_table(
         parts += [part for block in grid_tables(grid, width, ascii_only) for part in (Text(), block)]
         if grid.hidden:
             parts += [Text(f"{grid.hidden} rows are hidden; --all shows them")]
-    return Group(*parts, Text(), *(Text(spell(line)) for line in closing_lines(comparison)))
+    if plot:
+        parts += [Text(), plot]
+    courses = _courses(comparison, ascii_only=ascii_only) if not plot else ()
+    lines = [*courses, *closing_lines(comparison)]
+    return Group(*parts, Text(), *(Text(spell(line)) for line in lines))
 
 
 def summary_cells(comparison: Comparison, precision: int) -> tuple[list[str], list[list[str]]]:
@@ -145,6 +152,15 @@ def _times_fewer(fastest: Summary, other: Summary) -> str:
     if few == 0:
         return f"{other.name} in {counted(many, 'step')}"
     return f"{many / few:.1f} times fewer than {other.name}"
+
+
+def _courses(comparison: Comparison, *, ascii_only: bool) -> Iterator[str]:
+    """Yield the course of the loss of each run, all of one height and length."""
+    names = [named.name for named in comparison.traces]
+    losses = [[loss for _, loss in losses_after(named.trace)] for named in comparison.traces]
+    for name, course in zip(names, sparklines(losses, ascii_only=ascii_only), strict=True):
+        if course:
+            yield f"loss of {name:<{max(map(len, names))}}  {course}"
 
 
 def _cells(comparison: Comparison, column: str, precision: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.errors import UsageError, one_of, quoted
@@ -15,6 +16,9 @@ from optitrace.views.explanation import explained_fields
 from optitrace.views.grid import Look
 from optitrace.views.markdown import markdown_chunks
 from optitrace.views.theory import theory_fields
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 STILLS = ("png", "svg", "pdf")
 """The formats of pictures that stand still."""
@@ -70,13 +74,15 @@ def chunks(
     look: Look,
     notes: Sequence[str] = (),
     findings: Findings = NO_FINDINGS,
+    plot: Text | None = None,
 ) -> Iterator[str]:
     """Yield a trace as text in a format that is no picture, piece by piece, at the width that it needs.
 
-    Findings are a part of a table, of JSON and of JSONL; the other formats have no place for them.
+    Findings are a part of a table, of JSON and of JSONL, a plot is one of a table; the other formats have no
+    place for them.
     """
     if name == "table":
-        return _plain_table(trace, look, notes, findings)
+        return _plain_table(trace, look, notes, findings, plot)
     if name == "markdown":
         return markdown_chunks(trace, look)
     if name == "csv":
@@ -87,8 +93,10 @@ def chunks(
     return write(trace, theory_fields(findings.theory), partial(explained_fields, findings.explained))
 
 
-def _plain_table(trace: Trace, look: Look, notes: Sequence[str], findings: Findings) -> Iterator[str]:
+def _plain_table(
+    trace: Trace, look: Look, notes: Sequence[str], findings: Findings, plot: Text | None
+) -> Iterator[str]:
     from optitrace.views.plain import plain_text
     from optitrace.views.table import render
 
-    yield plain_text(render(trace, look, notes=notes, findings=findings))
+    yield plain_text(render(trace, look, notes=notes, findings=findings, plot=plot))

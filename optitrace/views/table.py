@@ -9,11 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optitrace.analysis.comparison import losses_after
 from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.tracing.trace import Trace
 from optitrace.views.explanation import explained_lines
 from optitrace.views.grid import MOST_ROWS, Grid, Look, make_grid
 from optitrace.views.headed_table import GUTTER, open_table
+from optitrace.views.sparkline import sparkline
 from optitrace.views.spelling import to_ascii
 from optitrace.views.theory import theory_lines
 from optitrace.views.wording import closing, subtitle, title
@@ -26,6 +28,7 @@ def render(
     width: int | None = None,
     findings: Findings = NO_FINDINGS,
     notes: Sequence[str] = (),
+    plot: Text | None = None,
     ascii_only: bool = False,
 ) -> RenderableType:
     """Return a trace as a table with its title above and what is to be said of it below.
@@ -36,16 +39,20 @@ def render(
         width: how many characters a line may have; as many as needed if not given.
         findings: what was learned of the trace, to be told below the table.
         notes: lines to set at the end, after the final loss.
+        plot: a picture to set below the table.
         ascii_only: whether to spell everything in ASCII.
     """
     spell = to_ascii if ascii_only else str
     grid = make_grid(trace, look)
-    lines = [*hidden_rows(grid), *closing(trace, look.precision), *theory_lines(findings.theory), *notes]
+    loss, *rest = closing(trace, look.precision)
+    course = sparkline([loss for _, loss in losses_after(trace)], ascii_only=ascii_only)
+    lines = [*hidden_rows(grid), f"{loss}  {course}".rstrip(), *rest, *theory_lines(findings.theory), *notes]
     explained = explained_lines(findings.explained.values(), look.precision, width)
     return Group(
         Text(spell(title(trace.experiment)), style="bold"),
         Text(spell(subtitle(trace.experiment)), style="dim"),
         *(part for block in grid_tables(grid, width, ascii_only) for part in (Text(), block)),
+        *((Text(), plot) if plot else ()),
         Text(),
         *(Text(spell(line)) for line in explained),
         *(Text(spell(line)) for line in lines),

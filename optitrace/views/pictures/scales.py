@@ -43,7 +43,7 @@ def linear_axis(label: str, numbers: Sequence[float]) -> Axis:
     finite = [x for x in numbers if math.isfinite(x)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
     extent = high - low
-    if not math.isfinite(extent):  # no float holds it
+    if not math.isfinite((1 + 2 * MARGIN) * extent):  # no float holds it
         return Axis(label, low / 4, high / 4)
     is_flat = extent <= LEAST_EXTENT * max(abs(low), abs(high))
     margin = (abs(low) / 10 or 1.0) if is_flat else MARGIN * extent

@@ -1,0 +1,76 @@
+"""The sparkline: the course of a loss in one line of signs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from optitrace.views.pictures.scales import axis_of
+from optitrace.views.pictures.scene import Axis
+
+LEVELS = "▁▂▃▄▅▆▇█"
+ASCII_LEVELS = ".:-=+*#"
+"""The signs, from the lowest numbers to the highest."""
+
+NON_FINITE, ASCII_NON_FINITE = "×", "x"
+"""What stands where the numbers are not finite, as in a sweep where all diverged."""
+
+MOST_SIGNS = 32
+"""How many signs a sparkline has at most."""
+
+LEAST_NUMBERS = 4
+"""Fewer numbers say more by themselves."""
+
+
+def sparkline(losses: Sequence[float], *, ascii_only: bool = False) -> str:
+    """Return the course of a loss in at most `MOST_SIGNS` signs; nothing where it would say nothing.
+
+    It says nothing of fewer than `LEAST_NUMBERS` numbers, and of numbers that are all the same. Where they
+    span decades, equal ratios are equally high, and ``(log)`` says so. Of the numbers that share a sign the
+    greatest decides, so that no leap is left out.
+
+    >>> sparkline([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], ascii_only=True)
+    '#*+==-:.'
+    >>> sparkline([1.0, 0.1, 0.01, 0.001, math.inf])
+    '█▆▃▁× (log)'
+
+    Args:
+        losses: the numbers, one for each step; any may not be finite.
+        ascii_only: whether to spell it in ASCII.
+    """
+    return sparklines([losses], ascii_only=ascii_only)[0]
+
+
+def sparklines(columns: Sequence[Sequence[float]], *, ascii_only: bool = False) -> list[str]:
+    """Return the course of several losses, of equal height where they are equal; see `sparkline`.
+
+    Args:
+        columns: the numbers of each; a step takes equal room in all.
+        ascii_only: whether to spell them in ASCII.
+    """
+    longest = max(map(len, columns), default=0)
+    share = max(1.0, longest / MOST_SIGNS)
+    thinned = [_thinned(column, share) for column in columns]
+    finite = {x for column in columns for x in column if math.isfinite(x)}
+    if longest < LEAST_NUMBERS or len(finite) < 2:
+        return [""] * len(columns)
+    axis = axis_of("loss", thinned)
+    said = " (log)" if axis.is_logarithmic else ""
+    return [f"{_drawn(column, axis, ascii_only=ascii_only)}{said}" for column in thinned]
+
+
+def _thinned(numbers: Sequence[float], share: float) -> list[float]:
+    """Return the greatest of every `share` numbers; NaN where any of them is not finite."""
+    count = math.ceil(len(numbers) / share - 1e-9)
+    groups = [numbers[math.floor(k * share) : math.floor((k + 1) * share + 1e-9)] for k in range(count)]
+    return [max(group) if all(map(math.isfinite, group)) else math.nan for group in groups]
+
+
+def _drawn(numbers: Sequence[float], axis: Axis, *, ascii_only: bool) -> str:
+    levels = ASCII_LEVELS if ascii_only else LEVELS
+    gap = ASCII_NON_FINITE if ascii_only else NON_FINITE
+    shares = (axis.share(x) if math.isfinite(x) else None for x in numbers)
+    last = len(levels) - 1
+    return "".join(
+        gap if share is None else levels[round(min(max(share, 0.0), 1.0) * last)] for share in shares
+    )
