@@ -3,7 +3,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from verified import loss_of, network, train, verified, watching
 
 from optitrace.analysis.training.rule_watch import class_rule
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.mistakes import MISTAKES, damaged
+from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.telling import TELLING
 from optitrace.tracing.devices import one_thread
 
@@ -445,10 +444,8 @@ def test_digits_that_torch_does_not_keep_are_told() -> None:
 
 
 def test_what_cannot_be_verified_ends_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*arguments: Any, **settings: Any) -> Any:
-        raise ZeroDivisionError("division by zero")
-
-    rules = {**class_rule._rules(), torch.optim.Adam: replace(RULES["adam"], function=broken)}
+    broken = damaged(RULES["adam"], Mistake("it cannot be computed", {"beta1, beta2 = betas": "1 / 0"}))
+    rules: Any = {**class_rule._rules(), torch.optim.Adam: broken}
     monkeypatch.setattr(class_rule, "_rules", lambda: rules)
     found = verified(lambda model: torch.optim.Adam(model.parameters()))
 
@@ -472,7 +469,7 @@ def test_no_step_waits_for_the_device(flags: dict[str, bool]) -> None:
     generator = torch.Generator("cuda").manual_seed(0)
     inputs = torch.randn(16, 6, generator=generator, device="cuda")
     with watching(model) as rules:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, **flags)
+        optimizer = class_of("adamw")(model.parameters(), lr=0.01, **flags)
         for step in range(1, 11):
             torch.cuda.set_sync_debug_mode("error" if step > 2 else "default")
             try:
