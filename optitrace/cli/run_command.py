@@ -21,7 +21,7 @@ from optitrace.cli.picturing import check_formats
 from optitrace.cli.run_ending import Ending
 from optitrace.cli.run_rank import Place
 from optitrace.cli.run_status import RunStatus
-from optitrace.cli.training_showing import write_training
+from optitrace.cli.training_showing import training_tables, write_training
 from optitrace.errors import OutputError, UsageError, one_of
 from optitrace.experiment.own_module import reason
 from optitrace.experiment.text import whole_number
@@ -109,6 +109,7 @@ FILE_FORMATS = tuple(format for format in FORMATS if format != "table")
             help="Recompute each step from the published rule, on some coordinates.",
         ),
         options.output_option(FILE_FORMATS),
+        options.PLOT_OPTION,
         options.PRECISION_OPTION,
         options.ALL_OPTION,
         options.COLOR_OPTION,
@@ -128,6 +129,7 @@ def run_training(**given: Any) -> None:
             by_parameter=given["params"],
         ),
         color=terminal.check_color(given["color"]),
+        plots=given["plot"],
         strict=given["strict"],
     )
     wish = RecordingWish(
@@ -159,6 +161,7 @@ class _Report:
     files: Sequence[OutputFile]
     look: Look
     color: str
+    plots: bool
     strict: bool
 
 
@@ -283,18 +286,11 @@ def _files(paths: Sequence[str], place: Place) -> list[OutputFile]:
 
 
 def _show(training: Training, findings: TrainingFindings, report: _Report) -> None:
-    from optitrace.views.training_table import render_training
-
-    table = render_training(
-        training,
-        findings,
-        report.look,
-        width=terminal.width(sys.stderr),
-        notes=_hints(report),
-        ascii_only=terminal.ascii_only(sys.stderr),
+    tables = training_tables(
+        training, findings, report.look, sys.stderr, notes=_hints(report), plots=report.plots
     )
     with suppress(OutputError):  # whoever closed standard error does not want to read it
-        terminal.print_rich(table, report.color, sys.stderr)
+        terminal.print_rich(tables, report.color, sys.stderr)
 
 
 def _hints(report: _Report) -> list[str]:
@@ -302,6 +298,8 @@ def _hints(report: _Report) -> list[str]:
     more = [] if report.look.by_parameter else ["--params"]
     more += [] if report.look.state else ["--state"]
     more += ["--watch 'NAME[0,3]'", "--verify"]
+    if not report.plots:
+        more.append("--plot")
     if not report.files:
         more.append("-o trace.json")
     return [f"more: {', '.join(more)}"]
