@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -96,4 +97,5 @@ def _launch(arguments: list[str], logs: Path) -> None:
 def _work(arguments: list[str]) -> None:
     from optitrace.cli.app import main
 
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as in a process that torchrun starts
     sys.exit(main(arguments))
