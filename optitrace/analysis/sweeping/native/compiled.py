@@ -38,7 +38,7 @@ class Code:
 
 
 def is_compilable(dtype: str) -> bool:
-    """Tell whether rules can be had as machine code for weights of a dtype: llvmlite must be there and load."""
+    """Tell whether rules can be had as machine code for weights of a dtype: llvmlite must load."""
     return dtype in DTYPES and _llvm() is not None
 
 
