@@ -303,10 +303,54 @@ def test_a_sweep_that_is_told_to_stop_gives_no_more_blocks() -> None:
 def test_without_llvmlite_the_rule_is_run_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     swept = space("sgd")
     expected = everything(swept)
-    monkeypatch.setattr(codes, "_is_installed", lambda: False)
+    monkeypatch.setattr(codes, "_llvm", lambda: None)
     monkeypatch.setattr(batches, "run_native", None)
 
     assert same(expected, everything(swept))
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("no llvmlite"), OSError("cannot load libllvmlite.so"), RuntimeError("no target")]
+)
+def test_an_llvmlite_that_does_not_load_counts_as_absent(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr("llvmlite.binding.initialize_native_target", refuse)
+
+    assert codes._llvm.__wrapped__() is None
+
+
+def test_code_that_llvm_refuses_is_run_by_torch_in_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept = space("sgd")
+    expected = everything(swept)
+    refused = []
+
+    def nonsense(*given: Any) -> str:
+        refused.append(given)
+        return "no assembly of any LLVM"
+
+    program.cache_clear()
+    monkeypatch.setattr(programs, "listing", nonsense)
+    found = [everything(swept, chunk=chunk) for chunk in (8, 8, 1000)]
+    program.cache_clear()
+
+    assert refused
+    assert all(same(expected, each) for each in found)
+
+
+def test_code_that_llvm_refuses_is_refused_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "listing", lambda *given: "no assembly of any LLVM")
+    sgd = find("sgd").rule
+    assert sgd is not None
+    settings = {h.name: h.default for h in find("sgd").hyperparameters}
+    refused = Program(sgd, settings, steps=2, protocol="fresh", dtype="float32", knows_gradient=True)
+
+    for _ in range(3):
+        with pytest.raises(UnrecordableError, match="LLVM refuses the listing"):
+            list(refused.segments())
 
 
 def test_half_precision_has_no_machine_code() -> None:

@@ -6,12 +6,12 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any
 
 from torch import Tensor
 
 from optitrace.analysis.sweeping.native.listing import DTYPES
+from optitrace.analysis.sweeping.native.tape import UnrecordableError
 
 KEPT = 256
 """How many programs are kept."""
@@ -38,31 +38,45 @@ class Code:
 
 
 def is_compilable(dtype: str) -> bool:
-    """Tell whether rules can be had as machine code for weights of a dtype: llvmlite must be installed."""
-    return dtype in DTYPES and _is_installed()
+    """Tell whether rules can be had as machine code for weights of a dtype: llvmlite must load."""
+    return dtype in DTYPES and _llvm() is not None
 
 
 @lru_cache(1)
-def _is_installed() -> bool:
-    return find_spec("llvmlite") is not None
+def _llvm() -> Any | None:
+    """Return LLVM as llvmlite gives it, ready for this processor; None if it cannot be had."""
+    try:
+        from llvmlite import binding
+
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+    except (ImportError, OSError, RuntimeError):  # absent, its library does not load, LLVM refuses
+        return None
+    return binding
 
 
 @lru_cache(KEPT)
 def compiled(listing: str) -> Code:
-    """Return a listing as machine code for this processor."""
-    from llvmlite import binding
+    """Return a listing as machine code for this processor.
 
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    machine = binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(),
-        features=binding.get_host_cpu_features().flatten(),
-        opt=_OPTIMIZATION,
-    )
-    module = binding.parse_assembly(listing)
-    module.verify()
-    engine = binding.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
+    Raises:
+        UnrecordableError: LLVM cannot be had, or refuses the listing, as one older than it does.
+    """
+    binding = _llvm()
+    if binding is None:
+        raise UnrecordableError("llvmlite cannot be loaded")
+    try:
+        machine = binding.Target.from_default_triple().create_target_machine(
+            cpu=binding.get_host_cpu_name(),
+            features=binding.get_host_cpu_features().flatten(),
+            opt=_OPTIMIZATION,
+        )
+        module = binding.parse_assembly(listing)
+        module.verify()
+        engine = binding.create_mcjit_compiler(module, machine)
+        engine.finalize_object()
+    except RuntimeError as error:
+        raise UnrecordableError(f"LLVM refuses the listing: {error}") from error
     prototype = ctypes.CFUNCTYPE(
         None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
     )

@@ -86,6 +86,7 @@ class Program:
         self._made: list[Segment] = []
         self._recorded = 0
         self._ahead: tuple[Tape, list[float]] | None = None
+        self._refusal = ""
         initial = rule.initial_state(settings)
         self._state = [_initially(*pair) for pair in zip(rule.state, initial, strict=True)]
 
@@ -93,7 +94,8 @@ class Program:
         """Yield the steps in their order.
 
         Raises:
-            UnrecordableError: the rule does what no tape says.
+            UnrecordableError: the rule does what no tape says, or LLVM refuses the code; then it does
+                whenever it is asked.
         """
         done = 0
         while True:
@@ -105,6 +107,15 @@ class Program:
 
     def _extend(self) -> bool:
         """Make one segment more; say whether there was one to make."""
+        if self._refusal:
+            raise UnrecordableError(self._refusal)
+        try:
+            return self._make_segment()
+        except UnrecordableError as error:
+            self._refusal = str(error)
+            raise
+
+    def _make_segment(self) -> bool:
         step = self._next()
         if step is None:
             return False
@@ -128,9 +139,8 @@ class Program:
             return step
         if self._recorded == self._steps:
             return None
-        step = self._record(self._recorded + 1)
-        self._recorded += 1  # only now: a rule that cannot be recorded is refused whenever it is tried
-        return step
+        self._recorded += 1
+        return self._record(self._recorded)
 
     def _record(self, t: int) -> tuple[Tape, list[float]]:
         recorder = Recorder()

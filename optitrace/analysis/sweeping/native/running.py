@@ -29,7 +29,10 @@ def can_run(batch: Batch) -> bool:
 
 
 def run_native(batch: Batch, watch: Watch) -> Tensor | None:
-    """Return the last weights of a batch, to the last bit those of `run_by_torch`; None if told to stop.
+    """Return the last weights of a batch; None if told to stop.
+
+    They are to the last bit those of `run_by_torch`, but where torch is one unit off in a root: see
+    `optitrace.analysis.sweeping.native.instructions`.
 
     Raises:
         UnrecordableError: the rule does what no tape says.
