@@ -18,8 +18,7 @@ from optitrace.analysis.training.differences import (
     TrainingDifferences,
 )
 from optitrace.tracing.trace_file import exact_all
-from optitrace.tracing.watching.training import KINDS
-from optitrace.tracing.watching.training_file import COLUMNS
+from optitrace.tracing.watching.training import COLUMNS, KINDS
 from optitrace.views.differences_view import (
     Naming,
     difference_tables,

@@ -84,7 +84,7 @@ def ending(training: Training) -> str:
     outcome = training.outcome
     several = len(training.optimizers) > 1
     steps = [
-        f"{tallied(o.taken, 'step')} of {o.name}" if several else tallied(o.taken, "step")
+        f"{tallied(o.steps_seen, 'step')} of {o.name}" if several else tallied(o.steps_seen, "step")
         for o in training.optimizers
     ]
     if not steps:

@@ -96,6 +96,21 @@ def watched(pattern: str, names: Sequence[str], shapes: Sequence[tuple[int, ...]
     return [Watched(f"{names[k]}[{index}]", k, place) for k in found]
 
 
+def complaints(patterns: Sequence[str], matches: Sequence[Matches]) -> list[str]:
+    """Return a sentence for each pattern that named nothing, or no place that there is, in any optimizer.
+
+    Args:
+        patterns: all that were given.
+        matches: what they name in each optimizer; where there is none, nothing can be said.
+    """
+    if not matches:
+        return []
+    said = [sentence for matched in matches for sentence in matched.complaints]
+    names = [name for matched in matches for name in matched.names]
+    named = {pattern for matched in matches for pattern in matched.named}
+    return [*said, *(no_match(pattern, names) for pattern in patterns if pattern not in named)]
+
+
 def no_match(pattern: str, names: Sequence[str]) -> str:
     """Return the sentence for a pattern that names no parameter."""
     guess = did_you_mean(pattern.partition("[")[0], names) or ";"

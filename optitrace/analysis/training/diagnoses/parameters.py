@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optitrace.analysis.training.diagnoses.rows import steps_seen
 from optitrace.analysis.training.diagnoses.wording import and_more
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.rules.numerals import counted
@@ -38,7 +37,7 @@ def unused_parameters(optimizer: OptimizerTrace) -> Diagnosis | None:
         step=None,
         parameter=unused[0],
         fact=f"{and_more(unused)} of the parameters of {optimizer.name} had no gradient in "
-        f"{counted(steps_seen(optimizer), 'step')}",
+        f"{counted(optimizer.steps_seen, 'step')}",
         remedy="the loss does not depend on it: use it in forward, "
         "look for a detach() or no_grad() on the way, or leave it out",
     )

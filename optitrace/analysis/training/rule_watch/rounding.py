@@ -18,6 +18,7 @@ from optitrace.analysis.training.rule_watch.part import Part, computed
 from optitrace.analysis.verification.quantities import WEIGHTS
 from optitrace.rules.extent import called
 from optitrace.rules.rule import Rule
+from optitrace.tracing.watching.description import dtype_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def roundings(rule: Rule, part: Part, expected: Mapping[str, Any]) -> Iterator[R
         dtype = torch.get_default_dtype()
         scalars = _moved(rule, part, expected, _scalars_rounded(rule, part, torch.finfo(dtype).eps))
         together = {name: moved[name] + scalars[name] for name in moved}
-        yield Rounding(together, f"{_name(dtype)}, in which torch computes some scalars")
+        yield Rounding(together, f"{dtype_name(dtype)}, in which torch computes some scalars")
     if "bfloat16" in called(rule):
         eps = torch.finfo(torch.bfloat16).eps
         step = (torch.as_tensor(expected[WEIGHTS]) - part.weights).abs().max()
@@ -111,7 +112,3 @@ def _scalars_rounded(rule: Rule, part: Part, eps: float) -> list[Part]:
 
 def _with_state(part: Part, k: int, value: Tensor) -> Part:
     return replace(part, state=(*part.state[:k], value, *part.state[k + 1 :]))
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
