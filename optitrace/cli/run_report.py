@@ -18,12 +18,17 @@ from optitrace.cli.run_rules import Rules
 from optitrace.cli.training_showing import write_training
 from optitrace.errors import OutputError, UsageError
 from optitrace.experiment.own_module import reason
+from optitrace.rules.numerals import first_of
 from optitrace.tracing.watching.session import Session
 from optitrace.tracing.watching.training import Program, Training
 from optitrace.views.grid import Look
 
 if TYPE_CHECKING:
     from optitrace.tracing.watching.watcher import Watcher
+
+
+MOST_NAMED = 3
+"""How many optimizers a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,8 @@ def _failure(watcher: Watcher) -> str:
 def _nothing(training: Training) -> str:
     """Return the sentence for a program none of whose optimizers took a step."""
     if training.idle:
-        return f"the program made {', '.join(training.idle)} and never stepped it; call optimizer.step()."
+        made = first_of(training.idle, MOST_NAMED)
+        return f"the program made {made} and never stepped it; call optimizer.step()."
     return (
         "the program made no optimizer of torch in this process; "
         "where it starts processes of its own, start them with torchrun -m optitrace run."
@@ -116,18 +122,18 @@ def _show(training: Training, findings: TrainingFindings, report: Report) -> Non
         findings,
         report.look,
         width=terminal.width(sys.stderr),
-        notes=_hints(report),
+        notes=_hints(training, findings, report),
         ascii_only=terminal.ascii_only(sys.stderr),
     )
     with suppress(OutputError):  # whoever closed standard error does not want to read it
         terminal.print_rich(table, report.color, sys.stderr)
 
 
-def _hints(report: Report) -> list[str]:
+def _hints(training: Training, findings: TrainingFindings, report: Report) -> list[str]:
     """Return the line that says what else there is to see."""
     more = [] if report.look.by_parameter else ["--params"]
     more += [] if report.look.state else ["--state"]
-    more += ["--watch 'NAME[0,3]'", "--verify"]
-    if not report.files:
-        more.append("-o trace.json")
-    return [f"more: {', '.join(more)}"]
+    more += [] if any(optimizer.values for optimizer in training.optimizers) else ["--watch 'NAME[0,3]'"]
+    more += [] if findings.verified else ["--verify"]
+    more += [] if report.files else ["-o trace.json"]
+    return [f"more: {', '.join(more)}"] if more else []

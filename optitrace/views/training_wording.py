@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,9 +28,8 @@ def program_line(training: Training) -> str:
 
     It is empty of a training that was watched from within and had one process.
     """
-    program = training.program
-    words = ("-m", *program.arguments) if program.is_module else program.arguments
-    parts = [printable(shlex.join(words))] if program.arguments else []
+    command = training.program.command
+    parts = [printable(command)] if command else []
     if training.world_size > 1:
         parts.append(f"rank {training.rank} of {training.world_size}")
     return ", ".join(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +96,7 @@ def diff_trainings(a: NamedTraining, b: NamedTraining, tolerance: ToleranceOf) -
 
 
 def _settings(training: Training) -> dict[str, str]:
-    return {"program": shlex.join(training.program.arguments), "torch": training.versions.torch}
+    return {"program": training.program.command, "torch": training.versions.torch}
 
 
 def _diff(a: OptimizerTrace, b: OptimizerTrace, tolerance: ToleranceOf) -> OptimizerDifferences:

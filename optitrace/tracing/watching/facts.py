@@ -11,7 +11,14 @@ from torch import Tensor
 from optitrace.tracing.watching.gauges import total
 from optitrace.tracing.watching.recording import BLOCK, fetch, ratio
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE
-from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, LostUpdate, NonFinite, Tally
+from optitrace.tracing.watching.training import (
+    KINDS,
+    OF_A_PARAMETER,
+    WITHOUT_LOSS,
+    LostUpdate,
+    NonFinite,
+    Tally,
+)
 
 STATE = "state "
 """What stands before the names of the state's columns."""
@@ -86,7 +93,7 @@ class Facts:
         for name, value in list(kept.items()):
             if isinstance(value, list) and (name in _NORMS or name.startswith(STATE)):
                 kept[name] = total(value)
-                if self._by_parameter and name in ("gradient_norm", "update_norm", "weight_norm"):
+                if self._by_parameter and name in OF_A_PARAMETER:
                     kept[f"{EACH}{name}"] = value
         kept["update_ratio"] = ratio(kept["update_norm"], kept["weight_norm"])
         if self._by_parameter:

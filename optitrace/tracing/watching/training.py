@@ -6,6 +6,7 @@ told by norms, and the numbers of single weights where they are asked for.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +52,11 @@ class Program:
 
     arguments: tuple[str, ...] = ()
     is_module: bool = False
+
+    @property
+    def command(self) -> str:
+        """What a shell is given after ``python`` to run it."""
+        return shlex.join(("-m", *self.arguments) if self.is_module else self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
