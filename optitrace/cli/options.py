@@ -147,7 +147,7 @@ PRECISION_OPTION = text_option(
     "precision", metavar="N", default="4", panel=OUTPUT, help="Decimals in a table."
 )
 
-PLOT_OPTION = flag("plot", panel=OUTPUT, help="Draw the paths and the loss below the table.")
+PLOT_OPTION = flag("plot", panel=OUTPUT, help="Draw what the table shows below it.")
 
 ALL_OPTION = flag("all", panel=OUTPUT, help="Show every row of a long table.")
 

@@ -145,6 +145,16 @@ def plot_of_comparison(comparison: Comparison, *, width: int | None = None, asci
     return plot(_scene_of_comparison(comparison), width=width, ascii_only=ascii_only)
 
 
+def plot_of_training(
+    training: Training, findings: TrainingFindings, *, width: int | None = None, ascii_only: bool = False
+) -> Text:
+    """Return the picture of a training in characters."""
+    from optitrace.views.pictures.characters.plot import plot
+    from optitrace.views.pictures.training_scene import training_scene
+
+    return plot(training_scene(training, findings), width=width, ascii_only=ascii_only)
+
+
 def _scene_of_trace(trace: Trace, precision: int = 4) -> Scene:
     from optitrace.analysis.terrain import terrain
     from optitrace.views.pictures.trace_scene import trace_scene

@@ -100,6 +100,7 @@ FILE_FORMATS = tuple(format for format in FORMATS if format != "table")
             help="Recompute each step from the published rule, on some coordinates.",
         ),
         options.output_option(FILE_FORMATS),
+        options.PLOT_OPTION,
         options.PRECISION_OPTION,
         options.ALL_OPTION,
         options.COLOR_OPTION,
@@ -119,6 +120,7 @@ def run_training(**given: Any) -> None:
             by_parameter=given["params"],
         ),
         color=terminal.check_color(given["color"]),
+        plots=given["plot"],
         strict=given["strict"],
     )
     wish = RecordingWish(

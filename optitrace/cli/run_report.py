@@ -15,7 +15,7 @@ from optitrace.cli.output_files import OutputFile
 from optitrace.cli.run_ending import Ending
 from optitrace.cli.run_rank import Place
 from optitrace.cli.run_rules import Rules
-from optitrace.cli.training_showing import write_training
+from optitrace.cli.training_showing import training_tables, write_training
 from optitrace.errors import OutputError, UsageError
 from optitrace.experiment.own_module import reason
 from optitrace.rules.numerals import first_of
@@ -39,12 +39,14 @@ class Report:
         files: what to write.
         look: what the table shows, and how.
         color: when to use colour.
+        plots: whether to draw the training, too.
         strict: whether a fault makes the exit code 1.
     """
 
     files: Sequence[OutputFile]
     look: Look
     color: str
+    plots: bool
     strict: bool
 
 
@@ -115,18 +117,10 @@ def _nothing(training: Training) -> str:
 
 
 def _show(training: Training, findings: TrainingFindings, report: Report) -> None:
-    from optitrace.views.training_table import render_training
-
-    table = render_training(
-        training,
-        findings,
-        report.look,
-        width=terminal.width(sys.stderr),
-        notes=_hints(training, findings, report),
-        ascii_only=terminal.ascii_only(sys.stderr),
-    )
+    notes = _hints(training, findings, report)
+    tables = training_tables(training, findings, report.look, sys.stderr, notes=notes, plots=report.plots)
     with suppress(OutputError):  # whoever closed standard error does not want to read it
-        terminal.print_rich(table, report.color, sys.stderr)
+        terminal.print_rich(tables, report.color, sys.stderr)
 
 
 def _hints(training: Training, findings: TrainingFindings, report: Report) -> list[str]:
@@ -135,5 +129,6 @@ def _hints(training: Training, findings: TrainingFindings, report: Report) -> li
     more += [] if report.look.state else ["--state"]
     more += [] if any(optimizer.values for optimizer in training.optimizers) else ["--watch 'NAME[0,3]'"]
     more += [] if findings.verified else ["--verify"]
+    more += [] if report.plots else ["--plot"]
     more += [] if report.files else ["-o trace.json"]
     return [f"more: {', '.join(more)}"] if more else []

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 import typer
+from rich.console import RenderableType
 
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.analysis.training.saved_findings import saved_findings
 from optitrace.cli import options, terminal
 from optitrace.cli.output_files import Chunks, OutputFile, write_files
-from optitrace.cli.picturing import picture_of_training, print_picture
+from optitrace.cli.picturing import picture_of_training, plot_of_training, print_picture
 from optitrace.cli.showing import Wish
 from optitrace.errors import OutputError, UsageError
 from optitrace.tracing.watching.training import Training
@@ -74,6 +76,31 @@ def training_hints(training: Training, look: Look) -> list[str]:
     return [f"more: {', '.join([*more, '--format json'])}"]
 
 
+def training_tables(
+    training: Training,
+    findings: TrainingFindings,
+    look: Look,
+    stream: TextIO,
+    *,
+    notes: Sequence[str],
+    plots: bool,
+) -> RenderableType:
+    """Return a training as it is shown on a stream: the tables, and the picture below if it is asked for."""
+    from optitrace.views.training_table import render_training
+
+    width, ascii_only = terminal.width(stream), terminal.ascii_only(stream)
+    is_drawn = plots and any(optimizer.steps for optimizer in training.optimizers)
+    return render_training(
+        training,
+        findings,
+        look,
+        width=width,
+        notes=notes,
+        plot=plot_of_training(training, findings, width=width, ascii_only=ascii_only) if is_drawn else None,
+        ascii_only=ascii_only,
+    )
+
+
 def _check(training: Training, given: Mapping[str, Any]) -> None:
     """Refuse options that mean nothing for this training."""
     for name in OF_TRACES:
@@ -93,14 +120,6 @@ def _print(training: Training, findings: TrainingFindings, wish: Wish) -> None:
     if wish.format != "table":
         terminal.print_text(training_chunks(training, findings, wish.format, wish.look))
         return
-    from optitrace.views.training_table import render_training
-
-    tables = render_training(
-        training,
-        findings,
-        wish.look,
-        width=terminal.width(),
-        notes=training_hints(training, wish.look),
-        ascii_only=terminal.ascii_only(),
-    )
+    notes = training_hints(training, wish.look)
+    tables = training_tables(training, findings, wish.look, sys.stdout, notes=notes, plots=wish.plots)
     terminal.print_rich(tables, wish.color)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
@@ -12,6 +13,7 @@ from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.errors import printable
 from optitrace.tracing.watching.training import OptimizerTrace, Training
 from optitrace.views.grid import Look
+from optitrace.views.sparkline import sparkline
 from optitrace.views.spelling import to_ascii
 from optitrace.views.table import grid_tables, hidden_rows
 from optitrace.views.training_grid import hidden_values, training_grid
@@ -33,6 +35,7 @@ def render_training(
     *,
     width: int | None = None,
     notes: Sequence[str] = (),
+    plot: Text | None = None,
     ascii_only: bool = False,
 ) -> RenderableType:
     """Return a training as tables, with how it ended and what was found out about it below.
@@ -43,6 +46,7 @@ def render_training(
         look: what of it, and how.
         width: how many characters a line may have; as many as needed if not given.
         notes: lines to set at the end.
+        plot: a picture to set below the tables.
         ascii_only: whether to spell everything in ASCII.
     """
     spell = to_ascii if ascii_only else str
@@ -51,6 +55,8 @@ def render_training(
         parts += [Text(spell(program), style="dim"), Text()]
     for optimizer in training.optimizers:
         parts += [*_optimizer(optimizer, look, width, ascii_only), Text()]
+    if plot is not None:
+        parts += [plot, Text()]
     parts += [Text(spell(ending(training))), *_faults(training, findings, ascii_only)]
     parts += [Text(spell(line)) for line in (*findings_lines(findings), *notes)]
     return Group(*parts)
@@ -68,7 +74,9 @@ def _optimizer(
     grid = training_grid(optimizer, look)
     for block in grid_tables(grid, width, ascii_only):
         yield from (Text(), block)
-    if lines := [*hidden_rows(grid), *hidden_values(optimizer)]:
+    losses = [x for x in optimizer.columns["loss"].values if not math.isnan(x)]  # NaN: none is known
+    course = sparkline(losses, ascii_only=ascii_only)
+    if lines := [*hidden_rows(grid), *hidden_values(optimizer), *([f"loss {course}"] if course else [])]:
         yield from (Text(), *(Text(spell(line)) for line in lines))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
-_IMPORTED = ["torch", "torch._dynamo", "optitrace.cli.app"]
+PRELOADED = ["torch", "torch._dynamo", "optitrace.cli.app"]
 """What the server has imported that the processes are forked from: it takes longer than to train."""
 
 
@@ -19,7 +19,7 @@ def diagnoses_of(script: str, folder: Path) -> list[dict[str, Any]]:
     """Return the diagnoses that `optitrace run` writes of a script, which must come to its end."""
     output, said = folder / f"{script}.json", folder / f"{script}.txt"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_IMPORTED)
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=_run, args=(SCRIPTS / f"{script}.py", output, said))
     process.start()
     process.join(timeout=60)

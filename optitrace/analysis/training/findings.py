@@ -37,9 +37,10 @@ class RuleAgreement:
         optimizer: its name.
         rule: the name of the rule; None if its class has none, and nothing was verified.
         steps: how many steps were recomputed.
-        coordinates: on how many coordinates each.
-        worst: the largest error of weights or state, in units: eps(dtype) × max(|before|, |after|).
-        allowed: the largest that agrees.
+        coordinates: on how many weights, at most, each.
+        worst: the error, of weights or state, that takes up most of what is allowed, in units:
+            eps(dtype) × max(|before|, |after|), or what rounding makes of the step where that is more.
+        allowed: how large that error may be; an entry of the state may be off by more than the weights.
         departure: the first step that departs; None if all agree.
         quantity: what departs there: ``weights``, or the name of a state entry.
         parameter: the parameter that departs there.
