@@ -13,7 +13,7 @@ from typing import Any
 
 from script_runs import PRELOADED, SCRIPTS
 
-SCRIPT = str(SCRIPTS / "ranks.py")
+SCRIPT = str(SCRIPTS / "distributed" / "ranks.py")
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,11 @@ def launched(how: str, folder: Path, *options: str) -> Ran:
     process.join(timeout=90)
     if process.is_alive():
         process.terminate()
-    printed = ["".join(p.read_text() for p in folder.rglob(name)) for name in ("stdout.log", "stderr.log")]
-    assert (folder / "trace.rank0.json").exists(), printed
-    return Ran(process.exitcode, *printed, _written(folder))
+    stdout, stderr = (
+        "".join(p.read_text() for p in folder.rglob(name)) for name in ("stdout.log", "stderr.log")
+    )
+    assert (folder / "trace.rank0.json").exists(), (stdout, stderr)
+    return Ran(process.exitcode, stdout, stderr, _written(folder))
 
 
 def _arguments(how: str, folder: Path, *options: str) -> list[str]:

@@ -262,7 +262,7 @@ def test_the_norms_of_every_parameter_are_kept_from_before_the_first_step_on() -
         note(0)
         for step in (1, 2, 3):
             optimizer.zero_grad()
-            task.loss().backward()
+            task.loss().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             note(step)
         [kept] = watcher.weight_norms()
@@ -277,7 +277,7 @@ def test_the_norms_of_an_optimizer_that_is_gone_are_kept() -> None:
     with watching(keeps_weight_norms=True) as watcher:
         task = Task()
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
-        task.loss().backward()
+        task.loss().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         del optimizer, task
 
@@ -288,7 +288,7 @@ def test_parameters_that_come_later_begin_norms_of_their_own() -> None:
     task, more = Task(), nn.Linear(2, 2)
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
     with watching(keeps_weight_norms=True) as watcher:
-        task.loss().backward()
+        task.loss().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.add_param_group({"params": more.parameters()})
         optimizer.step()
@@ -302,7 +302,7 @@ def test_norms_are_kept_only_where_they_are_asked_for() -> None:
     task = Task()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
     with watching() as watcher:
-        task.loss().backward()
+        task.loss().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
         assert watcher.weight_norms() == []
