@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 
 from optitrace.cli import terminal
 from optitrace.cli.interruption import Terminated
 from optitrace.experiment.own_module import reason
+from optitrace.tracing import watching
 from optitrace.tracing.trace import Outcome, Status
-from optitrace.tracing.watching.running import own_traceback
+
+LISTENERS = str(Path(watching.__file__).parent)
+"""Where the code lies that is called in the midst of a program, and is no part of it."""
+
+RUNNERS = ("runpy", "optitrace.cli.run_command")
+"""The modules that stand in a traceback before the program begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Ending:
             if error.code is not None and not isinstance(error.code, int):
                 terminal.print_text([f"{error.code}\n"], sys.stderr)
         elif error is not None and not isinstance(error, Terminated):
-            own = own_traceback(error)
+            own = _own_traceback(error)
             sys.excepthook(type(error), error.with_traceback(own), own)
 
     def _reason(self) -> str:
@@ -59,3 +67,19 @@ class Ending:
             return f"the program left with exit code {self.code}"
         assert self.error is not None
         return reason(self.error)
+
+
+def _own_traceback(error: BaseException) -> TracebackType | None:
+    """Return where an error happened, without what runs the program and what listens to it."""
+    frames = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        frames.append(traceback)
+        traceback = traceback.tb_next
+    own = [frame for frame in frames if not frame.tb_frame.f_code.co_filename.startswith(LISTENERS)]
+    while own and own[0].tb_frame.f_globals.get("__name__") in RUNNERS:
+        own.pop(0)
+    linked = None
+    for frame in reversed(own):
+        linked = TracebackType(linked, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return linked

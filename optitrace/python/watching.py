@@ -40,10 +40,9 @@ class Training(Shown):
         from optitrace.tracing.watching.interception import Interception
         from optitrace.tracing.watching.watcher import Watcher
 
-        self._watcher = Watcher(wish, only=optimizers, models=models)
         self._rules = RuleWatch()
-        if verify:
-            self._watcher.make_probe = self._rules.make_probe
+        make_probe = self._rules.make_probe if verify else None
+        self._watcher = Watcher(wish, only=optimizers, models=models, make_probe=make_probe)
         self._interception = Interception(self._watcher)
         self._look = Look(state=wish.state, by_parameter=wish.parameters)
         self._outcome = Outcome()
@@ -137,7 +136,7 @@ class Training(Shown):
             there = ", ".join(found.by_parameter) or "none; watch with params=True"
             raise UsageError(f"{found.name} has no {name!r} of each parameter; there are {there}.")
         whole = tensor_of(found.by_parameter[name], len(found.steps))
-        return {parameter.name: whole[:, k] for k, parameter in enumerate(found.parameters)}
+        return {name: whole[:, k] for k, name in enumerate(found.recorded_parameters)}
 
     def to_json(self) -> str:
         """Return the training as JSON, as ``optitrace run -o FILE.json`` writes it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 LARGEST_FIXED = 1e7
 """A number of this size or more is written in scientific form."""
@@ -72,6 +73,16 @@ def counted(count: int, noun: str) -> str:
     ('1 step', '1200 steps')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """Return the first of some names, at most so many, and how many more there are.
+
+    >>> first_of(["a", "b", "c", "d"], 2), first_of(["a", "b"], 2)
+    ('a, b and 2 more', 'a, b')
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def format_operand(value: float, precision: int, extra: int) -> str:

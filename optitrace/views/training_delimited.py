@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from optitrace.tracing.trace import Column
-from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, OptimizerTrace, Training
-from optitrace.tracing.watching.training_file import COLUMNS, recorded_parameters
+from optitrace.tracing.watching.training import COLUMNS, OptimizerTrace, Training
 from optitrace.views.delimited import delimited
 
 Value = float | str | None
@@ -43,7 +42,7 @@ def _rows(
         if not optimizer.by_parameter:
             continue
         norms = {name: column.row(index) or () for name, column in optimizer.by_parameter.items()}
-        for place, parameter in enumerate(recorded_parameters(optimizer)):
+        for place, parameter in enumerate(optimizer.recorded_parameters):
             yield [
                 optimizer.name,
                 step,
@@ -60,9 +59,8 @@ def _cells(optimizer: OptimizerTrace) -> dict[str, Cell]:
             cells |= _cells_of(name, optimizer.columns[name])
     if not optimizer.steps:
         return cells
-    kinds = cells["gradient"] = _kind(optimizer.columns["gradient"])
-    loss = cells["loss"]
-    cells["loss"] = lambda index: None if kinds(index) in WITHOUT_LOSS else loss(index)
+    cells["gradient"], loss = optimizer.kind, cells["loss"]
+    cells["loss"] = lambda index: loss(index) if optimizer.has_loss(index) else None
     for what, columns in (("state", optimizer.state), ("value", optimizer.values)):
         for name, column in columns.items():
             is_taken = name in cells or name in ("optimizer", "step", "parameter", *COLUMNS)
@@ -79,10 +77,6 @@ def _cells_of(name: str, column: Column) -> dict[str, Cell]:
     if not column.shape:
         return {name: cell(0)}
     return {f"{name}_{place + 1}": cell(place) for place in range(column.size)}
-
-
-def _kind(column: Column) -> Cell:
-    return lambda index: KINDS[int(column.values[index])]
 
 
 def _number(column: Column, index: int, place: int) -> float | None:

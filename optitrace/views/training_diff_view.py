@@ -17,9 +17,10 @@ from optitrace.analysis.training.differences import (
     OptimizerDifferences,
     TrainingDifferences,
 )
+from optitrace.errors import printable
+from optitrace.rules.numerals import first_of
 from optitrace.tracing.trace_file import exact_all
-from optitrace.tracing.watching.training import KINDS
-from optitrace.tracing.watching.training_file import COLUMNS
+from optitrace.tracing.watching.training import COLUMNS, KINDS
 from optitrace.views.differences_view import (
     Naming,
     difference_tables,
@@ -86,15 +87,15 @@ def _lines(optimizer: OptimizerDifferences, precision: int) -> Iterator[str]:
 
 def _settings(settings: Sequence[SettingDifference]) -> Iterator[str]:
     for setting in settings:
-        yield f"{setting.name} is {setting.a or 'none'} in A and {setting.b or 'none'} in B"
+        a, b = (printable(value) or "none" for value in (setting.a, setting.b))
+        yield f"{setting.name} is {a} in A and {b} in B"
 
 
 def _only(noun: str, only: tuple[Sequence[str], Sequence[str]]) -> Iterator[str]:
     for letter, names in zip("AB", only, strict=True):
         if names:
-            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
             plural = "" if len(names) == 1 else "s"
-            yield f"only {letter} has the {noun}{plural} {', '.join(names[:MOST_NAMED])}{more}"
+            yield f"only {letter} has the {noun}{plural} {first_of(names, MOST_NAMED)}"
 
 
 def _naming(optimizer: OptimizerDifferences) -> Naming:

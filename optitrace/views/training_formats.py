@@ -9,7 +9,6 @@ from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.analysis.training.saved_findings import findings_fields
 from optitrace.tracing.watching.training import Training
 from optitrace.tracing.watching.training_file import json_chunks, jsonl_chunks
-from optitrace.views.formats import FORMATS, PICTURES
 from optitrace.views.grid import Look
 from optitrace.views.html import html_grid
 from optitrace.views.markdown import escaped, markdown_table
@@ -22,9 +21,6 @@ from optitrace.views.training_wording import (
     optimizer_title,
     program_line,
 )
-
-TRAINING_FORMATS = tuple(name for name in FORMATS if name not in PICTURES)
-"""The formats of text in which a training can be written."""
 
 
 def training_chunks(

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from optitrace.rules.numerals import format_significant
 from optitrace.tracing.trace import Column
-from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, OptimizerTrace
-from optitrace.tracing.watching.training_file import OF_A_PARAMETER, recorded_parameters
+from optitrace.tracing.watching.training import KINDS, OF_A_PARAMETER, WITHOUT_LOSS, OptimizerTrace
 from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
 from optitrace.views.grid import Grid, GridColumn, Look, are_counts, grid_of, step_column, visible_rows
 
@@ -40,7 +39,7 @@ def training_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
     if "lr" in optimizer.columns:
         columns += _rates(optimizer.columns["lr"], rows, _digits(look))
     if any(kind != FRESH for kind in optimizer.columns["gradient"].values):
-        columns.append(GridColumn(("gradient", ""), "kind", lambda shown: _kinds(optimizer, shown)))
+        columns.append(GridColumn(("gradient", ""), "kind", lambda shown: list(map(optimizer.kind, shown))))
     for name in list(HEADINGS)[1:]:
         if name in optimizer.columns:
             columns.append(_named(name, _numbers(optimizer.columns[name], 0, _digits(look))))
@@ -71,7 +70,7 @@ def hidden_values(optimizer: OptimizerTrace) -> list[str]:
 
 def _parameter_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
     """Return a grid with a row for each parameter of each step."""
-    names = recorded_parameters(optimizer)
+    names = optimizer.recorded_parameters
     count = len(names)
     columns = [
         GridColumn(("step", ""), "step", lambda rows: [str(optimizer.steps[row // count]) for row in rows]),
@@ -125,14 +124,9 @@ def _losses(optimizer: OptimizerTrace, digits: int) -> Cells:
     texts = _numbers(optimizer.columns["loss"], 0, digits)
 
     def cells(rows: Sequence[int]) -> list[str]:
-        known = [kind not in WITHOUT_LOSS for kind in _kinds(optimizer, rows)]
-        return [text if is_known else "" for text, is_known in zip(texts(rows), known, strict=True)]
+        return [text if optimizer.has_loss(row) else "" for row, text in zip(rows, texts(rows), strict=True)]
 
     return cells
-
-
-def _kinds(optimizer: OptimizerTrace, rows: Sequence[int]) -> list[str]:
-    return [KINDS[int(optimizer.columns["gradient"].values[row])] for row in rows]
 
 
 def _numbers(column: Column, place: int, digits: int) -> Cells:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,9 +28,8 @@ def program_line(training: Training) -> str:
 
     It is empty of a training that was watched from within and had one process.
     """
-    program = training.program
-    words = ("-m", *program.arguments) if program.is_module else program.arguments
-    parts = [printable(shlex.join(words))] if program.arguments else []
+    command = training.program.command
+    parts = [printable(command)] if command else []
     if training.world_size > 1:
         parts.append(f"rank {training.rank} of {training.world_size}")
     return ", ".join(parts)
@@ -84,7 +82,7 @@ def ending(training: Training) -> str:
     outcome = training.outcome
     several = len(training.optimizers) > 1
     steps = [
-        f"{tallied(o.taken, 'step')} of {o.name}" if several else tallied(o.taken, "step")
+        f"{tallied(o.steps_seen, 'step')} of {o.name}" if several else tallied(o.steps_seen, "step")
         for o in training.optimizers
     ]
     if not steps:

@@ -20,8 +20,14 @@ from optitrace.analysis.training.differences import NamedTraining, diff_training
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.tracing.saved import read_saved
 from optitrace.tracing.trace import Column, Outcome, Versions
-from optitrace.tracing.watching.training import OptimizerTrace, Program, Tally, Training, WatchedParameter
-from optitrace.tracing.watching.training_file import COLUMNS
+from optitrace.tracing.watching.training import (
+    COLUMNS,
+    OptimizerTrace,
+    Program,
+    Tally,
+    Training,
+    WatchedParameter,
+)
 from optitrace.tracing.watching.training_reading import SavedTraining
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks

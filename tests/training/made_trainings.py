@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from optitrace.tracing.trace import Column, Outcome, Status, Versions
 from optitrace.tracing.watching.training import (
+    COLUMNS,
     KINDS,
     WITHOUT_LOSS,
     LostUpdate,
@@ -22,7 +23,6 @@ from optitrace.tracing.watching.training import (
     Training,
     WatchedParameter,
 )
-from optitrace.tracing.watching.training_file import COLUMNS
 
 ADAMW: Mapping[str, Any] = {
     "lr": 0.001,
@@ -64,12 +64,16 @@ def optimizer(
     steps = range(1, count + 1) if steps is None else steps
     kinds = kinds or ["fresh"] * count
     losses = [float("nan") if k in WITHOUT_LOSS else x for k, x in zip(kinds, losses, strict=True)]
+    taken = changes.pop("taken", steps[-1] if count else 0)
+    tallies = {kind: Tally(kinds.count(kind), kinds.index(kind) + 1) for kind in dict.fromkeys(kinds)}
+    if count:  # steps that are not recorded are counted, too
+        tallies[kinds[0]] = Tally(tallies[kinds[0]].count + taken - count, 1)
     own = OptimizerTrace(
         name=name,
         class_path="torch.optim.adamw.AdamW",
         hyperparameters=(ADAMW,),
         parameters=PARAMETERS,
-        taken=steps[-1] if count else 0,
+        taken=taken,
         steps=array("q", steps if count else []),
         columns={
             "loss": scalar(losses),
@@ -82,7 +86,7 @@ def optimizer(
         }
         if steps
         else {},
-        gradients={kind: Tally(kinds.count(kind), kinds.index(kind) + 1) for kind in dict.fromkeys(kinds)},
+        gradients=tallies,
     )
     return replace(own, **changes)
 

@@ -18,9 +18,12 @@ from made_trainings import any_training, optimizer, scalar, training, with_all
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.tracing.trace import Column
 from optitrace.tracing.watching.training import Training
+from optitrace.views.formats import FORMATS, PICTURES
 from optitrace.views.grid import Look
-from optitrace.views.training_formats import TRAINING_FORMATS, training_chunks
+from optitrace.views.training_formats import training_chunks
 from optitrace.views.training_grid import training_grid
+
+TEXT_FORMATS = tuple(format for format in FORMATS if format not in PICTURES)
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
@@ -108,7 +111,7 @@ def test_names_that_are_taken_say_what_they_are_of() -> None:
 
 
 @pytest.mark.parametrize("made", [with_all(), training(), training(optimizer(())), training(optimizers=())])
-@pytest.mark.parametrize("format", TRAINING_FORMATS)
+@pytest.mark.parametrize("format", TEXT_FORMATS)
 def test_every_training_can_be_written_in_every_format(format: str, made: Training) -> None:
     written = "".join(training_chunks(made, FINDINGS, format, Look(state=True), ["more: nothing"]))
 
@@ -138,7 +141,7 @@ def mapped(column: Column) -> Column:
         return replace(column, values=memoryview(mmap.mmap(file.fileno(), 0)).cast("d"))
 
 
-@pytest.mark.parametrize("format", TRAINING_FORMATS)
+@pytest.mark.parametrize("format", TEXT_FORMATS)
 def test_numbers_in_a_mapped_file_are_written_as_those_in_memory(format: str) -> None:
     def in_files(columns: Mapping[str, Column]) -> dict[str, Column]:
         return {name: mapped(column) for name, column in columns.items()}

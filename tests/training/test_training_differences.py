@@ -14,7 +14,7 @@ from samples import printed
 
 from optitrace.analysis.tolerance import EXACT, Tolerance, close
 from optitrace.analysis.training.differences import NamedTraining, TrainingDifferences, diff_trainings
-from optitrace.tracing.watching.training import KINDS, OptimizerTrace, Training
+from optitrace.tracing.watching.training import KINDS, OptimizerTrace, Program, Training
 from optitrace.tracing.watching.training_file import json_chunks
 from optitrace.tracing.watching.training_reading import parse_training
 from optitrace.views.training_diff_view import training_diff_json, training_diff_view
@@ -255,6 +255,13 @@ def test_settings_that_differ_are_told() -> None:
         "lr is 0.001 in A and 0.01/0.1 in B",
     ):
         assert f"\n{line}\n" in text
+
+
+def test_a_module_and_a_script_of_its_name_are_two_programs() -> None:
+    a = training(program=Program(("train", "a\nb")))
+    b = training(program=Program(("train", "a\nb"), is_module=True))
+
+    assert "\nprogram is train 'a\\nb' in A and -m train 'a\\nb' in B\n" in said(diff(a, b))
 
 
 @pytest.mark.parametrize("width", [30, 40, 80, 200])

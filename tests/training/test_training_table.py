@@ -316,6 +316,14 @@ def test_a_fault_is_told_with_its_remedy_below_it() -> None:
     assert "no faults found" in shown(training(), Look(), 80)
 
 
+def test_an_optimizer_that_departs_from_its_rule_is_not_said_to_be_without_fault() -> None:
+    findings = TrainingFindings(verified=(AGREES, DEPARTS))
+
+    assert findings.has_faults
+    assert "no faults found" not in printed(render_training(training(), findings, Look(), width=80), 80)
+    assert not TrainingFindings(verified=(AGREES, NO_RULE)).has_faults
+
+
 def test_a_training_without_an_optimizer_is_not_said_to_be_without_fault() -> None:
     text = shown(replace(training(), optimizers=()), Look(), 80)
 

@@ -14,8 +14,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
 from watched import Task, numbers, only, seen, watching
 
-from optitrace.tracing.watching.training import KINDS, Tally
+from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.tracing.watching.training import KINDS, Scheduling, Tally
 from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.views.training_wording import ending
 
 MAKERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
@@ -476,6 +478,33 @@ def test_a_group_that_is_added_begins_a_new_record() -> None:
     before, after = seen(watcher).optimizers
     assert (before.name, list(before.steps), len(before.parameters)) == ("SGD", [1, 2, 3], 2)
     assert (after.name, list(after.steps), len(after.parameters)) == ("SGD, from step 4 on", [4, 5], 3)
+
+
+def test_a_schedule_over_records_of_two_groups_is_told_once_and_as_it_ended() -> None:
+    task, more = Task(), torch.ones(2, requires_grad=True)
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        scheduler = StepLR(optimizer, 1)
+        task.train(optimizer, 15)
+        optimizer.add_param_group({"params": [more]})
+        task.train(optimizer, 2)
+        scheduler.step()
+
+    training = seen(watcher)
+    assert [trace.scheduling for trace in training.optimizers] == [Scheduling(("StepLR",), 1, 0), None]
+    assert [diagnosis.fault for diagnosis in diagnose(training)] == ["parameter without gradient"]
+    assert ending(training) == "completed after 15 steps of SGD and 2 steps of SGD, from step 16 on"
+
+
+def test_a_watch_within_another_is_told_of_schedulers_too() -> None:
+    task = Task()
+    with watching() as outer, watching() as inner:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        scheduler = StepLR(optimizer, 1)
+        task.train(optimizer, 1)
+        scheduler.step()
+
+    assert only(outer).scheduling == only(inner).scheduling == Scheduling(("StepLR",), 1, 0)
 
 
 def test_an_optimizer_that_is_gone_keeps_its_record_and_not_its_parameters() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from optitrace.analysis.tolerance import ToleranceOf
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.rules.hyperparameter import show
 from optitrace.tracing.trace import Column
-from optitrace.tracing.watching.training import OptimizerTrace, Training
-from optitrace.tracing.watching.training_file import COLUMNS, OF_A_PARAMETER, recorded_parameters
+from optitrace.tracing.watching.training import COLUMNS, OF_A_PARAMETER, OptimizerTrace, Training
 
 RESULT = "weight_norm"
 """What a step ends with."""
@@ -98,13 +96,13 @@ def diff_trainings(a: NamedTraining, b: NamedTraining, tolerance: ToleranceOf) -
 
 
 def _settings(training: Training) -> dict[str, str]:
-    return {"program": shlex.join(training.program.arguments), "torch": training.versions.torch}
+    return {"program": training.program.command, "torch": training.versions.torch}
 
 
 def _diff(a: OptimizerTrace, b: OptimizerTrace, tolerance: ToleranceOf) -> OptimizerDifferences:
     names, others = ([parameter.name for parameter in optimizer.parameters] for optimizer in (a, b))
-    recorded = set(recorded_parameters(b))
-    common = [name for name in recorded_parameters(a) if name in recorded]
+    recorded = set(b.recorded_parameters)
+    common = [name for name in a.recorded_parameters if name in recorded]
     by_parameter = OF_A_PARAMETER if common else ()
     dtypes = _dtype(a), _dtype(b)
     return OptimizerDifferences(
@@ -150,7 +148,7 @@ def _recording(optimizer: OptimizerTrace, common: Sequence[str], by_parameter: S
     columns = {name: optimizer.columns[name] for name in COLUMNS if name in optimizer.columns}
     for what, others in (("state", optimizer.state), ("value", optimizer.values)):
         columns |= {f"{what} {name}" if name in columns else name: c for name, c in others.items()}
-    own = {name: place for place, name in enumerate(recorded_parameters(optimizer))}
+    own = {name: place for place, name in enumerate(optimizer.recorded_parameters)}
     for name in by_parameter:
         columns[name] = _at_places(optimizer.by_parameter[name], [own[parameter] for parameter in common])
     return Recording(optimizer.steps, columns, RESULT, _dtype(optimizer))

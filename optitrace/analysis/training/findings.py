@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from optitrace.analysis.verification.check import ALLOWED
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -50,7 +52,7 @@ class RuleAgreement:
     steps: int = 0
     coordinates: int = 0
     worst: float = 0.0
-    allowed: float = 8.0
+    allowed: float = ALLOWED
     departure: int | None = None
     quantity: str = ""
     parameter: str = ""
@@ -104,5 +106,11 @@ class TrainingFindings:
 
     @property
     def has_faults(self) -> bool:
-        """Whether there is a fault, or ranks whose weights part."""
-        return bool(self.diagnoses) or (self.ranks is not None and self.ranks.agrees is False)
+        """Whether there is a fault, an optimizer that departs from its rule, or ranks whose weights part."""
+        parts = self.ranks is not None and self.ranks.agrees is False
+        return bool(self.diagnoses) or self.departs or parts
+
+    @property
+    def departs(self) -> bool:
+        """Whether an optimizer departs from its rule."""
+        return not all(agreement.agrees for agreement in self.verified)

@@ -9,8 +9,16 @@ from typing import Any
 from torch import Tensor
 
 from optitrace.tracing.watching.gauges import total
-from optitrace.tracing.watching.recording import fetch, ratio
-from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, LostUpdate, NonFinite, Tally
+from optitrace.tracing.watching.recording import BLOCK, fetch, ratio
+from optitrace.tracing.watching.scaling import FOUND_INF, SCALE
+from optitrace.tracing.watching.training import (
+    KINDS,
+    OF_A_PARAMETER,
+    WITHOUT_LOSS,
+    LostUpdate,
+    NonFinite,
+    Tally,
+)
 
 STATE = "state "
 """What stands before the names of the state's columns."""
@@ -20,12 +28,6 @@ EACH = "each "
 
 LOST = "lost"
 """The name of what `lost_updates` returns."""
-
-FOUND_INF = "found_inf"
-"""The name of what a GradScaler tells a fused optimizer: not zero, and it leaves the step out."""
-
-SCALE = "scale"
-"""The name of the scale that a fused optimizer divides its gradients by."""
 
 _NORMS = ("gradient_norm", "unclipped_gradient_norm", "update_norm", "weight_norm")
 
@@ -65,7 +67,7 @@ class Facts:
     def clips(self, step: int, measured: Tensor, limit: float) -> None:
         """Note that before a step gradients were clipped, if what was measured is above the limit."""
         self._clips.append((step, {"measured": measured.detach()}, limit))
-        if len(self._clips) >= 256 or measured.device.type == "cpu":
+        if len(self._clips) >= BLOCK or measured.device.type == "cpu":
             self.read_clips()
 
     def read_clips(self) -> None:
@@ -91,7 +93,7 @@ class Facts:
         for name, value in list(kept.items()):
             if isinstance(value, list) and (name in _NORMS or name.startswith(STATE)):
                 kept[name] = total(value)
-                if self._by_parameter and name in ("gradient_norm", "update_norm", "weight_norm"):
+                if self._by_parameter and name in OF_A_PARAMETER:
                     kept[f"{EACH}{name}"] = value
         kept["update_ratio"] = ratio(kept["update_norm"], kept["weight_norm"])
         if self._by_parameter:

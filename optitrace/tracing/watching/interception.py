@@ -82,6 +82,7 @@ class Interception:
         self._listener = listener
         self._undo: list[Callable[[], None]] = []
         self._scheduling = 0
+        self._scheduler_methods: set[tuple[type[LRScheduler], str]] = set()
 
     def begin(self) -> None:
         """Hook and wrap."""
@@ -108,6 +109,7 @@ class Interception:
         """Put everything back."""
         while self._undo:
             self._undo.pop()()
+        self._scheduler_methods.clear()
 
     def _wrap(
         self, owner: Any, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -197,9 +199,9 @@ class Interception:
     def _see_scheduler_class(self, cls: type[LRScheduler]) -> None:
         """Wrap what a class of schedulers has of its own; one that came later is seen when one is made."""
         for name, wrapper in (("__init__", self._scheduler_making), ("step", self._scheduler_step)):
-            if name in vars(cls) and not hasattr(vars(cls)[name], "_of_optitrace"):
+            if name in vars(cls) and (cls, name) not in self._scheduler_methods:
                 self._wrap(cls, name, wrapper)
-                vars(cls)[name]._of_optitrace = True
+                self._scheduler_methods.add((cls, name))
 
     def _scheduler_making(self, init: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(init)

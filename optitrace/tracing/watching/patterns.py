@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.rules.numerals import first_of
 
 _INDEXED = re.compile(r"(?P<name>.*?)(?:\[(?P<index>[\d,:\s-]*)\])?")
 
@@ -96,14 +97,26 @@ def watched(pattern: str, names: Sequence[str], shapes: Sequence[tuple[int, ...]
     return [Watched(f"{names[k]}[{index}]", k, place) for k in found]
 
 
+def complaints(patterns: Sequence[str], matches: Sequence[Matches]) -> list[str]:
+    """Return a sentence for each pattern that named nothing, or no place that there is, in any optimizer.
+
+    Args:
+        patterns: all that were given.
+        matches: what they name in each optimizer; where there is none, nothing can be said.
+    """
+    if not matches:
+        return []
+    said = [sentence for matched in matches for sentence in matched.complaints]
+    names = list(dict.fromkeys(name for matched in matches for name in matched.names))
+    named = {pattern for matched in matches for pattern in matched.named}
+    return [*said, *(no_match(pattern, names) for pattern in patterns if pattern not in named)]
+
+
 def no_match(pattern: str, names: Sequence[str]) -> str:
     """Return the sentence for a pattern that names no parameter."""
     guess = did_you_mean(pattern.partition("[")[0], names) or ";"
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return (
-        f"the pattern {quoted(pattern)} matches no parameter{guess} "
-        f"there are {', '.join(names[:MOST_NAMED])}{more}."
-    )
+    there = first_of(names, MOST_NAMED)
+    return f"the pattern {quoted(pattern)} matches no parameter{guess} there are {there}."
 
 
 def _place(part: str) -> int | slice:

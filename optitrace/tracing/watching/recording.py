@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from optitrace.tracing.trace import Column
-from optitrace.tracing.watching.gauges import total
 from optitrace.tracing.watching.storage import Storage
 
 BLOCK = 256
@@ -111,11 +110,6 @@ def fetch(rows: Sequence[dict[str, Any]]) -> None:
             end = begin + tensor.numel()
             row[name] = numbers[begin:end] if tensor.ndim else numbers[begin]
             begin = end
-
-
-def totals(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
-    """Return some norms of a row that are over all parameters, of those that are of each."""
-    return {n: total(v) if isinstance(v, list) else v for n in names if (v := row.get(n)) is not None}
 
 
 def ratio(update: float, weights: float) -> float:

@@ -8,13 +8,10 @@ import os
 import runpy
 import sys
 from importlib.machinery import SourceFileLoader
-from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 
 from optitrace.errors import UsageError, quoted
 from optitrace.tracing.watching.training import Program
-
-_HERE = str(Path(__file__).parent)
 
 
 def check_program(program: Program) -> None:
@@ -48,22 +45,6 @@ def run_program(program: Program) -> None:
     else:
         sys.path[0] = os.path.dirname(os.path.realpath(name))
         _run_script(name)
-
-
-def own_traceback(error: BaseException) -> TracebackType | None:
-    """Return where an error happened, without what runs the program and what listens to it."""
-    frames = []
-    traceback = error.__traceback__
-    while traceback is not None:
-        frames.append(traceback)
-        traceback = traceback.tb_next
-    own = [frame for frame in frames if not frame.tb_frame.f_code.co_filename.startswith(_HERE)]
-    while own and own[0].tb_frame.f_globals.get("__name__") in ("runpy", "optitrace.cli.run_command"):
-        own.pop(0)
-    linked = None
-    for frame in reversed(own):
-        linked = TracebackType(linked, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return linked
 
 
 def _run_script(path: str) -> None:

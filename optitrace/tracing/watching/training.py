@@ -6,6 +6,7 @@ told by norms, and the numbers of single weights where they are asked for.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,15 @@ KINDS = tuple(GRADIENT_KINDS)
 WITHOUT_LOSS = ("by hand", "none")
 """The kinds of gradients that no loss is known of; the column ``loss`` then has NaN."""
 
+COLUMNS = (
+    *("loss", "lr", "gradient", "gradient_norm", "unclipped_gradient_norm"),
+    *("update_norm", "weight_norm", "update_ratio"),
+)
+"""The columns in the order in which a row has them."""
+
+OF_A_PARAMETER = ("gradient_norm", "update_norm", "weight_norm", "update_ratio")
+"""The columns that each parameter has, where they were asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -42,6 +52,11 @@ class Program:
 
     arguments: tuple[str, ...] = ()
     is_module: bool = False
+
+    @property
+    def command(self) -> str:
+        """What a shell is given after ``python`` to run it."""
+        return shlex.join(("-m", *self.arguments) if self.is_module else self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +153,8 @@ class OptimizerTrace:
     others. Row k is that of `steps[k]`. There is no row of the start.
 
     Attributes:
-        name: the class's name, with a number where there are several: ``AdamW``, ``Adam 2``.
+        name: the class's name, with a number where there are several: ``AdamW``, ``Adam 2``; where it begins
+            at a step at which the optimizer was given other parameters, with that: ``SGD, from step 31 on``.
         class_path: ``torch.optim.adamw.AdamW``.
         hyperparameters: those of each parameter group at the first step, by torch's names.
         parameters: what it moves.
@@ -158,7 +174,8 @@ class OptimizerTrace:
         clipped: in which steps clipping changed the gradient; None if it never did.
         non_finite: the first of each quantity that is not finite, in the order of the steps.
         lost: the inspected steps in which updates were lost in rounding.
-        scheduling: None if no scheduler was made for it.
+        scheduling: None if no scheduler was made for it; schedulers of an optimizer whose parameters change
+            go on all the time, and stand where it begins.
     """
 
     name: str
@@ -177,6 +194,25 @@ class OptimizerTrace:
     lost: tuple[LostUpdate, ...] = ()
     scheduling: Scheduling | None = None
 
+    @property
+    def steps_seen(self) -> int:
+        """How many steps it tells of: fewer than `taken` if it begins where parameters were added."""
+        return sum(tally.count for tally in self.gradients.values())
+
+    @property
+    def recorded_parameters(self) -> list[str]:
+        """The names of the parameters that `by_parameter` has: those that were there in the first row."""
+        size = next((column.size for column in self.by_parameter.values()), 0)
+        return [parameter.name for parameter in self.parameters[:size]]
+
+    def kind(self, row: int) -> str:
+        """Return which of `GRADIENT_KINDS` the gradient of a row is."""
+        return KINDS[int(self.columns["gradient"].values[row])]
+
+    def has_loss(self, row: int) -> bool:
+        """Tell whether a loss is known of the gradient of a row."""
+        return self.kind(row) not in WITHOUT_LOSS
+
 
 @dataclass(frozen=True, slots=True)
 class Training:
@@ -186,7 +222,8 @@ class Training:
         program: what was run.
         versions: what it was run with.
         outcome: how it ended: completed, interrupted or failed, with the reason of a failure.
-        optimizers: every optimizer that took a step, in the order of their first steps.
+        optimizers: every optimizer that took a step, in the order in which they were made; one that was given
+            other parameters on the way once for each time.
         idle: the names of optimizers that were made and took none.
         unowned: the names of parameters of the model that get a gradient and that no optimizer has.
         rank: the number of this process among those that train together, from 0.

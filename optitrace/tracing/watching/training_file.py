@@ -13,16 +13,7 @@ from typing import Any
 
 from optitrace.tracing.trace import Column
 from optitrace.tracing.trace_file import NO_FIELDS, SCHEMA, exact_all, number_text, outcome_fields, value_text
-from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, OptimizerTrace, Training
-
-COLUMNS = (
-    *("loss", "lr", "gradient", "gradient_norm", "unclipped_gradient_norm"),
-    *("update_norm", "weight_norm", "update_ratio"),
-)
-"""The columns in the order in which a row has them."""
-
-OF_A_PARAMETER = ("gradient_norm", "update_norm", "weight_norm", "update_ratio")
-"""The columns that each parameter has, where they were asked for."""
+from optitrace.tracing.watching.training import COLUMNS, OF_A_PARAMETER, OptimizerTrace, Training
 
 Cell = Callable[[int], str]
 """A field of a row as JSON, by the row's number."""
@@ -49,12 +40,6 @@ def jsonl_chunks(training: Training, above: Mapping[str, Any] = NO_FIELDS) -> It
         begin = f'{{"optimizer": {_as_json(optimizer.name)}, '
         for row in _rows(optimizer):
             yield f"{begin}{row}}}\n"
-
-
-def recorded_parameters(optimizer: OptimizerTrace) -> list[str]:
-    """Return the names of the parameters that `by_parameter` has: those that were there in the first row."""
-    size = next((column.size for column in optimizer.by_parameter.values()), 0)
-    return [parameter.name for parameter in optimizer.parameters[:size]]
 
 
 def _as_json(data: Any) -> str:
@@ -107,18 +92,11 @@ def _rows(optimizer: OptimizerTrace) -> Iterator[str]:
 def _cell(name: str, optimizer: OptimizerTrace) -> Cell:
     column = optimizer.columns[name]
     if name == "gradient":
-        return lambda index: f'"gradient": "{_kind(column, index)}"'
+        return lambda index: f'"gradient": "{optimizer.kind(index)}"'
     key = f"{_as_json(name)}: "
     if name == "loss":
-        kinds = optimizer.columns["gradient"]
-        return lambda index: (
-            key + ("null" if _kind(kinds, index) in WITHOUT_LOSS else value_text(column, index))
-        )
+        return lambda index: key + (value_text(column, index) if optimizer.has_loss(index) else "null")
     return lambda index: key + value_text(column, index)
-
-
-def _kind(column: Column, index: int) -> str:
-    return KINDS[int(column.values[index - column.first])]
 
 
 def _named(name: str, columns: Mapping[str, Column]) -> Cell:
@@ -134,7 +112,7 @@ def _named(name: str, columns: Mapping[str, Column]) -> Cell:
 
 def _by_parameter(optimizer: OptimizerTrace) -> Cell:
     """Return the field that has the columns of each parameter, as an object by the parameter's name."""
-    names = [_as_json(name) for name in recorded_parameters(optimizer)]
+    names = [_as_json(name) for name in optimizer.recorded_parameters]
     columns = [(f'"{name}": ', optimizer.by_parameter[name]) for name in OF_A_PARAMETER]
     nothing = (nan,) * len(names)
 

@@ -12,7 +12,9 @@ from optitrace.tracing.column_reading import Place, begun, by_name
 from optitrace.tracing.trace import Column, Outcome, Status, Versions
 from optitrace.tracing.trace_content import FaultError, check_text, numbered_lines
 from optitrace.tracing.watching.training import (
+    COLUMNS,
     KINDS,
+    OF_A_PARAMETER,
     WITHOUT_LOSS,
     LostUpdate,
     NonFinite,
@@ -23,7 +25,6 @@ from optitrace.tracing.watching.training import (
     Training,
     WatchedParameter,
 )
-from optitrace.tracing.watching.training_file import COLUMNS, OF_A_PARAMETER
 
 if TYPE_CHECKING:
     from optitrace.tracing.watching.training_shape import (

@@ -6,7 +6,7 @@ file asks of another, such as equal lengths, is checked in `training_reading`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypeAlias
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -15,8 +15,12 @@ from optitrace.tracing.trace_fault import Form
 from optitrace.tracing.trace_file import SCHEMA
 from optitrace.tracing.trace_shape import Count, Entry, Number, VersionsShape
 from optitrace.tracing.watching.findings_shape import DiagnosisShape, RanksShape, VerifiedShape
+from optitrace.tracing.watching.training import KINDS
 
-Kind: TypeAlias = Literal["fresh", "stale", "accumulated", "scaled", "skipped", "by hand", "none"]
+if TYPE_CHECKING:  # a literal type cannot be made of a tuple there
+    Kind: TypeAlias = str
+else:
+    Kind = Literal[KINDS]
 _Step: TypeAlias = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
 _Name: TypeAlias = Annotated[str, Field(strict=True, min_length=1)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from math import nan
 from typing import Any, Protocol
 
@@ -12,20 +11,21 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.errors import printable
-from optitrace.tracing.watching.facts import EACH, FOUND_INF, LOST, SCALE, STATE, Facts
+from optitrace.tracing.watching.description import (
+    described,
+    dtype_name,
+    hyperparameters_of,
+    parameters_of,
+)
+from optitrace.tracing.watching.facts import EACH, LOST, STATE, Facts
 from optitrace.tracing.watching.gauges import Norm, gauge
 from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.inspection import lost_updates, state_norms
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Recording, Row
+from optitrace.tracing.watching.scaling import FOUND_INF, SCALE, told_by_scaler
 from optitrace.tracing.watching.sharding import is_sharded, local
-from optitrace.tracing.watching.training import (
-    KINDS,
-    WITHOUT_LOSS,
-    OptimizerTrace,
-    Scheduling,
-    WatchedParameter,
-)
+from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, OptimizerTrace
 from optitrace.tracing.watching.weight_norms import WeightNorms, WeightRecord
 from optitrace.tracing.watching.wish import RecordingWish, is_inspected
 
@@ -94,11 +94,11 @@ class WatchedOptimizer:
         self._step = taken
         self._gauge = gauge(self.parameters, by_parameter=wish.parameters or keeps_weight_norms)
         self._weights = WeightRecord(self.parameters, taken=taken) if keeps_weight_norms else None
-        dtype = str(self.parameters[0].dtype).removeprefix("torch.")
+        dtype = dtype_name(self.parameters[0].dtype)
         self._facts = Facts(names, dtype, by_parameter=wish.parameters, state=wish.state)
         self._recording = Recording(self._read)
-        self._watched = values
-        self._hyperparameters = tuple(_settings(group, optimizer.defaults) for group in self.groups)
+        self._values = values
+        self._hyperparameters = hyperparameters_of(optimizer)
         self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
         self._records = False
         self._row: Row = {}
@@ -118,12 +118,7 @@ class WatchedOptimizer:
 
     def before_step(self) -> None:
         """Note the weights before a step."""
-        self._step += 1
-        self._has_looked = False
-        self._records = self._wish.takes(self._step)
-        if self._records:
-            with torch.no_grad():
-                self._gauge.remember()
+        self._begin_step()
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.before()
@@ -168,10 +163,9 @@ class WatchedOptimizer:
         if not self._has_looked:
             self.look_at_gradient()
         if self._records:
-            for name, attribute in ((FOUND_INF, "found_inf"), (SCALE, "grad_scale")):
-                told = getattr(optimizer, attribute, None)  # by a GradScaler, to an optimizer that is fused
-                if isinstance(told, Tensor):
-                    self._row[name] = told.detach().reshape(()).clone()
+            for name in (FOUND_INF, SCALE):
+                if (told := told_by_scaler(optimizer, name)) is not None:
+                    self._row[name] = told
             self._record()
         if self.probe is not None:
             with torch.no_grad():
@@ -180,11 +174,7 @@ class WatchedOptimizer:
 
     def skip(self) -> None:
         """Note a step that was left out."""
-        self._step += 1
-        self._records = self._wish.takes(self._step)
-        if self._records:
-            with torch.no_grad():
-                self._gauge.remember()
+        self._begin_step()
         self.look_at_gradient("skipped")
         if self._records:
             self._record()
@@ -202,12 +192,11 @@ class WatchedOptimizer:
         if not is_sharded(measured):
             self._clips.append((local(measured), limit))
 
-    def trace(self, also_in: Mapping[int, str], scheduling: Scheduling | None) -> OptimizerTrace:
-        """Return what was recorded so far.
+    def trace(self, also_in: Mapping[int, str]) -> OptimizerTrace:
+        """Return what was recorded so far; of what schedulers did, it knows nothing.
 
         Args:
             also_in: the name of another optimizer that has a parameter too, by the parameter's id.
-            scheduling: what schedulers did.
         """
         self._recording.read()
         self._facts.read_clips()
@@ -221,7 +210,7 @@ class WatchedOptimizer:
             name=self.name,
             class_path=f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}",
             hyperparameters=self._hyperparameters,
-            parameters=self._described(also_in),
+            parameters=described(self.groups, self.parameters, self.names, self._ungraded, also_in),
             taken=self._step,
             steps=self._recording.steps(),
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
@@ -232,7 +221,6 @@ class WatchedOptimizer:
             clipped=self._facts.clipped,
             non_finite=self._facts.non_finite,
             lost=tuple(self._facts.lost),
-            scheduling=scheduling,
         )
 
     def weight_norms(self) -> WeightNorms | None:
@@ -247,6 +235,14 @@ class WatchedOptimizer:
         if self._weights is not None:
             self._weights.add(step, row["weight_norm"])
         return self._facts.judge(step, row)
+
+    def _begin_step(self) -> None:
+        self._step += 1
+        self._has_looked = False
+        self._records = self._wish.takes(self._step)
+        if self._records:
+            with torch.no_grad():
+                self._gauge.remember()
 
     def _record(self) -> None:
         with torch.no_grad():
@@ -274,7 +270,7 @@ class WatchedOptimizer:
             row |= {f"{STATE}{printable(name)}": value for name, value in entries.items()}
         if is_deep:
             row[LOST] = lost_updates(self.parameters, self._gauge)
-        for found in self._watched:
+        for found in self._values:
             row[f"{VALUES}{found.name}"] = self._value(found)
         return row
 
@@ -284,39 +280,3 @@ class WatchedOptimizer:
             whole = torch.full(whole.shape, nan)
         value = local(whole)[found.place or ...]
         return value.clone() if value.ndim == 0 else value.reshape(-1).clone()
-
-    def _described(self, also_in: Mapping[int, str]) -> tuple[WatchedParameter, ...]:
-        groups = chain.from_iterable([g] * len(group["params"]) for g, group in enumerate(self.groups))
-        return tuple(
-            WatchedParameter(
-                name=name,
-                shape=tuple(p.shape),
-                dtype=str(p.dtype).removeprefix("torch."),
-                group=group,
-                is_frozen=not p.requires_grad,
-                had_gradient=k not in self._ungraded,
-                also_in=also_in.get(id(p), ""),
-            )
-            for k, (name, p, group) in enumerate(zip(self.names, self.parameters, groups, strict=False))
-        )
-
-
-def parameters_of(optimizer: Optimizer) -> list[Tensor]:
-    """Return an optimizer's parameters, group after group."""
-    return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def _settings(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a group's hyperparameters as numbers, texts, truth values or lists of them.
-
-    What schedulers keep in a group is left out.
-    """
-    return {str(name): _plain(value) for name, value in group.items() if name in defaults}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.item() if value.numel() == 1 else value.reshape(-1).tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(member) for member in value]
-    return value if isinstance(value, bool | int | float | str | None) else str(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,14 +13,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.tracing.trace import Outcome, Versions
-from optitrace.tracing.watching.gradient_history import GradientHistory, Loss, loss_value, unread
+from optitrace.tracing.watching.description import parameters_of
 from optitrace.tracing.watching.harmless import harmless
 from optitrace.tracing.watching.interception import StepArguments
 from optitrace.tracing.watching.naming import models_of, names_of
 from optitrace.tracing.watching.ownership import Ownership
-from optitrace.tracing.watching.patterns import Matches, match, no_match
-from optitrace.tracing.watching.training import OptimizerTrace, Program, Scheduling, Training
-from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer, parameters_of
+from optitrace.tracing.watching.patterns import Matches, complaints, match
+from optitrace.tracing.watching.scaling import ScaledLoss
+from optitrace.tracing.watching.seen import SeenOptimizer
+from optitrace.tracing.watching.training import Program, Training
+from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
 from optitrace.tracing.watching.weight_norms import WeightNorms
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.version import __version__
@@ -30,41 +31,11 @@ MakeProbe = Callable[[Optimizer, WatchedOptimizer], Probe | None]
 """Makes what else is to look at an optimizer's steps."""
 
 
-class _Seen:
-    """What is known of one optimizer: alive or, once it is gone, what is left of it."""
-
-    def __init__(self, optimizer: Optimizer, name: str) -> None:
-        self.name = name
-        self.optimizer = weakref.ref(optimizer)
-        self.history = GradientHistory(parameters_of(optimizer))
-        self.watched: WatchedOptimizer | None = None
-        self.finished: list[OptimizerTrace] = []
-        self.finished_norms: list[WeightNorms] = []
-        self.scheduling: Scheduling | None = None
-        self.has_begun_step = False
-        self.is_wrapper = False
-        self.first = self.last = 0
-
-    @property
-    def weight_norms(self) -> list[WeightNorms]:
-        """The norms of the weights, as far as they are kept, of each part of the run."""
-        now = None if self.watched is None else self.watched.weight_norms()
-        return self.finished_norms if now is None else [*self.finished_norms, now]
-
-    @property
-    def taken(self) -> int:
-        """How many steps it took."""
-        if self.watched is not None:
-            return self.watched.taken
-        return self.finished[-1].taken if self.finished else 0
-
-
 class Watcher:
     """Watches optimizers. It is the listener of an `Interception`.
 
     Attributes:
         step: how many steps all optimizers together took.
-        make_probe: makes what else is to look at the steps of an optimizer, before its first.
         failure: the error that ended the watching before the program ended; None if none did.
     """
 
@@ -75,7 +46,7 @@ class Watcher:
         only: Iterable[Optimizer] | None = None,
         models: Iterable[Module] = (),
         keeps_weight_norms: bool = False,
-        make_probe: MakeProbe = lambda optimizer, watched: None,
+        make_probe: MakeProbe | None = None,
     ) -> None:
         """Begin.
 
@@ -84,23 +55,22 @@ class Watcher:
             only: the optimizers to watch; all that take a step if not given.
             models: where to find the names of parameters; among all modules that there are if none is given.
             keeps_weight_norms: whether to keep the norms of each parameter's weights, for `weight_norms`.
-            make_probe: makes what else is to look at the steps of an optimizer, before its first.
+            make_probe: makes what else is to look at the steps of an optimizer, before its first; if given.
         """
         self.step = 0
         self.failure: Exception | None = None
         self._wish = wish
         self._models = list(models)
         self._keeps_weight_norms = keeps_weight_norms
-        self.make_probe = make_probe
+        self._make_probe = make_probe
         self._only = None if only is None else {id(optimizer) for optimizer in only}
-        self._seen: dict[int, _Seen] = {}
-        self._order: list[_Seen] = []
+        self._seen: dict[int, SeenOptimizer] = {}
+        self._order: list[SeenOptimizer] = []
         self._class_counts: dict[str, int] = {}
         self._ownership = Ownership()
         self._patterns: list[Matches] = []
-        self._together: set[frozenset[str]] = set()
-        self._scaled: weakref.ref[Tensor] | None = None
-        self._unscaled: Loss = 0.0
+        self._scaled_loss = ScaledLoss()
+        self._steps_before = 0
         for optimizer in only or ():
             self.made(optimizer)
 
@@ -113,7 +83,7 @@ class Watcher:
             return
         cls = type(optimizer).__name__
         count = self._class_counts[cls] = self._class_counts.get(cls, 0) + 1
-        seen = _Seen(optimizer, cls if count == 1 else f"{cls} {count}")
+        seen = SeenOptimizer(optimizer, cls if count == 1 else f"{cls} {count}")
         self._seen[id(optimizer)] = seen
         self._order.append(seen)
         self._ownership.own(seen.name, parameters_of(optimizer))
@@ -155,16 +125,14 @@ class Watcher:
     @harmless
     def after_backward(self, tensors: Tensor | Sequence[Tensor]) -> None:
         """Note the loss, for those whose gradients have changed."""
-        is_scaled = self._scaled is not None and self._scaled() is tensors
-        loss = self._unscaled if is_scaled else unread(tensors)
+        loss, is_scaled = self._scaled_loss.before_scaling(tensors)
         for seen in self._seen.values():
             seen.history.after_backward(loss, is_scaled=is_scaled)
 
     @harmless
     def scaled(self, outputs: Any, scaled: Any) -> None:
         """Remember what the scaled loss was."""
-        if isinstance(scaled, Tensor):
-            self._scaled, self._unscaled = weakref.ref(scaled), loss_value(outputs)
+        self._scaled_loss.remember(outputs, scaled)
 
     @harmless
     def unscaled(self, optimizer: Optimizer) -> None:
@@ -204,27 +172,23 @@ class Watcher:
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Know a scheduler."""
         if seen := self._seen.get(id(scheduler.optimizer)):
-            names = () if seen.scheduling is None else seen.scheduling.schedulers
-            before = seen.scheduling or Scheduling(())
-            seen.scheduling = replace(before, schedulers=(*names, type(scheduler).__name__))
+            seen.scheduler_made(type(scheduler).__name__)
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count the step of a scheduler."""
         if seen := self._seen.get(id(scheduler.optimizer)):
-            before = seen.scheduling or Scheduling((type(scheduler).__name__,))
-            early = before.early + (not seen.taken)
-            seen.scheduling = replace(before, steps=before.steps + 1, early=early)
+            seen.scheduler_stepped(type(scheduler).__name__)
 
     def training(self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1) -> Training:
         """Return what was seen so far."""
-        traces = [trace for seen in self._order for trace in self._traces(seen)]
+        traces = [trace for seen in self._order for trace in seen.traces(self._also_in(seen))]
         return Training(
             program=program,
             versions=Versions(optitrace=__version__, torch=torch.__version__),
             outcome=outcome,
             optimizers=tuple(traces),
-            idle=tuple(seen.name for seen in self._order if not seen.taken and not seen.is_wrapper),
+            idle=tuple(seen.name for seen in self._order if not seen.taken and not seen.wrapped),
             unowned=self._ownership.unowned(),
             rank=rank,
             world_size=world_size,
@@ -232,26 +196,16 @@ class Watcher:
 
     def weight_norms(self) -> list[WeightNorms]:
         """Return the norms of the weights so far, as far as they are kept, in the order of `training`."""
-        return [norms for seen in self._order for norms in seen.weight_norms]
+        return [norms for seen in self._order for norms in seen.weight_norms()]
 
     def complaints(self) -> list[str]:
         """Return a sentence for each pattern that named nothing, or no place that there is."""
-        if not self._patterns:
-            return []
-        said = [sentence for matched in self._patterns for sentence in matched.complaints]
-        names = [name for matched in self._patterns for name in matched.names]
-        unmatched = [
-            pattern
-            for pattern in self._wish.patterns
-            if not any(pattern in matched.named for matched in self._patterns)
-        ]
-        return [*said, *(no_match(pattern, names) for pattern in unmatched)]
+        return complaints(self._wish.patterns, self._patterns)
 
-    def _count(self, seen: _Seen) -> None:
+    def _count(self, seen: SeenOptimizer) -> None:
         """Count a step of an optimizer among those of all."""
         self.step += 1
-        seen.first = seen.first or self.step
-        seen.last = self.step
+        seen.count(self.step)
 
     def _watch(self, optimizer: Optimizer) -> WatchedOptimizer | None:
         """Return what watches an optimizer, made before its first step and whenever its parameters change."""
@@ -265,13 +219,10 @@ class Watcher:
             self._begin(optimizer, seen)
         return seen.watched
 
-    def _begin(self, optimizer: Optimizer, seen: _Seen) -> None:
-        taken = seen.taken
-        name = seen.name
+    def _begin(self, optimizer: Optimizer, seen: SeenOptimizer) -> None:
+        name, taken = seen.part_name, seen.taken
         if seen.watched is not None:
-            seen.finished_norms = seen.weight_norms
-            seen.finished += self._traces(seen)[len(seen.finished) :]
-            name = f"{seen.name}, from step {taken + 1} on"
+            seen.finish(self._also_in(seen))
             seen.history.follow(parameters_of(optimizer))
         self._ownership.own(seen.name, parameters_of(optimizer))
         self._note_wrappers(optimizer, seen)
@@ -291,30 +242,18 @@ class Watcher:
             keeps_weight_norms=self._keeps_weight_norms,
             taken=taken,
         )
-        seen.watched.probe = self.make_probe(optimizer, seen.watched)
+        if self._make_probe is not None:
+            seen.watched.probe = self._make_probe(optimizer, seen.watched)
 
-    def _traces(self, seen: _Seen) -> list[OptimizerTrace]:
-        if seen.watched is None:
-            return seen.finished
-        rivals = {other.name for other in self._order if self._steps_in_turn(seen, other)}
-        also_in = self._ownership.shared(seen.name, rivals)
-        return [*seen.finished, seen.watched.trace(also_in, seen.scheduling)]
-
-    def _steps_in_turn(self, one: _Seen, other: _Seen) -> bool:
-        """Tell whether two optimizers take steps at the same time, and neither is the other's wrapper."""
-        return (
-            one is not other
-            and frozenset((one.name, other.name)) not in self._together
-            and 0 < one.first < other.last
-            and 0 < other.first < one.last
-        )
+    def _also_in(self, seen: SeenOptimizer) -> Mapping[int, str]:
+        """Return the name of another optimizer that moves a parameter too, by the parameter's id."""
+        rivals = {other.name for other in self._order if seen.steps_in_turn_with(other)}
+        return self._ownership.shared(seen.name, rivals)
 
     def _gone(self, key: int) -> None:
         """Keep what is known of an optimizer that is no more, and let its parameters go."""
         seen = self._seen.pop(key)
-        seen.finished = self._traces(seen)
-        seen.finished_norms = seen.weight_norms
-        seen.watched = None
+        seen.finish(self._also_in(seen))
         del seen.history  # and with it the parameters
         self._ownership.let_go(seen.name)
 
@@ -324,10 +263,9 @@ class Watcher:
         alive = [o for seen in self._seen.values() if seen.name in names and (o := seen.optimizer())]
         return [watched for optimizer in alive if (watched := self._watch(optimizer)) is not None]
 
-    def _note_wrappers(self, optimizer: Optimizer, inner: _Seen) -> None:
+    def _note_wrappers(self, optimizer: Optimizer, inner: SeenOptimizer) -> None:
         """Know the optimizers that have another in them, whose steps and parameters are then the same."""
         for seen in self._seen.values():
             outer = seen.optimizer()
             if outer is not None and any(value is optimizer for value in vars(outer).values()):
-                seen.is_wrapper = True
-                self._together.add(frozenset((seen.name, inner.name)))
+                seen.wrapped.add(inner.name)

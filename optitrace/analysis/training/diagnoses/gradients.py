@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from optitrace.analysis.training.diagnoses.rows import number, spread, steps_seen
+from optitrace.analysis.training.diagnoses.rows import number, spread
 from optitrace.analysis.training.diagnoses.wording import share_of_steps, short
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.tracing.watching.training import OptimizerTrace
@@ -66,14 +66,14 @@ def _of_kind(
         step=tally.first,
         parameter=None,
         fact=f"step {tally.first} of {optimizer.name} {what_it_does} "
-        f"({share_of_steps(tally.count, steps_seen(optimizer))})",
+        f"({share_of_steps(tally.count, optimizer.steps_seen)})",
         remedy=remedy,
     )
 
 
 def skipped_steps(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for more skipped steps than a GradScaler needs to find its scale, and to try larger ones."""
-    tally, taken = optimizer.gradients.get("skipped"), steps_seen(optimizer)
+    tally, taken = optimizer.gradients.get("skipped"), optimizer.steps_seen
     if tally is None or tally.count <= SEARCH_FOR_THE_SCALE + MOST_SKIPPED * taken:
         return None
     return Diagnosis(
@@ -89,7 +89,7 @@ def skipped_steps(optimizer: OptimizerTrace) -> Diagnosis | None:
 
 def no_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for an optimizer none of whose steps had a gradient."""
-    tally, taken = optimizer.gradients.get("none"), steps_seen(optimizer)
+    tally, taken = optimizer.gradients.get("none"), optimizer.steps_seen
     if tally is None or tally.count < taken:
         return None
     return Diagnosis(
@@ -106,7 +106,7 @@ def no_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
 
 def clipped_always(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for gradients that are clipped at nearly every step."""
-    tally, taken = optimizer.clipped, steps_seen(optimizer)
+    tally, taken = optimizer.clipped, optimizer.steps_seen
     if tally is None or taken < FEWEST_CLIPPED or tally.count < NEARLY_ALL * taken:
         return None
     return Diagnosis(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optitrace.analysis.training.diagnoses.rows import steps_seen
-from optitrace.analysis.training.diagnoses.wording import and_more
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.rules.numerals import counted
+from optitrace.rules.numerals import counted, first_of
 from optitrace.tracing.trace import Status
 from optitrace.tracing.watching.training import OptimizerTrace, Training
 
@@ -21,7 +19,7 @@ def unowned_parameters(training: Training) -> Iterator[Diagnosis]:
             optimizer="",
             step=None,
             parameter=training.unowned[0],
-            fact=f"{and_more(training.unowned)} of the model's parameters {verb} in no optimizer",
+            fact=f"{first_of(training.unowned, 1)} of the model's parameters {verb} in no optimizer",
             remedy="make the optimizer of all of model.parameters(), "
             "or freeze what is to stay as it is with requires_grad_(False)",
         )
@@ -37,8 +35,8 @@ def unused_parameters(optimizer: OptimizerTrace) -> Diagnosis | None:
         optimizer=optimizer.name,
         step=None,
         parameter=unused[0],
-        fact=f"{and_more(unused)} of the parameters of {optimizer.name} had no gradient in "
-        f"{counted(steps_seen(optimizer), 'step')}",
+        fact=f"{first_of(unused, 1)} of the parameters of {optimizer.name} had no gradient in "
+        f"{counted(optimizer.steps_seen, 'step')}",
         remedy="the loss does not depend on it: use it in forward, "
         "look for a detach() or no_grad() on the way, or leave it out",
     )
@@ -60,7 +58,7 @@ def shared_parameters(training: Training) -> Iterator[Diagnosis]:
                 optimizer=optimizer.name,
                 step=None,
                 parameter=shared[0],
-                fact=f"{and_more(shared)} of the parameters of {optimizer.name} {verb} in {other} too",
+                fact=f"{first_of(shared, 1)} of the parameters of {optimizer.name} {verb} in {other} too",
                 remedy="each moves it with a state that knows nothing of the other: give it to one of them",
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from optitrace.tracing.watching.training import KINDS, OptimizerTrace
+from optitrace.tracing.watching.training import OptimizerTrace
 
 MOST_ROWS = 2000
 """How many rows are looked at, evenly spread, of a trace that has more."""
@@ -18,11 +18,6 @@ SMALL_LR = 0.1
 
 SMALL_GRADIENT = 1e-3
 """The part of the first gradients' norm below which a training has arrived and need not move any more."""
-
-
-def steps_seen(optimizer: OptimizerTrace) -> int:
-    """Return how many steps a trace tells of: not all if it begins where parameters were added."""
-    return sum(tally.count for tally in optimizer.gradients.values())
 
 
 def number(optimizer: OptimizerTrace, column: str, row: int) -> float:
@@ -60,7 +55,7 @@ def is_at_work(optimizer: OptimizerTrace) -> Callable[[int], bool]:
     def at_work(row: int) -> bool:
         lrs = optimizer.columns["lr"].row(row) or (0.0,)
         return (
-            KINDS[int(number(optimizer, "gradient", row))] != "skipped"
+            optimizer.kind(row) != "skipped"
             and max(lrs) >= least_lr
             and min(lrs) > 0
             and number(optimizer, "gradient_norm", row) > SMALL_GRADIENT * first_norm

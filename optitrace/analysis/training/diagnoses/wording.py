@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from optitrace.rules.numerals import counted
 
 
@@ -15,15 +13,6 @@ def short(number: float) -> str:
     """
     text = f"{number:.2g}"
     return f"{float(text):.0f}" if 100 <= abs(number) < 1e5 else text
-
-
-def and_more(names: Sequence[str]) -> str:
-    """Return the first of some names, and how many more there are.
-
-    >>> and_more(["head.weight"]), and_more(["head.weight", "head.bias"])
-    ('head.weight', 'head.weight and 1 more')
-    """
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def share_of_steps(count: int, taken: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from optitrace.analysis.training.ranks.account import Account, OptimizerAccount, layout
 from optitrace.analysis.training.ranks.parting import Parting, comparable_rows, pairs
+from optitrace.rules.numerals import first_of
 from optitrace.tracing.trace import Status
 from optitrace.tracing.watching.weight_norms import WeightNorms
 
@@ -26,10 +27,8 @@ def joined(remarks: Sequence[str]) -> str:
 def absences(world_size: int, others: Mapping[int, Account], waited: str) -> Iterator[str]:
     """Yield which ranks gave no account, and how long they were waited for."""
     missing = [str(rank) for rank in range(1, world_size) if rank not in others]
-    rest = len(missing) - MOST
-    named = ", ".join(missing[:MOST]) + (f" and {rest} more" if rest > 0 else "")
     if missing:
-        yield f"{'rank' if len(missing) == 1 else 'ranks'} {named} did not answer {waited}"
+        yield f"{'rank' if len(missing) == 1 else 'ranks'} {first_of(missing, MOST)} did not answer {waited}"
 
 
 def failures(others: Mapping[int, Account]) -> Iterator[str]:

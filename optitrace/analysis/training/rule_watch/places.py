@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from optitrace.rules.extent import Extent
+from optitrace.tracing.watching.sharding import is_sharded, local
 
 SAMPLE = 64
 """How many weights of an optimizer are looked at, at most, where a rule moves each by itself."""
@@ -58,14 +59,6 @@ def choose(groups: Sequence[Sequence[Tensor]], extent: Extent) -> list[Place]:
     return sorted(places, key=lambda place: place.parameter)
 
 
-def part_here(tensor: Tensor) -> Tensor:
-    """Return the part of a tensor that this process has: all of it, unless it is split over several."""
-    if hasattr(type(tensor), "to_local"):
-        local: Tensor = tensor.to_local()  # type: ignore[attr-defined]
-        return local
-    return tensor
-
-
 def values(tensor: Tensor, place: Place) -> Tensor:
     """Return the numbers of a tensor at a place, shape (count,), without a copy of the tensor.
 
@@ -95,12 +88,11 @@ def gradient_values(gradient: Tensor, place: Place) -> Tensor:
 
 
 def _is_usable(parameter: Tensor, extent: Extent) -> bool:
-    if not parameter.is_floating_point() or not part_here(parameter).numel():
+    if not parameter.is_floating_point() or not local(parameter).numel():
         return False
     if extent == "weight":
         return True
-    is_split = part_here(parameter) is not parameter
-    return not is_split and (parameter.ndim <= 1 if extent == "vector" else parameter.ndim == 2)
+    return not is_sharded(parameter) and (parameter.ndim <= 1 if extent == "vector" else parameter.ndim == 2)
 
 
 def _spread(groups: Sequence[Sequence[tuple[int, Tensor]]]) -> list[Place]:
@@ -113,12 +105,12 @@ def _spread(groups: Sequence[Sequence[tuple[int, Tensor]]]) -> list[Place]:
     ]
     in_turn = [pair for each in zip_longest(*orders) for pair in each if pair is not None][:SAMPLE]
     share = SAMPLE // len(in_turn) if in_turn else 0
-    return [_place(k, p, min(share, part_here(p).numel()), random) for k, p in in_turn]
+    return [_place(k, p, min(share, local(p).numel()), random) for k, p in in_turn]
 
 
 def _place(number: int, parameter: Tensor, count: int, random: Random) -> Place:
     """Return a place of so many weights; its stride is random, so as not to follow a column."""
-    part = part_here(parameter)
+    part = local(parameter)
     widest = part.numel() // count
     stride = random.randint(max(1, 2 * widest // 3), widest)
     start = random.randrange(part.numel() - stride * (count - 1))

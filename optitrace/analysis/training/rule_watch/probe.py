@@ -14,6 +14,7 @@ from optitrace.analysis.training.rule_watch.reader import Reader
 from optitrace.analysis.training.rule_watch.taken import Before, Gradient, Taken
 from optitrace.analysis.training.rule_watch.verdict import Verdict
 from optitrace.rules.rule import Rule
+from optitrace.tracing.watching.scaling import FOUND_INF, SCALE, told_by_scaler
 from optitrace.tracing.watching.watched_optimizer import WatchedOptimizer
 
 HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
@@ -71,7 +72,7 @@ class RuleProbe:
             self._before.append(Before(reader.batch, now, initial))
 
     def _take_gradients(self, optimizer: Optimizer) -> None:
-        scale, found_inf = (_told(optimizer, name) for name in ("grad_scale", "found_inf"))
+        scale, found_inf = (told_by_scaler(optimizer, name) for name in (SCALE, FOUND_INF))
         for reader in self._readers:
             numbers, has = reader.gradient()
             group = optimizer.param_groups[reader.batch.group]
@@ -101,12 +102,6 @@ class RuleProbe:
             entry.key: group.get(entry.initial) if isinstance(entry.initial, str) else entry.initial
             for entry in self._rule.state
         }
-
-
-def _told(optimizer: Optimizer, name: str) -> Tensor | None:
-    """Return what a GradScaler has told an optimizer that is fused."""
-    told = getattr(optimizer, name, None)
-    return told.detach().reshape(()).clone() if isinstance(told, Tensor) else None
 
 
 def _copied(value: Any) -> Any:

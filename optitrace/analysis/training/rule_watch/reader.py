@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.training.rule_watch.batch import Batch
-from optitrace.analysis.training.rule_watch.places import Place, gradient_values, part_here, values
+from optitrace.analysis.training.rule_watch.places import Place, gradient_values, values
 from optitrace.analysis.verification.quantities import COUNT
 from optitrace.rules.rule import Rule, StateEntry
+from optitrace.tracing.watching.sharding import local
 
 State = Mapping[Tensor, Mapping[str, Any]]
 """An optimizer's state, by parameter."""
@@ -61,7 +62,7 @@ class Reader:
             initial: the values of state that some places have not got yet, and others have.
         """
         kept = [state.get(parameter) or {} for parameter in self._parameters]
-        weights = self._weights.read([part_here(p) for p in self._parameters])
+        weights = self._weights.read([local(p) for p in self._parameters])
         entries = {
             entry.key: line
             for entry in self._rule.state
@@ -74,7 +75,7 @@ class Reader:
         """Return the gradient, 0 where there is none, and which places have one."""
         gradients = [p.grad for p in self._parameters]
         numbers = [
-            p.detach().new_zeros(place.count) if g is None else gradient_values(part_here(g), place)
+            p.detach().new_zeros(place.count) if g is None else gradient_values(local(g), place)
             for p, g, place in zip(self._parameters, gradients, self.batch.places, strict=True)
         ]
         return torch.cat(numbers), tuple(g is not None for g in gradients)
@@ -90,7 +91,7 @@ class Reader:
             return torch.stack([torch.as_tensor(each).detach().reshape(()) for each in numbers])
         first = torch.as_tensor(present[0])
         tensors = [
-            first.new_full(place.shape, float(initial or 0.0)) if each is None else part_here(each)
+            first.new_full(place.shape, float(initial or 0.0)) if each is None else local(each)
             for each, place in zip(found, self.batch.places, strict=True)
         ]
         shapes = [place.shape for place in self.batch.places]

@@ -18,6 +18,7 @@ from optitrace.analysis.training.rule_watch.part import Part, computed
 from optitrace.analysis.verification.quantities import WEIGHTS
 from optitrace.rules.extent import called
 from optitrace.rules.rule import Rule
+from optitrace.tracing.watching.description import dtype_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ def roundings(rule: Rule, part: Part, expected: Mapping[str, Any]) -> Iterator[R
     if part.is_capturable or any(entry.scalar for entry in rule.state):
         dtype = torch.get_default_dtype()
         scalars = (_slopes(rule, part, expected, changes) for changes in _of_scalars(rule, part, dtype))
-        yield Rounding(_sum([tensors, *scalars]), f"{_name(dtype)}, in which torch computes some scalars")
+        yield Rounding(
+            _sum([tensors, *scalars]), f"{dtype_name(dtype)}, in which torch computes some scalars"
+        )
     if "bfloat16" in called(rule):
         eps = torch.finfo(torch.bfloat16).eps
         # its results come in steps, so that they have no slope
@@ -159,7 +162,3 @@ def _with_state(part: Part, k: int, size: float) -> Part:
     value = part.state[k]
     assert value is not None
     return replace(part, state=(*part.state[:k], _rounded(value, size), *part.state[k + 1 :]))
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

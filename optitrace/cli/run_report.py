@@ -1,0 +1,134 @@
+"""What `optitrace run` tells once the program has ended: files, tables, sentences, and the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.findings import RankAgreement, TrainingFindings
+from optitrace.cli import terminal
+from optitrace.cli.output_files import OutputFile
+from optitrace.cli.run_ending import Ending
+from optitrace.cli.run_rank import Place
+from optitrace.cli.run_rules import Rules
+from optitrace.cli.training_showing import training_tables, write_training
+from optitrace.errors import OutputError, UsageError
+from optitrace.experiment.own_module import reason
+from optitrace.rules.numerals import first_of
+from optitrace.tracing.watching.session import Session
+from optitrace.tracing.watching.training import Program, Training
+from optitrace.views.grid import Look
+
+if TYPE_CHECKING:
+    from optitrace.tracing.watching.watcher import Watcher
+
+
+MOST_NAMED = 3
+"""How many optimizers a message lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How what was seen is to be told.
+
+    Attributes:
+        files: what to write.
+        look: what the table shows, and how.
+        color: when to use colour.
+        plots: whether to draw the training, too.
+        strict: whether a fault makes the exit code 1.
+    """
+
+    files: Sequence[OutputFile]
+    look: Look
+    color: str
+    plots: bool
+    strict: bool
+
+
+def tell(
+    program: Program,
+    session: Session,
+    ended: Ending,
+    place: Place,
+    report: Report,
+    rules: Rules | None,
+    is_interrupted: Callable[[], bool],
+) -> int:
+    """Write and show what was seen; return the exit code that this asks for."""
+    watcher = session.watcher
+    if watcher is None:
+        if place.rank == 0:
+            terminal.say("the program made no optimizer of torch: it did not load torch.")
+        return 1
+    outcome = ended.outcome(watcher.step)
+    training = watcher.training(program, outcome, rank=place.rank, world_size=place.world_size)
+    ranks = _compare_ranks(watcher, training, is_interrupted) if place.world_size > 1 else None
+    if not training.optimizers:
+        if place.rank == 0:
+            terminal.say(_nothing(training) if watcher.failure is None else _failure(watcher))
+        return 1
+    findings = TrainingFindings(
+        diagnoses=diagnose(training), verified=rules.agreements() if rules else (), ranks=ranks
+    )
+    errors = write_training(training, findings, report.files, report.look)
+    if place.rank == 0:
+        _show(training, findings, report)
+    complaints = watcher.complaints()
+    for sentence in [*(complaints if place.rank == 0 else []), *map(str, errors)]:
+        terminal.say(sentence)
+    if watcher.failure is not None:
+        terminal.say(_failure(watcher))
+        return 1
+    if errors:
+        return OutputError.exit_code
+    if complaints:
+        return UsageError.exit_code
+    return int(findings.departs or (report.strict and findings.has_faults))
+
+
+def _compare_ranks(
+    watcher: Watcher, training: Training, is_interrupted: Callable[[], bool]
+) -> RankAgreement | None:
+    from optitrace.analysis.training.ranks.agreement import compare_ranks
+
+    return compare_ranks(training, watcher.weight_norms(), is_interrupted=is_interrupted)
+
+
+def _failure(watcher: Watcher) -> str:
+    """Return the sentence for a watching that has ended before the program."""
+    assert watcher.failure is not None
+    return f"nothing was watched after step {watcher.step}: {reason(watcher.failure)}."
+
+
+def _nothing(training: Training) -> str:
+    """Return the sentence for a program none of whose optimizers took a step."""
+    if training.idle:
+        made = first_of(training.idle, MOST_NAMED)
+        return f"the program made {made} and never stepped it; call optimizer.step()."
+    return (
+        "the program made no optimizer of torch in this process; "
+        "where it starts processes of its own, start them with torchrun -m optitrace run."
+    )
+
+
+def _show(training: Training, findings: TrainingFindings, report: Report) -> None:
+    notes = _hints(training, findings, report)
+    tables = training_tables(training, findings, report.look, sys.stderr, notes=notes, plots=report.plots)
+    with suppress(OutputError):  # whoever closed standard error does not want to read it
+        terminal.print_rich(tables, report.color, sys.stderr)
+
+
+def _hints(training: Training, findings: TrainingFindings, report: Report) -> list[str]:
+    """Return the line that says what else there is to see."""
+    more = [] if report.look.by_parameter else ["--params"]
+    more += [] if report.look.state else ["--state"]
+    more += [] if any(optimizer.values for optimizer in training.optimizers) else ["--watch 'NAME[0,3]'"]
+    more += [] if findings.verified else ["--verify"]
+    more += [] if report.plots else ["--plot"]
+    more += [] if report.files else ["-o trace.json"]
+    return [f"more: {', '.join(more)}"] if more else []

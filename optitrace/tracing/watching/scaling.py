@@ -1,0 +1,42 @@
+"""What a GradScaler does to losses and gradients, and tells an optimizer that is fused."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optitrace.tracing.watching.gradient_history import Loss, loss_value, unread
+
+SCALE = "grad_scale"
+"""Where an optimizer has the scale that it divides its gradients by."""
+
+FOUND_INF = "found_inf"
+"""Where it has whether they are finite: not zero, and it leaves the step out."""
+
+
+class ScaledLoss:
+    """Remembers what the loss was that a GradScaler has multiplied last."""
+
+    def __init__(self) -> None:
+        self._scaled: weakref.ref[Tensor] | None = None
+        self._unscaled: Loss = 0.0
+
+    def remember(self, outputs: Any, scaled: Any) -> None:
+        """Remember what outputs were before they were scaled."""
+        if isinstance(scaled, Tensor):
+            self._scaled, self._unscaled = weakref.ref(scaled), loss_value(outputs)
+
+    def before_scaling(self, tensors: Tensor | Sequence[Tensor]) -> tuple[Any, bool]:
+        """Return the loss that a backward was called on, before it was scaled, and whether it was."""
+        is_scaled = self._scaled is not None and self._scaled() is tensors
+        return (self._unscaled if is_scaled else unread(tensors)), is_scaled
+
+
+def told_by_scaler(optimizer: Optimizer, name: str) -> Tensor | None:
+    """Return `SCALE` or `FOUND_INF` of an optimizer, a number on its device; None if it was told none."""
+    told = getattr(optimizer, name, None)
+    return told.detach().reshape(()).clone() if isinstance(told, Tensor) else None

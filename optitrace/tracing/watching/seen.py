@@ -1,0 +1,101 @@
+"""One optimizer as the watcher knows it: from when it is made until after it is gone."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch.optim import Optimizer
+
+from optitrace.tracing.watching.description import parameters_of
+from optitrace.tracing.watching.gradient_history import GradientHistory
+from optitrace.tracing.watching.training import OptimizerTrace, Scheduling
+from optitrace.tracing.watching.watched_optimizer import WatchedOptimizer
+from optitrace.tracing.watching.weight_norms import WeightNorms
+
+
+class SeenOptimizer:
+    """What is known of one optimizer: alive or, once it is gone, what is left of it.
+
+    Where it is given other parameters on the way, what was seen is in parts, each over parameters of its own.
+
+    Attributes:
+        name: what it is called.
+        optimizer: the optimizer, as long as it lives.
+        history: where its gradients come from; gone with the optimizer.
+        watched: what watches its steps now; None before the first, and after it is gone.
+        wrapped: the names of the optimizers in it, whose steps and parameters are then its own, too.
+        has_begun_step: whether a step has begun that was not told to be done.
+        first: its first step among those of all optimizers; 0 if it took none.
+        last: its last one among them.
+    """
+
+    def __init__(self, optimizer: Optimizer, name: str) -> None:
+        self.name = name
+        self.optimizer = weakref.ref(optimizer)
+        self.history = GradientHistory(parameters_of(optimizer))
+        self.watched: WatchedOptimizer | None = None
+        self.wrapped: set[str] = set()
+        self.has_begun_step = False
+        self.first = self.last = 0
+        self._scheduling: Scheduling | None = None
+        self._finished: list[OptimizerTrace] = []
+        self._finished_norms: list[WeightNorms] = []
+
+    @property
+    def taken(self) -> int:
+        """How many steps it took."""
+        if self.watched is not None:
+            return self.watched.taken
+        return self._finished[-1].taken if self._finished else 0
+
+    @property
+    def part_name(self) -> str:
+        """What the part is called that begins with the next step."""
+        return f"{self.name}, from step {self.taken + 1} on" if self.taken else self.name
+
+    def weight_norms(self) -> list[WeightNorms]:
+        """Return the norms of the weights, as far as they are kept, of each part."""
+        now = None if self.watched is None else self.watched.weight_norms()
+        return self._finished_norms if now is None else [*self._finished_norms, now]
+
+    def traces(self, also_in: Mapping[int, str]) -> list[OptimizerTrace]:
+        """Return what was recorded, part after part; schedulers go on over all, and stand with the first.
+
+        Args:
+            also_in: the name of another optimizer that has a parameter too, by the parameter's id.
+        """
+        parts = self._finished if self.watched is None else [*self._finished, self.watched.trace(also_in)]
+        return [replace(part, scheduling=self._scheduling) for part in parts[:1]] + parts[1:]
+
+    def count(self, step: int) -> None:
+        """Count a step, by its number among those of all optimizers."""
+        self.first = self.first or step
+        self.last = step
+
+    def finish(self, also_in: Mapping[int, str]) -> None:
+        """Keep what was recorded so far, and watch its parameters no longer."""
+        self._finished, self._finished_norms = self.traces(also_in), self.weight_norms()
+        self.watched = None
+
+    def scheduler_made(self, scheduler: str) -> None:
+        """Note that it has a scheduler of this class."""
+        before = self._scheduling or Scheduling(())
+        self._scheduling = replace(before, schedulers=(*before.schedulers, scheduler))
+
+    def scheduler_stepped(self, scheduler: str) -> None:
+        """Count the step of a scheduler of this class, which may have been made before it was watched."""
+        before = self._scheduling or Scheduling((scheduler,))
+        early = before.early + (not self.taken)
+        self._scheduling = replace(before, steps=before.steps + 1, early=early)
+
+    def steps_in_turn_with(self, other: SeenOptimizer) -> bool:
+        """Tell whether it and another take steps at the same time, and neither is in the other."""
+        return (
+            self is not other
+            and other.name not in self.wrapped
+            and self.name not in other.wrapped
+            and 0 < self.first < other.last
+            and 0 < other.first < self.last
+        )

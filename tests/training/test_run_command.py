@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import run
+from script_runs import PRELOADED
+
+STEPPED = """\
+import sys, torch
+weights = torch.ones(2, requires_grad=True)
+optimizer = torch.optim.SGD([weights], lr=0.1)
+for _ in range(3):
+    optimizer.zero_grad()
+    weights.square().sum().backward()
+    optimizer.step()
+print(sys.argv[1:], __name__)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a script that was run exits with, what was printed, and the training that was written, if any."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+    written: dict[str, Any] | None
+
+
+def run_script(text: str, folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> Ran:
+    """Run a script of this text in a process of its own that has torch already."""
+    script, output = folder / "script.py", folder / "trace.json"
+    script.write_text(text, encoding="utf-8")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    words = ["run", *options, "-o", str(output), str(script), *arguments]
+    process = context.Process(target=_main, args=(words, folder))
+    process.start()
+    process.join(timeout=60)
+    printed = [(folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+    written = json.loads(output.read_text(encoding="utf-8")) if output.exists() else None
+    return Ran(process.exitcode, *printed, written)
+
+
+def _main(words: list[str], folder: Path) -> None:
+    from optitrace.cli.app import main
+
+    with (folder / "stdout").open("w") as sys.stdout, (folder / "stderr").open("w") as sys.stderr:
+        code = main(words)
+    os._exit(code)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("none.py", "there is no script 'none.py'; name a file, or a module with -m."),
+        (".", "'.' is a folder without __main__.py; name the script in it."),
+        ("-m none_such", "there is no module 'none_such'; name one that can be imported from here."),
+        ("-m package", "the package 'package' has no __main__; name a module in it."),
+        ("-o - x.py", "standard output is the script's own; name a file, as in -o trace.json."),
+        ("--from 5 --to 3 x.py", "the last step, 3, comes before the first, 5."),
+        ("--from 0 x.py", "from is '0'; it must be a whole number from 1 on."),
+        (
+            "--watch [0] x.py",
+            "cannot read the pattern '[0]'; write it as layer1.weight[0,3] or '*.bias'.",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence_before_anything_is_run(
+    words: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    ran = run("run", *words.split())
+
+    assert (ran.code, ran.stdout, ran.stderr) == (2, "", f"optitrace: {sentence}\n")
+
+
+def test_a_script_has_its_arguments_and_standard_output_for_itself(tmp_path: Path) -> None:
+    ran = run_script(STEPPED, tmp_path, "--epochs", "3")
+
+    assert (ran.code, ran.stdout) == (0, "['--epochs', '3'] __main__\n")
+    assert ran.stderr.endswith("more: --params, --state, --watch 'NAME[0,3]', --verify, --plot\n")
+    assert ran.written is not None
+    # w = 0.8 · w from step to step, and the loss is the sum of two squares: by hand
+    assert [step["loss"] for step in ran.written["optimizers"][0]["steps"]] == pytest.approx(
+        [2.0, 2 * 0.8**2, 2 * 0.8**4]
+    )
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "outcome", "last_line"),
+    [
+        ("sys.exit(0)", 0, {"status": "completed"}, ""),
+        (
+            "sys.exit(3)",
+            3,
+            {"status": "failed", "step": 3, "reason": "the program left with exit code 3"},
+            "",
+        ),
+        (
+            "raise ValueError('no more data')",
+            1,
+            {"status": "failed", "step": 3, "reason": "ValueError: no more data"},
+            "ValueError: no more data",
+        ),
+        ("raise KeyboardInterrupt", 130, {"status": "interrupted", "step": 3}, "KeyboardInterrupt"),
+    ],
+)
+def test_however_a_script_ends_its_exit_code_stands_and_the_training_is_written(
+    ending: str, code: int, outcome: dict[str, Any], last_line: str, tmp_path: Path
+) -> None:
+    ran = run_script(STEPPED + ending, tmp_path)
+
+    assert ran.code == code
+    assert ran.written is not None
+    assert ran.written["outcome"] == outcome
+    assert len(ran.written["optimizers"][0]["steps"]) == 3
+    if last_line:
+        assert ran.stderr.endswith(f"{last_line}\n")
+        assert f"""File "{tmp_path / "script.py"}", line 9, in <module>""" in ran.stderr
+        assert "optitrace/" not in ran.stderr.partition("Traceback")[2]
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (
+            "import torch\nw = torch.ones(2, requires_grad=True)\nkept = torch.optim.Adam([w])\n",
+            "the program made Adam and never stepped it; call optimizer.step().",
+        ),
+        (
+            "import torch\nw = [torch.ones(2, requires_grad=True) for _ in range(5)]\n"
+            "kept = [torch.optim.Adam([p]) for p in w]\n",
+            "the program made Adam, Adam 2, Adam 3 and 2 more and never stepped it; call optimizer.step().",
+        ),
+        (
+            "import torch\n",
+            "the program made no optimizer of torch in this process; where it starts processes of its own, "
+            "start them with torchrun -m optitrace run.",
+        ),
+    ],
+)
+def test_a_script_in_which_there_is_nothing_to_see_is_told_so(
+    script: str, sentence: str, tmp_path: Path
+) -> None:
+    ran = run_script(script, tmp_path)
+
+    assert (ran.code, ran.stdout, ran.written) == (1, "", None)
+    assert ran.stderr == f"optitrace: {sentence}\n"
+
+
+def test_strict_makes_a_fault_the_exit_code(tmp_path: Path) -> None:
+    stale = STEPPED.replace("    optimizer.step()", "    optimizer.step()\n    optimizer.step()")
+
+    assert run_script(stale, tmp_path).code == 0
+    assert run_script(stale, tmp_path, options=("--strict",)).code == 1
+    assert run_script(STEPPED, tmp_path, options=("--strict",)).code == 0
+
+
+def test_what_was_asked_for_is_not_offered_once_more(tmp_path: Path) -> None:
+    ran = run_script(STEPPED, tmp_path, options=("--verify", "--watch", "*", "--state", "--params", "--plot"))
+
+    assert ran.code == 0
+    assert "3 steps of SGD agree with the rule" in ran.stderr
+    assert "more:" not in ran.stderr
