@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 from optitrace.analysis.framing import RUNAWAY, Interval, rows_before_flight
@@ -19,6 +20,9 @@ SHARED_DECADES = 16.0
 
 LEAST_EXTENT = 1e-12
 """What spans less, as a share of its size, is drawn as constant."""
+
+GREATEST = sys.float_info.max
+"""No end of an axis is farther from zero."""
 
 MARGIN = 0.05
 """What is left free above and below, as a share of the axis."""
@@ -43,11 +47,11 @@ def linear_axis(label: str, numbers: Sequence[float]) -> Axis:
     finite = [x for x in numbers if math.isfinite(x)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
     extent = high - low
-    if not math.isfinite((1 + 2 * MARGIN) * extent):  # no float holds it
+    if not math.isfinite(2 * extent):  # no float holds it, and margins around it
         return Axis(label, low / 4, high / 4)
     is_flat = extent <= LEAST_EXTENT * max(abs(low), abs(high))
     margin = (abs(low) / 10 or 1.0) if is_flat else MARGIN * extent
-    return Axis(label, low - margin, high + margin)
+    return Axis(label, max(low - margin, -GREATEST), min(high + margin, GREATEST))
 
 
 def steps_axis(label: str, last: int) -> Axis:
