@@ -521,6 +521,21 @@ def test_an_optimizer_that_is_gone_keeps_its_record_and_not_its_parameters() -> 
     assert list(only(watcher).steps) == [1, 2]
 
 
+def test_what_load_state_dict_brings_is_what_is_recorded() -> None:
+    task = Task()
+    with watching(RecordingWish(state=True)) as watcher:
+        optimizer = torch.optim.Adam(task.model.parameters(), lr=0.01)
+        task.train(optimizer, 2)
+        saved = optimizer.state_dict()
+        saved["param_groups"][0]["lr"] = 0.5
+        optimizer.load_state_dict(saved)
+        task.train(optimizer, 2)
+
+    trace = only(watcher)
+    assert numbers(trace, "lr") == [0.01, 0.01, 0.5, 0.5]
+    assert list(trace.state["step"].values) == [1, 2, 3, 4]
+
+
 def test_sparse_gradients_have_a_norm() -> None:
     embedding = nn.Embedding(5, 2, sparse=True)
     with watching() as watcher:

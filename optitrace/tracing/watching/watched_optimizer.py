@@ -88,7 +88,6 @@ class WatchedOptimizer:
         self.parameters = parameters_of(optimizer)
         self._state = optimizer.state
         self._optimizer_class = type(optimizer)
-        self._first_group = next(group for group in self.groups if group["params"])
         self._sizes = [len(group["params"]) for group in optimizer.param_groups]
         self._wish = wish
         self._step = taken
@@ -109,7 +108,12 @@ class WatchedOptimizer:
     def has_changed(self, optimizer: Optimizer) -> bool:
         """Tell whether the optimizer was given other parameters since."""
         sizes = [len(group["params"]) for group in optimizer.param_groups]
-        return sizes != self._sizes or self._first_group["params"][0] is not self.parameters[0]
+        first = next((group["params"][0] for group in optimizer.param_groups if group["params"]), None)
+        return sizes != self._sizes or first is not self.parameters[0]
+
+    def follow(self, optimizer: Optimizer) -> None:
+        """Look at the groups and the state that the optimizer has now: load_state_dict puts others there."""
+        self.groups, self._state = optimizer.param_groups, optimizer.state
 
     @property
     def taken(self) -> int:

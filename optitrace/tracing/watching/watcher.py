@@ -217,6 +217,8 @@ class Watcher:
                 return None
         if seen.watched is None or seen.watched.has_changed(optimizer):
             self._begin(optimizer, seen)
+        assert seen.watched is not None
+        seen.watched.follow(optimizer)
         return seen.watched
 
     def _begin(self, optimizer: Optimizer, seen: SeenOptimizer) -> None:
