@@ -44,9 +44,9 @@ def run_script(text: str, folder: Path, *arguments: str, options: tuple[str, ...
     process = context.Process(target=_main, args=(words, folder))
     process.start()
     process.join(timeout=60)
-    printed = [(folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+    stdout, stderr = ((folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr"))
     written = json.loads(output.read_text(encoding="utf-8")) if output.exists() else None
-    return Ran(process.exitcode, *printed, written)
+    return Ran(process.exitcode, stdout, stderr, written)
 
 
 def _main(words: list[str], folder: Path) -> None:
