@@ -292,6 +292,47 @@ def test_a_fused_optimizer_that_scales_and_skips_by_itself_is_told_of_alike() ->
     assert norms[2] == pytest.approx(expected[2])
 
 
+def test_a_scaler_that_refuses_a_second_step_is_no_skipped_one_and_hides_no_scaled_gradient() -> None:
+    task, scaler = Task(), torch.amp.GradScaler("cpu")
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        scaler.scale(task.loss()).backward()  # type: ignore[no-untyped-call]
+        scaler.step(optimizer)
+        with pytest.raises(RuntimeError, match="already been called"):
+            scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        scaler.scale(task.loss()).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    assert only(watcher).gradients == {"fresh": Tally(1, 1), "scaled": Tally(1, 2)}
+
+
+def test_a_step_whose_closure_fails_is_none_and_the_next_has_its_number() -> None:
+    task = Task()
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = task.loss()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def failing() -> float:
+        raise ValueError("no more data")
+
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        optimizer.step(closure)
+        with pytest.raises(ValueError, match="no more data"):
+            optimizer.step(failing)
+        assert only(watcher).taken == 1
+        optimizer.step(closure)
+
+    trace = only(watcher)
+    assert (list(trace.steps), trace.taken, watcher.step) == ([1, 2], 2, 2)
+    assert trace.gradients == {"fresh": Tally(2, 1)}
+
+
 def test_a_gradient_that_is_still_scaled_is_told_of() -> None:
     task = Task()
     with watching() as watcher:

@@ -59,8 +59,8 @@ class Listener(Protocol):
     def before_scaler_step(self, optimizer: Optimizer) -> None:
         """A GradScaler is about to step an optimizer, or to leave the step out."""
 
-    def after_scaler_step(self, optimizer: Optimizer) -> None:
-        """It has done either."""
+    def after_scaler_step(self, optimizer: Optimizer, is_done: bool) -> None:
+        """It has done either, or has failed."""
 
     def before_clipping(self, parameters: Sequence[Tensor]) -> None:
         """The gradients of parameters are about to be clipped."""
@@ -165,8 +165,12 @@ class Interception:
             if not scaler.is_enabled():
                 return step(scaler, optimizer, *args, **kwargs)
             self._listener.before_scaler_step(optimizer)
-            returned = step(scaler, optimizer, *args, **kwargs)
-            self._listener.after_scaler_step(optimizer)
+            is_done = False
+            try:
+                returned = step(scaler, optimizer, *args, **kwargs)
+                is_done = True
+            finally:
+                self._listener.after_scaler_step(optimizer, is_done)
             return returned
 
         return wrapped

@@ -26,7 +26,6 @@ class SeenOptimizer:
         history: where its gradients come from; gone with the optimizer.
         watched: what watches its steps now; None before the first, and after it is gone.
         wrapped: the names of the optimizers in it, whose steps and parameters are then its own, too.
-        has_begun_step: whether a step has begun that was not told to be done.
         first: its first step among those of all optimizers; 0 if it took none.
         last: its last one among them.
     """
@@ -37,7 +36,6 @@ class SeenOptimizer:
         self.history = GradientHistory(parameters_of(optimizer))
         self.watched: WatchedOptimizer | None = None
         self.wrapped: set[str] = set()
-        self.has_begun_step = False
         self.first = self.last = 0
         self._scheduling: Scheduling | None = None
         self._finished: list[OptimizerTrace] = []

@@ -53,6 +53,7 @@ class WatchedOptimizer:
         name: what it is called.
         history: where its gradients come from.
         is_in_scaler: whether a GradScaler is about to step it.
+        is_in_step: whether a step has begun that is not done; if it fails, the next one has its number.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class WatchedOptimizer:
         self.name = name
         self.history = history
         self.is_in_scaler = False
+        self.is_in_step = False
         self.probe: Probe | None = None
         self.names = names
         self.groups = optimizer.param_groups
@@ -100,6 +102,7 @@ class WatchedOptimizer:
         self._hyperparameters = hyperparameters_of(optimizer)
         self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
         self._records = False
+        self._kind = ""
         self._row: Row = {}
         self._unclipped: Norm | None = None
         self._clips: list[tuple[Tensor, float]] = []
@@ -118,7 +121,7 @@ class WatchedOptimizer:
     @property
     def taken(self) -> int:
         """How many steps it took."""
-        return self._step
+        return self._step - self.is_in_step
 
     def before_step(self) -> None:
         """Note the weights before a step."""
@@ -148,7 +151,7 @@ class WatchedOptimizer:
         kind = kind or self.history.kind()
         if kind == "scaled" and self.is_in_scaler:
             kind = "fresh"
-        self._facts.used(kind, self._step)
+        self._kind = kind
         if self._ungraded:
             self._ungraded = {k for k in self._ungraded if self.parameters[k].grad is None}
         if self._clips:
@@ -166,6 +169,7 @@ class WatchedOptimizer:
         """Note what a step made."""
         if not self._has_looked:
             self.look_at_gradient()
+        self._end_step()
         if self._records:
             for name in (FOUND_INF, SCALE):
                 if (told := told_by_scaler(optimizer, name)) is not None:
@@ -180,13 +184,14 @@ class WatchedOptimizer:
         """Note a step that was left out."""
         self._begin_step()
         self.look_at_gradient("skipped")
+        self._end_step()
         if self._records:
             self._record()
         self.history.stepped()
 
     def before_clipping(self) -> None:
         """Note the gradient before it is clipped, for the step to come."""
-        is_in_closure = self._step > 0 and not self._has_looked
+        is_in_closure = self.is_in_step and not self._has_looked
         if self._wish.takes(self._step if is_in_closure else self._step + 1):
             with torch.no_grad():
                 self._unclipped = self._gauge.gradient()
@@ -215,7 +220,7 @@ class WatchedOptimizer:
             class_path=f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}",
             hyperparameters=self._hyperparameters,
             parameters=described(self.groups, self.parameters, self.names, self._ungraded, also_in),
-            taken=self._step,
+            taken=self.taken,
             steps=self._recording.steps(),
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
             by_parameter=part(EACH),
@@ -232,7 +237,7 @@ class WatchedOptimizer:
         self._recording.read()
         if self._weights is None:
             return None
-        return self._weights.norms(self.name, self.names, self._step)
+        return self._weights.norms(self.name, self.names, self.taken)
 
     def _read(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at the values of a recorded step once they are read; return those that are to be recorded."""
@@ -241,12 +246,17 @@ class WatchedOptimizer:
         return self._facts.judge(step, row)
 
     def _begin_step(self) -> None:
-        self._step += 1
+        self._step += not self.is_in_step
+        self.is_in_step = True
         self._has_looked = False
         self._records = self._wish.takes(self._step)
         if self._records:
             with torch.no_grad():
                 self._gauge.remember()
+
+    def _end_step(self) -> None:
+        self.is_in_step = False
+        self._facts.used(self._kind, self._step)
 
     def _record(self) -> None:
         with torch.no_grad():

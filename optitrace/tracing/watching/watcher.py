@@ -97,7 +97,6 @@ class Watcher:
         watched = self._watch(optimizer)
         if watched is None:
             return None
-        self._seen[id(optimizer)].has_begun_step = True
         watched.before_step()
         closure = kwargs.get("closure") or next((a for a in args[1:] if callable(a)), None)
         if closure is None:
@@ -111,8 +110,7 @@ class Watcher:
     def after_step(self, optimizer: Optimizer) -> None:
         """Note what a step made."""
         seen = self._seen.get(id(optimizer))
-        if seen is not None and seen.watched is not None and seen.has_begun_step:
-            seen.has_begun_step = False
+        if seen is not None and seen.watched is not None and seen.watched.is_in_step:
             self._count(seen)
             seen.watched.after_step(optimizer)
 
@@ -148,11 +146,11 @@ class Watcher:
             self._steps_before = watched.taken
 
     @harmless
-    def after_scaler_step(self, optimizer: Optimizer) -> None:
+    def after_scaler_step(self, optimizer: Optimizer, is_done: bool) -> None:
         """Note that there was none, if there was none."""
         if watched := self._watch(optimizer):
             watched.is_in_scaler = False
-            if watched.taken == self._steps_before:
+            if is_done and watched.taken == self._steps_before:
                 self._count(self._seen[id(optimizer)])
                 watched.skip()
 
