@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from runs import PROGRAM, environment, run
 
-from optitrace.cli.interruption import Interruption, LeftAtOnce
+from optitrace.cli.interruption import Interruption, LeftAtOnce, Terminated, raising_terminated
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc to see what a process does")
 
@@ -132,3 +133,53 @@ def test_a_second_signal_is_no_failure_of_the_code_that_it_comes_into(
 
     assert (finished.code, finished.stdout, finished.stderr) == (130, "", "")
     assert not Path("x.json").exists()
+
+
+def test_sigterm_ends_a_program_as_an_exception_does_unless_the_program_sees_to_it() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated, match=r"^$"), raising_terminated():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+    heard: list[int] = []
+    with raising_terminated():
+        signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+        signal.raise_signal(signal.SIGTERM)
+    with raising_terminated():
+        signal.raise_signal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+
+    assert heard == [signal.SIGTERM] * 2
+
+
+def test_what_a_program_forks_is_ended_by_sigterm_as_ever() -> None:
+    with raising_terminated():
+        child = os.fork()
+        if not child:
+            signal.raise_signal(signal.SIGTERM)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+
+    assert os.WTERMSIG(status) == signal.SIGTERM
+
+
+def test_a_training_that_sigterm_ends_is_told_up_to_there(tmp_path: Path) -> None:
+    script, path = tmp_path / "train.py", tmp_path / "trace.json"
+    script.write_text(
+        "import os, signal, torch\n"
+        "w = torch.ones(2, requires_grad=True)\n"
+        "optimizer = torch.optim.SGD([w], lr=0.1)\n"
+        "for step in range(4):\n"
+        "    optimizer.zero_grad()\n"
+        "    w.square().sum().backward()\n"
+        "    optimizer.step()\n"
+        "    if step == 2:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    process = start("run", "-o", str(path), str(script))
+    _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 143
+    assert "interrupted after 3 steps" in stderr
+    assert "Traceback" not in stderr
+    assert json.loads(path.read_text())["outcome"] == {"status": "interrupted", "step": 3}

@@ -33,11 +33,11 @@ class Ran:
         return found
 
 
-def torchrun(how: str, folder: Path) -> Ran:
+def torchrun(how: str, folder: Path, *options: str) -> Ran:
     """Run the script as a person does."""
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "optitrace"]
     ran = subprocess.run(
-        [sys.executable, *start, *_arguments(how, folder)],
+        [sys.executable, *start, *_arguments(how, folder, *options)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -47,11 +47,11 @@ def torchrun(how: str, folder: Path) -> Ran:
     return Ran(ran.returncode, ran.stdout, ran.stderr, _written(folder))
 
 
-def launched(how: str, folder: Path, *options: str) -> Ran:
+def launched(how: str, folder: Path) -> Ran:
     """Run the script as torchrun does, in processes that have torch already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=_launch, args=(_arguments(how, folder, *options), folder / "logs"))
+    process = context.Process(target=_launch, args=(_arguments(how, folder), folder / "logs"))
     process.start()
     process.join(timeout=90)
     if process.is_alive():

@@ -299,6 +299,22 @@ def test_whether_the_rule_is_followed_is_one_line(found: RuleAgreement, line: st
             "1.5 in the other; if they are to be the same, train the model in DistributedDataParallel",
         ),
         (
+            replace(PARTED, step=0, note="rank 2 did not answer within 30 s"),
+            "ranks 0 and 1 part before the first step of AdamW, in fc1.bias: its norm is 1.0 in one and 1.5 "
+            "in the other; rank 2 did not answer within 30 s; if they are to be the same, train the model in "
+            "DistributedDataParallel",
+        ),
+        (
+            replace(PARTED, step=1200, parameter="", note="rank 1 left before it said in which parameter"),
+            "ranks 0 and 1 part at step 1,200 of AdamW; rank 1 left before it said in which parameter; "
+            "if they are to be the same, train the model in DistributedDataParallel",
+        ),
+        (
+            RankAgreement(2, True, note="rank 1 failed after step 3: ValueError: no\ndata"),
+            "the weights of 2 ranks agree after every recorded step; "
+            "rank 1 failed after step 3: ValueError: no\\ndata",
+        ),
+        (
             RankAgreement(4, None, note="rank 3 wrote no file"),
             "whether the 4 ranks agree cannot be told: rank 3 wrote no file",
         ),
@@ -345,3 +361,10 @@ def test_html_has_every_cell_and_nothing_unescaped() -> None:
     assert "tag=&lt;b&gt;" in text
     assert text.startswith("<div>-m package.train")
     assert STALE.remedy.replace("'", "&#x27;") in text
+
+
+def test_where_ranks_part_it_is_not_said_that_there_are_no_faults() -> None:
+    parted, agreeing = (TrainingFindings(ranks=each) for each in (PARTED, RankAgreement(2, True)))
+
+    assert "no faults found" not in printed(render_training(training(), parted, Look()), 80)
+    assert "no faults found" in printed(render_training(training(), agreeing, Look()), 80)
