@@ -40,7 +40,7 @@ def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[s
     _check(saved.training, given)
     training, findings = every_kth_step(saved.training, every), saved_findings(saved.above)
 
-    errors = write_training(training, findings, wish.files, wish.look)
+    errors = write_training(training, findings, wish.files, wish.look, plots=wish.plots)
     try:
         _print(training, findings, wish)
     finally:
@@ -53,21 +53,28 @@ def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[s
 
 
 def write_training(
-    training: Training, findings: TrainingFindings, files: Iterable[OutputFile], look: Look
+    training: Training,
+    findings: TrainingFindings,
+    files: Iterable[OutputFile],
+    look: Look,
+    *,
+    plots: bool = False,
 ) -> list[OutputError]:
     """Write every file that can be written; return what went wrong with the others."""
 
     def content(file: OutputFile) -> Chunks:
         if file.format in PICTURES:
             return [picture_of_training(training, findings, file.format, look.precision)]
-        return training_chunks(training, findings, file.format, look)
+        is_drawn = plots and file.format == "table" and any(o.steps for o in training.optimizers)
+        plot = plot_of_training(training, findings) if is_drawn else None
+        return training_chunks(training, findings, file.format, look, plot=plot)
 
     return write_files(files, content)
 
 
-def training_hints(training: Training, look: Look) -> list[str]:
+def training_hints(training: Training, look: Look, *, plots: bool = False) -> list[str]:
     """Return the line that says what else there is to see of what was recorded."""
-    more = []
+    more = [] if plots else ["--plot"]
     entries = dict.fromkeys(name for optimizer in training.optimizers for name in optimizer.state)
     if entries and not look.state:
         more.append(f"--state ({', '.join(entries)})")
@@ -120,6 +127,6 @@ def _print(training: Training, findings: TrainingFindings, wish: Wish) -> None:
     if wish.format != "table":
         terminal.print_text(training_chunks(training, findings, wish.format, wish.look))
         return
-    notes = training_hints(training, wish.look)
+    notes = training_hints(training, wish.look, plots=wish.plots)
     tables = training_tables(training, findings, wish.look, sys.stdout, notes=notes, plots=wish.plots)
     terminal.print_rich(tables, wish.color)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.analysis.training.saved_findings import findings_fields
@@ -22,6 +23,9 @@ from optitrace.views.training_wording import (
     program_line,
 )
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 
 def training_chunks(
     training: Training,
@@ -29,10 +33,14 @@ def training_chunks(
     name: str,
     look: Look,
     notes: Sequence[str] = (),
+    plot: Text | None = None,
 ) -> Iterator[str]:
-    """Yield a training as text in a format, piece by piece, at the width that it needs."""
+    """Yield a training as text in a format, piece by piece, at the width that it needs.
+
+    A plot is a part of a table; the other formats have no place for it.
+    """
     if name == "table":
-        return _plain_tables(training, findings, look, notes)
+        return _plain_tables(training, findings, look, notes, plot)
     if name == "markdown":
         return _markdown(training, findings, look)
     if name in ("csv", "tsv"):
@@ -63,9 +71,9 @@ def _markdown(training: Training, findings: TrainingFindings, look: Look) -> Ite
 
 
 def _plain_tables(
-    training: Training, findings: TrainingFindings, look: Look, notes: Sequence[str]
+    training: Training, findings: TrainingFindings, look: Look, notes: Sequence[str], plot: Text | None
 ) -> Iterator[str]:
     from optitrace.views.plain import plain_text
     from optitrace.views.training_table import render_training
 
-    yield plain_text(render_training(training, findings, look, notes=notes))
+    yield plain_text(render_training(training, findings, look, notes=notes, plot=plot))

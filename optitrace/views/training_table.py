@@ -76,7 +76,7 @@ def _optimizer(
         yield from (Text(), block)
     losses = [x for x in optimizer.columns["loss"].values if not math.isnan(x)]  # NaN: none is known
     course = sparkline(losses, ascii_only=ascii_only)
-    if lines := [*hidden_rows(grid), *hidden_values(optimizer), *([f"loss {course}"] if course else [])]:
+    if lines := [*hidden_rows(grid), *hidden_values(optimizer), *([f"loss  {course}"] if course else [])]:
         yield from (Text(), *(Text(spell(line)) for line in lines))
 
 

@@ -57,9 +57,11 @@ def test_a_saved_training_is_shown_in_any_format(files: dict[str, str], format: 
 
 def test_the_table_says_what_else_there_is_to_see(files: dict[str, str]) -> None:
     assert run(*named(files, "show", "ALL")).stdout.endswith(
-        "\nmore: --state (step, exp_avg), --params, --format json\n"
+        "\nmore: --plot, --state (step, exp_avg), --params, --format json\n"
     )
-    assert run(*named(files, "show", "ALL", "--state", "--params")).stdout.endswith("\nmore: --format json\n")
+    assert run(*named(files, "show", "ALL", "--plot", "--state", "--params")).stdout.endswith(
+        "\nmore: --format json\n"
+    )
 
 
 def test_params_show_a_row_for_each_parameter(files: dict[str, str]) -> None:

@@ -78,3 +78,36 @@ def test_a_training_without_a_recorded_step_cannot_be_drawn(tmp_path: Path) -> N
 
     assert shown.code == 4
     assert "cannot draw the training: no step was recorded; record more of it." in shown.stderr
+
+
+def test_a_shown_training_is_plotted_below_its_tables_when_asked(tmp_path: Path) -> None:
+    saved = save(tmp_path / "saved.json", training())
+    plotted, bare = run("show", saved, "--plot").stdout, run("show", saved).stdout
+
+    below = plotted.partition("0.1250")[2].splitlines()
+    assert [line for line in below if line in ("loss", "lr", "update / weight")] == [
+        "loss",
+        "lr",
+        "update / weight",
+    ]
+    assert "--plot" in bare
+    assert "--plot" not in plotted
+    assert len(bare.splitlines()) < len(plotted.splitlines())
+
+
+def test_a_training_without_a_recorded_step_has_no_plot(tmp_path: Path) -> None:
+    saved = save(tmp_path / "saved.json", training(optimizer((), steps=())))
+    shown = run("show", saved, "--plot")
+
+    assert shown.code == 0
+    assert "no step was recorded\n\ncompleted" in shown.stdout
+
+
+def test_a_text_file_of_a_training_has_the_plot_that_is_asked_for(tmp_path: Path) -> None:
+    saved = save(tmp_path / "saved.json", training())
+    bare, plotted = tmp_path / "bare.txt", tmp_path / "plotted.txt"
+    run("show", saved, "-o", str(bare))
+    run("show", saved, "--plot", "-o", str(plotted))
+
+    assert "update / weight" in plotted.read_text(encoding="utf-8").splitlines()
+    assert "update / weight" not in bare.read_text(encoding="utf-8").splitlines()

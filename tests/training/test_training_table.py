@@ -368,3 +368,21 @@ def test_where_ranks_part_it_is_not_said_that_there_are_no_faults() -> None:
 
     assert "no faults found" not in printed(render_training(training(), parted, Look()), 80)
     assert "no faults found" in printed(render_training(training(), agreeing, Look()), 80)
+
+
+def test_the_course_of_the_loss_stands_below_the_table_of_each_optimizer() -> None:
+    """Eight equally distant numbers on seven signs; of fewer than four nothing is drawn."""
+    long = optimizer((8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0))
+    text = shown(training(long, optimizer((2.5, 2.25, 2.0), name="B")), Look(), 80, ascii_only=True)
+
+    assert re.findall(r"^loss  (.*)$", text, re.MULTILINE) == ["#*+==-:."]
+
+
+def test_steps_that_used_no_loss_leave_no_gap_in_its_course() -> None:
+    """A gradient by hand comes from no loss, which is not one that is no longer finite."""
+    kinds = ["fresh", "fresh", "by hand", "fresh", "fresh"]
+    text = shown(training(optimizer((4.0, 3.0, 9.0, 2.0, 1.0), kinds=kinds)), Look(), 80, ascii_only=True)
+
+    [course] = re.findall(r"^loss  (.*)$", text, re.MULTILINE)
+    assert "x" not in course
+    assert len(course) == 4
