@@ -150,7 +150,7 @@ def closing_lines(sweep: Sweep) -> Iterator[str]:
         yield f"interrupted: {sweep.finished:,} of {sweep.space.size:,} configurations are finished"
     near = f" (final loss within {sweep.goal.tolerance:g} of the minimum)"
     yield (
-        f"{counts['converged']:,} converged{near if sweep.space.base.objective.minima else ''}, "
+        f"{counts['converged']:,} converged{near if sweep.space.minima else ''}, "
         f"{counts['on the way']:,} still on the way, {counts['diverged']:,} diverged"
     )
     if (line := spot_check_line(sweep)) is not None:

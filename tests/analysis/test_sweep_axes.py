@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from optitrace.analysis.sweeping.axis import Axis, Range, read_axis
+from optitrace.analysis.sweeping.measures import Goal, check_goal
 from optitrace.analysis.sweeping.space import lay_out
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
 from optitrace.experiment.landscapes import LANDSCAPES
+from optitrace.experiment.objective import Quadratic
 
 
 @pytest.mark.parametrize(
@@ -115,3 +117,29 @@ def test_a_loss_without_coefficients_has_none_to_vary() -> None:
         UsageError, match=r"the loss rosenbrock has no coefficients; vary start, or leave it out\."
     ):
         read_axis("coefficients.0=1,2", design("sgd", objective=LANDSCAPES["rosenbrock"]), sampled=False)
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "axes", "minima"),
+    [
+        ((1.0, 2.0), ["lr=0.1,0.2"], ((0.0, 0.0),)),
+        ((1.0, 2.0), ["coefficients.0=1:3:3"], ((0.0, 0.0),)),
+        ((1.0, 2.0), ["coefficients.0=-1:1:3"], ()),  # at -1 there is none
+        ((1.0, 2.0), ["coefficients.0=0:1:2"], ()),  # at 0 there is a line of them
+        ((-1.0, 2.0), ["coefficients.0=1,2"], ((0.0, 0.0),)),
+        ((-1.0, 2.0), ["lr=0.1,0.2"], ()),
+        ((1.0, 2.0), ["coefficients=1;2,-1;2", "start.0=-1:1:3"], ()),
+    ],
+)
+def test_only_a_minimum_of_every_configuration_is_one_of_the_space(
+    coefficients: tuple[float, ...], axes: list[str], minima: tuple[tuple[float, ...], ...]
+) -> None:
+    space = lay_out(design("sgd", objective=Quadratic(coefficients)), axes)
+
+    assert space.minima == minima
+
+
+def test_a_rank_that_needs_a_minimum_is_refused_where_the_configurations_share_none() -> None:
+    space = lay_out(design("sgd"), ["coefficients.0=-1:1:3"])
+    with pytest.raises(UsageError, match="share no known minimum, which the rank steps needs"):
+        check_goal(Goal("steps"), space)

@@ -172,9 +172,10 @@ def _run_fitting(
     space: Space, goal: Goal | None, stop: Callable[[], bool], found: Sequence[Column]
 ) -> Finish | None:
     """Run one batch, in halves if it does not fit into the device's memory."""
+    minima = () if goal is None else space.minima
 
     def watcher(loss: BatchedLoss, w: Tensor) -> Watch:
-        return Unmeasured() if goal is None else Observer(goal, space.base.objective.minima, loss, w)
+        return Unmeasured() if goal is None else Observer(goal, minima, loss, w)
 
     try:
         return run_batch(space, found, watcher, stop)

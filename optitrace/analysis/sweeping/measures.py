@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.batched_loss import BatchedLoss
+from optitrace.analysis.sweeping.space import Space
 from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.experiment import Experiment
 
 RANKS: Mapping[str, str] = {
     "final_loss": "the loss after the last step",
@@ -38,8 +38,8 @@ class Goal:
     tolerance: float = 1e-6
 
 
-def check_goal(goal: Goal, experiment: Experiment) -> Goal:
-    """Return a goal that an experiment can be ranked by.
+def check_goal(goal: Goal, space: Space) -> Goal:
+    """Return a goal that the configurations of a space can be ranked by.
 
     Raises:
         UsageError: there is no such rank, the tolerance is none, or a rank needs a minimum and none is known.
@@ -49,11 +49,13 @@ def check_goal(goal: Goal, experiment: Experiment) -> Goal:
         raise UsageError(f"unknown rank {quoted(goal.rank)}{guess} there are {', '.join(RANKS)}.")
     if not 0 <= goal.tolerance < math.inf:
         raise UsageError(f"the tolerance is {goal.tolerance:g}; it must be a number from 0 on.")
-    if goal.rank != "final_loss" and not experiment.objective.minima:
-        raise UsageError(
-            f"no minimum of {experiment.objective.formula} is known, which the rank {goal.rank} needs; "
-            "rank by final_loss."
+    if goal.rank != "final_loss" and not space.minima:
+        fact = (
+            "the configurations share no known minimum"
+            if space.base.objective.minima
+            else f"no minimum of {space.base.objective.formula} is known"
         )
+        raise UsageError(f"{fact}, which the rank {goal.rank} needs; rank by final_loss.")
     return goal
 
 

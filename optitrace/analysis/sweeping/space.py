@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from optitrace.analysis.sweeping.axis import Axis, Range, check_axes, read_axis
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.objective import Quadratic
+from optitrace.experiment.objective import Point, Quadratic
 from optitrace.rules.hyperparameter import Value, show
 
 LARGEST_UNASKED = 100_000_000
@@ -52,6 +52,17 @@ class Space:
         if self.samples is None:
             return tuple(axis for axis in self.axes if axis.length > 1)
         return tuple(a for a in self.axes if isinstance(a.values, Range) or a.length > 1)
+
+    @property
+    def minima(self) -> tuple[Point, ...]:
+        """The minima that the losses of all configurations share; none if one of them has others, or none.
+
+        A quadratic has its minimum where all coefficients are positive, and only there: so the ends of the
+        axes decide.
+        """
+        bent = replace(self, axes=tuple(a for a in self.axes if a.setting == "coefficients"))
+        found = {bent.experiment(corner).objective.minima for corner in corners(bent)}
+        return found.pop() if len(found) == 1 else ()
 
     @property
     def has_rule(self) -> bool:

@@ -77,7 +77,7 @@ def check_space(space: Space, goal: Goal, workers: Workers = Workers()) -> None:
         UsageError: a value is out of range, which is named; or the goal or a worker is not there.
         DeviceError: the device is not there.
     """
-    check_goal(goal, space.base)
+    check_goal(goal, space)
     if not space.has_rule:
         check_backend(workers.backend)
     for corner in corners(space):
