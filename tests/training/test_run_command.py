@@ -285,3 +285,12 @@ def test_a_training_that_was_not_watched_to_its_end_is_marked_as_failed(tmp_path
     assert ran.written["outcome"]["step"] == 3
     assert ran.written["outcome"]["reason"].startswith("the watching failed: RuntimeError: ")
     assert "optitrace: nothing was watched after step 3: RuntimeError: " in ran.stderr
+
+
+def test_an_empty_slice_is_no_place(tmp_path: Path) -> None:
+    named = STEPPED.replace("weights = ", "module = torch.nn.Linear(2, 1)\nweights = module.weight\n_ = ")
+
+    ran = run_script(named, tmp_path, options=("--watch", "weight[0,9:12]"))
+
+    assert ran.code == 2
+    assert "optitrace: weight has no place [0,9:12]: its shape is (1, 2); count from 0.\n" in ran.stderr
