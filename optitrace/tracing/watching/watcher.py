@@ -169,13 +169,13 @@ class Watcher:
     @harmless
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Know a scheduler."""
-        if seen := self._seen.get(id(scheduler.optimizer)):
+        if seen := self._scheduled(scheduler.optimizer):
             seen.scheduler_made(type(scheduler).__name__)
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count the step of a scheduler."""
-        if seen := self._seen.get(id(scheduler.optimizer)):
+        if seen := self._scheduled(scheduler.optimizer):
             seen.scheduler_stepped(type(scheduler).__name__)
 
     def training(self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1) -> Training:
@@ -199,6 +199,12 @@ class Watcher:
     def complaints(self) -> list[str]:
         """Return a sentence for each pattern that named nothing, or no place that there is."""
         return complaints(self._wish.patterns, self._patterns)
+
+    def _scheduled(self, optimizer: Optimizer) -> SeenOptimizer | None:
+        """Return the optimizer that a scheduler moves: this one, or the one in it if it only passes on."""
+        inner = (value for value in vars(optimizer).values() if isinstance(value, Optimizer))
+        found = (self._seen.get(id(one)) for one in (optimizer, *inner))
+        return next((seen for seen in found if seen is not None), None)
 
     def _count(self, seen: SeenOptimizer) -> None:
         """Count a step of an optimizer among those of all."""
