@@ -560,6 +560,20 @@ def test_a_watch_that_begins_first_may_end_first() -> None:
     assert (torch.optim.Optimizer.__init__, torch.autograd.backward) == before
 
 
+def test_a_step_of_an_optimizer_that_has_lost_its_parameters_is_passed_over() -> None:
+    task, other = Task(), Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        emptied = torch.optim.SGD(other.model.parameters(), lr=0.1)
+        emptied.param_groups[0]["params"] = []
+        emptied.step()
+        task.train(optimizer, 2)
+        optimizer.param_groups[0]["params"] = []
+        optimizer.step()
+
+    assert only(watcher).taken == 2
+
+
 class PassingOn(torch.optim.Optimizer):
     """An optimizer that only passes on, as accelerate's does, and was never made as one."""
 

@@ -220,6 +220,8 @@ class Watcher:
             if seen is None:
                 return None
         if seen.watched is None or seen.watched.has_changed(optimizer):
+            if not parameters_of(optimizer):  # a step that moves nothing
+                return None
             self._begin(optimizer, seen)
         assert seen.watched is not None
         seen.watched.follow(optimizer)
