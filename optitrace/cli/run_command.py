@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -131,7 +133,7 @@ def run_training(**given: Any) -> None:
         state=given["state"],
         patterns=tuple(map(check_pattern, given["watch"])),
     )
-    process = os.getpid()
+    process, stderr = os.getpid(), sys.stderr
     rules = Rules() if given["verify"] else None
     session = Session(lambda: _watcher(wish, place, rules))
     with session.watching():
@@ -139,7 +141,7 @@ def run_training(**given: Any) -> None:
         ended = _run(program, session)
     if os.getpid() != process:  # a child that the program has forked, and that has come to the program's end
         raise typer.Exit(ended.code)
-    with Interruption() as interruption:
+    with Interruption() as interruption, terminal.standard_error(stderr):
         findings_code = tell(program, session, ended, place, report, rules, interruption)
     ended.say()
     raise typer.Exit(ended.code or findings_code)
@@ -184,4 +186,4 @@ def _files(paths: Sequence[str], place: Place) -> list[OutputFile]:
     for file in files:
         one_of("format", file.format, FILE_FORMATS)
     check_formats(None, files)
-    return files
+    return [replace(file, path=file.path.absolute()) for file in files]  # the program may go elsewhere

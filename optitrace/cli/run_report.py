@@ -19,6 +19,7 @@ from optitrace.cli.training_showing import training_tables, write_training
 from optitrace.errors import OutputError, UsageError
 from optitrace.experiment.own_module import reason
 from optitrace.rules.numerals import first_of
+from optitrace.tracing.trace import Outcome, Status
 from optitrace.tracing.watching.session import Session
 from optitrace.tracing.watching.training import Program, Training
 from optitrace.views.grid import Look
@@ -65,7 +66,7 @@ def tell(
         if place.rank == 0:
             terminal.say("the program made no optimizer of torch: it did not load torch.")
         return 1
-    outcome = ended.outcome(watcher.step)
+    outcome = _outcome(ended, watcher)
     training = watcher.training(program, outcome, rank=place.rank, world_size=place.world_size)
     ranks = _compare_ranks(watcher, training, is_interrupted) if place.world_size > 1 else None
     if not training.optimizers:
@@ -97,6 +98,14 @@ def _compare_ranks(
     from optitrace.analysis.training.ranks.agreement import compare_ranks
 
     return compare_ranks(training, watcher.weight_norms(), is_interrupted=is_interrupted)
+
+
+def _outcome(ended: Ending, watcher: Watcher) -> Outcome:
+    """Return how the training ended: what was not watched to its end is not complete."""
+    outcome = ended.outcome(watcher.step)
+    if watcher.failure is None or outcome.status is not Status.COMPLETED:
+        return outcome
+    return Outcome(Status.FAILED, watcher.step, reason=f"the watching failed: {reason(watcher.failure)}")
 
 
 def _failure(watcher: Watcher) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
@@ -34,7 +35,9 @@ class RunStatus:
         self._is_seen = is_terminal(sys.stderr)
         self._ended = Event()
         self._is_there = False
-        self._thread = Thread(target=self._show, daemon=True)
+        self._is_line_begun = False
+        # named, so that the threads of the program are counted from 1
+        self._thread = Thread(target=self._show, name="optitrace status", daemon=True)
 
     def __enter__(self) -> RunStatus:
         """Begin."""
@@ -42,7 +45,7 @@ class RunStatus:
             self._stderr = sys.stderr
             self._wrapped = [s for s in (sys.stdout, sys.stderr) if is_terminal(s)]
             for stream in self._wrapped:
-                _clear_before_writes(stream, self._clear)
+                self._watch_writes(stream)
             self._thread.start()
         return self
 
@@ -64,23 +67,27 @@ class RunStatus:
         begin = monotonic()
         while not self._ended.wait(INTERVAL):
             line = self._tell(monotonic() - begin)[: (width(self._stderr) or 80) - 1]
-            if line:
-                type(self._stderr).write(self._stderr, f"{CLEAR}{line}")
-                self._stderr.flush()
+            if line and not self._is_line_begun:  # what the program has begun would be wiped out
                 self._is_there = True
+                self._write(f"{CLEAR}{line}")
 
     def _clear(self) -> None:
         if self._is_there:
             self._is_there = False
-            type(self._stderr).write(self._stderr, CLEAR)
+            self._write(CLEAR)
+
+    def _write(self, text: str) -> None:
+        with suppress(ValueError, OSError):  # the program may have closed it, or nobody reads it any more
+            type(self._stderr).write(self._stderr, text)
             self._stderr.flush()
 
+    def _watch_writes(self, stream: TextIO) -> None:
+        """Take the line away before what is written to a stream, and know whether that ends a line."""
+        write = stream.write
 
-def _clear_before_writes(stream: TextIO, clear: Callable[[], None]) -> None:
-    write = stream.write
+        def clearing(text: Any) -> int:
+            self._is_line_begun = self._is_line_begun if not text else not text.endswith("\n")
+            self._clear()
+            return write(text)
 
-    def clearing(text: Any) -> int:
-        clear()
-        return write(text)
-
-    stream.write = clearing  # type: ignore[method-assign]
+        stream.write = clearing  # type: ignore[method-assign]

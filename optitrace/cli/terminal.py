@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, suppress
 from typing import Literal, TextIO
 
 from rich.console import Console, RenderableType
@@ -53,6 +53,20 @@ def streams_of_a_program() -> Iterator[None]:
         yield
     finally:
         prepare_streams()
+
+
+@contextmanager
+def standard_error(stream: TextIO | None) -> Iterator[None]:
+    """Have a stream as standard error for a while; if there is none, or it is closed, what is said is lost.
+
+    A program that was run may have put another in its place, which is its own and no place for ours.
+    """
+    if stream is not None and not stream.closed:
+        with redirect_stderr(stream):
+            yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+        yield
 
 
 def width(stream: TextIO | None = None) -> int | None:
@@ -150,7 +164,8 @@ def _set_errors(errors: Mapping[str, str]) -> None:
     for name, how in errors.items():
         stream = getattr(sys, name)
         if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=how)
+            with suppress(ValueError, OSError):  # a program may have closed it
+                stream.reconfigure(errors=how)
 
 
 def _leave(stream: TextIO) -> None:

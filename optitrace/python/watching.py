@@ -177,7 +177,7 @@ def watch(
     every: int = 1,
     params: bool = False,
     state: bool = False,
-    values: Sequence[str] = (),
+    values: str | Sequence[str] = (),
     verify: bool = False,
 ) -> Training:
     """Watch optimizers while they train: ``with optitrace.watch(optimizer, model=model) as training: …``.
@@ -199,7 +199,7 @@ def watch(
         every: record the first and every K-th step.
         params: record every parameter by itself, too.
         state: record the norms of the optimizers' state.
-        values: the weights to be recorded themselves, as ``0.weight[0,3]`` or ``*.bias``.
+        values: which weights to record themselves, a pattern or several: ``0.weight[0,3]``, ``*.bias``.
         verify: recompute each step from the published rule, on a sample of the weights.
 
     Returns:
@@ -209,10 +209,17 @@ def watch(
         UsageError: nothing is given to watch, or a number or a pattern is wrong.
     """
     from torch.nn import Module
+    from torch.optim import Optimizer
 
     if not optimizers:
         raise UsageError("there is nothing to watch; give watch() an optimizer.")
+    for given in optimizers:
+        if not isinstance(given, Optimizer):
+            raise UsageError(
+                f"watch() was given {type(given).__name__}, which is no optimizer; "
+                "write watch(optimizer, model=model)."
+            )
     models = [model] if isinstance(model, Module) else list(model)
-    patterns = tuple(map(check_pattern, values))
+    patterns = tuple(map(check_pattern, [values] if isinstance(values, str) else values))
     wish = RecordingWish(every, parameters=params, state=state, patterns=patterns)
     return Training(optimizers, models, wish, verify=verify)

@@ -114,6 +114,12 @@ def test_an_optimizer_that_never_steps_is_told_once_the_program_has_come_to_its_
         assert diagnose(seen(idle=("Adam 2",), outcome=ended)) == ()
 
 
+def test_thousands_of_optimizers_that_never_step_are_told_once() -> None:
+    names = ("SGD", *(f"SGD {k}" for k in range(2, 3001)))
+
+    assert only(seen(idle=names)).fact == "SGD, SGD 2, SGD 3 and 2997 more were made and took no step"
+
+
 @pytest.mark.parametrize(
     ("found", "fact", "remedy"),
     [

@@ -49,3 +49,18 @@ def test_parameters_that_take_the_place_of_all_others_are_followed_in_their_stea
     backward(history, new)
 
     assert history.kind() == "fresh"
+
+
+def test_a_backward_elsewhere_while_a_gradient_is_computed_makes_it_not_stale() -> None:
+    """Of two threads that train, each is told of the backward of the other, at any moment."""
+    parameter = weights()
+    history = GradientHistory([parameter])
+    backward(history, parameter)
+    history.stepped()
+    parameter.grad = None
+    history.before_backward()
+    parameter.sum().backward()  # type: ignore[no-untyped-call]
+    history.before_backward()  # that of the other thread
+    history.after_backward(2.0, is_scaled=False)
+
+    assert history.kind() != "stale"

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from runs import run
@@ -34,26 +35,47 @@ class Ran:
     written: dict[str, Any] | None
 
 
-def run_script(text: str, folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> Ran:
-    """Run a script of this text in a process of its own that has torch already."""
-    script, output = folder / "script.py", folder / "trace.json"
-    script.write_text(text, encoding="utf-8")
+def run_script(
+    text: str,
+    folder: Path,
+    *arguments: str,
+    options: tuple[str, ...] = (),
+    script: str = "",
+    output: str = "",
+) -> Ran:
+    """Run a script of this text in a process of its own that has torch already.
+
+    Args:
+        text: of the script.
+        folder: where script and output lie.
+        *arguments: of the script.
+        options: of optitrace run.
+        script: what to call the script; its whole path if not given.
+        output: what to call the file; its whole path if not given.
+    """
+    written_to = folder / "trace.json"
+    (folder / "script.py").write_text(text, encoding="utf-8")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    words = ["run", *options, "-o", str(output), str(script), *arguments]
-    process = context.Process(target=_main, args=(words, folder))
+    name = script or str(folder / "script.py")
+    words = ["run", *options, "-o", output or str(written_to), name, *arguments]
+    process = context.Process(target=_main, args=(words, folder, Path.cwd()))
     process.start()
     process.join(timeout=60)
     stdout, stderr = ((folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr"))
-    written = json.loads(output.read_text(encoding="utf-8")) if output.exists() else None
+    written = json.loads(written_to.read_text(encoding="utf-8")) if written_to.exists() else None
     return Ran(process.exitcode, stdout, stderr, written)
 
 
-def _main(words: list[str], folder: Path) -> None:
+def _main(words: list[str], folder: Path, place: Path) -> None:
     from optitrace.cli.app import main
 
+    os.chdir(place)
     with (folder / "stdout").open("w") as sys.stdout, (folder / "stderr").open("w") as sys.stderr:
+        stderr = sys.stderr
         code = main(words)
+        if not stderr.closed:
+            stderr.flush()
     os._exit(code)
 
 
@@ -174,3 +196,101 @@ def test_what_was_asked_for_is_not_offered_once_more(tmp_path: Path) -> None:
     assert ran.code == 0
     assert "3 steps of SGD agree with the rule" in ran.stderr
     assert "more:" not in ran.stderr
+
+
+@pytest.mark.parametrize("pattern", ["weight[]", "weight[-]", "weight[1:2:0]", "weight[1:2:3:4]"])
+def test_a_pattern_that_names_no_place_is_told_before_anything_is_run(pattern: str) -> None:
+    ran = run("run", "--watch", pattern, __file__)
+
+    assert (ran.code, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"optitrace: cannot read the pattern '{pattern}'; write it as layer1.weight[0,3] or '*.bias'.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["os.chdir('/')", "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')"],
+    ids=["elsewhere", "nowhere"],
+)
+def test_a_file_goes_where_the_person_was_wherever_the_script_went(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    ran = run_script(f"{STEPPED}import os\n{ending}\n", tmp_path, output="trace.json")
+
+    assert ran.code == 0
+    assert ran.written is not None
+
+
+def test_a_script_knows_its_whole_path_wherever_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    ran = run_script(f"{STEPPED}print(sys.argv[0], __file__)\n", tmp_path, script="script.py")
+
+    assert ran.stdout.splitlines()[-1] == f"script.py {tmp_path / 'script.py'}"
+
+
+@pytest.mark.parametrize(
+    ("ending", "printed"),
+    [
+        ("sys.stdout.close()", True),
+        ("sys.stderr.close()", False),
+        ("sys.stderr = None", True),
+        ("sys.stderr = open('log', 'w')", True),
+    ],
+)
+def test_a_script_may_close_or_replace_its_streams(
+    ending: str, printed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    ran = run_script(f"{STEPPED}{ending}\n", tmp_path)
+
+    assert (ran.code, ran.stdout) == (0, "[] __main__\n")
+    assert ran.written is not None
+    assert ran.written["outcome"] == {"status": "completed"}
+    assert ("completed after 3 steps" in ran.stderr) is printed
+
+
+def test_threads_of_a_script_are_counted_from_one(tmp_path: Path) -> None:
+    started = "import threading\nprint(threading.Thread(target=print).name)\n"
+
+    assert run_script(STEPPED + started, tmp_path).stdout.endswith("Thread-1 (print)\n")
+
+
+def test_a_script_in_a_zip_file_is_run(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "script.zip", "w") as packed:
+        packed.writestr("__main__.py", STEPPED)
+
+    ran = run_script("", tmp_path, "a", script=str(tmp_path / "script.zip"))
+
+    assert (ran.code, ran.stdout) == (0, "['a'] __main__\n")
+
+
+def test_a_training_that_was_not_watched_to_its_end_is_marked_as_failed(tmp_path: Path) -> None:
+    resized = (
+        "weights.grad = None\nweights.data = torch.ones(3)\n"
+        "weights.square().sum().backward()\noptimizer.step()\n"
+    )
+
+    ran = run_script(STEPPED + resized, tmp_path)
+
+    assert (ran.code, ran.stdout) == (1, "[] __main__\n")
+    assert ran.written is not None
+    assert ran.written["outcome"]["status"] == "failed"
+    assert ran.written["outcome"]["step"] == 3
+    assert ran.written["outcome"]["reason"].startswith("the watching failed: RuntimeError: ")
+    assert "optitrace: nothing was watched after step 3: RuntimeError: " in ran.stderr
+
+
+def test_an_empty_slice_is_no_place(tmp_path: Path) -> None:
+    named = STEPPED.replace("weights = ", "module = torch.nn.Linear(2, 1)\nweights = module.weight\n_ = ")
+
+    ran = run_script(named, tmp_path, options=("--watch", "weight[0,9:12]"))
+
+    assert ran.code == 2
+    assert "optitrace: weight has no place [0,9:12]: its shape is (1, 2); count from 0.\n" in ran.stderr

@@ -75,11 +75,25 @@ def test_a_loop_that_fails_keeps_what_was_seen() -> None:
     assert "failed after 2 steps: RuntimeError: the disk is full" in str(training)
 
 
+def test_one_pattern_need_not_be_in_a_list() -> None:
+    task = Task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    with optitrace.watch(optimizer, values="bias") as training:
+        task.train(optimizer, 1)
+
+    assert torch.equal(training.column("bias")[0], task.model.bias.detach().double())
+
+
 def test_what_cannot_be_is_told() -> None:
     task = Task()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
     with pytest.raises(UsageError, match=r"nothing to watch; give watch\(\) an optimizer"):
         optitrace.watch()
+    for given, kind in ((task.model, "Linear"), ([optimizer], "list")):
+        with pytest.raises(
+            UsageError, match=rf"given {kind}, which is no optimizer; write watch\(optimizer, mo"
+        ):
+            optitrace.watch(given)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="every is 0"):
         optitrace.watch(optimizer, every=0)
     with pytest.raises(UsageError, match="cannot read the pattern '\\[1\\]'"):

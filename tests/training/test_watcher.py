@@ -15,7 +15,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
 from watched import Task, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.training import KINDS, Scheduling, Tally
+from optitrace.tracing.watching.watcher import Watcher
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.views.training_wording import ending
 
@@ -535,6 +537,69 @@ def test_a_schedule_over_records_of_two_groups_is_told_once_and_as_it_ended() ->
     assert [trace.scheduling for trace in training.optimizers] == [Scheduling(("StepLR",), 1, 0), None]
     assert [diagnosis.fault for diagnosis in diagnose(training)] == ["parameter without gradient"]
     assert ending(training) == "completed after 15 steps of SGD and 2 steps of SGD, from step 16 on"
+
+
+def test_a_watch_that_begins_first_may_end_first() -> None:
+    task = Task()
+    before = torch.optim.Optimizer.__init__, torch.autograd.backward
+    first, second = Watcher(RecordingWish()), Watcher(RecordingWish())
+    interceptions = Interception(first), Interception(second)
+    for interception in interceptions:
+        interception.begin()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    task.train(optimizer, 2)
+    interceptions[0].end()
+    task.train(optimizer, 3)
+    interceptions[1].end()
+    task.train(optimizer, 4)
+
+    assert [only(watcher).gradients for watcher in (first, second)] == [
+        {"fresh": Tally(2, 1)},
+        {"fresh": Tally(5, 1)},
+    ]
+    assert (torch.optim.Optimizer.__init__, torch.autograd.backward) == before
+
+
+def test_a_step_of_an_optimizer_that_has_lost_its_parameters_is_passed_over() -> None:
+    task, other = Task(), Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        emptied = torch.optim.SGD(other.model.parameters(), lr=0.1)
+        emptied.param_groups[0]["params"] = []
+        emptied.step()
+        task.train(optimizer, 2)
+        optimizer.param_groups[0]["params"] = []
+        optimizer.step()
+
+    assert only(watcher).taken == 2
+
+
+class PassingOn(torch.optim.Optimizer):
+    """An optimizer that only passes on, as accelerate's does, and was never made as one."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.defaults = optimizer.defaults
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        return self.optimizer.param_groups
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.optimizer.step()
+
+
+def test_a_scheduler_over_what_passes_on_to_an_optimizer_is_that_optimizers() -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        passing_on = PassingOn(optimizer)
+        scheduler = StepLR(passing_on, 1)
+        task.loss().backward()  # type: ignore[no-untyped-call]
+        passing_on.step()
+        scheduler.step()
+
+    assert only(watcher).scheduling == Scheduling(("StepLR",), 1, 0)
 
 
 def test_a_watch_within_another_is_told_of_schedulers_too() -> None:

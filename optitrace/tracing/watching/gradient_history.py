@@ -34,6 +34,7 @@ class GradientHistory:
         self._witness = min(parameters, key=_cost)
         self._gradient = self._witness.grad
         self._version = _version(self._gradient)
+        self._stepped_gradient: Tensor | None = None
         self._versions: list[int] = []
         self._taken = 0
         self._was_cleared = True
@@ -102,6 +103,7 @@ class GradientHistory:
         self._was_cleared = False
         self._heard, self.backwards = [], 0
         self._look()
+        self._stepped_gradient = self._gradient
         self._versions = [_version(p.grad) for p in self._parameters]
 
     def _look(self) -> None:
@@ -123,7 +125,7 @@ class GradientHistory:
 
     def _is_untouched(self) -> bool:
         """Tell whether all gradients are what they were after the last step."""
-        if self._witness.grad is None or self._witness.grad is not self._gradient:
+        if self._witness.grad is None or self._witness.grad is not self._stepped_gradient:
             return False
         return self._versions == [_version(p.grad) for p in self._parameters]
 

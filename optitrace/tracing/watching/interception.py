@@ -22,6 +22,7 @@ from torch.optim.optimizer import (
 )
 
 from optitrace.tracing.watching.sharding import local
+from optitrace.tracing.watching.wrapping import Wrapper, wrap
 
 _CLIPPING_BY_NORM = ((nn_utils, "clip_grads_with_norm_"), (nn_utils.clip_grad, "_clip_grads_with_norm_"))
 """What `clip_grad_norm_` calls, whoever imported that before; and its public name."""
@@ -111,15 +112,8 @@ class Interception:
             self._undo.pop()()
         self._scheduler_methods.clear()
 
-    def _wrap(
-        self, owner: Any, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]
-    ) -> None:
-        self._put(owner, name, wrapper(getattr(owner, name)))
-
-    def _put(self, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
-        original = vars(owner)[name]
-        setattr(owner, name, replacement)
-        self._undo.append(lambda: setattr(owner, name, original))
+    def _wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
+        self._undo.append(wrap(owner, name, wrapper))
 
     def _making(self, init: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(init)

@@ -69,7 +69,8 @@ def check_pattern(pattern: str) -> str:
     Raises:
         UsageError: it cannot.
     """
-    if _INDEXED.fullmatch(pattern) is None or not pattern.partition("[")[0]:
+    matched = _INDEXED.fullmatch(pattern)
+    if matched is None or not pattern.partition("[")[0] or not _is_readable(matched["index"]):
         raise UsageError(
             f"cannot read the pattern {quoted(pattern)}; write it as layer1.weight[0,3] or '*.bias'."
         )
@@ -119,6 +120,15 @@ def no_match(pattern: str, names: Sequence[str]) -> str:
     return f"the pattern {quoted(pattern)} matches no parameter{guess} there are {there}."
 
 
+def _is_readable(index: str | None) -> bool:
+    """Tell whether what stands in brackets, if anything does, names places as torch takes them."""
+    try:
+        places = [] if index is None else [_place(part) for part in index.split(",")]
+    except (ValueError, TypeError):  # no number, or a slice of more than three
+        return False
+    return all(place.step is None or place.step > 0 for place in places if isinstance(place, slice))
+
+
 def _place(part: str) -> int | slice:
     if ":" in part:
         return slice(*(int(number) if number.strip() else None for number in part.split(":")))
@@ -126,7 +136,7 @@ def _place(part: str) -> int | slice:
 
 
 def _is_inside(place: int | slice, size: int) -> bool:
-    return isinstance(place, slice) or -size <= place < size
+    return bool(range(size)[place]) if isinstance(place, slice) else -size <= place < size
 
 
 def _shown(shape: tuple[int, ...]) -> str:

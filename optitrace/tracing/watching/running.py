@@ -9,6 +9,7 @@ import runpy
 import sys
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
+from zipfile import is_zipfile
 
 from optitrace.errors import UsageError, quoted
 from optitrace.tracing.watching.training import Program
@@ -39,12 +40,12 @@ def run_program(program: Program) -> None:
     if program.is_module:
         sys.path[0] = os.getcwd()
         runpy.run_module(name, run_name="__main__", alter_sys=True)
-    elif os.path.isdir(name):
+    elif os.path.isdir(name) or is_zipfile(name):
         sys.path.pop(0)
         runpy.run_path(name, run_name="__main__")
     else:
         sys.path[0] = os.path.dirname(os.path.realpath(name))
-        _run_script(name)
+        _run_script(os.path.abspath(name))  # as Python has it, so that it holds wherever the script goes
 
 
 def _run_script(path: str) -> None:

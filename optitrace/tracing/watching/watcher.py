@@ -169,13 +169,13 @@ class Watcher:
     @harmless
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Know a scheduler."""
-        if seen := self._seen.get(id(scheduler.optimizer)):
+        if seen := self._scheduled(scheduler.optimizer):
             seen.scheduler_made(type(scheduler).__name__)
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count the step of a scheduler."""
-        if seen := self._seen.get(id(scheduler.optimizer)):
+        if seen := self._scheduled(scheduler.optimizer):
             seen.scheduler_stepped(type(scheduler).__name__)
 
     def training(self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1) -> Training:
@@ -200,6 +200,12 @@ class Watcher:
         """Return a sentence for each pattern that named nothing, or no place that there is."""
         return complaints(self._wish.patterns, self._patterns)
 
+    def _scheduled(self, optimizer: Optimizer) -> SeenOptimizer | None:
+        """Return the optimizer that a scheduler moves: this one, or the one in it if it only passes on."""
+        inner = (value for value in vars(optimizer).values() if isinstance(value, Optimizer))
+        found = (self._seen.get(id(one)) for one in (optimizer, *inner))
+        return next((seen for seen in found if seen is not None), None)
+
     def _count(self, seen: SeenOptimizer) -> None:
         """Count a step of an optimizer among those of all."""
         self.step += 1
@@ -214,6 +220,8 @@ class Watcher:
             if seen is None:
                 return None
         if seen.watched is None or seen.watched.has_changed(optimizer):
+            if not parameters_of(optimizer):  # a step that moves nothing
+                return None
             self._begin(optimizer, seen)
         assert seen.watched is not None
         seen.watched.follow(optimizer)

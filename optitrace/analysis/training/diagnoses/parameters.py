@@ -9,6 +9,9 @@ from optitrace.rules.numerals import counted, first_of
 from optitrace.tracing.trace import Status
 from optitrace.tracing.watching.training import OptimizerTrace, Training
 
+MOST_NAMED = 3
+"""How many idle optimizers a diagnosis names."""
+
 
 def unowned_parameters(training: Training) -> Iterator[Diagnosis]:
     """Look for parameters of the model that get gradients and that no optimizer has."""
@@ -64,15 +67,14 @@ def shared_parameters(training: Training) -> Iterator[Diagnosis]:
 
 
 def idle_optimizers(training: Training) -> Iterator[Diagnosis]:
-    """Look for optimizers that took no step, unless the program ended before its time."""
-    if training.outcome.status is not Status.COMPLETED:
-        return
-    for name in training.idle:
+    """Look for optimizers that took no step, unless the program ended before its time; all are told once."""
+    if training.idle and training.outcome.status is Status.COMPLETED:
+        verb, which = ("was", "it") if len(training.idle) == 1 else ("were", "them")
         yield Diagnosis(
             fault="optimizer never stepped",
-            optimizer=name,
+            optimizer=training.idle[0],
             step=None,
             parameter=None,
-            fact=f"{name} was made and took no step",
-            remedy="call its step() after loss.backward(), or do not make it",
+            fact=f"{first_of(training.idle, MOST_NAMED)} {verb} made and took no step",
+            remedy=f"call step() after loss.backward(), or do not make {which}",
         )
