@@ -109,7 +109,7 @@ def picture_of_training(training: Training, findings: TrainingFindings, format: 
     from optitrace.views.pictures.files import picture
     from optitrace.views.pictures.training_scene import all_recorded_steps, training_numbers, training_scene
 
-    if not any(optimizer.steps for optimizer in training.optimizers):
+    if not _has_steps(training):
         raise OutputError("cannot draw the training: no step was recorded; record more of it.")
     scene = training_scene(training, findings)
     numbers = partial(training_numbers, training, precision=precision)
@@ -147,8 +147,10 @@ def plot_of_comparison(comparison: Comparison, *, width: int | None = None, asci
 
 def plot_of_training(
     training: Training, findings: TrainingFindings, *, width: int | None = None, ascii_only: bool = False
-) -> Text:
-    """Return the picture of a training in characters."""
+) -> Text | None:
+    """Return the picture of a training in characters; None if no step was recorded, which is no picture."""
+    if not _has_steps(training):
+        return None
     from optitrace.views.pictures.characters.plot import plot
     from optitrace.views.pictures.training_scene import training_scene
 
@@ -169,3 +171,7 @@ def _scene_of_comparison(comparison: Comparison) -> Scene:
 
     load_torch()
     return compare_scene(comparison, terrain([run.trace for run in comparison.traces]))
+
+
+def _has_steps(training: Training) -> bool:
+    return any(optimizer.steps for optimizer in training.optimizers)

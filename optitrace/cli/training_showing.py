@@ -65,8 +65,7 @@ def write_training(
     def content(file: OutputFile) -> Chunks:
         if file.format in PICTURES:
             return [picture_of_training(training, findings, file.format, look.precision)]
-        is_drawn = plots and file.format == "table" and any(o.steps for o in training.optimizers)
-        plot = plot_of_training(training, findings) if is_drawn else None
+        plot = plot_of_training(training, findings) if plots and file.format == "table" else None
         return training_chunks(training, findings, file.format, look, plot=plot)
 
     return write_files(files, content)
@@ -96,14 +95,13 @@ def training_tables(
     from optitrace.views.training_table import render_training
 
     width, ascii_only = terminal.width(stream), terminal.ascii_only(stream)
-    is_drawn = plots and any(optimizer.steps for optimizer in training.optimizers)
     return render_training(
         training,
         findings,
         look,
         width=width,
         notes=notes,
-        plot=plot_of_training(training, findings, width=width, ascii_only=ascii_only) if is_drawn else None,
+        plot=plot_of_training(training, findings, width=width, ascii_only=ascii_only) if plots else None,
         ascii_only=ascii_only,
     )
 

@@ -140,11 +140,11 @@ class Training(Shown):
 
     def to_json(self) -> str:
         """Return the training as JSON, as ``optitrace run -o FILE.json`` writes it."""
-        return "".join(training_chunks(self.record, self._findings(), "json", self._look))
+        return self._text("json")
 
     def to_csv(self) -> str:
         """Return the training as CSV, as ``optitrace run -o FILE.csv`` writes it."""
-        return "".join(training_chunks(self.record, self._findings(), "csv", self._look))
+        return self._text("csv")
 
     def __repr__(self) -> str:
         return f"<Training: {', '.join(self.optimizers) or 'no step yet'}>"
@@ -152,13 +152,19 @@ class Training(Shown):
     def __rich__(self) -> RenderableType:
         from optitrace.views.training_table import render_training
 
-        return render_training(self.record, self._findings(), self._look)
+        record = self.record
+        return render_training(record, self._findings(record), self._look)
 
     def _repr_html_(self) -> str:
-        return training_html(self.record, self._findings(), self._look)
+        record = self.record
+        return training_html(record, self._findings(record), self._look)
 
-    def _findings(self) -> TrainingFindings:
-        return TrainingFindings(diagnoses=self.diagnoses, verified=self.verified)
+    def _findings(self, record: training.Training) -> TrainingFindings:
+        return TrainingFindings(diagnoses=diagnose(record), verified=self.verified)
+
+    def _text(self, format: str) -> str:
+        record = self.record
+        return "".join(training_chunks(record, self._findings(record), format, self._look))
 
     def _optimizer(self, name: str | None) -> training.OptimizerTrace:
         found = [o for o in self.record.optimizers if name in (None, o.name)]

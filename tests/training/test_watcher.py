@@ -642,6 +642,21 @@ def test_what_load_state_dict_brings_is_what_is_recorded() -> None:
     assert list(trace.state["step"].values) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("is_tensor", [False, True])
+def test_an_lr_may_be_a_tensor(is_tensor: bool) -> None:
+    task = Task(torch.float64)
+    weight, bias = task.model.parameters()
+    with watching() as watcher:
+        lr: Any = torch.tensor(0.25, dtype=torch.float64) if is_tensor else 0.25
+        groups: list[dict[str, Any]] = [{"params": [weight], "lr": lr}, {"params": [bias], "lr": 0.5}]
+        task.train(torch.optim.SGD(groups, foreach=False), 2)
+        task.train(torch.optim.SGD(task.model.parameters(), lr=lr, foreach=False), 1)
+
+    two, one = seen(watcher).optimizers
+    assert [two.columns["lr"].row(k) for k in range(2)] == [(0.25, 0.5)] * 2
+    assert numbers(one, "lr") == [0.25]
+
+
 def test_sparse_gradients_have_a_norm() -> None:
     embedding = nn.Embedding(5, 2, sparse=True)
     with watching() as watcher:

@@ -27,12 +27,7 @@ Row = dict[str, Value]
 
 
 class Recording:
-    """Columns that grow by rows. What a row has no value for is NaN.
-
-    Attributes:
-        steps: the number of each row's step, as far as they are read.
-        columns: the columns, by name, each with what its rows' values look like: () or (size,).
-    """
+    """Columns that grow by rows. What a row has no value for is NaN."""
 
     def __init__(self, judge: Callable[[int, Mapping[str, Any]], Mapping[str, Any]]) -> None:
         """Begin.
@@ -72,11 +67,11 @@ class Recording:
             self._rows += 1
 
     def steps(self) -> Sequence[int]:
-        """Return the number of each row's step."""
+        """Return the number of each row's step, as far as they are read."""
         return array("q", map(int, self._steps.values()))
 
     def columns(self) -> dict[str, Column]:
-        """Return the columns by name."""
+        """Return the columns by name, as far as they are read: each row has shape () or (size,)."""
         return {
             name: Column(storage.values(), shape, first)
             for name, (storage, shape, first) in self._stored.items()

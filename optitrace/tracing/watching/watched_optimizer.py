@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import nan
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.errors import printable
 from optitrace.tracing.watching.description import (
     described,
     dtype_name,
     hyperparameters_of,
     parameters_of,
 )
-from optitrace.tracing.watching.facts import EACH, LOST, STATE, Facts
-from optitrace.tracing.watching.gauges import Norm, gauge
+from optitrace.tracing.watching.facts import EACH, STATE, Facts
 from optitrace.tracing.watching.gradient_history import GradientHistory
-from optitrace.tracing.watching.inspection import lost_updates, state_norms
+from optitrace.tracing.watching.measurement import VALUES, Measurement
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Recording, Row
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE, told_by_scaler
 from optitrace.tracing.watching.sharding import is_sharded, local
-from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS, OptimizerTrace
+from optitrace.tracing.watching.training import OptimizerTrace
 from optitrace.tracing.watching.weight_norms import WeightNorms, WeightRecord
-from optitrace.tracing.watching.wish import RecordingWish, is_inspected
-
-VALUES = "values "
-"""What stands before the names of the columns of single weights."""
+from optitrace.tracing.watching.wish import RecordingWish
 
 
 class Probe(Protocol):
@@ -93,18 +87,17 @@ class WatchedOptimizer:
         self._sizes = [len(group["params"]) for group in optimizer.param_groups]
         self._wish = wish
         self._step = taken
-        self._gauge = gauge(self.parameters, by_parameter=wish.parameters or keeps_weight_norms)
+        by_parameter = wish.parameters or keeps_weight_norms
+        self._measurement = Measurement(self.parameters, wish, values, by_parameter=by_parameter)
         self._weights = WeightRecord(self.parameters, taken=taken) if keeps_weight_norms else None
         dtype = dtype_name(self.parameters[0].dtype)
         self._facts = Facts(names, dtype, by_parameter=wish.parameters, state=wish.state)
         self._recording = Recording(self._read)
-        self._values = values
         self._hyperparameters = hyperparameters_of(optimizer)
         self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
         self._records = False
         self._kind = ""
         self._row: Row = {}
-        self._unclipped: Norm | None = None
         self._clips: list[tuple[Tensor, float]] = []
         self._has_looked = False
 
@@ -159,8 +152,7 @@ class WatchedOptimizer:
                 self._facts.clips(self._step, measured, limit)
             self._clips.clear()
         if self._records:
-            with torch.no_grad():
-                self._row = self._used(kind)
+            self._row = self._measurement.used(kind, self.history, self.groups)
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.during()
@@ -193,8 +185,7 @@ class WatchedOptimizer:
         """Note the gradient before it is clipped, for the step to come."""
         is_in_closure = self.is_in_step and not self._has_looked
         if self._wish.takes(self._step if is_in_closure else self._step + 1):
-            with torch.no_grad():
-                self._unclipped = self._gauge.gradient()
+            self._measurement.before_clipping()
 
     def after_clipping(self, measured: Tensor, limit: float) -> None:
         """Note what a clipping measured, unless every process has a part of that."""
@@ -251,46 +242,12 @@ class WatchedOptimizer:
         self._has_looked = False
         self._records = self._wish.takes(self._step)
         if self._records:
-            with torch.no_grad():
-                self._gauge.remember()
+            self._measurement.remember()
 
     def _end_step(self) -> None:
         self.is_in_step = False
         self._facts.used(self._kind, self._step)
 
     def _record(self) -> None:
-        with torch.no_grad():
-            self._recording.add(self._step, self._row | self._made())
-
-    def _used(self, kind: str) -> Row:
-        """Return the values of a step that are there before it."""
-        lrs = [float(group["lr"]) for group in self.groups if "lr" in group]
-        row: Row = {"loss": nan if kind in WITHOUT_LOSS else self.history.loss()}
-        if lrs:
-            row["lr"] = lrs[0] if len(lrs) == 1 else torch.tensor(lrs, dtype=torch.float64)
-        row["gradient_norm"] = self._gauge.gradient()
-        if self._unclipped is not None:
-            row["unclipped_gradient_norm"], self._unclipped = self._unclipped, None
-        row["gradient"] = float(KINDS.index(kind))
-        return row
-
-    def _made(self) -> Row:
-        """Return the values of a step that are there after it."""
-        row: Row = {}
-        row["update_norm"], row["weight_norm"] = self._gauge.moved()
-        is_deep = is_inspected(self._recording.rows + 1)
-        if self._wish.state or is_deep:
-            entries = state_norms(self.parameters, self._state)
-            row |= {f"{STATE}{printable(name)}": value for name, value in entries.items()}
-        if is_deep:
-            row[LOST] = lost_updates(self.parameters, self._gauge)
-        for found in self._values:
-            row[f"{VALUES}{found.name}"] = self._value(found)
-        return row
-
-    def _value(self, found: Watched) -> Tensor:
-        whole = self.parameters[found.parameter].detach()
-        if is_sharded(whole):  # the places are those of the whole, which no process has
-            whole = torch.full(whole.shape, nan)
-        value = local(whole)[found.place or ...]
-        return value.clone() if value.ndim == 0 else value.reshape(-1).clone()
+        made = self._measurement.made(self._state, self._recording.rows + 1)
+        self._recording.add(self._step, self._row | made)

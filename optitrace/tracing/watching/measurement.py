@@ -1,0 +1,117 @@
+"""What is measured of each recorded step: what it uses, and what it makes, as the values of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import nan
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optitrace.errors import printable
+from optitrace.tracing.watching.facts import LOST, STATE
+from optitrace.tracing.watching.gauges import Norm, gauge
+from optitrace.tracing.watching.gradient_history import GradientHistory
+from optitrace.tracing.watching.inspection import lost_updates, state_norms
+from optitrace.tracing.watching.patterns import Watched
+from optitrace.tracing.watching.recording import Row, Value
+from optitrace.tracing.watching.sharding import is_sharded, local
+from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS
+from optitrace.tracing.watching.wish import RecordingWish, is_inspected
+
+VALUES = "values "
+"""What stands before the names of the columns of single weights."""
+
+
+class Measurement:
+    """Measures the steps of one optimizer. Nothing of it waits for an accelerator."""
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        wish: RecordingWish,
+        values: Sequence[Watched],
+        *,
+        by_parameter: bool,
+    ) -> None:
+        """Measure nothing yet.
+
+        Args:
+            parameters: what the optimizer moves.
+            wish: what is to be recorded.
+            values: the weights that are recorded themselves.
+            by_parameter: whether to measure each parameter, whatever is kept.
+        """
+        self._parameters = parameters
+        self._wish = wish
+        self._values = values
+        self._gauge = gauge(parameters, by_parameter=by_parameter)
+        self._unclipped: Norm | None = None
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Keep the weights as they are before a step."""
+        self._gauge.remember()
+
+    @torch.no_grad()
+    def before_clipping(self) -> None:
+        """Keep the norm of the gradient that is about to be clipped, for the next step."""
+        self._unclipped = self._gauge.gradient()
+
+    @torch.no_grad()
+    def used(self, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]) -> Row:
+        """Return what a step is about to use.
+
+        Args:
+            kind: which of the kinds of gradients it is.
+            history: where the gradient comes from.
+            groups: the optimizer's parameter groups as they are now.
+        """
+        row: Row = {"loss": nan if kind in WITHOUT_LOSS else history.loss()}
+        if (lr := _lr(groups)) is not None:
+            row["lr"] = lr
+        row["gradient_norm"] = self._gauge.gradient()
+        if self._unclipped is not None:
+            row["unclipped_gradient_norm"], self._unclipped = self._unclipped, None
+        row["gradient"] = float(KINDS.index(kind))
+        return row
+
+    @torch.no_grad()
+    def made(self, state: Mapping[Tensor, Mapping[str, Any]], number: int) -> Row:
+        """Return what a step has made.
+
+        Args:
+            state: the optimizer's state as it is now.
+            number: of the row, from 1, which decides whether it is inspected.
+        """
+        row: Row = {}
+        row["update_norm"], row["weight_norm"] = self._gauge.moved()
+        is_deep = is_inspected(number)
+        if self._wish.state or is_deep:
+            entries = state_norms(self._parameters, state)
+            row |= {f"{STATE}{printable(name)}": value for name, value in entries.items()}
+        if is_deep:
+            row[LOST] = lost_updates(self._parameters, self._gauge)
+        for found in self._values:
+            row[f"{VALUES}{found.name}"] = self._value(found)
+        return row
+
+    def _value(self, found: Watched) -> Tensor:
+        whole = self._parameters[found.parameter].detach()
+        if is_sharded(whole):  # the places are those of the whole, which no process has
+            whole = torch.full(whole.shape, nan)
+        value = local(whole)[found.place or ...]
+        return value.clone() if value.ndim == 0 else value.reshape(-1).clone()
+
+
+def _lr(groups: Sequence[Mapping[str, Any]]) -> Value:
+    """Return the lr, or that of each group; one that is a tensor stays where it is. None if there is none."""
+    lrs = [group["lr"] for group in groups if "lr" in group]
+    if not lrs:
+        return None
+    if tensors := [lr for lr in lrs if isinstance(lr, Tensor)]:
+        device = tensors[0].device
+        lines = [torch.as_tensor(lr, dtype=torch.float64).to(device).reshape(()) for lr in lrs]
+        return torch.stack(lines) if len(lines) > 1 else lines[0].clone()
+    return float(lrs[0]) if len(lrs) == 1 else torch.tensor(lrs, dtype=torch.float64)
