@@ -11,9 +11,9 @@ import torch
 from sweeps import GRIDS, everything, space
 from torch import Tensor
 
+from optitrace import machine_code as codes
 from optitrace.analysis.sweeping import batches, blocks
 from optitrace.analysis.sweeping.measures import RANKS, Goal
-from optitrace.analysis.sweeping.native import compiled as codes
 from optitrace.analysis.sweeping.native import program as programs
 from optitrace.analysis.sweeping.native.compiled import is_compilable
 from optitrace.analysis.sweeping.native.listing import listing
@@ -303,7 +303,7 @@ def test_a_sweep_that_is_told_to_stop_gives_no_more_blocks() -> None:
 def test_without_llvmlite_the_rule_is_run_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     swept = space("sgd")
     expected = everything(swept)
-    monkeypatch.setattr(codes, "_llvm", lambda: None)
+    monkeypatch.setattr(codes, "llvm", lambda: None)
     monkeypatch.setattr(batches, "run_native", None)
 
     assert same(expected, everything(swept))
@@ -320,7 +320,7 @@ def test_an_llvmlite_that_does_not_load_counts_as_absent(
 
     monkeypatch.setattr("llvmlite.binding.initialize_native_target", refuse)
 
-    assert codes._llvm.__wrapped__() is None
+    assert codes.llvm.__wrapped__() is None
 
 
 def test_code_that_llvm_refuses_is_run_by_torch_in_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:

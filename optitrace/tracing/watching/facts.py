@@ -85,26 +85,25 @@ class Facts:
         self._undo_scale(values)
         if values.get(FOUND_INF):
             self._left_out(step, values)
-        self._look(step, values)
+        each = {name: value for name, value in values.items() if isinstance(value, list) and _is_norm(name)}
+        for name, norms in each.items():
+            values[name] = total(norms)
+        self._look(step, values, each)
         kept = {name: value for name, value in values.items() if self._is_kept(name)}
         self._is_clipping = self._is_clipping or "unclipped_gradient_norm" in kept
         if self._is_clipping:  # where nothing was clipped, it is the same
             kept.setdefault("unclipped_gradient_norm", kept["gradient_norm"])
-        for name, value in list(kept.items()):
-            if isinstance(value, list) and (name in _NORMS or name.startswith(STATE)):
-                kept[name] = total(value)
-                if self._by_parameter and name in OF_A_PARAMETER:
-                    kept[f"{EACH}{name}"] = value
         kept["update_ratio"] = ratio(kept["update_norm"], kept["weight_norm"])
         if self._by_parameter:
-            pairs = zip(kept[f"{EACH}update_norm"], kept[f"{EACH}weight_norm"], strict=True)
+            kept |= {f"{EACH}{name}": norms for name, norms in each.items() if name in OF_A_PARAMETER}
+            pairs = zip(each["update_norm"], each["weight_norm"], strict=True)
             kept[f"{EACH}update_ratio"] = [ratio(*pair) for pair in pairs]
         return kept
 
     def _is_kept(self, name: str) -> bool:
-        if name.startswith(STATE):
-            return self._keeps_state
-        return name not in (LOST, FOUND_INF, SCALE)
+        if name in (LOST, FOUND_INF, SCALE):
+            return False
+        return self._keeps_state or not name.startswith(STATE)
 
     def _undo_scale(self, values: dict[str, Any]) -> None:
         scale = values.get(SCALE)
@@ -124,33 +123,41 @@ class Facts:
         self.used("skipped", step)
         values["gradient"] = float(KINDS.index("skipped"))
 
-    def _look(self, step: int, values: Mapping[str, Any]) -> None:
+    def _look(self, step: int, values: Mapping[str, Any], each: Mapping[str, list[float]]) -> None:
+        """Look for what is not finite, and for updates that were lost.
+
+        Args:
+            step: the step.
+            values: of the step, norms being totals.
+            each: the norms of the parameters, where a total was made of them.
+        """
         kind = KINDS[int(values["gradient"])]
         if kind != "skipped":
             if kind not in WITHOUT_LOSS and not isfinite(values["loss"]):
                 self._found("loss", step, None)
-            self._look_at_norms("gradient", step, values["gradient_norm"])
+            self._look_at("gradient", step, values["gradient_norm"], each.get("gradient_norm"))
         for name, value in values.items():
             if name.startswith(STATE):
-                self._look_at_norms(name.removeprefix(STATE), step, value)
-        self._look_at_norms("weights", step, values["weight_norm"])
+                self._look_at(name.removeprefix(STATE), step, value, each.get(name))
+        self._look_at("weights", step, values["weight_norm"], each.get("weight_norm"))
         if LOST in values and kind not in ("skipped", "none"):
             lost, coordinates = map(int, values[LOST])
             if lost:
                 self.lost.append(LostUpdate(step, lost, coordinates, self._dtype))
 
-    def _look_at_norms(self, quantity: str, step: int, norms: list[float] | float) -> None:
-        if quantity in self._non_finite:
+    def _look_at(self, quantity: str, step: int, norm: float, each: list[float] | None) -> None:
+        if isfinite(norm):
             return
-        if not isinstance(norms, list):
-            if not isfinite(norms):
-                self._found(quantity, step, self._names[0])
-        elif not all(map(isfinite, norms)):
-            first = next(k for k, norm in enumerate(norms) if not isfinite(norm))
-            self._found(quantity, step, self._names[first])
+        parameters = [k for k, one in enumerate(each) if not isfinite(one)] if each is not None else [0]
+        if parameters:  # else the total alone is too large for a number
+            self._found(quantity, step, self._names[parameters[0]])
 
     def _found(self, quantity: str, step: int, parameter: str | None) -> None:
         self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter))
+
+
+def _is_norm(name: str) -> bool:
+    return name in _NORMS or name.startswith(STATE)
 
 
 def _counted(tally: Tally | None, step: int) -> Tally:

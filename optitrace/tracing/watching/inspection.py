@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optitrace.tracing.watching.gauges import Gauge, norms
+from optitrace.tracing.watching.gauges import Gauge
+from optitrace.tracing.watching.list_gauge import norms
 from optitrace.tracing.watching.sharding import local
 
 
@@ -18,13 +20,14 @@ def lost_updates(parameters: Sequence[Tensor], gauge: Gauge) -> Tensor:
     Returns:
         How many they are, and how many have a gradient that is not zero, shape (2,).
     """
-    counts = [
-        torch.stack([(local(gauge.change(k))[has_gradient] == 0).sum(), has_gradient.sum()])
-        for k, p in enumerate(parameters)
-        if p.grad is not None and p.grad.layout is torch.strided
-        for gradient in [local(p.grad)]
-        for has_gradient in [(gradient != 0) & gradient.isfinite()]
-    ]
+    counts = []
+    for k, p in enumerate(parameters):
+        if p.grad is None or p.grad.layout is not torch.strided:
+            continue
+        size = local(p.grad).abs()
+        has_gradient = (size > 0).logical_and_(size < inf)
+        is_lost = (local(gauge.change(k)) == 0).logical_and_(has_gradient)
+        counts.append(torch.stack([is_lost.count_nonzero(), has_gradient.count_nonzero()]))
     if not counts:
         return torch.zeros(2)
     return torch.stack([count.to(counts[0].device) for count in counts]).sum(0)

@@ -23,6 +23,9 @@ from optitrace.tracing.watching.wish import RecordingWish, is_inspected
 VALUES = "values "
 """What stands before the names of the columns of single weights."""
 
+NUMBERS = {kind: float(number) for number, kind in enumerate(KINDS)}
+"""The kinds of gradients as numbers, which columns are made of."""
+
 
 class Measurement:
     """Measures the steps of one optimizer. Nothing of it waits for an accelerator."""
@@ -47,47 +50,60 @@ class Measurement:
         self._wish = wish
         self._values = values
         self._gauge = gauge(parameters, by_parameter=by_parameter)
+        self._looks_closely = wish.state or bool(values)
         self._unclipped: Norm | None = None
 
-    @torch.no_grad()
     def remember(self) -> None:
-        """Keep the weights as they are before a step."""
+        """Keep the weights as they are before a step that is yet to find its gradient."""
         self._gauge.remember()
 
-    @torch.no_grad()
     def before_clipping(self) -> None:
         """Keep the norm of the gradient that is about to be clipped, for the next step."""
         self._unclipped = self._gauge.gradient()
 
-    @torch.no_grad()
+    def begin(self, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]) -> Row:
+        """Keep the weights as they are before a step, and return what it is about to use; see `used`."""
+        return self._row(self._gauge.begin(), kind, history, groups)
+
     def used(self, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]) -> Row:
-        """Return what a step is about to use.
+        """Return what a step is about to use whose weights were kept already.
 
         Args:
             kind: which of the kinds of gradients it is.
             history: where the gradient comes from.
             groups: the optimizer's parameter groups as they are now.
         """
-        row: Row = {"loss": nan if kind in WITHOUT_LOSS else history.loss()}
-        if (lr := _lr(groups)) is not None:
-            row["lr"] = lr
-        row["gradient_norm"] = self._gauge.gradient()
-        if self._unclipped is not None:
-            row["unclipped_gradient_norm"], self._unclipped = self._unclipped, None
-        row["gradient"] = float(KINDS.index(kind))
-        return row
+        return self._row(self._gauge.gradient(), kind, history, groups)
 
-    @torch.no_grad()
-    def made(self, state: Mapping[Tensor, Mapping[str, Any]], number: int) -> Row:
-        """Return what a step has made.
+    def made(self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], number: int) -> None:
+        """Add to a row what its step has made.
 
         Args:
+            row: as `used` has returned it.
             state: the optimizer's state as it is now.
             number: of the row, from 1, which decides whether it is inspected.
         """
-        row: Row = {}
         row["update_norm"], row["weight_norm"] = self._gauge.moved()
         is_deep = is_inspected(number)
+        if is_deep or self._looks_closely:
+            with torch.no_grad():
+                self._look_closely(row, state, is_deep=is_deep)
+
+    def _row(
+        self, gradient: Norm, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]
+    ) -> Row:
+        row: Row = {
+            "loss": nan if kind in WITHOUT_LOSS else history.loss(),
+            "gradient_norm": gradient,
+            "gradient": NUMBERS[kind],
+        }
+        if (lr := _lr(groups)) is not None:
+            row["lr"] = lr
+        if self._unclipped is not None:
+            row["unclipped_gradient_norm"], self._unclipped = self._unclipped, None
+        return row
+
+    def _look_closely(self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], *, is_deep: bool) -> None:
         if self._wish.state or is_deep:
             entries = state_norms(self._parameters, state)
             row |= {f"{STATE}{printable(name)}": value for name, value in entries.items()}
@@ -95,7 +111,6 @@ class Measurement:
             row[LOST] = lost_updates(self._parameters, self._gauge)
         for found in self._values:
             row[f"{VALUES}{found.name}"] = self._value(found)
-        return row
 
     def _value(self, found: Watched) -> Tensor:
         whole = self._parameters[found.parameter].detach()
@@ -108,10 +123,13 @@ class Measurement:
 def _lr(groups: Sequence[Mapping[str, Any]]) -> Value:
     """Return the lr, or that of each group; one that is a tensor stays where it is. None if there is none."""
     lrs = [group["lr"] for group in groups if "lr" in group]
+    if len(lrs) == 1 and type(lrs[0]) is float:
+        return lrs[0]
     if not lrs:
         return None
     if tensors := [lr for lr in lrs if isinstance(lr, Tensor)]:
         device = tensors[0].device
-        lines = [torch.as_tensor(lr, dtype=torch.float64).to(device).reshape(()) for lr in lrs]
-        return torch.stack(lines) if len(lines) > 1 else lines[0].clone()
-    return float(lrs[0]) if len(lrs) == 1 else torch.tensor(lrs, dtype=torch.float64)
+        with torch.no_grad():
+            lines = [torch.as_tensor(lr, dtype=torch.float64).to(device).reshape(()) for lr in lrs]
+            return torch.stack(lines) if len(lines) > 1 else lines[0].clone()
+    return float(lrs[0]) if len(lrs) == 1 else [float(lr) for lr in lrs]

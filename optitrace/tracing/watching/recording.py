@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -19,8 +20,8 @@ BLOCK = 256
 LARGEST_BLOCK = 1 << 20
 """How many numbers a block has, at most, if it has more than a row."""
 
-Value = float | Tensor | None
-"""A number, a tensor of some, or nothing, of which NaN is kept."""
+Value = float | list[float] | Tensor | None
+"""A number, several, a tensor of some, or nothing, of which NaN is kept."""
 
 Row = dict[str, Value]
 """The values of one step, by name."""
@@ -51,8 +52,8 @@ class Recording:
     def add(self, step: int, row: Row) -> None:
         """Add a row."""
         if not self._pending and not self._rows:
-            widest = max((v.numel() for v in row.values() if isinstance(v, Tensor)), default=1)
-            self._block = min(BLOCK, max(1, LARGEST_BLOCK // max(widest, 1)))
+            widest = max((_width(value) for value in row.values()), default=1)
+            self._block = min(BLOCK, max(1, LARGEST_BLOCK // widest))
         self._pending.append((step, row))
         if len(self._pending) >= self._block:
             self.read()
@@ -61,10 +62,9 @@ class Recording:
         """Read the rows that are still pending: the only moment at which a device is waited for."""
         pending, self._pending = self._pending, []
         fetch([row for _, row in pending])
-        for step, row in pending:
-            self._steps.extend([step])
-            self._keep(self._judge(step, row))
-            self._rows += 1
+        self._steps.extend([step for step, _ in pending])
+        self._keep([self._judge(step, row) for step, row in pending])
+        self._rows += len(pending)
 
     def steps(self) -> Sequence[int]:
         """Return the number of each row's step, as far as they are read."""
@@ -77,17 +77,35 @@ class Recording:
             for name, (storage, shape, first) in self._stored.items()
         }
 
-    def _keep(self, row: Mapping[str, Any]) -> None:
-        for name, value in row.items():
+    def _keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for name in dict.fromkeys(chain(self._stored, *rows)):
+            values: list[Any] = [row.get(name) for row in rows]
             if name not in self._stored:
-                self._stored[name] = (Storage(), (len(value),) if isinstance(value, list) else (), self._rows)
+                first = next(k for k, row in enumerate(rows) if name in row)
+                width = (len(values[first]),) if isinstance(values[first], list) else ()
+                self._stored[name] = (Storage(), width, self._rows + first)
+                del values[:first]
             storage, shape, _ = self._stored[name]
-            if shape and (not isinstance(value, list) or len(value) != shape[0]):
-                value = [nan] * shape[0]
-            storage.extend(value if shape else [nan if value is None or isinstance(value, list) else value])
-        for name in self._stored.keys() - row.keys():
-            storage, shape, _ = self._stored[name]
-            storage.extend([nan] * (shape[0] if shape else 1))
+            storage.extend(
+                chain.from_iterable(_several(v, *shape) for v in values) if shape else map(_one, values)
+            )
+
+
+def _width(value: Value) -> int:
+    """Return how many numbers a value is, at least one."""
+    if isinstance(value, Tensor):
+        return max(value.numel(), 1)
+    return len(value) if isinstance(value, list) else 1
+
+
+def _one(value: Any) -> float:
+    """Return a number; NaN where there is none, or where there are several in the place of one."""
+    return nan if value is None or isinstance(value, list) else value
+
+
+def _several(value: Any, size: int) -> list[float]:
+    """Return some numbers; NaN where there are none, or not so many."""
+    return value if isinstance(value, list) and len(value) == size else [nan] * size
 
 
 def fetch(rows: Sequence[dict[str, Any]]) -> None:

@@ -125,6 +125,9 @@ class WatchedOptimizer:
 
     def looking(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         """Return a closure that does what another does, and looks at the gradient when that is first done."""
+        if self._records:
+            self._measurement.remember()
+            self._is_remembered = True
 
         def evaluated() -> Any:
             loss = closure()
@@ -152,7 +155,8 @@ class WatchedOptimizer:
                 self._facts.clips(self._step, measured, limit)
             self._clips.clear()
         if self._records:
-            self._row = self._measurement.used(kind, self.history, self.groups)
+            look = self._measurement.used if self._is_remembered else self._measurement.begin
+            self._row = look(kind, self.history, self.groups)
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.during()
@@ -240,14 +244,13 @@ class WatchedOptimizer:
         self._step += not self.is_in_step
         self.is_in_step = True
         self._has_looked = False
+        self._is_remembered = False
         self._records = self._wish.takes(self._step)
-        if self._records:
-            self._measurement.remember()
 
     def _end_step(self) -> None:
         self.is_in_step = False
         self._facts.used(self._kind, self._step)
 
     def _record(self) -> None:
-        made = self._measurement.made(self._state, self._recording.rows + 1)
-        self._recording.add(self._step, self._row | made)
+        self._measurement.made(self._row, self._state, self._recording.rows + 1)
+        self._recording.add(self._step, self._row)

@@ -1,4 +1,4 @@
-"""Machine code from a listing, by LLVM, which llvmlite brings along; no compiler is asked for."""
+"""A listing as machine code that steps whole batches."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from torch import Tensor
 
 from optitrace.analysis.sweeping.native.listing import DTYPES
 from optitrace.analysis.sweeping.native.tape import UnrecordableError
-
-KEPT = 256
-"""How many programs are kept."""
-
-_OPTIMIZATION = 2
+from optitrace.machine_code import KEPT, MachineCode, NoMachineCodeError, can_compile, machine_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +20,11 @@ class Code:
     """A compiled program.
 
     Attributes:
-        engine: what owns the memory of the code.
+        code: what owns the memory of the function.
         function: the program, as C calls it.
     """
 
-    engine: Any
+    code: MachineCode
     function: Any
 
     def run(self, arrays: Sequence[Tensor], numbers: Tensor, lanes: int, size: int) -> None:
@@ -38,21 +34,8 @@ class Code:
 
 
 def is_compilable(dtype: str) -> bool:
-    """Tell whether rules can be had as machine code for weights of a dtype: llvmlite must load."""
-    return dtype in DTYPES and _llvm() is not None
-
-
-@lru_cache(1)
-def _llvm() -> Any | None:
-    """Return LLVM as llvmlite gives it, ready for this processor; None if it cannot be had."""
-    try:
-        from llvmlite import binding
-
-        binding.initialize_native_target()
-        binding.initialize_native_asmprinter()
-    except (ImportError, OSError, RuntimeError):  # absent, its library does not load, LLVM refuses
-        return None
-    return binding
+    """Tell whether rules can be had as machine code for weights of a dtype: LLVM must load."""
+    return dtype in DTYPES and can_compile()
 
 
 @lru_cache(KEPT)
@@ -60,24 +43,13 @@ def compiled(listing: str) -> Code:
     """Return a listing as machine code for this processor.
 
     Raises:
-        UnrecordableError: LLVM cannot be had, or refuses the listing, as one older than it does.
+        UnrecordableError: there is no machine code of it.
     """
-    binding = _llvm()
-    if binding is None:
-        raise UnrecordableError("llvmlite cannot be loaded")
     try:
-        machine = binding.Target.from_default_triple().create_target_machine(
-            cpu=binding.get_host_cpu_name(),
-            features=binding.get_host_cpu_features().flatten(),
-            opt=_OPTIMIZATION,
-        )
-        module = binding.parse_assembly(listing)
-        module.verify()
-        engine = binding.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
-    except RuntimeError as error:
-        raise UnrecordableError(f"LLVM refuses the listing: {error}") from error
+        code = machine_code(listing)
+    except NoMachineCodeError as error:
+        raise UnrecordableError(str(error)) from error
     prototype = ctypes.CFUNCTYPE(
         None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
     )
-    return Code(engine, prototype(engine.get_function_address("run")))
+    return Code(code, prototype(code.address("run")))

@@ -1,0 +1,81 @@
+"""The gauge for dense parameters in the host's memory, by torch: half the time that it takes one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from optitrace.tracing.watching.gauges import Norm, total
+from optitrace.tracing.watching.list_gauge import ListGauge, norms
+
+SAFE = (1e-30, 1e30)
+"""Where the square of a norm is computed without loss in float32."""
+
+
+class FlatGauge:
+    """Measures parameters of one dtype, each number after number.
+
+    Weights are copied into one line of numbers, whose sum of squares is one call of the BLAS.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = list(parameters)
+        self._before, self._before_parts = line(parameters)
+        self._after, self._after_parts = line(parameters)
+        self._each = ListGauge(parameters)
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Keep the weights as they are before a step."""
+        torch._foreach_copy_(self._before_parts, self._parameters)
+
+    @torch.no_grad()
+    def gradient(self) -> Norm:
+        """Return the norm of the gradients."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        if not gradients:
+            return 0.0
+        try:
+            each = torch._foreach_norm(gradients)
+        except RuntimeError:  # a sparse one
+            return self._each.gradient()
+        norm = total([n.item() for n in each])
+        return norm if 1e-15 < norm < 1e15 else self._each.gradient()
+
+    def begin(self) -> Norm:
+        """Do both, `remember` and `gradient`."""
+        self.remember()
+        return self.gradient()
+
+    @torch.no_grad()
+    def moved(self) -> tuple[Norm, Norm]:
+        """Return the norms of the change and of the weights."""
+        torch._foreach_copy_(self._after_parts, self._parameters)
+        weights = _root(torch.dot(self._after, self._after))
+        change = _root(torch.dot(self._before.sub_(self._after), self._before))
+        device = self._after.device
+        return (
+            norms(self._before_parts, device) if change is None else change,
+            norms(self._after_parts, device) if weights is None else weights,
+        )
+
+    def change(self, index: int) -> Tensor:
+        """Return how a parameter was changed: weights before minus after."""
+        return self._before_parts[index]
+
+
+def line(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Return room for all weights in a line, and the parts of it that each parameter has."""
+    sizes = [p.numel() for p in parameters]
+    whole = torch.empty(sum(sizes), dtype=parameters[0].dtype)
+    parts = torch.split(whole, sizes)
+    return whole, [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
+
+
+def _root(square: Tensor) -> float | None:
+    """Return the root of a sum of squares; None if it may have lost digits, or is not finite."""
+    value = square.item()
+    return math.sqrt(value) if SAFE[0] < value < SAFE[1] else None

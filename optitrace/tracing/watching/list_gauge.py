@@ -1,0 +1,83 @@
+"""The gauge for parameters of any kind, on any device: each is measured by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from optitrace.tracing.watching.gauges import Norm
+from optitrace.tracing.watching.sharding import local
+
+
+class ListGauge:
+    """Measures parameters by torch's operations on lists of tensors."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = parameters
+        self._changes: list[Tensor] = []
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Keep the weights as they are before a step."""
+        self.take_over([p.detach().clone() for p in self._parameters])
+
+    def take_over(self, weights: list[Tensor]) -> None:
+        """Take these for the weights before a step; they are changed in place."""
+        self._changes = weights
+
+    @torch.no_grad()
+    def gradient(self) -> Norm:
+        """Return the norm of each gradient, 0 of a parameter that has none."""
+        return norms([p.grad for p in self._parameters], self._parameters[0].device)
+
+    def begin(self) -> Norm:
+        """Do both, `remember` and `gradient`."""
+        self.remember()
+        return self.gradient()
+
+    @torch.no_grad()
+    def moved(self) -> tuple[Norm, Norm]:
+        """Return the norms of the change of each parameter and of each parameter."""
+        weights = [p.detach() for p in self._parameters]
+        for change, now in zip(self._changes, weights, strict=True):
+            change.sub_(now)
+        device = weights[0].device
+        return norms(self._changes, device), norms(weights, device)
+
+    def change(self, index: int) -> Tensor:
+        """Return how a parameter was changed: weights before minus after."""
+        return self._changes[index]
+
+
+def norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
+    """Return the norm of each tensor, 0 for None, in float64 where the device is the host.
+
+    Args:
+        tensors: dense or sparse, of any dtypes.
+        device: where the norms are gathered.
+    """
+    dtype = torch.float64 if device.type == "cpu" else torch.float32
+    present = [_dense(t) for t in tensors if t is not None]
+    if not present:
+        return torch.zeros(len(tensors), dtype=dtype, device=device)
+    each = [norm.to(device=device) for norm in _norms(present, dtype)]
+    if len(each) == len(tensors):
+        return torch.stack(each)
+    found = iter(each)
+    zero = torch.zeros((), dtype=dtype, device=device)
+    return torch.stack([zero if t is None else next(found) for t in tensors])
+
+
+def _norms(tensors: Sequence[Tensor], dtype: torch.dtype) -> Sequence[Tensor]:
+    if len({(t.device, t.dtype) for t in tensors}) == 1 and tensors[0].is_floating_point():
+        return torch._foreach_norm(list(tensors), 2, dtype)
+    return [torch.linalg.vector_norm(t.to(dtype) if not t.is_complex() else t).to(dtype) for t in tensors]
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """Return the numbers of a tensor that may be sparse, or split over devices: its part here."""
+    if tensor.layout is not torch.strided:
+        return tensor.coalesce().values()
+    return local(tensor)
