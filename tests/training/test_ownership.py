@@ -58,6 +58,18 @@ def test_a_parameter_is_shared_with_those_that_are_asked_about() -> None:
     assert ownership.shared("Adam", {"SGD"}) == {id(one): "SGD", id(other): "SGD"}
     assert ownership.shared("Adam", {"LBFGS"}) == {id(one): "LBFGS"}
     assert ownership.shared("Adam", set()) == {}
+    assert ownership.sharing("LBFGS") == {"Adam", "SGD"}
+
+
+def test_of_an_optimizer_that_is_lost_nothing_is_kept() -> None:
+    """A program may make thousands."""
+    one, other = parameter(), parameter()
+    ownership = Ownership()
+    ownership.own("Adam", [one, other])
+    ownership.own("SGD", [one])
+    ownership.let_go("Adam")
+
+    assert (ownership._owners, ownership._owned) == ({id(one): ["SGD"]}, {"SGD": {id(one)}})
 
 
 def test_what_takes_the_place_of_the_parameters_of_a_lost_optimizer_is_not_its() -> None:
@@ -67,5 +79,5 @@ def test_what_takes_the_place_of_the_parameters_of_a_lost_optimizer_is_not_its()
     ownership.let_go("SGD")
     ownership.look_at([[Owned("head", head)]])
 
-    assert ownership.owners(head) == []
+    assert not ownership.owners(head)
     assert ownership.unowned() == ("head",)

@@ -92,14 +92,20 @@ def test_what_is_put_in_the_place_of_torchs_functions_is_taken_back() -> None:
             StepLR.__init__,
             torch.optim.lr_scheduler.LRScheduler.step,
             ReduceLROnPlateau.step,
+            nn.Module.__setstate__,
         ]
 
-    before = functions()
+    def hooks() -> int:
+        return sum(len(value) for name, value in vars(nn.modules.module).items() if name.endswith("_hooks"))
+
+    before, hooks_before = functions(), hooks()
     with watching():
         within = functions()
+        assert hooks() == hooks_before + 2
 
     assert all(a is not b for a, b in zip(before, within, strict=True))
     assert all(a is b for a, b in zip(before, functions(), strict=True))
+    assert hooks() == hooks_before
 
 
 def stale(task: Task, optimizer: torch.optim.Optimizer) -> None:

@@ -1,7 +1,8 @@
 """The only place that puts functions of its own in the place of torch's, each of them put back in the end.
 
-The steps of optimizers are seen through torch's own global hooks. What torch has no hook for is wrapped:
-the making of optimizers and schedulers, backward, clipping, and the gradient scaler.
+The steps of optimizers and the making of modules are seen through torch's own global hooks. What torch has no
+hook for is wrapped: the making of optimizers and schedulers, copies of modules, backward, clipping, and the
+gradient scaler.
 """
 
 from __future__ import annotations
@@ -13,7 +14,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
+from torch.nn import Module
 from torch.nn import utils as nn_utils
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import (
@@ -33,6 +39,9 @@ StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 class Listener(Protocol):
     """What is told of all that optimizers do and is done to them."""
+
+    def module_made(self, module: Module) -> None:
+        """A module is given a parameter or another module, or came to be as a copy; told again and again."""
 
     def made(self, optimizer: Optimizer) -> None:
         """An optimizer was made."""
@@ -93,7 +102,10 @@ class Interception:
             register_optimizer_step_post_hook(
                 lambda optimizer, args, kwargs: told.after_step(optimizer)
             ).remove,
+            register_module_parameter_registration_hook(self._registered).remove,
+            register_module_module_registration_hook(self._registered).remove,
         ]
+        self._wrap(Module, "__setstate__", self._restoring)
         self._wrap(Optimizer, "__init__", self._making)
         self._wrap(torch.autograd, "backward", self._backward)
         self._wrap(GradScaler, "scale", self._scaling)
@@ -114,6 +126,19 @@ class Interception:
 
     def _wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
         self._undo.append(wrap(owner, name, wrapper))
+
+    def _registered(self, module: Module, name: str, given: Tensor | Module | None) -> None:
+        self._listener.module_made(module)
+
+    def _restoring(self, restore: Callable[..., None]) -> Callable[..., None]:
+        """Wrap what makes a module that is copied or read from a file: nothing is registered there."""
+
+        @functools.wraps(restore)
+        def wrapped(module: Module, state: Any) -> None:
+            restore(module, state)
+            self._listener.module_made(module)
+
+        return wrapped
 
     def _making(self, init: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(init)

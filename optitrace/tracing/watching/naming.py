@@ -1,8 +1,7 @@
-"""The names of parameters: those of the modules that own them, found among all objects that there are."""
+"""The names of parameters: those of the modules that own them."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,15 +25,15 @@ class Owned:
     tensor: Tensor
 
 
-def models_of(parameters: Sequence[Tensor], models: Iterable[Module] = ()) -> list[list[Owned]]:
+def models_of(parameters: Sequence[Tensor], models: Iterable[Module]) -> list[list[Owned]]:
     """Return the parameters of each model that owns some of these, the largest model first.
 
     Args:
         parameters: of an optimizer.
-        models: where to look; among all modules that there are if none is given.
+        models: where to look.
     """
     wanted = {id(p) for p in parameters}
-    owned = [_owned(model) for model in (list(models) or _roots())]
+    owned = [_owned(model) for model in models]
     found = [each for each in owned if any(id(own.tensor) in wanted for own in each)]
     return sorted(found, key=len, reverse=True)
 
@@ -65,11 +64,3 @@ def _short(name: str) -> str:
             return _short(name.removeprefix(wrapper))
         name = name.replace(f".{wrapper}", ".")
     return name
-
-
-def _roots() -> list[Module]:
-    """Return the modules that no other module has, in the order in which they were made, about."""
-    # an object may pretend to be of another class, and compute what it pretends: its type cannot
-    modules = [item for item in gc.get_objects() if issubclass(type(item), Module)]
-    children = {id(child) for module in modules for child in vars(module).get("_modules", {}).values()}
-    return [module for module in modules if id(module) not in children and "_parameters" in vars(module)]

@@ -22,22 +22,26 @@ class Ownership:
 
     def __init__(self) -> None:
         self._owners: dict[int, list[str]] = {}
+        self._owned: dict[str, set[int]] = {}
         self._unowned: dict[str, _Unowned] = {}
 
     def own(self, optimizer: str, parameters: Sequence[Tensor]) -> None:
         """Note that an optimizer has parameters."""
         named = {id(one.tensor()): name for name, one in self._unowned.items()}
+        owned = self._owned.setdefault(optimizer, set())
         for parameter in parameters:
             self._unowned.pop(named.get(id(parameter), ""), None)
-            owners = self._owners.setdefault(id(parameter), [])
-            if optimizer not in owners:
-                owners.append(optimizer)
+            if id(parameter) not in owned:
+                owned.add(id(parameter))
+                self._owners.setdefault(id(parameter), []).append(optimizer)
 
     def let_go(self, optimizer: str) -> None:
         """Note that an optimizer is no more; what comes later may be in the place of its parameters."""
-        for owners in self._owners.values():
-            if optimizer in owners:
-                owners.remove(optimizer)
+        for key in self._owned.pop(optimizer, ()):
+            owners = self._owners[key]
+            owners.remove(optimizer)
+            if not owners:
+                del self._owners[key]
 
     def look_at(self, models: Sequence[Sequence[Owned]]) -> None:
         """Note the parameters of models that no optimizer has so far."""
@@ -50,12 +54,17 @@ class Ownership:
         """Return the names of the optimizers that have a parameter."""
         return self._owners.get(id(parameter), ())
 
+    def sharing(self, optimizer: str) -> set[str]:
+        """Return the names of the others that have any of an optimizer's parameters."""
+        owned = self._owned.get(optimizer, ())
+        return {owner for key in owned for owner in self._owners[key]} - {optimizer}
+
     def shared(self, optimizer: str, others: Collection[str]) -> dict[int, str]:
         """Return the first of other optimizers that has a parameter too, by the parameter's id."""
         return {
             key: sharing[0]
-            for key, owners in self._owners.items()
-            if optimizer in owners and (sharing := [owner for owner in owners if owner in others])
+            for key in self._owned.get(optimizer, ())
+            if (sharing := [owner for owner in self._owners[key] if owner in others])
         }
 
     def unowned(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from optitrace.tracing.trace import Outcome, Versions
 from optitrace.tracing.watching.description import parameters_of
 from optitrace.tracing.watching.harmless import harmless
 from optitrace.tracing.watching.interception import StepArguments
+from optitrace.tracing.watching.known_modules import KnownModules
 from optitrace.tracing.watching.naming import models_of, names_of
 from optitrace.tracing.watching.ownership import Ownership
 from optitrace.tracing.watching.patterns import Matches, complaints, match
@@ -61,6 +62,7 @@ class Watcher:
         self.failure: Exception | None = None
         self._wish = wish
         self._models = list(models)
+        self._modules = KnownModules()
         self._keeps_weight_norms = keeps_weight_norms
         self._make_probe = make_probe
         self._only = None if only is None else {id(optimizer) for optimizer in only}
@@ -73,6 +75,11 @@ class Watcher:
         self._steps_before = 0
         for optimizer in only or ():
             self.made(optimizer)
+
+    @harmless
+    def module_made(self, module: Module) -> None:
+        """Know a module."""
+        self._modules.add(module)
 
     @harmless
     def made(self, optimizer: Optimizer) -> None:
@@ -234,7 +241,8 @@ class Watcher:
             seen.history.follow(parameters_of(optimizer))
         self._ownership.own(seen.name, parameters_of(optimizer))
         self._note_wrappers(optimizer, seen)
-        models = models_of(parameters_of(optimizer), self._models)
+        parameters = parameters_of(optimizer)
+        models = models_of(parameters, self._models or self._modules.owning(parameters))
         self._ownership.look_at(models)
         names = names_of([group["params"] for group in optimizer.param_groups], models)
         shapes = [tuple(p.shape) for p in parameters_of(optimizer)]
@@ -255,7 +263,12 @@ class Watcher:
 
     def _also_in(self, seen: SeenOptimizer) -> Mapping[int, str]:
         """Return the name of another optimizer that moves a parameter too, by the parameter's id."""
-        rivals = {other.name for other in self._order if seen.steps_in_turn_with(other)}
+        sharing = self._ownership.sharing(seen.name)
+        rivals = {
+            other.name
+            for other in self._seen.values()
+            if other.name in sharing and seen.steps_in_turn_with(other)
+        }
         return self._ownership.shared(seen.name, rivals)
 
     def _gone(self, key: int) -> None:
