@@ -1,0 +1,326 @@
+"""The norms of a step: by machine code and by torch, each against norms that torch computes in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from optitrace import machine_code as codes
+from optitrace.tracing.watching import kernels as listings
+from optitrace.tracing.watching import native_gauge as native
+from optitrace.tracing.watching.flat_gauge import FlatGauge
+from optitrace.tracing.watching.gauges import Gauge, Norm, gauge, total
+from optitrace.tracing.watching.list_gauge import ListGauge
+from optitrace.tracing.watching.native_gauge import NativeGauge, native_gauge
+
+SHAPES = ((1,), (31,), (4, 8), (33,), (3, 43), (1000,))
+"""Shorter than what is read at once, as long, longer, and several times as long with a rest and without."""
+
+MakeGauge = Callable[[Sequence[Tensor]], Gauge]
+
+
+def by_machine_code(parameters: Sequence[Tensor]) -> Gauge:
+    """Return the gauge by machine code."""
+    pytest.importorskip("llvmlite")
+    made = native_gauge(parameters)
+    assert made is not None
+    return made
+
+
+WAYS = pytest.mark.parametrize("make", [by_machine_code, FlatGauge, ListGauge])
+
+
+def parameters(dtype: torch.dtype = torch.float32) -> list[Parameter]:
+    """Return parameters of several shapes that have gradients."""
+    made = torch.Generator().manual_seed(1)
+    found = [Parameter(torch.randn(shape, generator=made, dtype=dtype)) for shape in SHAPES]
+    for parameter in found:
+        parameter.grad = torch.randn(parameter.shape, generator=made, dtype=dtype)
+    return found
+
+
+def exact(tensors: Sequence[Tensor | None]) -> list[float]:
+    """Return the norm of each tensor in float64, 0 for None."""
+    return [0.0 if t is None else t.detach().double().norm().item() for t in tensors]
+
+
+def matches(found: Norm, expected: Sequence[float], *, relative: float = 1e-6) -> bool:
+    """Tell whether norms are as expected: a total, or those of the parameters, by the total and each."""
+    if isinstance(found, float):
+        return math.isclose(found, total(expected), rel_tol=relative)
+    each = found.tolist() if isinstance(found, Tensor) else found
+    return len(each) == len(expected) and all(
+        math.isclose(a, b, rel_tol=relative) for a, b in zip(each, expected, strict=True)
+    )
+
+
+def step(given: Sequence[Parameter]) -> list[Tensor]:
+    """Move weights by a hundredth of their gradient; return how: weights before minus after."""
+    before = [p.detach().clone() for p in given]
+    with torch.no_grad():
+        for p in given:
+            p.sub_(p.grad if p.grad is not None else 0.0, alpha=0.01)
+    return [b - p.detach() for b, p in zip(before, given, strict=True)]
+
+
+@WAYS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_norms_are_those_of_torch_in_float64(make: MakeGauge, dtype: torch.dtype) -> None:
+    given = parameters(dtype)
+    measured = make(given)
+    relative = 1e-6 if make is FlatGauge else 1e-13  # whose sums are of the dtype
+
+    gradient = measured.begin()
+    changes = step(given)
+    change, weights = measured.moved()
+
+    assert matches(gradient, exact([p.grad for p in given]), relative=relative)
+    assert matches(weights, exact(given), relative=relative)
+    assert matches(change, exact(changes), relative=relative)
+    assert all(torch.equal(measured.change(k), changes[k]) for k in range(len(given)))
+
+
+@WAYS
+def test_the_weights_may_be_kept_before_there_is_a_gradient(make: MakeGauge) -> None:
+    given = parameters()
+    measured = make(given)
+
+    measured.remember()
+    gradient = measured.gradient()
+    changes = step(given)
+
+    assert matches(gradient, exact([p.grad for p in given]))
+    assert matches(measured.moved()[0], exact(changes))
+
+
+@WAYS
+def test_what_moves_weights_between_two_steps_is_no_part_of_an_update(make: MakeGauge) -> None:
+    given = parameters()
+    measured = make(given)
+    measured.begin()
+    step(given)
+    measured.moved()
+    for p in given:
+        p.data.clamp_(-0.1, 0.1)  # which no version of the tensor counts
+
+    measured.begin()
+    changes = step(given)
+
+    assert matches(measured.moved()[0], exact(changes))
+
+
+@WAYS
+def test_a_parameter_without_a_gradient_has_a_gradient_of_norm_0(make: MakeGauge) -> None:
+    given = parameters()
+    given[0].grad = given[4].grad = None
+
+    assert matches(make(given).begin(), exact([p.grad for p in given]))
+
+
+@WAYS
+def test_without_any_gradient_the_norm_is_0(make: MakeGauge) -> None:
+    given = parameters()
+    for p in given:
+        p.grad = None
+
+    assert matches(make(given).begin(), [0.0] * len(given))
+
+
+@WAYS
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("index", [0, 1, 5])
+def test_what_is_not_finite_shows(make: MakeGauge, value: float, index: int) -> None:
+    given = parameters()
+    measured = make(given)
+    gradient = given[index].grad
+    assert gradient is not None
+    gradient.view(-1)[-1] = value
+
+    found = measured.begin()
+    step(given)
+
+    for norm in (found, *measured.moved()):
+        each = norm.tolist() if isinstance(norm, Tensor) else norm
+        assert not math.isfinite(each if isinstance(each, float) else each[index])
+
+
+@WAYS
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_squares_that_float32_cannot_hold_are_added(make: MakeGauge, size: float) -> None:
+    given = parameters()
+    for p in given:
+        p.data.mul_(size)
+        assert p.grad is not None
+        p.grad.mul_(size)
+    measured = make(given)
+
+    gradient = measured.begin()
+    changes = step(given)
+    change, weights = measured.moved()
+
+    assert matches(gradient, exact([p.grad for p in given]))
+    assert matches(weights, exact(given))
+    assert matches(change, exact(changes))
+
+
+def sparse(gradient: Tensor) -> Tensor:
+    """Return a gradient as an embedding may have it."""
+    return gradient.to_sparse()
+
+
+def turned(gradient: Tensor) -> Tensor:
+    """Return a gradient whose numbers lie in another order in memory."""
+    return gradient.T.contiguous().T
+
+
+@WAYS
+@pytest.mark.parametrize("form", [sparse, turned])
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
+def test_a_gradient_of_any_form_is_measured(make: MakeGauge, form: Callable[[Tensor], Tensor]) -> None:
+    given = parameters()
+    gradient = given[4].grad
+    assert gradient is not None
+    expected = exact([p.grad for p in given])
+    given[4].grad = form(gradient)
+
+    assert matches(make(given).begin(), expected)
+
+
+@WAYS
+def test_weights_that_were_put_elsewhere_are_followed(make: MakeGauge) -> None:
+    given = parameters()
+    measured = make(given)
+    measured.begin()
+    step(given)
+    measured.moved()
+    given[2].data = given[2].data + 1.0
+
+    measured.begin()
+    changes = step(given)
+
+    change, weights = measured.moved()
+    assert matches(change, exact(changes))
+    assert matches(weights, exact(given))
+
+
+@WAYS
+def test_a_step_that_puts_weights_elsewhere_is_measured(make: MakeGauge) -> None:
+    given = parameters()
+    measured = make(given)
+    measured.begin()
+    before = [p.detach().clone() for p in given]
+    for p in given:
+        p.data = p.data * 0.5
+
+    change, weights = measured.moved()
+
+    assert matches(change, exact([b / 2 for b in before]))
+    assert matches(weights, exact([b / 2 for b in before]))
+    assert torch.equal(measured.change(5), before[5] / 2)
+
+
+def test_weights_that_turn_into_others_are_never_read_as_what_they_were() -> None:
+    given = parameters()
+    measured = by_machine_code(given)
+    measured.begin()
+    step(given)
+    measured.moved()
+    given[5].grad = None
+    given[5].data = torch.ones(2)
+
+    measured.begin()
+    change, weights = measured.moved()
+
+    assert matches(weights, exact(given))
+    assert matches(change, [0.0] * len(given))
+
+
+def test_total_and_parameters_norms_are_the_same_by_machine_code() -> None:
+    pytest.importorskip("llvmlite")
+    given = parameters()
+
+    assert gauge(given, by_parameter=False).begin() == gauge(given, by_parameter=True).begin()
+
+
+def test_without_llvmlite_torch_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = parameters()
+    monkeypatch.setattr(codes, "llvm", lambda: None)
+    codes.machine_code.cache_clear()
+    listings.kernels.cache_clear()
+
+    assert isinstance(gauge(given, by_parameter=False), FlatGauge)
+    assert isinstance(gauge(given, by_parameter=True), ListGauge)
+
+
+def test_very_many_weights_are_measured_by_the_threads_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llvmlite")
+    given = parameters()
+    assert isinstance(gauge(given, by_parameter=False), NativeGauge)
+    monkeypatch.setattr(native, "LARGEST", sum(p.numel() for p in given) - 1)
+
+    assert isinstance(gauge(given, by_parameter=False), FlatGauge)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p.to(torch.bfloat16),
+        lambda p: p.repeat(2, 2)[:, ::2],
+        lambda p: torch.empty(0),
+    ],
+    ids=["bfloat16", "not in one piece", "without numbers"],
+)
+def test_weights_of_other_kinds_are_measured_one_by_one(change: Callable[[Tensor], Tensor]) -> None:
+    given = [Parameter(torch.ones(4, 4)), Parameter(change(torch.ones(4, 4)))]
+
+    assert isinstance(gauge(given, by_parameter=False), ListGauge)
+
+
+@pytest.mark.parametrize(
+    ("sound", "damaged"),
+    [
+        ("fsub <8 x float>", "fadd <8 x float>"),
+        ("fsub float", "fadd float"),
+        ("%is.left = icmp ult i64 %j, %count", "%is.left = icmp ult i64 %j, %whole"),
+        ("add i64 %i, 8\n", "add i64 %i, 0\n"),
+        (
+            "fadd <8 x double> %after.sum0.next, %after.sum1.next",
+            "fadd <8 x double> %after.sum0.next, %after.sum0.next",
+        ),
+        (
+            "fmul double %change.one.exact, %change.one.exact",
+            "fadd double %change.one.exact, %change.one.exact",
+        ),
+        ("[ %whole, %folded ]", "[ 0, %folded ]"),
+        ("phi double [ 0.0, %part ]", "phi double [ 1.0, %part ]"),
+        ("store <8 x float> %from0", "store <8 x float> zeroinitializer"),
+    ],
+)
+def test_damage_to_any_kernel_is_noticed(sound: str, damaged: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llvmlite")
+    listing = listings.listing
+    assert sound in listing("float")
+    monkeypatch.setattr(listings, "listing", lambda scalar: listing(scalar).replace(sound, damaged))
+    listings.kernels.cache_clear()
+    given = parameters()
+    measured = by_machine_code(given)
+    listings.kernels.cache_clear()
+
+    begun = measured.begin()
+    measured.remember()
+    gradient = measured.gradient()
+    measured.begin()
+    changes = step(given)
+    change, weights = measured.moved()
+
+    assert not (
+        matches(begun, exact([p.grad for p in given]))
+        and matches(gradient, exact([p.grad for p in given]))
+        and matches(change, exact(changes))
+        and matches(weights, exact(given))
+    )
