@@ -31,6 +31,8 @@ LOST = "lost"
 
 _NORMS = ("gradient_norm", "unclipped_gradient_norm", "update_norm", "weight_norm")
 
+_OF_EVERY_STEP = {*_NORMS, "loss", "lr", "gradient"}
+
 
 class Facts:
     """Gathers the facts.
@@ -85,25 +87,23 @@ class Facts:
         self._undo_scale(values)
         if values.get(FOUND_INF):
             self._left_out(step, values)
-        each = {name: value for name, value in values.items() if isinstance(value, list) and _is_norm(name)}
-        for name, norms in each.items():
-            values[name] = total(norms)
-        self._look(step, values, each)
-        kept = {name: value for name, value in values.items() if self._is_kept(name)}
-        self._is_clipping = self._is_clipping or "unclipped_gradient_norm" in kept
+        states = [name for name in values if name not in _OF_EVERY_STEP and name.startswith(STATE)]
+        each = {}
+        for name in (*_NORMS, *states):
+            if isinstance(norms := values.get(name), list):
+                each[name], values[name] = norms, total(norms)
+        self._look(step, values, each, states)
+        for name in (LOST, FOUND_INF, SCALE, *(() if self._keeps_state else states)):
+            values.pop(name, None)
+        self._is_clipping = self._is_clipping or "unclipped_gradient_norm" in values
         if self._is_clipping:  # where nothing was clipped, it is the same
-            kept.setdefault("unclipped_gradient_norm", kept["gradient_norm"])
-        kept["update_ratio"] = ratio(kept["update_norm"], kept["weight_norm"])
+            values.setdefault("unclipped_gradient_norm", values["gradient_norm"])
+        values["update_ratio"] = ratio(values["update_norm"], values["weight_norm"])
         if self._by_parameter:
-            kept |= {f"{EACH}{name}": norms for name, norms in each.items() if name in OF_A_PARAMETER}
+            values |= {f"{EACH}{name}": norms for name, norms in each.items() if name in OF_A_PARAMETER}
             pairs = zip(each["update_norm"], each["weight_norm"], strict=True)
-            kept[f"{EACH}update_ratio"] = [ratio(*pair) for pair in pairs]
-        return kept
-
-    def _is_kept(self, name: str) -> bool:
-        if name in (LOST, FOUND_INF, SCALE):
-            return False
-        return self._keeps_state or not name.startswith(STATE)
+            values[f"{EACH}update_ratio"] = [ratio(*pair) for pair in pairs]
+        return values
 
     def _undo_scale(self, values: dict[str, Any]) -> None:
         scale = values.get(SCALE)
@@ -123,22 +123,28 @@ class Facts:
         self.used("skipped", step)
         values["gradient"] = float(KINDS.index("skipped"))
 
-    def _look(self, step: int, values: Mapping[str, Any], each: Mapping[str, list[float]]) -> None:
+    def _look(
+        self,
+        step: int,
+        values: Mapping[str, Any],
+        each: Mapping[str, list[float]],
+        states: Sequence[str],
+    ) -> None:
         """Look for what is not finite, and for updates that were lost.
 
         Args:
             step: the step.
             values: of the step, norms being totals.
             each: the norms of the parameters, where a total was made of them.
+            states: the names of the values that are the state's.
         """
         kind = KINDS[int(values["gradient"])]
         if kind != "skipped":
             if kind not in WITHOUT_LOSS and not isfinite(values["loss"]):
                 self._found("loss", step, None)
             self._look_at("gradient", step, values["gradient_norm"], each.get("gradient_norm"))
-        for name, value in values.items():
-            if name.startswith(STATE):
-                self._look_at(name.removeprefix(STATE), step, value, each.get(name))
+        for name in states:
+            self._look_at(name.removeprefix(STATE), step, values[name], each.get(name))
         self._look_at("weights", step, values["weight_norm"], each.get("weight_norm"))
         if LOST in values and kind not in ("skipped", "none"):
             lost, coordinates = map(int, values[LOST])
@@ -154,10 +160,6 @@ class Facts:
 
     def _found(self, quantity: str, step: int, parameter: str | None) -> None:
         self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter))
-
-
-def _is_norm(name: str) -> bool:
-    return name in _NORMS or name.startswith(STATE)
 
 
 def _counted(tally: Tally | None, step: int) -> Tally:
