@@ -2,7 +2,7 @@
 
 Run as ``python tests/benchmarks/run.py [PAIRS]``. An MLP of 99,670 weights is trained by Adam in batches of
 64, once with a DataLoader, as trainings have one, and once with batches that cost nothing. Some hundred steps
-are watched, the next as many are not, and so on; each pair of such blocks, which holds one of all that is done
+are watched, the next as many are not, and so on; each pair of such blocks, which has one of all that is done
 only now and then, gives a ratio, and their median counts.
 """
 
