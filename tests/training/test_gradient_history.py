@@ -3,6 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from optitrace.tracing.watching.backwards import Backward
 from optitrace.tracing.watching.gradient_history import GradientHistory
 
 
@@ -15,7 +16,7 @@ def backward(history: GradientHistory, *parameters: Tensor) -> None:
     history.before_backward()
     loss = torch.stack([p.sum() for p in parameters]).sum()
     loss.backward()  # type: ignore[no-untyped-call]
-    history.after_backward(loss.item(), is_scaled=False)
+    history.after_backward(Backward(loss.item(), False))
 
 
 def test_parameters_that_are_added_between_backward_and_step_leave_the_gradient_fresh() -> None:
@@ -61,6 +62,6 @@ def test_a_backward_elsewhere_while_a_gradient_is_computed_makes_it_not_stale() 
     history.before_backward()
     parameter.sum().backward()  # type: ignore[no-untyped-call]
     history.before_backward()  # that of the other thread
-    history.after_backward(2.0, is_scaled=False)
+    history.after_backward(Backward(2.0, False))
 
     assert history.kind() != "stale"

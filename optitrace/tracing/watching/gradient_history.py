@@ -12,13 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
+from optitrace.tracing.watching.backwards import Backward
+from optitrace.tracing.watching.losses import Loss, add, loss_value
 from optitrace.tracing.watching.sharding import local
-
-Loss = float | Tensor
-"""A loss that was read: a number, or a tensor that is still on an accelerator."""
-
-MOST_UNREAD = 64
-"""How many losses wait to be read: an optimizer that takes no step never asks for them."""
 
 
 class GradientHistory:
@@ -38,6 +34,7 @@ class GradientHistory:
         self._versions: list[int] = []
         self._taken = 0
         self._was_cleared = True
+        self._is_told = False
         self._heard: list[Any] = []
         self._losses: list[Any] = []
         self.is_scaled = False
@@ -51,26 +48,26 @@ class GradientHistory:
 
     def before_backward(self) -> None:
         """Note whether the gradient was cleared since it was last looked at."""
-        if self._is_cleared():
-            self._was_cleared = True
-            self.backwards = 0
-        self._look()
+        self._note_clearing()
+        self._is_told = False
 
-    def after_backward(self, loss: Any, *, is_scaled: bool) -> None:
+    def after_backward(self, backward: Backward) -> None:
         """Note a loss, if its gradient went to these parameters; it is read when it is asked for.
 
-        Args:
-            loss: as `unread` returns it, or a number where that is known.
-            is_scaled: whether a GradScaler multiplied it.
+        For a step within a backward this is told before that is done, and then once more.
         """
-        _add(self._heard, loss)
+        if self._is_told:
+            self._note_clearing()
+            return
+        self._is_told = True
+        add(self._heard, backward.loss)
         gradient = self._witness.grad
         if gradient is None or (gradient is self._gradient and gradient._version == self._version):
             return
         if not self.backwards:
             self._losses = []
-        _add(self._losses, loss)
-        self.is_scaled = is_scaled
+        add(self._losses, backward.loss)
+        self.is_scaled = backward.is_scaled
         self.backwards += 1
         self._look()
 
@@ -106,6 +103,12 @@ class GradientHistory:
         self._stepped_gradient = self._gradient
         self._versions = [_version(p.grad) for p in self._parameters]
 
+    def _note_clearing(self) -> None:
+        if self._is_cleared():
+            self._was_cleared = True
+            self.backwards = 0
+        self._look()
+
     def _look(self) -> None:
         self._gradient = self._witness.grad
         self._version = _version(self._gradient)
@@ -133,31 +136,6 @@ class GradientHistory:
         """Follow a parameter that has a gradient, if any has."""
         having = [p for p in self._parameters if p.grad is not None]
         self._witness = min(having or self._parameters, key=_cost)
-
-
-def unread(tensors: Tensor | Sequence[Tensor]) -> Any:
-    """Return what backward was called on, without the graph that it hangs on."""
-    return tensors.detach() if isinstance(tensors, Tensor) else [tensor.detach() for tensor in tensors]
-
-
-def _add(losses: list[Any], loss: Any) -> None:
-    """Add a loss to others that may wait for long to be asked for."""
-    losses.append(loss)
-    if len(losses) == MOST_UNREAD:
-        losses[:] = [loss_value(losses)]
-
-
-def loss_value(loss: Any) -> Loss:
-    """Return the sum of what backward was called on: a number, or a tensor that is on an accelerator."""
-    if isinstance(loss, float):
-        return loss
-    if not isinstance(loss, Tensor):
-        values = [loss_value(one) for one in loss]
-        return sum(values[1:], values[0]) if values else 0.0
-    value = loss.detach()
-    if value.numel() != 1:
-        value = value.sum()
-    return value.item() if value.is_cpu else value.reshape(())
 
 
 def _cost(parameter: Tensor) -> tuple[bool, int]:

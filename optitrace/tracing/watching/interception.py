@@ -27,6 +27,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from optitrace.tracing.watching.backwards import Backward
 from optitrace.tracing.watching.sharding import local
 from optitrace.tracing.watching.wrapping import Wrapper, wrap
 
@@ -54,11 +55,11 @@ class Listener(Protocol):
     def after_step(self, optimizer: Optimizer) -> None:
         """A step is done."""
 
-    def before_backward(self) -> None:
-        """Gradients are about to be computed."""
+    def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward | None:
+        """The gradients of these tensors are about to be computed; what is returned is given back after."""
 
-    def after_backward(self, tensors: Tensor | Sequence[Tensor]) -> None:
-        """The gradients of these tensors were computed."""
+    def after_backward(self, backward: Backward | None, is_done: bool) -> None:
+        """They were computed, or that has failed."""
 
     def scaled(self, outputs: Any, scaled: Any) -> None:
         """A GradScaler has multiplied outputs."""
@@ -153,9 +154,18 @@ class Interception:
 
         @functools.wraps(backward)
         def wrapped(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            told.before_backward()
-            backward(tensors, *args, **kwargs)
-            told.after_backward(tensors)
+            if _is_within_backward():  # a part of that, as where checkpoint computes a segment anew
+                backward(tensors, *args, **kwargs)
+                return
+            if not isinstance(tensors, Tensor | Sequence):  # it can be gone through only once
+                tensors = tuple(tensors)
+            begun = told.before_backward(tensors)
+            is_done = False
+            try:
+                backward(tensors, *args, **kwargs)
+                is_done = True
+            finally:
+                told.after_backward(begun, is_done)
 
         return wrapped
 
@@ -255,6 +265,12 @@ class Interception:
             return returned
 
         return wrapped
+
+
+def _is_within_backward() -> bool:
+    """Tell whether this thread computes gradients just now; torch has no public word for it."""
+    current = getattr(torch._C, "_current_graph_task_id", None)
+    return current is not None and current() != -1
 
 
 def _listed(parameters: Any) -> list[Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.tracing.watching.gradient_history import Loss, loss_value, unread
+from optitrace.tracing.watching.losses import Loss, loss_value, unread
 
 SCALE = "grad_scale"
 """Where an optimizer has the scale that it divides its gradients by."""

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.tracing.trace import Outcome, Versions
+from optitrace.tracing.watching.backwards import Backward, Backwards
 from optitrace.tracing.watching.description import parameters_of
 from optitrace.tracing.watching.harmless import harmless
 from optitrace.tracing.watching.interception import StepArguments
@@ -20,7 +21,6 @@ from optitrace.tracing.watching.known_modules import KnownModules
 from optitrace.tracing.watching.naming import models_of, names_of
 from optitrace.tracing.watching.ownership import Ownership
 from optitrace.tracing.watching.patterns import Matches, complaints, match
-from optitrace.tracing.watching.scaling import ScaledLoss
 from optitrace.tracing.watching.seen import SeenOptimizer
 from optitrace.tracing.watching.training import Program, Training
 from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
@@ -71,7 +71,7 @@ class Watcher:
         self._class_counts: dict[str, int] = {}
         self._ownership = Ownership()
         self._patterns: list[Matches] = []
-        self._scaled_loss = ScaledLoss()
+        self._backwards = Backwards()
         self._steps_before = 0
         for optimizer in only or ():
             self.made(optimizer)
@@ -104,6 +104,8 @@ class Watcher:
         watched = self._watch(optimizer)
         if watched is None:
             return None
+        if self._backwards.underway is not None:
+            watched.history.after_backward(self._backwards.underway)
         watched.before_step()
         closure = kwargs.get("closure") or next((a for a in args[1:] if callable(a)), None)
         if closure is None:
@@ -122,22 +124,26 @@ class Watcher:
             seen.watched.after_step(optimizer)
 
     @harmless
-    def before_backward(self) -> None:
+    def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward | None:
         """See which gradients were cleared."""
         for seen in self._seen.values():
             seen.history.before_backward()
+        return self._backwards.begin(tensors)
 
     @harmless
-    def after_backward(self, tensors: Tensor | Sequence[Tensor]) -> None:
+    def after_backward(self, backward: Backward | None, is_done: bool) -> None:
         """Note the loss, for those whose gradients have changed."""
-        loss, is_scaled = self._scaled_loss.before_scaling(tensors)
-        for seen in self._seen.values():
-            seen.history.after_backward(loss, is_scaled=is_scaled)
+        if backward is None:  # the listening began within
+            return
+        self._backwards.end(backward)
+        if is_done:
+            for seen in self._seen.values():
+                seen.history.after_backward(backward)
 
     @harmless
     def scaled(self, outputs: Any, scaled: Any) -> None:
         """Remember what the scaled loss was."""
-        self._scaled_loss.remember(outputs, scaled)
+        self._backwards.scaled_loss.remember(outputs, scaled)
 
     @harmless
     def unscaled(self, optimizer: Optimizer) -> None:
