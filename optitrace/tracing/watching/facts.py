@@ -45,7 +45,6 @@ class Facts:
     """
 
     def __init__(self, names: Sequence[str], dtype: str, *, by_parameter: bool, state: bool) -> None:
-        self.gradients: dict[str, Tally] = {}
         self.clipped: Tally | None = None
         self.lost: list[LostUpdate] = []
         self._names = names
@@ -54,8 +53,14 @@ class Facts:
         self._keeps_state = state
         self._is_clipping = False
         self._last_clipped = 0
+        self._used: dict[str, tuple[int, int]] = {}
         self._non_finite: dict[str, NonFinite] = {}
         self._clips: list[tuple[int, dict[str, Any], float]] = []
+
+    @property
+    def gradients(self) -> dict[str, Tally]:
+        """The kinds of gradients that steps have used, in the order in which they came."""
+        return {kind: Tally(count, first) for kind, (count, first) in self._used.items()}
 
     @property
     def non_finite(self) -> tuple[NonFinite, ...]:
@@ -64,7 +69,8 @@ class Facts:
 
     def used(self, kind: str, step: int) -> None:
         """Count a step that used a gradient of a kind."""
-        self.gradients[kind] = _counted(self.gradients.get(kind), step)
+        count, first = self._used.get(kind, (0, step))
+        self._used[kind] = count + 1, first
 
     def clips(self, step: int, measured: Tensor, limit: float) -> None:
         """Note that before a step gradients were clipped, if what was measured is above the limit."""
@@ -114,12 +120,9 @@ class Facts:
     def _left_out(self, step: int, values: dict[str, Any]) -> None:
         """Correct what was counted of a step that turned out to be left out."""
         before = KINDS[int(values["gradient"])]
-        tally = self.gradients[before]
-        if tally.count == 1:
-            del self.gradients[before]
-        else:
-            first = tally.first + 1 if tally.first == step else tally.first
-            self.gradients[before] = Tally(tally.count - 1, first)
+        count, first = self._used.pop(before)
+        if count > 1:
+            self._used[before] = count - 1, first + (first == step)
         self.used("skipped", step)
         values["gradient"] = float(KINDS.index("skipped"))
 

@@ -29,7 +29,7 @@ class GradientHistory:
         self._parameters = parameters
         self._witness = min(parameters, key=_cost)
         self._gradient = self._witness.grad
-        self._version = _version(self._gradient)
+        self._version = -1 if self._gradient is None else self._gradient._version
         self._stepped_gradient: Tensor | None = None
         self._versions: list[int] = []
         self._taken = 0
@@ -62,14 +62,17 @@ class GradientHistory:
         self._is_told = True
         add(self._heard, backward.loss)
         gradient = self._witness.grad
-        if gradient is None or (gradient is self._gradient and gradient._version == self._version):
+        if gradient is None:
+            return
+        version = gradient._version
+        if gradient is self._gradient and version == self._version:
             return
         if not self.backwards:
             self._losses = []
         add(self._losses, backward.loss)
         self.is_scaled = backward.is_scaled
         self.backwards += 1
-        self._look()
+        self._gradient, self._version = gradient, version
 
     def kind(self) -> str:
         """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken."""
@@ -99,27 +102,25 @@ class GradientHistory:
         self._taken += 1
         self._was_cleared = False
         self._heard, self.backwards = [], 0
-        self._look()
-        self._stepped_gradient = self._gradient
-        self._versions = [_version(p.grad) for p in self._parameters]
+        gradient = self._witness.grad
+        self._gradient = self._stepped_gradient = gradient
+        self._version = -1 if gradient is None else gradient._version
+        self._versions = self._all_versions()
 
     def _note_clearing(self) -> None:
-        if self._is_cleared():
+        gradient = self._witness.grad
+        if self._is_cleared(gradient):
             self._was_cleared = True
             self.backwards = 0
-        self._look()
+        self._gradient = gradient
+        self._version = -1 if gradient is None else gradient._version
 
-    def _look(self) -> None:
-        self._gradient = self._witness.grad
-        self._version = _version(self._gradient)
-
-    def _is_cleared(self) -> bool:
+    def _is_cleared(self, gradient: Tensor | None) -> bool:
         """Tell whether the witness's gradient is no longer what it was, or is zero.
 
         On an accelerator, reading whether it is zero would wait for the device: there a change is taken for
         a clearing.
         """
-        gradient = self._witness.grad
         if gradient is None or gradient is not self._gradient:
             return True
         if gradient._version == self._version:
@@ -130,7 +131,11 @@ class GradientHistory:
         """Tell whether all gradients are what they were after the last step."""
         if self._witness.grad is None or self._witness.grad is not self._stepped_gradient:
             return False
-        return self._versions == [_version(p.grad) for p in self._parameters]
+        return self._versions == self._all_versions()
+
+    def _all_versions(self) -> list[int]:
+        """Return how often each gradient was changed, -1 of a parameter that has none."""
+        return [-1 if (g := p.grad) is None else g._version for p in self._parameters]
 
     def _choose_witness(self) -> None:
         """Follow a parameter that has a gradient, if any has."""
@@ -142,7 +147,3 @@ def _cost(parameter: Tensor) -> tuple[bool, int]:
     """Return what it costs to follow a parameter: the gradient of a small one is soon read."""
     here = local(parameter).numel()
     return not parameter.requires_grad or not here, here
-
-
-def _version(gradient: Tensor | None) -> int:
-    return -1 if gradient is None else gradient._version

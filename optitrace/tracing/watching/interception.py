@@ -157,7 +157,7 @@ class Interception:
             if _is_within_backward():  # a part of that, as where checkpoint computes a segment anew
                 backward(tensors, *args, **kwargs)
                 return
-            if not isinstance(tensors, Tensor | Sequence):  # it can be gone through only once
+            if not isinstance(tensors, (Tensor, Sequence)):  # it can be gone through only once
                 tensors = tuple(tensors)
             begun = told.before_backward(tensors)
             is_done = False

@@ -39,7 +39,5 @@ def loss_value(loss: Any) -> Loss:
     if not isinstance(loss, Tensor):
         values = [loss_value(one) for one in loss]
         return sum(values[1:], values[0]) if values else 0.0
-    value = loss.detach()
-    if value.numel() != 1:
-        value = value.sum()
-    return value.item() if value.is_cpu else value.reshape(())
+    value = loss if loss.numel() == 1 else loss.detach().sum()
+    return value.item() if value.is_cpu else value.detach().reshape(())

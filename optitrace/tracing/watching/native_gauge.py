@@ -52,15 +52,15 @@ class NativeGauge:
 
     def remember(self) -> None:
         """Keep the weights as they are before a step."""
-        self._weights = self._places(self._parameters)
-        if self._weights is None:
+        weights = self._where_weights_are()
+        if weights is None:
             self._each.remember()
         else:
-            self._code.copy(self._before, self._addresses(*self._weights), self._whole, self._count)
+            self._code.copy(self._before, self._addresses(*weights), self._whole, self._count)
 
     def begin(self) -> Norm:
         """Do both, `remember` and `gradient`: at once, if every parameter has a gradient that allows it."""
-        weights = self._weights = self._places(self._parameters)
+        weights = self._where_weights_are()
         gradients = self._places([p.grad for p in self._parameters])
         if weights is None or gradients is None or 0 in gradients:
             self.remember()
@@ -101,6 +101,16 @@ class NativeGauge:
         if self._weights is None:
             return self._each.change(index)
         return self._kept[index] - self._parameters[index].detach()
+
+    def _where_weights_are(self) -> list[int] | None:
+        """Return where the weights are in memory, None if the kernels cannot read them; remember it."""
+        if (
+            [p.data_ptr() for p in self._parameters] != self._weights
+            or [p.numel() for p in self._parameters] != self._sizes
+            or any(p.dtype is not self._dtype for p in self._parameters)
+        ):
+            self._weights = self._places(self._parameters)
+        return self._weights
 
     def _places(self, tensors: Sequence[Tensor | None]) -> list[int] | None:
         """Return where tensors are in memory, 0 for None; None if the kernels cannot read one of them."""

@@ -221,7 +221,7 @@ class WatchedOptimizer:
             by_parameter=part(EACH),
             state=part(STATE),
             values=part(VALUES),
-            gradients=dict(self._facts.gradients),
+            gradients=self._facts.gradients,
             clipped=self._facts.clipped,
             non_finite=self._facts.non_finite,
             lost=tuple(self._facts.lost),

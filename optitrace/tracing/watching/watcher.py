@@ -107,7 +107,8 @@ class Watcher:
         if self._backwards.underway is not None:
             watched.history.after_backward(self._backwards.underway)
         watched.before_step()
-        closure = kwargs.get("closure") or next((a for a in args[1:] if callable(a)), None)
+        is_given = kwargs or len(args) > 1
+        closure = (kwargs.get("closure") or next(filter(callable, args[1:]), None)) if is_given else None
         if closure is None:
             watched.look_at_gradient()
             return None
