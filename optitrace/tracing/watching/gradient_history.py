@@ -101,7 +101,7 @@ class GradientHistory:
         self._heard, self.backwards = [], 0
         self._look()
         self._stepped_gradient = self._gradient
-        self._versions = [_version(p.grad) for p in self._parameters]
+        self._versions = self._versions_now()
 
     def _note_clearing(self) -> None:
         if self._is_cleared():
@@ -130,7 +130,10 @@ class GradientHistory:
         """Tell whether all gradients are what they were after the last step."""
         if self._witness.grad is None or self._witness.grad is not self._stepped_gradient:
             return False
-        return self._versions == [_version(p.grad) for p in self._parameters]
+        return self._versions == self._versions_now()
+
+    def _versions_now(self) -> list[int]:
+        return [-1 if (gradient := p.grad) is None else gradient._version for p in self._parameters]
 
     def _choose_witness(self) -> None:
         """Follow a parameter that has a gradient, if any has."""
