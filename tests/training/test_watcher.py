@@ -529,6 +529,63 @@ def test_a_group_that_is_added_begins_a_new_record() -> None:
     assert (after.name, list(after.steps), len(after.parameters)) == ("SGD, from step 4 on", [4, 5], 3)
 
 
+def test_a_parameter_that_takes_the_place_of_another_begins_a_new_record() -> None:
+    first, second, other = (torch.ones(2, requires_grad=True) for _ in range(3))
+    with watching() as watcher:
+        optimizer = torch.optim.SGD([first, second], lr=0.1)
+        for step in range(4):
+            if step == 2:
+                optimizer.param_groups[0]["params"][1] = other
+            optimizer.zero_grad()
+            (first + second + 3 * other).sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    before, after = seen(watcher).optimizers
+    assert (before.name, after.name) == ("SGD", "SGD, from step 3 on")
+    assert numbers(before, "gradient_norm") == pytest.approx([2.0] * 2)
+    assert numbers(after, "gradient_norm")[1] == pytest.approx(20**0.5)  # 1² + 1² + 3² + 3²
+
+
+def test_weights_that_get_another_shape_begin_a_new_record() -> None:
+    weights = torch.nn.Parameter(torch.ones(4))
+    with watching() as watcher:
+        optimizer = torch.optim.SGD([weights], lr=0.0)
+        for size in (4, 4, 1, 2):
+            weights.data, weights.grad = torch.ones(size), None
+            weights.sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    traces = seen(watcher).optimizers
+    assert [(t.name, t.parameters[0].shape) for t in traces] == [
+        ("SGD", (4,)),
+        ("SGD, from step 3 on", (1,)),
+        ("SGD, from step 4 on", (2,)),
+    ]
+    assert [numbers(t, "weight_norm") for t in traces] == [[2.0, 2.0], [1.0], [pytest.approx(2**0.5)]]
+
+
+def test_parameters_without_numbers_are_passed_over() -> None:
+    task = Task()
+    without = [torch.ones(2, device="meta", requires_grad=True) for _ in range(2)]
+    lazy = nn.LazyLinear(1)
+    with watching() as watcher:
+        idle = torch.optim.SGD([without[0]], lr=0.1)
+        groups: list[dict[str, Any]] = [{"params": [without[1]]}, {"params": task.model.parameters()}]
+        optimizer = torch.optim.Adam(groups)
+        for p in without:
+            p.grad = torch.ones_like(p)
+        idle.step()
+        task.train(optimizer, 2)
+        later = torch.optim.RMSprop(lazy.parameters())
+        lazy(torch.ones(1, 2)).sum().backward()
+        later.step()
+
+    adam, rmsprop = seen(watcher).optimizers
+    assert [(p.name, p.group) for p in adam.parameters] == [("weight", 1), ("bias", 1)]
+    assert [p.name for p in rmsprop.parameters] == ["weight", "bias"]
+    assert (adam.taken, rmsprop.taken) == (2, 1)
+
+
 def test_a_schedule_over_records_of_two_groups_is_told_once_and_as_it_ended() -> None:
     task, more = Task(), torch.ones(2, requires_grad=True)
     with watching() as watcher:

@@ -8,17 +8,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from optitrace.tracing.watching.training import WatchedParameter
 
-Groups = Sequence[Mapping[str, Any]]
-"""An optimizer's parameter groups."""
+
+def groups_of(optimizer: Optimizer) -> list[list[Tensor]]:
+    """Return the parameters of each group that have numbers: not those on ``meta``, and no lazy ones yet."""
+    return [
+        [p for p in group["params"] if not p.is_meta and not is_lazy(p)] for group in optimizer.param_groups
+    ]
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
-    """Return an optimizer's parameters, group after group."""
-    return [p for group in optimizer.param_groups for p in group["params"]]
+    """Return an optimizer's parameters that have numbers, group after group."""
+    return [p for group in groups_of(optimizer) for p in group]
 
 
 def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:
@@ -34,8 +39,9 @@ def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:
 
 
 def described(
-    groups: Groups,
+    sizes: Sequence[int],
     parameters: Sequence[Tensor],
+    shapes: Sequence[Sequence[int]],
     names: Sequence[str],
     ungraded: Collection[int],
     also_in: Mapping[int, str],
@@ -43,24 +49,25 @@ def described(
     """Return what the parameters of an optimizer are.
 
     Args:
-        groups: its parameter groups, which may have been given more parameters since.
-        parameters: those that are described, group after group.
+        sizes: how many parameters each group has.
+        parameters: group after group.
+        shapes: of each, as they were when it was first watched.
         names: of each.
         ungraded: the places of those that ask for a gradient and never had one.
         also_in: the name of another optimizer that has a parameter too, by the parameter's id.
     """
-    numbers = chain.from_iterable([g] * len(group["params"]) for g, group in enumerate(groups))
+    numbers = chain.from_iterable([g] * size for g, size in enumerate(sizes))
     return tuple(
         WatchedParameter(
             name=name,
-            shape=tuple(p.shape),
+            shape=tuple(shape),
             dtype=dtype_name(p.dtype),
             group=group,
             is_frozen=not p.requires_grad,
             had_gradient=k not in ungraded,
             also_in=also_in.get(id(p), ""),
         )
-        for k, (name, p, group) in enumerate(zip(names, parameters, numbers, strict=False))
+        for k, (name, p, shape, group) in enumerate(zip(names, parameters, shapes, numbers, strict=True))
     )
 
 

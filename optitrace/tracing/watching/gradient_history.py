@@ -105,7 +105,7 @@ class GradientHistory:
         gradient = self._witness.grad
         self._gradient = self._stepped_gradient = gradient
         self._version = -1 if gradient is None else gradient._version
-        self._versions = self._all_versions()
+        self._versions = self._versions_now()
 
     def _note_clearing(self) -> None:
         gradient = self._witness.grad
@@ -131,9 +131,9 @@ class GradientHistory:
         """Tell whether all gradients are what they were after the last step."""
         if self._witness.grad is None or self._witness.grad is not self._stepped_gradient:
             return False
-        return self._versions == self._all_versions()
+        return self._versions == self._versions_now()
 
-    def _all_versions(self) -> list[int]:
+    def _versions_now(self) -> list[int]:
         """Return how often each gradient was changed, -1 of a parameter that has none."""
         return [-1 if (g := p.grad) is None else g._version for p in self._parameters]
 

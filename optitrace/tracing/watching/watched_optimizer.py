@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter, is_
 from typing import Any, Protocol
 
 import torch
@@ -12,8 +13,8 @@ from torch.optim import Optimizer
 from optitrace.tracing.watching.description import (
     described,
     dtype_name,
+    groups_of,
     hyperparameters_of,
-    parameters_of,
 )
 from optitrace.tracing.watching.facts import EACH, STATE, Facts
 from optitrace.tracing.watching.gradient_history import GradientHistory
@@ -25,6 +26,8 @@ from optitrace.tracing.watching.sharding import is_sharded, local
 from optitrace.tracing.watching.training import OptimizerTrace
 from optitrace.tracing.watching.weight_norms import WeightNorms, WeightRecord
 from optitrace.tracing.watching.wish import RecordingWish
+
+_SHAPE = attrgetter("shape")
 
 
 class Probe(Protocol):
@@ -81,10 +84,13 @@ class WatchedOptimizer:
         self.probe: Probe | None = None
         self.names = names
         self.groups = optimizer.param_groups
-        self.parameters = parameters_of(optimizer)
+        groups = groups_of(optimizer)
+        self.parameters = [p for group in groups for p in group]
+        self._sizes = list(map(len, groups))
+        self._shapes = list(map(_SHAPE, self.parameters))
+        self._members: list[list[Tensor]] = [list(group["params"]) for group in optimizer.param_groups]
         self._state = optimizer.state
         self._optimizer_class = type(optimizer)
-        self._sizes = [len(group["params"]) for group in optimizer.param_groups]
         self._wish = wish
         self._step = taken
         by_parameter = wish.parameters or keeps_weight_norms
@@ -102,10 +108,15 @@ class WatchedOptimizer:
         self._has_looked = False
 
     def has_changed(self, optimizer: Optimizer) -> bool:
-        """Tell whether the optimizer was given other parameters since."""
-        sizes = [len(group["params"]) for group in optimizer.param_groups]
-        first = next((group["params"][0] for group in optimizer.param_groups if group["params"]), None)
-        return sizes != self._sizes or first is not self.parameters[0]
+        """Tell whether the optimizer was given other parameters, or they other shapes for the next record."""
+        if len(optimizer.param_groups) != len(self._members):
+            return True
+        for group, members in zip(optimizer.param_groups, self._members, strict=True):
+            now = group["params"]
+            if len(now) != len(members) or not all(map(is_, now, members)):
+                return True
+        is_recorded = self._wish.takes(self.taken + 1)
+        return is_recorded and list(map(_SHAPE, self.parameters)) != self._shapes
 
     def follow(self, optimizer: Optimizer) -> None:
         """Look at the groups and the state that the optimizer has now: load_state_dict puts others there."""
@@ -214,7 +225,9 @@ class WatchedOptimizer:
             name=self.name,
             class_path=f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}",
             hyperparameters=self._hyperparameters,
-            parameters=described(self.groups, self.parameters, self.names, self._ungraded, also_in),
+            parameters=described(
+                self._sizes, self.parameters, self._shapes, self.names, self._ungraded, also_in
+            ),
             taken=self.taken,
             steps=self._recording.steps(),
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.tracing.trace import Outcome, Versions
 from optitrace.tracing.watching.backwards import Backward, Backwards
-from optitrace.tracing.watching.description import parameters_of
+from optitrace.tracing.watching.description import groups_of, parameters_of
 from optitrace.tracing.watching.harmless import harmless
 from optitrace.tracing.watching.interception import StepArguments
 from optitrace.tracing.watching.known_modules import KnownModules
@@ -245,14 +245,14 @@ class Watcher:
         name, taken = seen.part_name, seen.taken
         if seen.watched is not None:
             seen.finish(self._also_in(seen))
-            seen.history.follow(parameters_of(optimizer))
-        self._ownership.own(seen.name, parameters_of(optimizer))
-        self._note_wrappers(optimizer, seen)
         parameters = parameters_of(optimizer)
+        seen.history.follow(parameters)
+        self._ownership.own(seen.name, parameters)
+        self._note_wrappers(optimizer, seen)
         models = models_of(parameters, self._models or self._modules.owning(parameters))
         self._ownership.look_at(models)
-        names = names_of([group["params"] for group in optimizer.param_groups], models)
-        shapes = [tuple(p.shape) for p in parameters_of(optimizer)]
+        names = names_of(groups_of(optimizer), models)
+        shapes = [tuple(p.shape) for p in parameters]
         matches = match(self._wish.patterns, names, shapes)
         self._patterns.append(matches)
         seen.watched = WatchedOptimizer(
