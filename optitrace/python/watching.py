@@ -12,6 +12,7 @@ from optitrace.errors import UsageError
 from optitrace.experiment.own_module import reason
 from optitrace.python.shown import Shown
 from optitrace.python.tensors import tensor_of
+from optitrace.rules.numerals import first_of
 from optitrace.tracing.trace import Outcome, Status
 from optitrace.tracing.watching import training
 from optitrace.tracing.watching.patterns import check_pattern
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
     from torch.optim import Optimizer
+
+MOST_NAMED = 8
+"""How many optimizers a message lists."""
 
 
 class Training(Shown):
@@ -147,7 +151,7 @@ class Training(Shown):
         return self._text("csv")
 
     def __repr__(self) -> str:
-        return f"<Training: {', '.join(self.optimizers) or 'no step yet'}>"
+        return f"<Training: {first_of(self.optimizers, MOST_NAMED) or 'no step yet'}>"
 
     def __rich__(self) -> RenderableType:
         from optitrace.views.training_table import render_training
@@ -170,7 +174,7 @@ class Training(Shown):
         found = [o for o in self.record.optimizers if name in (None, o.name)]
         if len(found) == 1:
             return found[0]
-        there = ", ".join(self.optimizers)
+        there = first_of(self.optimizers, MOST_NAMED)
         if not there:
             raise UsageError("no optimizer has taken a step; call its step() while it is watched.")
         asked = f"there is no optimizer {name!r}" if name else "there are several optimizers"

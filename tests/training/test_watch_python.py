@@ -110,3 +110,16 @@ def test_what_cannot_be_is_told() -> None:
         training.column("loss", "Adam")
     with pytest.raises(UsageError, match="watch with params=True"):
         training.by_parameter("update_norm")
+
+
+def test_messages_name_the_first_few_of_many_optimizers() -> None:
+    tasks = [Task() for _ in range(10)]
+    optimizers = [torch.optim.SGD(task.model.parameters(), lr=0.1) for task in tasks]
+    with optitrace.watch(*optimizers) as training:
+        for task, optimizer in zip(tasks, optimizers, strict=True):
+            task.train(optimizer, 1)
+
+    first = "SGD, " + ", ".join(f"SGD {k}" for k in range(2, 9))
+    assert repr(training) == f"<Training: {first} and 2 more>"
+    with pytest.raises(UsageError, match=f"several optimizers; name one of {first} and 2 more."):
+        training.column("loss")
