@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from optitrace.python.explaining import Explanation, explain
     from optitrace.python.sweeping import Sweep, sweep
     from optitrace.python.traces import Trace, read, trace
+    from optitrace.python.training import Training
     from optitrace.python.verifying import Verification, verify
-    from optitrace.python.watching import Training, watch
+    from optitrace.python.watching import watch
 
 __all__ = [
     "Comparison",
@@ -39,8 +40,9 @@ _HOMES = {
     "explaining": ("Explanation", "explain"),
     "sweeping": ("Sweep", "sweep"),
     "traces": ("Trace", "read", "trace"),
+    "training": ("Training",),
     "verifying": ("Verification", "verify"),
-    "watching": ("Training", "watch"),
+    "watching": ("watch",),
 }
 
 

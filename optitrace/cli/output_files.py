@@ -35,7 +35,7 @@ def plan_files(paths: Sequence[str], format: str | None) -> list[OutputFile]:
         format: the format of files whose suffix names none; an error if not given.
 
     Raises:
-        UsageError: the suffix of a path names no format.
+        UsageError: the suffix of a path names no format, or two paths are of one file.
         OutputError: a path cannot be written to.
     """
     files = []
@@ -51,6 +51,7 @@ def plan_files(paths: Sequence[str], format: str | None) -> list[OutputFile]:
                 raise
             own = format
         files.append(OutputFile(Path(path), own))
+    _check_once([file.path for file in files])
     return files
 
 
@@ -115,6 +116,22 @@ def _mode(path: Path) -> int:
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
+
+
+def _check_once(paths: Iterable[Path]) -> None:
+    """See that no two paths are of one file, of which the later writing would replace the earlier."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        if path.exists() and not path.is_file():  # a device or a pipe takes one after the other
+            continue
+        earlier = named.setdefault(os.path.realpath(path), path)
+        if earlier is path:
+            continue
+        if str(earlier) == str(path):
+            raise UsageError(f"the output {quoted(str(path))} is named twice; name it once.")
+        raise UsageError(
+            f"the outputs {quoted(str(earlier))} and {quoted(str(path))} are one file; name it once."
+        )
 
 
 def _check(path: Path) -> None:

@@ -104,7 +104,7 @@ FILE_FORMATS = tuple(format for format in FORMATS if format != "table")
         options.output_option(FILE_FORMATS),
         options.PLOT_OPTION,
         options.PRECISION_OPTION,
-        options.ALL_OPTION,
+        options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer, however many."),
         options.COLOR_OPTION,
         options.flag("strict", panel=options.OUTPUT, help="Exit with 1 if a fault is found."),
     )

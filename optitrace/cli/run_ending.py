@@ -44,9 +44,19 @@ class Ending:
                 return 143
         return 1
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the program did not end well: what it says of that itself is enough."""
+        return self.code != 0
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the program ended itself before its last line, and well, as ``--help`` does."""
+        return self.error is not None and self.code == 0
+
     def outcome(self, steps: int) -> Outcome:
         """Return how the training ended after so many steps."""
-        if self.code == 0:
+        if not self.has_failed:
             return Outcome()
         if isinstance(self.error, KeyboardInterrupt | Terminated):
             return Outcome(Status.INTERRUPTED, steps)

@@ -63,15 +63,17 @@ def tell(
     """Write and show what was seen; return the exit code that this asks for."""
     watcher = session.watcher
     if watcher is None:
-        if place.rank == 0:
-            terminal.say("the program made no optimizer of torch: it did not load torch.")
-        return 1
+        return _say_nothing_seen(
+            "the program made no optimizer of torch: it did not load torch.", ended, place
+        )
     outcome = _outcome(ended, watcher)
     training = watcher.training(program, outcome, rank=place.rank, world_size=place.world_size)
     ranks = _compare_ranks(watcher, training, is_interrupted) if place.world_size > 1 else None
     if not training.optimizers:
+        if watcher.failure is None:
+            return _say_nothing_seen(_nothing(training), ended, place)
         if place.rank == 0:
-            terminal.say(_nothing(training) if watcher.failure is None else _failure(watcher))
+            terminal.say(_failure(watcher))
         return 1
     findings = TrainingFindings(
         diagnoses=diagnose(training), verified=rules.agreements() if rules else (), ranks=ranks
@@ -90,6 +92,13 @@ def tell(
     if complaints:
         return UsageError.exit_code
     return int(findings.departs or (report.strict and findings.has_faults))
+
+
+def _say_nothing_seen(sentence: str, ended: Ending, place: Place) -> int:
+    """Say why nothing is shown, unless the program failed; return the exit code that this asks for."""
+    if place.rank == 0 and not ended.has_failed:
+        terminal.say(sentence)
+    return int(not ended.has_left)
 
 
 def _compare_ranks(

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, TrainingFindings
+from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.errors import UsageError
 from optitrace.experiment.own_module import reason
-from optitrace.python.shown import Shown
-from optitrace.python.tensors import tensor_of
+from optitrace.python.training import Kept, Training
 from optitrace.tracing.trace import Outcome, Status
 from optitrace.tracing.watching import training
 from optitrace.tracing.watching.patterns import check_pattern
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.views.grid import Look
-from optitrace.views.training_formats import training_chunks, training_html
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from torch import Tensor
     from torch.nn import Module
     from torch.optim import Optimizer
 
 
-class Training(Shown):
-    """What optimizers did while they were watched: readable while they are, and after.
-
-    Printed, it is a table for each optimizer with the faults that were found below; in a notebook, HTML.
-    """
+class Watching:
+    """What watches the optimizers of a `Training`."""
 
     def __init__(
         self, optimizers: Sequence[Optimizer], models: Sequence[Module], wish: RecordingWish, *, verify: bool
     ) -> None:
-        """Watch nothing yet; that begins with ``with``."""
+        """Watch nothing yet."""
         from optitrace.analysis.training.rule_watch import RuleWatch
         from optitrace.tracing.watching.interception import Interception
         from optitrace.tracing.watching.watcher import Watcher
@@ -44,22 +35,22 @@ class Training(Shown):
         make_probe = self._rules.make_probe if verify else None
         self._watcher = Watcher(wish, only=optimizers, models=models, make_probe=make_probe)
         self._interception = Interception(self._watcher)
-        self._look = Look(state=wish.state, by_parameter=wish.parameters)
         self._outcome = Outcome()
+        self._is_over = False
 
-    def __enter__(self) -> Training:
+    def begin(self) -> None:
         """Begin to watch."""
+        self._is_over = False
         self._interception.begin()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Watch no longer."""
+    def end(self, error: BaseException | None) -> None:
+        """Watch no longer, as the loop is done, or has raised an error.
+
+        Raises:
+            UsageError: a pattern of the wish named nothing.
+        """
         self._interception.end()
+        self._is_over = True
         if isinstance(error, KeyboardInterrupt):
             self._outcome = Outcome(Status.INTERRUPTED, self._watcher.step)
         elif error is not None:
@@ -69,7 +60,7 @@ class Training(Shown):
 
     @property
     def record(self) -> training.Training:
-        """What was seen so far, as the rooms of this package pass it on.
+        """What was seen so far.
 
         Raises:
             Exception: whatever ended the watching before its time.
@@ -79,102 +70,21 @@ class Training(Shown):
         return self._watcher.training(training.Program(), self._outcome)
 
     @property
-    def diagnoses(self) -> tuple[Diagnosis, ...]:
-        """The faults that were found so far."""
-        return diagnose(self.record)
-
-    @property
     def verified(self) -> tuple[RuleAgreement, ...]:
-        """How each optimizer stands to its published rule so far, where ``verify`` was asked for."""
+        """How each optimizer stands to its rule so far."""
         return self._rules.agreements()
 
-    @property
-    def optimizers(self) -> tuple[str, ...]:
-        """The names of the optimizers that took a step."""
-        return tuple(optimizer.name for optimizer in self.record.optimizers)
-
-    def steps(self, optimizer: str | None = None) -> list[int]:
-        """Return the recorded steps of an optimizer, by its name; of the only one if none is given."""
-        return list(self._optimizer(optimizer).steps)
-
-    def column(self, name: str, optimizer: str | None = None) -> Tensor:
-        """Return a quantity of an optimizer at each recorded step, float64 on the CPU.
-
-        Args:
-            name: ``loss``, ``lr``, ``gradient_norm``, ``unclipped_gradient_norm``, ``update_norm``,
-                ``weight_norm`` or ``update_ratio``; the name of a state entry or of watched weights, as
-                ``0.weight[0,3]``, where they were asked for.
-            optimizer: the optimizer's name; the only one if not given.
-
-        Returns:
-            Shape (rows,), or (rows, size) of a quantity that is several numbers; NaN where there is no value.
+    def kept(self) -> Kept:
+        """Return what stays of the training.
 
         Raises:
-            UsageError: there is no such optimizer or quantity.
+            UsageError: it is not over.
         """
-        found = self._optimizer(optimizer)
-        columns = {**found.state, **found.values, **found.columns}
-        if name not in columns:
-            raise UsageError(f"{found.name} has no {name!r}; there are {', '.join(columns)}.")
-        return tensor_of(columns[name], len(found.steps))
-
-    def by_parameter(self, name: str, optimizer: str | None = None) -> dict[str, Tensor]:
-        """Return a norm of each parameter at each recorded step, where ``params`` was asked for.
-
-        Args:
-            name: ``gradient_norm``, ``update_norm``, ``weight_norm`` or ``update_ratio``.
-            optimizer: the optimizer's name; the only one if not given.
-
-        Returns:
-            By the parameter's name, float64 on the CPU of shape (rows,).
-
-        Raises:
-            UsageError: there is no such optimizer or norm, or parameters were not recorded.
-        """
-        found = self._optimizer(optimizer)
-        if name not in found.by_parameter:
-            there = ", ".join(found.by_parameter) or "none; watch with params=True"
-            raise UsageError(f"{found.name} has no {name!r} of each parameter; there are {there}.")
-        whole = tensor_of(found.by_parameter[name], len(found.steps))
-        return {name: whole[:, k] for k, name in enumerate(found.recorded_parameters)}
-
-    def to_json(self) -> str:
-        """Return the training as JSON, as ``optitrace run -o FILE.json`` writes it."""
-        return self._text("json")
-
-    def to_csv(self) -> str:
-        """Return the training as CSV, as ``optitrace run -o FILE.csv`` writes it."""
-        return self._text("csv")
-
-    def __repr__(self) -> str:
-        return f"<Training: {', '.join(self.optimizers) or 'no step yet'}>"
-
-    def __rich__(self) -> RenderableType:
-        from optitrace.views.training_table import render_training
-
-        record = self.record
-        return render_training(record, self._findings(record), self._look)
-
-    def _repr_html_(self) -> str:
-        record = self.record
-        return training_html(record, self._findings(record), self._look)
-
-    def _findings(self, record: training.Training) -> TrainingFindings:
-        return TrainingFindings(diagnoses=diagnose(record), verified=self.verified)
-
-    def _text(self, format: str) -> str:
-        record = self.record
-        return "".join(training_chunks(record, self._findings(record), format, self._look))
-
-    def _optimizer(self, name: str | None) -> training.OptimizerTrace:
-        found = [o for o in self.record.optimizers if name in (None, o.name)]
-        if len(found) == 1:
-            return found[0]
-        there = ", ".join(self.optimizers)
-        if not there:
-            raise UsageError("no optimizer has taken a step; call its step() while it is watched.")
-        asked = f"there is no optimizer {name!r}" if name else "there are several optimizers"
-        raise UsageError(f"{asked}; name one of {there}.")
+        if not self._is_over:
+            raise UsageError(
+                "a training that is still watched cannot be copied or pickled; do so after its with block."
+            )
+        return Kept(self.record, self.verified)
 
 
 def watch(
@@ -215,17 +125,23 @@ def watch(
         UsageError: nothing is given to watch, or a number or a pattern is wrong.
     """
     from torch.nn import Module
-    from torch.optim import Optimizer
 
-    if not optimizers:
-        raise UsageError("there is nothing to watch; give watch() an optimizer.")
-    for given in optimizers:
-        if not isinstance(given, Optimizer):
-            raise UsageError(
-                f"watch() was given {type(given).__name__}, which is no optimizer; "
-                "write watch(optimizer, model=model)."
-            )
+    _check_optimizers(optimizers)
     models = [model] if isinstance(model, Module) else list(model)
     patterns = tuple(map(check_pattern, [values] if isinstance(values, str) else values))
     wish = RecordingWish(every, parameters=params, state=state, patterns=patterns)
-    return Training(optimizers, models, wish, verify=verify)
+    look = Look(state=state, by_parameter=params)
+    return Training(Watching(optimizers, models, wish, verify=verify), look)
+
+
+def _check_optimizers(given: Sequence[object]) -> None:
+    from torch.optim import Optimizer
+
+    if not given:
+        raise UsageError("there is nothing to watch; give watch() an optimizer.")
+    for one in given:
+        if not isinstance(one, Optimizer):
+            raise UsageError(
+                f"watch() was given {type(one).__name__}, which is no optimizer; "
+                "write watch(optimizer, model=model)."
+            )

@@ -83,6 +83,11 @@ class Column:
             return None
         return tuple(self.values[begin:end])
 
+    def __reduce__(self) -> tuple[type[Column], tuple[Numbers, tuple[int, ...], int]]:
+        """Return what a copy is made of: numbers in memory, as what is mapped of a file stays here."""
+        values = self.values if isinstance(self.values, array) else array("d", self.values)
+        return Column, (values, self.shape, self.first)
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:

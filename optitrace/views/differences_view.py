@@ -51,7 +51,7 @@ def verdict(differences: Differences, naming: Naming) -> str:
     if first is not None:
         return f"A and B differ first at step {first.step}, in {naming.place(first)}:"
     count = sum(quantity.compared for quantity in differences.quantities)
-    same = f"the same {_within(differences.tolerance)}"
+    same = f"the same {within(differences.tolerance)}"
     shorter, longer = sorted(differences.last_steps)
     if longer and not count:
         return "A and B have no step in common"
@@ -135,7 +135,8 @@ def differences_data(
     }
 
 
-def _within(tolerance: Tolerance) -> str:
+def within(tolerance: Tolerance) -> str:
+    """Return how far apart numbers may be that count as the same."""
     if tolerance.is_exact:
         return "bit for bit"
     allowed = (

@@ -28,7 +28,7 @@ class Look:
         precision: decimals of each number; in a training, its significant digits.
         state: whether the optimizer's state is shown.
         update: whether the change of the weights since the row before is shown.
-        all_rows: whether every row is shown, however many there are.
+        all_rows: whether every row is shown, and every optimizer of a training, however many there are.
         by_parameter: whether a training is shown with a row for each parameter.
     """
 

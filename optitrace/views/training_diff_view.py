@@ -18,7 +18,7 @@ from optitrace.analysis.training.differences import (
     TrainingDifferences,
 )
 from optitrace.errors import printable
-from optitrace.rules.numerals import first_of
+from optitrace.rules.numerals import first_of, tallied
 from optitrace.tracing.trace_file import exact_all
 from optitrace.tracing.watching.training import COLUMNS, KINDS
 from optitrace.views.differences_view import (
@@ -28,8 +28,10 @@ from optitrace.views.differences_view import (
     incomparable_lines,
     number_lines,
     verdict,
+    within,
 )
 from optitrace.views.spelling import to_ascii
+from optitrace.views.training_extent import MOST_OPTIMIZERS
 
 MOST_NAMED = 3
 """How many names of what only one training has are said."""
@@ -53,13 +55,38 @@ def training_diff_view(
     ]
     if lines := [*_settings(found.settings), *_only("optimizer", found.only)]:
         parts += [Text(), *(Text(spell(line)) for line in lines)]
-    for optimizer in found.optimizers:
+    shown = _shown(found.optimizers)
+    for optimizer in shown:
         parts += [Text(), Text(spell(optimizer.name), style="bold")]
         parts += [Text(spell(line)) for line in _lines(optimizer, precision)]
         parts += difference_tables(optimizer.differences, _naming(optimizer), precision, width, ascii_only)
+    if lines := list(_left_out(found.optimizers, shown)):
+        parts += [Text(), *map(Text, lines)]
     if not found.optimizers:
         parts += [Text(), Text("A and B have no optimizer in common")]
     return Group(*parts)
+
+
+def _shown(optimizers: Sequence[OptimizerDifferences]) -> Sequence[OptimizerDifferences]:
+    """Return all optimizers; of very many, the first that differ."""
+    if len(optimizers) <= MOST_OPTIMIZERS:
+        return optimizers
+    return [optimizer for optimizer in optimizers if not optimizer.are_same][:MOST_OPTIMIZERS]
+
+
+def _left_out(
+    optimizers: Sequence[OptimizerDifferences], shown: Sequence[OptimizerDifferences]
+) -> Iterator[str]:
+    """Yield how many optimizers are not shown, and how to see them."""
+    if len(shown) == len(optimizers):
+        return
+    same = sum(optimizer.are_same for optimizer in optimizers)
+    if others := len(optimizers) - same - len(shown):
+        verb = "differs" if others == 1 else "differ"
+        yield f"{tallied(others, 'more optimizer')} {verb}; --format json has all"
+    if same:
+        verb, tolerance = "is" if same == 1 else "are", optimizers[0].differences.tolerance
+        yield f"{tallied(same, 'optimizer')} {verb} the same {within(tolerance)}"
 
 
 def training_diff_json(found: TrainingDifferences) -> str:

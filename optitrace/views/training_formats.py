@@ -14,6 +14,7 @@ from optitrace.views.grid import Look
 from optitrace.views.html import html_grid
 from optitrace.views.markdown import escaped, markdown_table
 from optitrace.views.training_delimited import training_lines
+from optitrace.views.training_extent import extent
 from optitrace.views.training_grid import training_grid
 from optitrace.views.training_wording import (
     NO_STEP,
@@ -52,22 +53,28 @@ def training_chunks(
 def training_html(training: Training, findings: TrainingFindings, look: Look) -> str:
     """Return a training as an HTML fragment, for a notebook: a table for each optimizer, and what follows."""
     blocks = [escape(program_line(training))]
-    for optimizer in training.optimizers:
+    shown = extent(training.optimizers, shows_all=look.all_rows)
+    for place, optimizer in enumerate(shown.optimizers):
+        if place == shown.gap:
+            blocks.append(f"{escape(shown.line)}<br>")
         title, subtitle = escape(optimizer_title(optimizer)), escape(optimizer_subtitle(optimizer))
         table = html_grid(training_grid(optimizer, look)) if optimizer.steps else f"<br>{NO_STEP}"
         blocks.append(f"<b>{title}</b><br>{subtitle}\n{table}\n")
-    blocks.append("<br>".join(map(escape, closing_lines(training, findings))))
+    blocks.append("<br>".join(map(escape, closing_lines(training, findings, tells_all=look.all_rows))))
     return f"<div>{'<br>'.join(filter(None, blocks))}</div>"
 
 
 def _markdown(training: Training, findings: TrainingFindings, look: Look) -> Iterator[str]:
     if program := program_line(training):
         yield f"{escaped(program)}\n\n"
-    for optimizer in training.optimizers:
+    shown = extent(training.optimizers, shows_all=look.all_rows)
+    for place, optimizer in enumerate(shown.optimizers):
+        if place == shown.gap:
+            yield f"{escaped(shown.line)}\n\n"
         yield f"**{escaped(optimizer_title(optimizer))}**, {escaped(optimizer_subtitle(optimizer))}\n\n"
         yield from markdown_table(training_grid(optimizer, look)) if optimizer.steps else [f"{NO_STEP}\n"]
         yield "\n"
-    yield from (f"{escaped(line)}\n" for line in closing_lines(training, findings))
+    yield from (f"{escaped(line)}\n" for line in closing_lines(training, findings, tells_all=look.all_rows))
 
 
 def _plain_tables(

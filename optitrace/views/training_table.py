@@ -16,6 +16,8 @@ from optitrace.views.grid import Look
 from optitrace.views.sparkline import sparkline
 from optitrace.views.spelling import to_ascii
 from optitrace.views.table import grid_tables, hidden_rows
+from optitrace.views.training_extent import extent
+from optitrace.views.training_faults import told
 from optitrace.views.training_grid import hidden_values, training_grid
 from optitrace.views.training_wording import (
     NO_FAULTS,
@@ -53,12 +55,16 @@ def render_training(
     parts: list[RenderableType] = []
     if program := program_line(training):
         parts += [Text(spell(program), style="dim"), Text()]
-    for optimizer in training.optimizers:
+    shown = extent(training.optimizers, shows_all=look.all_rows)
+    for place, optimizer in enumerate(shown.optimizers):
+        if place == shown.gap:
+            parts += [Text(spell(shown.line)), Text()]
         parts += [*_optimizer(optimizer, look, width, ascii_only), Text()]
     if plot is not None:
         parts += [plot, Text()]
-    parts += [Text(spell(ending(training))), *_faults(training, findings, ascii_only)]
-    parts += [Text(spell(line)) for line in (*findings_lines(findings), *notes)]
+    parts += [Text(spell(ending(training))), *_faults(training, findings, look, ascii_only)]
+    found = findings_lines(findings, tells_all=look.all_rows)
+    parts += [Text(spell(line)) for line in (*found, *notes)]
     return Group(*parts)
 
 
@@ -80,7 +86,9 @@ def _optimizer(
         yield from (Text(), *(Text(spell(line)) for line in lines))
 
 
-def _faults(training: Training, findings: TrainingFindings, ascii_only: bool) -> Iterator[RenderableType]:
+def _faults(
+    training: Training, findings: TrainingFindings, look: Look, ascii_only: bool
+) -> Iterator[RenderableType]:
     """Yield each fault with its remedy indented below it; where there is none, that."""
     spell = to_ascii if ascii_only else str
     if not findings.diagnoses:
@@ -88,7 +96,7 @@ def _faults(training: Training, findings: TrainingFindings, ascii_only: bool) ->
             yield Text(NO_FAULTS)
         return
     yield Text()
-    for diagnosis in findings.diagnoses:
+    for diagnosis in told(findings.diagnoses, tells_all=look.all_rows):
         yield Text(spell(printable(diagnosis.fact)), style="red")
         yield Padding(Text(spell(printable(diagnosis.remedy))), (0, 0, 0, 2), expand=False)
     yield Text()

@@ -8,8 +8,10 @@ from typing import Any
 
 from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.errors import printable
-from optitrace.rules.numerals import counted, format_significant, tallied
+from optitrace.rules.numerals import counted, first_of, format_significant, listed, tallied
 from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.views.training_extent import FIRST_OPTIMIZERS, MOST_OPTIMIZERS
+from optitrace.views.training_faults import MOST_ALIKE, MOST_NAMED, told
 from optitrace.views.wording import setting
 
 NOT_TOLD = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable")
@@ -80,39 +82,69 @@ def optimizer_subtitle(optimizer: OptimizerTrace) -> str:
 def ending(training: Training) -> str:
     """Return how a training ended: after how many steps, and why if it failed."""
     outcome = training.outcome
-    several = len(training.optimizers) > 1
-    steps = [
-        f"{tallied(o.steps_seen, 'step')} of {o.name}" if several else tallied(o.steps_seen, "step")
-        for o in training.optimizers
-    ]
-    if not steps:
+    if not training.optimizers:
         line = f"{outcome.status}; no optimizer took a step"
     else:
-        line = (
-            f"{outcome.status} after {' and '.join([', '.join(steps[:-1]), steps[-1]] if several else steps)}"
-        )
+        line = f"{outcome.status} after {_steps_taken(training.optimizers)}"
     return f"{line}: {printable(outcome.reason)}" if outcome.reason else line
 
 
-def closing_lines(training: Training, findings: TrainingFindings) -> Iterator[str]:
+def _steps_taken(optimizers: Sequence[OptimizerTrace]) -> str:
+    """Return how many steps each optimizer took; of very many, the first few, and all others together."""
+    if len(optimizers) == 1:
+        return tallied(optimizers[0].steps_seen, "step")
+    named = FIRST_OPTIMIZERS if len(optimizers) > MOST_OPTIMIZERS else len(optimizers)
+    steps = [f"{tallied(o.steps_seen, 'step')} of {o.name}" for o in optimizers[:named]]
+    if others := optimizers[named:]:
+        steps.append(f"{tallied(sum(o.steps_seen for o in others), 'step')} of {len(others):,} more")
+    return listed(steps)
+
+
+def closing_lines(training: Training, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:
     """Yield all that is said below the tables where nothing can be indented, each fault with its remedy."""
     yield ending(training)
-    yield from (f"{printable(d.fact)}: {printable(d.remedy)}" for d in findings.diagnoses)
+    faults = told(findings.diagnoses, tells_all=tells_all)
+    yield from (f"{printable(fault.fact)}: {printable(fault.remedy)}" for fault in faults)
     if training.optimizers and not findings.has_faults:
         yield NO_FAULTS
-    yield from findings_lines(findings)
+    yield from findings_lines(findings, tells_all=tells_all)
 
 
-def findings_lines(findings: TrainingFindings) -> Iterator[str]:
+def findings_lines(findings: TrainingFindings, *, tells_all: bool = False) -> Iterator[str]:
     """Yield what was found out beside faults: whether steps follow the rule, whether ranks agree."""
-    yield from map(_rule_line, findings.verified)
+    verified = findings.verified
+    yield from map(_rule_line, verified) if tells_all or len(verified) <= MOST_OPTIMIZERS else _few(verified)
     if findings.ranks is not None:
         yield _ranks_line(findings.ranks)
 
 
+def _few(verified: Sequence[RuleAgreement]) -> Iterator[str]:
+    """Yield how very many optimizers stand to their rules: a few by themselves, the others together."""
+    departing = [found for found in verified if not found.agrees]
+    agreeing = [found for found in verified if found.agrees and found.is_verified]
+    unverified = [found for found in verified if not found.is_verified]
+    for alike in (departing, agreeing, unverified):
+        yield from map(_rule_line, alike[:MOST_ALIKE])
+        if others := alike[MOST_ALIKE:]:
+            yield _others_line(others)
+
+
+def _others_line(others: Sequence[RuleAgreement]) -> str:
+    more = tallied(len(others), "more optimizer")
+    if not others[0].agrees:
+        return f"{more} depart from their rules, {first_of([o.optimizer for o in others], MOST_NAMED)}"
+    if not others[0].is_verified:
+        return f"no step of {more} was verified"
+    worst = format_significant(max(found.worst for found in others), 2)
+    return (
+        f"{tallied(sum(found.steps for found in others), 'step')} of {more} agree with the rule, "
+        f"worst {worst} units"
+    )
+
+
 def _rule_line(found: RuleAgreement) -> str:
     note = f"; {printable(found.note)}" if found.note else ""
-    if found.rule is None or not found.steps:
+    if not found.is_verified:
         return f"no step of {found.optimizer} was verified{note}"
     worst = f"{format_significant(found.worst, 2)} units"
     if found.agrees:

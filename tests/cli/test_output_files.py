@@ -44,12 +44,47 @@ def test_a_file_has_what_its_format_has_on_standard_output(suffix: str, tmp_path
     assert path.read_bytes().decode() == (shown if suffix == "txt" else printed).stdout.partition("more:")[0]
 
 
-def test_several_files_are_written_and_one_twice_is_one(tmp_path: Path) -> None:
-    paths = [tmp_path / "a.csv", tmp_path / "a.json", tmp_path / "a.csv"]
+def test_several_files_are_written(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.csv", tmp_path / "a.json"]
     finished = run("sgd", *(word for path in paths for word in ("-o", str(path))))
 
     assert finished.code == 0
-    assert sorted(tmp_path.iterdir()) == sorted(set(paths))
+    assert sorted(tmp_path.iterdir()) == paths
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["sgd", "compare sgd adam", "sweep sgd -P lr=0.1,0.2", "show trace.json", "run train.py", "./own.py:Own"],
+)
+@pytest.mark.parametrize(
+    ("paths", "fact"),
+    [
+        (("a.json", "b.csv", "a.json"), "the output 'a.json' is named twice"),
+        (("a.json", "./a.json"), "the output 'a.json' is named twice"),
+        (("folder/../a.json", "a.json"), "the outputs 'folder/../a.json' and 'a.json' are one file"),
+        (("a.json", "link.json"), "the outputs 'a.json' and 'link.json' are one file"),
+    ],
+)
+def test_one_file_is_named_once(
+    command: str, paths: tuple[str, ...], fact: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.json").symlink_to("a.json")
+    (tmp_path / "own.py").write_text("from torch.optim import SGD as Own\n")
+    (tmp_path / "train.py").write_text("raise ValueError\n")
+    assert run("sgd", "-o", "trace.json").code == 0
+    verb, *words = command.split()
+    outputs = [word for path in paths for word in ("-o", path)]
+
+    finished = run(verb, *outputs, *words)
+
+    assert (finished.code, finished.stdout, finished.stderr) == (2, "", f"optitrace: {fact}; name it once.\n")
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_a_device_may_be_named_twice() -> None:
+    assert run("sgd", "-f", "csv", "-o", "/dev/null", "-o", "/dev/null").code == 0
 
 
 def test_a_dash_is_standard_output_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

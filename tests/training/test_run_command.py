@@ -182,6 +182,52 @@ def test_a_script_in_which_there_is_nothing_to_see_is_told_so(
     assert ran.stderr == f"optitrace: {sentence}\n"
 
 
+MADE = "import torch\nkept = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)\n"
+
+
+@pytest.mark.parametrize("made", ["", "import torch\n", MADE], ids=["no torch", "no optimizer", "no step"])
+@pytest.mark.parametrize(
+    "leaving", ["import sys; sys.exit(0)", "raise SystemExit", "raise SystemExit(False)"]
+)
+def test_a_script_that_leaves_well_before_any_step_keeps_its_exit_code(
+    made: str, leaving: str, tmp_path: Path
+) -> None:
+    ran = run_script(f"{made}{leaving}\n", tmp_path)
+
+    assert (ran.code, ran.stdout) == (0, "")
+    assert ran.stderr.startswith("optitrace: the program made ")
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_the_help_of_a_script_is_shown_as_its_own(tmp_path: Path) -> None:
+    ran = run_script(
+        "import argparse\nargparse.ArgumentParser(prog='train').parse_args()\n", tmp_path, "--help"
+    )
+
+    assert ran.code == 0
+    assert ran.stdout.startswith("usage: train [-h]\n")
+
+
+@pytest.mark.parametrize("made", ["", "import torch\n", MADE], ids=["no torch", "no optimizer", "no step"])
+@pytest.mark.parametrize(
+    ("failing", "code", "last_line"),
+    [
+        ("raise ValueError('no data')", 1, "ValueError: no data"),
+        ("raise SystemExit('no data')", 1, "no data"),
+        ("raise SystemExit(2)", 2, ""),
+        ("raise KeyboardInterrupt", 130, "KeyboardInterrupt"),
+    ],
+)
+def test_of_a_script_that_failed_before_any_step_nothing_else_is_said(
+    made: str, failing: str, code: int, last_line: str, tmp_path: Path
+) -> None:
+    ran = run_script(f"{made}{failing}\n", tmp_path)
+
+    assert ran.code == code
+    assert "optitrace" not in ran.stderr
+    assert ran.stderr.rstrip("\n").rpartition("\n")[2] == last_line
+
+
 def test_strict_makes_a_fault_the_exit_code(tmp_path: Path) -> None:
     stale = STEPPED.replace("    optimizer.step()", "    optimizer.step()\n    optimizer.step()")
 

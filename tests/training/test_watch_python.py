@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
 from watched import Task
 
 import optitrace
+from optitrace import Training
 from optitrace.errors import UsageError
+from optitrace.tracing.watching import storage
 
 
 def test_a_training_is_readable_while_it_grows_and_after() -> None:
@@ -110,3 +115,75 @@ def test_what_cannot_be_is_told() -> None:
         training.column("loss", "Adam")
     with pytest.raises(UsageError, match="watch with params=True"):
         training.by_parameter("update_norm")
+
+
+def test_messages_name_the_first_few_of_many_optimizers() -> None:
+    tasks = [Task() for _ in range(10)]
+    optimizers = [torch.optim.SGD(task.model.parameters(), lr=0.1) for task in tasks]
+    with optitrace.watch(*optimizers) as training:
+        for task, optimizer in zip(tasks, optimizers, strict=True):
+            task.train(optimizer, 1)
+
+    first = "SGD, " + ", ".join(f"SGD {k}" for k in range(2, 9))
+    assert repr(training) == f"<Training: {first} and 2 more>"
+    with pytest.raises(UsageError, match=f"several optimizers; name one of {first} and 2 more."):
+        training.column("loss")
+
+
+def pickled(training: Training) -> Training:
+    again: Training = pickle.loads(pickle.dumps(training))
+    return again
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.copy, copy.deepcopy])
+def test_a_training_that_is_over_can_be_copied_and_pickled(copied: Callable[[Training], Training]) -> None:
+    task = Task()
+    optimizer = torch.optim.Adam(task.model.parameters())
+    with optitrace.watch(optimizer, model=task.model, params=True, state=True, verify=True) as training:
+        task.train(optimizer, 3)
+
+    again = copied(copied(training))
+
+    assert str(again) == str(training)
+    assert again.to_json() == training.to_json()
+    assert again.verified == training.verified
+    assert torch.equal(again.column("loss"), training.column("loss"))
+
+
+def test_a_copy_is_whole_where_numbers_are_mapped_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "IN_MEMORY", 2)
+    task = Task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    with optitrace.watch(optimizer) as training:
+        task.train(optimizer, 5)
+
+    assert isinstance(training.record.optimizers[0].columns["loss"].values, memoryview)
+    for copied in (pickled, copy.deepcopy):
+        assert torch.equal(copied(training).column("loss"), training.column("loss"))
+
+
+def test_a_training_that_failed_is_copied_with_its_reason() -> None:
+    task = Task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+
+    def fail(step: int) -> None:
+        raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError, match="full"), optitrace.watch(optimizer) as training:
+        task.train(optimizer, 1, fail)
+
+    assert "failed after 1 step: RuntimeError: the disk is full" in str(pickled(training))
+
+
+def test_a_training_that_is_still_watched_is_not_copied() -> None:
+    task = Task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    sentence = "still watched cannot be copied or pickled; do so after its with block"
+    with optitrace.watch(optimizer) as training:
+        task.train(optimizer, 1)
+        for copied in (pickled, copy.copy, copy.deepcopy):
+            with pytest.raises(UsageError, match=sentence):
+                copied(training)
+
+    with pytest.raises(UsageError, match=r"a copy of a training watches nothing; call optitrace\.watch\(\)"):
+        pickled(training).__enter__()

@@ -63,6 +63,11 @@ class RuleAgreement:
         """Whether no step departs."""
         return self.departure is None
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether any step was recomputed."""
+        return self.rule is not None and self.steps > 0
+
 
 @dataclass(frozen=True, slots=True)
 class RankAgreement:

@@ -12,6 +12,8 @@ from optitrace.views.pictures.charts import chart, course
 from optitrace.views.pictures.lines import Course
 from optitrace.views.pictures.numbers import Numbers
 from optitrace.views.pictures.scene import Scene
+from optitrace.views.training_extent import Extent, extent
+from optitrace.views.training_faults import told
 from optitrace.views.training_wording import ending, findings_lines, optimizer_title, program_line
 
 DRAWN = {"loss": "loss", "lr": "lr", "update_ratio": "update / weight"}
@@ -30,14 +32,17 @@ MOST_FAULTS = 3
 def training_scene(training: Training, findings: TrainingFindings) -> Scene:
     """Return the picture of a training: loss, lr and update/weight ratio, a line for each optimizer.
 
+    Of very many optimizers, those are drawn that a table shows.
+
     Args:
         training: what was seen; at least one optimizer took a step.
         findings: what was found out about it.
     """
-    optimizers = training.optimizers
+    drawn = _drawn(training)
+    optimizers = drawn.optimizers
     titles = [optimizer_title(optimizer) for optimizer in optimizers]
     program = program_line(training)
-    facts = [diagnosis.fact for diagnosis in findings.diagnoses[:MOST_FAULTS]]
+    facts = [diagnosis.fact for diagnosis in told(findings.diagnoses)[:MOST_FAULTS]]
     return Scene(
         titles[0] if len(titles) == 1 else program or " · ".join(o.name for o in optimizers),
         program if len(titles) == 1 else " · ".join(titles),
@@ -46,12 +51,20 @@ def training_scene(training: Training, findings: TrainingFindings) -> Scene:
             for name, label in DRAWN.items()
             if any(name in o.columns for o in optimizers)
         ),
-        (ending(training), *facts, *findings_lines(findings)),
+        (*_undrawn(drawn), ending(training), *facts, *findings_lines(findings)),
     )
 
 
+def _drawn(training: Training) -> Extent:
+    return extent([optimizer for optimizer in training.optimizers if optimizer.steps])
+
+
+def _undrawn(drawn: Extent) -> list[str]:
+    return [f"{len(drawn.hidden):,} more optimizers are not drawn"] if drawn.hidden else []
+
+
 def training_numbers(training: Training, steps: Sequence[int], precision: int) -> Numbers:
-    """Return the norms of each optimizer at some steps, as the table has them.
+    """Return the norms of each optimizer that is drawn at some steps, as the table has them.
 
     Args:
         training: what was seen.
@@ -60,7 +73,7 @@ def training_numbers(training: Training, steps: Sequence[int], precision: int) -
     """
     headings: list[tuple[str, str]] = []
     rows: dict[int, list[str]] = {step: [] for step in steps}
-    for optimizer in training.optimizers:
+    for optimizer in _drawn(training).optimizers:
         place = {step: row for row, step in enumerate(optimizer.steps)}
         for section, names in TOLD.items():
             known = [name for name in names if name in optimizer.columns]
