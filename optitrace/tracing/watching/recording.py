@@ -62,8 +62,8 @@ class Recording:
         pending, self._pending = self._pending, []
         fetch([row for _, row in pending])
         for step, row in pending:
-            self._steps.extend([step])
             self._keep(self._judge(step, row))
+            self._steps.extend([step])
             self._rows += 1
 
     def steps(self) -> Sequence[int]:
