@@ -17,9 +17,7 @@ from optitrace.cli.run_rank import Place
 from optitrace.cli.run_rules import Rules
 from optitrace.cli.training_showing import training_tables, write_training
 from optitrace.errors import OutputError, UsageError
-from optitrace.experiment.own_module import reason
-from optitrace.rules.numerals import first_of
-from optitrace.tracing.trace import Outcome, Status
+from optitrace.rules.numerals import first_of, tallied
 from optitrace.tracing.watching.session import Session
 from optitrace.tracing.watching.training import Program, Training
 from optitrace.views.grid import Look
@@ -66,14 +64,15 @@ def tell(
         return _say_nothing_seen(
             "the program made no optimizer of torch: it did not load torch.", ended, place
         )
-    outcome = _outcome(ended, watcher)
+    outcome = ended.outcome(watcher.step)
     training = watcher.training(program, outcome, rank=place.rank, world_size=place.world_size)
     ranks = _compare_ranks(watcher, training, is_interrupted) if place.world_size > 1 else None
+    failures = _failures(watcher)
     if not training.optimizers:
-        if watcher.failure is None:
+        if not failures:
             return _say_nothing_seen(_nothing(training), ended, place)
-        if place.rank == 0:
-            terminal.say(_failure(watcher))
+        for sentence in failures if place.rank == 0 else ():
+            terminal.say(sentence)
         return 1
     findings = TrainingFindings(
         diagnoses=diagnose(training), verified=rules.agreements() if rules else (), ranks=ranks
@@ -84,8 +83,9 @@ def tell(
     complaints = watcher.complaints()
     for sentence in [*(complaints if place.rank == 0 else []), *map(str, errors)]:
         terminal.say(sentence)
-    if watcher.failure is not None:
-        terminal.say(_failure(watcher))
+    for sentence in failures:
+        terminal.say(sentence)
+    if failures:
         return 1
     if errors:
         return OutputError.exit_code
@@ -109,18 +109,13 @@ def _compare_ranks(
     return compare_ranks(training, watcher.weight_norms(), is_interrupted=is_interrupted)
 
 
-def _outcome(ended: Ending, watcher: Watcher) -> Outcome:
-    """Return how the training ended: what was not watched to its end is not complete."""
-    outcome = ended.outcome(watcher.step)
-    if watcher.failure is None or outcome.status is not Status.COMPLETED:
-        return outcome
-    return Outcome(Status.FAILED, watcher.step, reason=f"the watching failed: {reason(watcher.failure)}")
-
-
-def _failure(watcher: Watcher) -> str:
-    """Return the sentence for a watching that has ended before the program."""
-    assert watcher.failure is not None
-    return f"nothing was watched after step {watcher.step}: {reason(watcher.failure)}."
+def _failures(watcher: Watcher) -> list[str]:
+    """Return the sentences for watchings that have ended before the program."""
+    sentences = [failure.sentence for failure in watcher.failures]
+    more = len(sentences) - MOST_NAMED
+    if more > 0:
+        sentences[MOST_NAMED:] = [f"the watching of {tallied(more, 'other optimizer')} failed, too."]
+    return sentences
 
 
 def _nothing(training: Training) -> str:

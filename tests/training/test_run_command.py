@@ -318,19 +318,45 @@ def test_a_script_in_a_zip_file_is_run(tmp_path: Path) -> None:
 
 
 def test_a_training_that_was_not_watched_to_its_end_is_marked_as_failed(tmp_path: Path) -> None:
-    resized = (
-        "weights.grad = None\nweights.data = torch.ones(3)\n"
-        "weights.square().sum().backward()\noptimizer.step()\n"
+    failing = (
+        "from optitrace.tracing.watching import backwards\nbackwards.Backward = None\n"
+        "optimizer.zero_grad()\nweights.square().sum().backward()\noptimizer.step()\n"
     )
 
-    ran = run_script(STEPPED + resized, tmp_path)
+    ran = run_script(STEPPED + failing, tmp_path)
 
     assert (ran.code, ran.stdout) == (1, "[] __main__\n")
     assert ran.written is not None
     assert ran.written["outcome"]["status"] == "failed"
     assert ran.written["outcome"]["step"] == 3
-    assert ran.written["outcome"]["reason"].startswith("the watching failed: RuntimeError: ")
-    assert "optitrace: nothing was watched after step 3: RuntimeError: " in ran.stderr
+    assert ran.written["outcome"]["reason"].startswith("the watching failed: TypeError: ")
+    assert "optitrace: nothing was watched after step 3: TypeError: " in ran.stderr
+
+
+def test_an_optimizer_that_was_not_watched_to_its_end_is_named_and_the_others_are_told(
+    tmp_path: Path,
+) -> None:
+    failing = (
+        "class Odd:\n    def __str__(self):\n        raise TypeError('no words')\n"
+        "optimizers = [torch.optim.RMSprop([weights]) for _ in range(5)]\n"
+        "for one in optimizers:\n"
+        "    one.defaults['odd'] = one.param_groups[0]['odd'] = Odd()\n    one.step()\n"
+        "optimizer.step()\n"
+    )
+
+    ran = run_script(STEPPED + failing, tmp_path)
+
+    assert (ran.code, ran.stdout) == (1, "[] __main__\n")
+    assert ran.written is not None
+    assert [(o["name"], o["taken"]) for o in ran.written["optimizers"]] == [("SGD", 4)]
+    assert ran.written["outcome"]["reason"].startswith("the watching of RMSprop failed: TypeError: no words")
+    told = [line for line in ran.stderr.splitlines() if line.startswith("optitrace: ")]
+    assert told == [
+        "optitrace: RMSprop was not watched: TypeError: no words.",
+        "optitrace: RMSprop 2 was not watched: TypeError: no words.",
+        "optitrace: RMSprop 3 was not watched: TypeError: no words.",
+        "optitrace: the watching of 2 other optimizers failed, too.",
+    ]
 
 
 def test_an_empty_slice_is_no_place(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def watching(wish: RecordingWish = ALWAYS, **more: Any) -> Iterator[Watcher]:
         yield watcher
     finally:
         interception.end()
-    if watcher.failure is not None:
-        raise watcher.failure
+    for failure in watcher.failures:
+        raise failure.error
 
 
 def seen(watcher: Watcher) -> Training:

@@ -92,15 +92,13 @@ class Measurement:
     def _row(
         self, gradient: Norm, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]
     ) -> Row:
-        row: Row = {
-            "loss": nan if kind in WITHOUT_LOSS else history.loss(),
-            "gradient_norm": gradient,
-            "gradient": NUMBERS[kind],
-        }
+        row: Row = {"loss": nan if kind in WITHOUT_LOSS else history.loss()}
         if (lr := _lr(groups)) is not None:
             row["lr"] = lr
+        row["gradient_norm"] = gradient
         if self._unclipped is not None:
             row["unclipped_gradient_norm"], self._unclipped = self._unclipped, None
+        row["gradient"] = NUMBERS[kind]
         return row
 
     def _look_closely(self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], *, is_deep: bool) -> None:
@@ -121,8 +119,8 @@ class Measurement:
 
 
 def _lr(groups: Sequence[Mapping[str, Any]]) -> Value:
-    """Return the lr, or that of each group; one that is a tensor stays where it is. None if there is none."""
-    lrs = [group["lr"] for group in groups if "lr" in group]
+    """Return the lr, or that of each group; a tensor stays where it is. None if there is no number."""
+    lrs: list[Any] = [group["lr"] for group in groups if hasattr(group.get("lr"), "__float__")]
     if len(lrs) == 1 and type(lrs[0]) is float:
         return lrs[0]
     if not lrs:

@@ -62,9 +62,14 @@ class Recording:
         """Read the rows that are still pending: the only moment at which a device is waited for."""
         pending, self._pending = self._pending, []
         fetch([row for _, row in pending])
-        self._steps.extend([step for step, _ in pending])
-        self._keep([self._judge(step, row) for step, row in pending])
-        self._rows += len(pending)
+        judged: list[Mapping[str, Any]] = []
+        try:
+            for step, row in pending:
+                judged.append(self._judge(step, row))
+        finally:
+            self._keep(judged)
+            self._steps.extend([step for step, _ in pending[: len(judged)]])
+            self._rows += len(judged)
 
     def steps(self) -> Sequence[int]:
         """Return the number of each row's step, as far as they are read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from torch.optim import Optimizer
@@ -23,8 +24,8 @@ class SeenOptimizer:
     Attributes:
         name: what it is called.
         optimizer: the optimizer, as long as it lives.
-        history: where its gradients come from; gone with the optimizer.
-        watched: what watches its steps now; None before the first, and after it is gone.
+        history: where its gradients come from; gone with the optimizer, or as soon as it is given up.
+        watched: what watches its steps now; None before the first, and after it is gone or given up.
         wrapped: the names of the optimizers in it, whose steps and parameters are then its own, too.
         first: its first step among those of all optimizers; 0 if it took none.
         last: its last one among them.
@@ -43,7 +44,7 @@ class SeenOptimizer:
 
     @property
     def taken(self) -> int:
-        """How many steps it took."""
+        """How many steps it took, as far as it was watched."""
         if self.watched is not None:
             return self.watched.taken
         return self._finished[-1].taken if self._finished else 0
@@ -55,16 +56,20 @@ class SeenOptimizer:
 
     def weight_norms(self) -> list[WeightNorms]:
         """Return the norms of the weights, as far as they are kept, of each part."""
-        now = None if self.watched is None else self.watched.weight_norms()
+        now = None if self.watched is None or not self.watched.has_stepped else self.watched.weight_norms()
         return self._finished_norms if now is None else [*self._finished_norms, now]
 
     def traces(self, also_in: Mapping[int, str]) -> list[OptimizerTrace]:
         """Return what was recorded, part after part; schedulers go on over all, and stand with the first.
 
+        One that has no step is none.
+
         Args:
             also_in: the name of another optimizer that has a parameter too, by the parameter's id.
         """
-        parts = self._finished if self.watched is None else [*self._finished, self.watched.trace(also_in)]
+        parts = list(self._finished)
+        if self.watched is not None and self.watched.has_stepped:
+            parts.append(self.watched.trace(also_in))
         return [replace(part, scheduling=self._scheduling) for part in parts[:1]] + parts[1:]
 
     def count(self, step: int) -> None:
@@ -76,6 +81,20 @@ class SeenOptimizer:
         """Keep what was recorded so far, and watch its parameters no longer."""
         self._finished, self._finished_norms = self.traces(also_in), self.weight_norms()
         self.watched = None
+
+    def give_up(self, also_in: Mapping[int, str]) -> None:
+        """Keep what was recorded so far, as far as it can be read, and watch it no longer."""
+        for _ in range(2):  # what cannot be read is gone after the first
+            with suppress(Exception):
+                self.finish(also_in)
+                break
+        self.watched = None
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let its parameters go."""
+        with suppress(AttributeError):
+            del self.history
 
     def scheduler_made(self, scheduler: str) -> None:
         """Note that it has a scheduler of this class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter, is_
 from typing import Any, Protocol
 
@@ -92,7 +92,7 @@ class WatchedOptimizer:
         self._state = optimizer.state
         self._optimizer_class = type(optimizer)
         self._wish = wish
-        self._step = taken
+        self._step = self._taken_before = taken
         by_parameter = wish.parameters or keeps_weight_norms
         self._measurement = Measurement(self.parameters, wish, values, by_parameter=by_parameter)
         self._weights = WeightRecord(self.parameters, taken=taken) if keeps_weight_norms else None
@@ -127,6 +127,11 @@ class WatchedOptimizer:
         """How many steps it took."""
         return self._step - self.is_in_step
 
+    @property
+    def has_stepped(self) -> bool:
+        """Whether it took a step since it is watched."""
+        return self.taken > self._taken_before
+
     def before_step(self) -> None:
         """Note the weights before a step."""
         self._begin_step()
@@ -134,19 +139,16 @@ class WatchedOptimizer:
             with torch.no_grad():
                 self.probe.before()
 
-    def looking(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        """Return a closure that does what another does, and looks at the gradient when that is first done."""
+    def before_closure(self) -> None:
+        """Keep the weights before a closure that is yet to find the gradient, and may move them."""
         if self._records:
             self._measurement.remember()
             self._is_remembered = True
 
-        def evaluated() -> Any:
-            loss = closure()
-            if not self._has_looked:
-                self.look_at_gradient()
-            return loss
-
-        return evaluated
+    def after_closure(self) -> None:
+        """Note the gradient that a closure has left, the first time in a step."""
+        if self.is_in_step and not self._has_looked:
+            self.look_at_gradient()
 
     def look_at_gradient(self, kind: str = "") -> None:
         """Note the gradient that a step is about to use.

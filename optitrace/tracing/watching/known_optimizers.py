@@ -1,0 +1,211 @@
+"""The optimizers of a program: those that live, and what is left of those that are gone or given up."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from torch import Tensor
+from torch.nn import Module
+from torch.optim import Optimizer
+
+from optitrace.tracing.watching.description import groups_of, parameters_of
+from optitrace.tracing.watching.harmless import Failure, without_traceback
+from optitrace.tracing.watching.known_modules import KnownModules
+from optitrace.tracing.watching.naming import models_of, names_of
+from optitrace.tracing.watching.ownership import Ownership
+from optitrace.tracing.watching.patterns import Matches, complaints, match
+from optitrace.tracing.watching.seen import SeenOptimizer
+from optitrace.tracing.watching.training import OptimizerTrace
+from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
+from optitrace.tracing.watching.weight_norms import WeightNorms
+from optitrace.tracing.watching.wish import RecordingWish
+
+Part = TypeVar("Part")
+
+MakeProbe = Callable[[Optimizer, WatchedOptimizer], Probe | None]
+"""Makes what else is to look at an optimizer's steps."""
+
+
+class KnownOptimizers:
+    """Knows each optimizer from when it is first heard of, and makes what watches its steps.
+
+    Attributes:
+        modules: where the names of parameters come from if no model is given.
+        failures: what ended the watching of optimizers before they took their last step.
+    """
+
+    def __init__(
+        self,
+        wish: RecordingWish,
+        *,
+        only: Iterable[Optimizer] | None = None,
+        models: Iterable[Module] = (),
+        keeps_weight_norms: bool = False,
+        make_probe: MakeProbe | None = None,
+    ) -> None:
+        """Know none yet; the arguments are those of a `Watcher`."""
+        self.modules = KnownModules()
+        self.failures: list[Failure] = []
+        self._wish = wish
+        self._models = list(models)
+        self._keeps_weight_norms = keeps_weight_norms
+        self._make_probe = make_probe
+        self._only = None if only is None else {id(optimizer) for optimizer in only}
+        self._alive: dict[int, SeenOptimizer] = {}
+        self._given_up: set[int] = set()
+        self._order: list[SeenOptimizer] = []
+        self._class_counts: dict[str, int] = {}
+        self._ownership = Ownership()
+        self._patterns: list[Matches] = []
+
+    def add(self, optimizer: Optimizer) -> SeenOptimizer | None:
+        """Know an optimizer; return what is known of it, None if it is not to be watched."""
+        key = id(optimizer)
+        if key in self._alive or key in self._given_up or (self._only is not None and key not in self._only):
+            return self._alive.get(key)
+        parameters = parameters_of(optimizer)
+        if not parameters:
+            return None
+        weakref.finalize(optimizer, self._gone, key).atexit = False
+        cls = type(optimizer).__name__
+        count = self._class_counts[cls] = self._class_counts.get(cls, 0) + 1
+        seen = SeenOptimizer(optimizer, cls if count == 1 else f"{cls} {count}")
+        self._alive[key] = seen
+        self._order.append(seen)
+        self._ownership.own(seen.name, parameters)
+        return seen
+
+    def get(self, optimizer: Optimizer) -> SeenOptimizer | None:
+        """Return what is known of an optimizer that is watched, None of another."""
+        return self._alive.get(id(optimizer))
+
+    def alive(self) -> Sequence[SeenOptimizer]:
+        """Return what is known of all that are watched and live: now, as any of them may go at any moment."""
+        return tuple(self._alive.values())
+
+    def watched(self, optimizer: Optimizer) -> WatchedOptimizer | None:
+        """Return what watches an optimizer, made before its first step and whenever its parameters change."""
+        seen = self._alive.get(id(optimizer)) or self.add(optimizer)
+        if seen is None:
+            return None
+        if seen.watched is None or seen.watched.has_changed(optimizer):
+            if not parameters_of(optimizer):  # a step that moves nothing
+                return None
+            seen.watched = self._begin(optimizer, seen)
+        seen.watched.follow(optimizer)
+        return seen.watched
+
+    def owning(self, parameters: Sequence[Tensor]) -> list[Optimizer]:
+        """Return the optimizers that have the first of these parameters."""
+        names = self._ownership.owners(parameters[0]) if parameters else ()
+        return [one for seen in self.alive() if seen.name in names and (one := seen.optimizer()) is not None]
+
+    def scheduled(self, optimizer: Optimizer) -> SeenOptimizer | None:
+        """Return the optimizer that a scheduler moves: this one, or the one in it if it only passes on."""
+        inner = (value for value in vars(optimizer).values() if isinstance(value, Optimizer))
+        found = (self.get(one) for one in (optimizer, *inner))
+        return next((seen for seen in found if seen is not None), None)
+
+    def give_up(self, optimizer: Optimizer, error: Exception) -> None:
+        """Watch an optimizer no longer, as that has failed; what was recorded of it is kept."""
+        seen = self.get(optimizer)
+        if seen is None:
+            self._given_up.add(id(optimizer))
+            self.failures.append(Failure(type(optimizer).__name__, 0, without_traceback(error)))
+        else:
+            self._lose(seen, error)
+
+    def traces(self) -> list[OptimizerTrace]:
+        """Return what was recorded so far of each that took a step."""
+        return list(self._parts(lambda seen: seen.traces(self._also_in(seen))))
+
+    def weight_norms(self) -> list[WeightNorms]:
+        """Return the norms of the weights so far, as far as they are kept, in the order of `traces`."""
+        return list(self._parts(SeenOptimizer.weight_norms))
+
+    def idle(self) -> tuple[str, ...]:
+        """Return the names of those that took no step."""
+        lost = {failure.optimizer for failure in self.failures}
+        return tuple(
+            seen.name for seen in self._order if not seen.taken and not seen.wrapped and seen.name not in lost
+        )
+
+    def unowned(self) -> tuple[str, ...]:
+        """Return the names of parameters that get gradients and that no optimizer has."""
+        return self._ownership.unowned()
+
+    def complaints(self) -> list[str]:
+        """Return a sentence for each pattern that named nothing, or no place that there is."""
+        return complaints(self._wish.patterns, self._patterns)
+
+    def _begin(self, optimizer: Optimizer, seen: SeenOptimizer) -> WatchedOptimizer:
+        name, taken = seen.part_name, seen.taken
+        if seen.watched is not None:
+            seen.finish(self._also_in(seen))
+        parameters = parameters_of(optimizer)
+        seen.history.follow(parameters)
+        self._ownership.own(seen.name, parameters)
+        self._note_wrappers(optimizer, seen)
+        models = models_of(parameters, self._models or self.modules.owning(parameters))
+        self._ownership.look_at(models)
+        names = names_of(groups_of(optimizer), models)
+        matches = match(self._wish.patterns, names, [tuple(p.shape) for p in parameters])
+        self._patterns.append(matches)
+        watched = WatchedOptimizer(
+            optimizer,
+            name,
+            seen.history,
+            names,
+            self._wish,
+            values=matches.watched,
+            keeps_weight_norms=self._keeps_weight_norms,
+            taken=taken,
+        )
+        if self._make_probe is not None:
+            watched.probe = self._make_probe(optimizer, watched)
+        return watched
+
+    def _parts(self, parts_of: Callable[[SeenOptimizer], Sequence[Part]]) -> Iterator[Part]:
+        for seen in self._order:
+            try:
+                yield from parts_of(seen)
+            except Exception as error:  # what is still to be read may fail
+                self._lose(seen, error)
+                yield from parts_of(seen)
+
+    def _lose(self, seen: SeenOptimizer, error: Exception) -> None:
+        for key in [key for key, one in self._alive.items() if one is seen]:
+            del self._alive[key]
+            self._given_up.add(key)
+        self.failures.append(Failure(seen.name, seen.taken, without_traceback(error)))
+        seen.give_up(self._also_in(seen))
+
+    def _gone(self, key: int) -> None:
+        """Keep what is known of an optimizer that is no more, and let its parameters go."""
+        self._given_up.discard(key)
+        seen = self._alive.pop(key, None)
+        if seen is None:
+            return
+        try:
+            seen.finish(self._also_in(seen))
+        except Exception as error:
+            self._lose(seen, error)
+        seen.let_go()
+        self._ownership.let_go(seen.name)
+
+    def _also_in(self, seen: SeenOptimizer) -> Mapping[int, str]:
+        """Return the name of another optimizer that moves a parameter too, by the parameter's id."""
+        sharing = self._ownership.sharing(seen.name)
+        rivals = {
+            other.name for other in self.alive() if other.name in sharing and seen.steps_in_turn_with(other)
+        }
+        return self._ownership.shared(seen.name, rivals)
+
+    def _note_wrappers(self, optimizer: Optimizer, inner: SeenOptimizer) -> None:
+        """Know the optimizers that have another in them, whose steps and parameters are then the same."""
+        for seen in self.alive():
+            outer = seen.optimizer()
+            if outer is not None and any(value is optimizer for value in vars(outer).values()):
+                seen.wrapped.add(inner.name)
