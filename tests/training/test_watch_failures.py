@@ -15,6 +15,7 @@ from watched import Task, numbers, seen
 
 from optitrace.tracing.trace import Status
 from optitrace.tracing.watching.gauges import FlatGauge
+from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.measurement import Measurement
 from optitrace.tracing.watching.seen import SeenOptimizer
@@ -222,3 +223,26 @@ def test_an_lr_that_is_no_number_is_none() -> None:
 
     assert not watcher.failures
     assert "lr" not in seen(watcher).optimizers[0].columns
+
+
+@pytest.mark.parametrize("method", ["before_backward", "after_backward"])
+def test_a_history_that_fails_is_that_of_one_optimizer(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, other = Task(), Task()
+    original = getattr(GradientHistory, method)
+
+    def fail(self: GradientHistory, *arguments: Any) -> None:
+        if any(p is task.model.weight for p in self._parameters):
+            raise RuntimeError("the device is lost")
+        original(self, *arguments)
+
+    monkeypatch.setattr(GradientHistory, method, fail)
+    with watching() as watcher:
+        ours = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.train(ours, 1)
+        other.train(torch.optim.Adam(other.model.parameters()), 2)
+
+    [adam] = seen(watcher).optimizers
+    assert (adam.name, adam.taken) == ("Adam", 2)
+    assert [f.sentence for f in watcher.failures] == [
+        "SGD was not watched: RuntimeError: the device is lost."
+    ]

@@ -106,7 +106,7 @@ class Measurement:
 
 
 def _lr(groups: Sequence[Mapping[str, Any]]) -> Value:
-    """Return the lr, or that of each group; one that is a tensor stays where it is. None if it is no number."""
+    """Return the lr, or that of each group; one that is a tensor stays where it is. None if there is none."""
     lrs: list[Any] = [group["lr"] for group in groups if hasattr(group.get("lr"), "__float__")]
     if not lrs:
         return None

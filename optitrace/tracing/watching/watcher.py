@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,14 +52,15 @@ class Watcher:
         self.step = 0
         self.failure: Exception | None = None
         only = None if only is None else list(only)
+        self._backwards = Backwards()
         self._optimizers = KnownOptimizers(
             wish,
+            self._backwards,
             only=only,
             models=models,
             keeps_weight_norms=keeps_weight_norms,
             make_probe=make_probe,
         )
-        self._backwards = Backwards()
         self._steps_before = 0
         for optimizer in only or ():
             self.made(optimizer)
@@ -115,7 +116,11 @@ class Watcher:
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward | None:
         """See which gradients were cleared."""
-        self._tell_each(lambda seen: seen.history.before_backward())
+        for seen in self._optimizers.alive():
+            try:
+                seen.history.before_backward()
+            except Exception as error:
+                self._optimizers.lose(seen, error)
         return self._backwards.begin(tensors)
 
     @harmless
@@ -123,9 +128,12 @@ class Watcher:
         """Note the loss, for those whose gradients have changed."""
         if backward is None:  # the listening began within
             return
-        self._backwards.end(backward)
-        if is_done:
-            self._tell_each(lambda seen: seen.history.after_backward(backward))
+        self._backwards.end(backward, is_done=is_done)
+        for seen in self._optimizers.alive() if is_done else ():
+            try:
+                seen.history.after_backward(backward)
+            except Exception as error:
+                self._optimizers.lose(seen, error)
 
     @harmless
     def scaled(self, outputs: Any, scaled: Any) -> None:
@@ -135,7 +143,7 @@ class Watcher:
     @harmless_to_others
     def unscaled(self, optimizer: Optimizer) -> None:
         """Note that the gradients have their size again."""
-        if seen := self._optimizers.get(optimizer):
+        if seen := self._optimizers.add(optimizer):
             seen.history.is_scaled = False
 
     @harmless_to_others
@@ -222,16 +230,8 @@ class Watcher:
         if watched := self._optimizers.watched(optimizer):
             watched.after_clipping(measured, limit)
 
-    def _tell_each(self, tell: Callable[[SeenOptimizer], None]) -> None:
-        """Tell the optimizers that live of something; one that fails at it is given up."""
-        for seen in self._optimizers.alive():
-            try:
-                tell(seen)
-            except Exception as error:
-                if (optimizer := seen.optimizer()) is not None:
-                    self.give_up(optimizer, error)
-
     def _count(self, seen: SeenOptimizer) -> None:
         """Count a step of an optimizer among those of all."""
         self.step += 1
+        self._backwards.stepped()
         seen.count(self.step)
