@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from optitrace.tracing.trace import Outcome, Status, Versions
 from optitrace.tracing.watching.backwards import Backward, Backwards
 from optitrace.tracing.watching.harmless import Failure, harmless, harmless_to_others
-from optitrace.tracing.watching.interception import StepArguments
 from optitrace.tracing.watching.known_optimizers import KnownOptimizers, MakeProbe
+from optitrace.tracing.watching.listener import StepArguments
 from optitrace.tracing.watching.seen import SeenOptimizer
 from optitrace.tracing.watching.training import Program, Training
 from optitrace.tracing.watching.weight_norms import WeightNorms
@@ -92,7 +92,8 @@ class Watcher:
         if self._backwards.underway is not None:
             watched.history.after_backward(self._backwards.underway)
         watched.before_step()
-        closure = kwargs.get("closure") or next((a for a in args[1:] if callable(a)), None)
+        given = (*args[1:], *kwargs.values()) if kwargs or len(args) > 1 else ()
+        closure = next((one for one in given if callable(one)), None) if given else None
         if closure is None:
             watched.look_at_gradient()
             return None
@@ -102,8 +103,8 @@ class Watcher:
             self._after_closure(optimizer)
             return loss
 
-        given = tuple(looking if argument is closure else argument for argument in args)
-        return given, {name: looking if value is closure else value for name, value in kwargs.items()}
+        positional = tuple(looking if argument is closure else argument for argument in args)
+        return positional, {name: looking if value is closure else value for name, value in kwargs.items()}
 
     @harmless_to_others
     def after_step(self, optimizer: Optimizer) -> None:
