@@ -37,6 +37,10 @@ def watching() -> Iterator[Watcher]:
         interception.end()
 
 
+def parameters(watching: Measurement | WatchedOptimizer) -> Sequence[Tensor]:
+    return watching.members.parameters if isinstance(watching, WatchedOptimizer) else watching._parameters
+
+
 @pytest.mark.parametrize(
     ("cls", "method"),
     [
@@ -54,9 +58,7 @@ def test_an_optimizer_whose_watching_fails_keeps_its_record_and_the_others_are_w
     original = getattr(cls, method)
 
     def fail(self: Any, *arguments: Any) -> Any:
-        if failing and any(
-            p is task.model.weight for p in getattr(self, "_parameters", None) or self.parameters
-        ):
+        if failing and any(p is task.model.weight for p in parameters(self)):
             raise MemoryError("no room for a copy of the weights")
         return original(self, *arguments)
 

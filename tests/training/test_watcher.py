@@ -699,6 +699,23 @@ def test_a_scheduler_over_what_passes_on_to_an_optimizer_is_that_optimizers() ->
     assert only(watcher).scheduling == Scheduling(("StepLR",), 1, 0)
 
 
+def test_a_scheduler_that_was_never_made_as_one_ends_no_watching() -> None:
+    class Own(StepLR):
+        def __init__(self, moved: torch.optim.Optimizer) -> None:
+            self.moved = moved
+
+        def step(self, epoch: int | None = None) -> None:
+            self.moved.param_groups[0]["lr"] /= 2
+
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        scheduler = Own(optimizer)
+        task.train(optimizer, 2, lambda step: scheduler.step())
+
+    assert numbers(only(watcher), "lr") == [0.1, 0.05]
+
+
 def test_a_watch_within_another_is_told_of_schedulers_too() -> None:
     task = Task()
     with watching() as outer, watching() as inner:

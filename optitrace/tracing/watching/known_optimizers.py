@@ -9,11 +9,13 @@ from typing import TypeVar
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.tracing.watching.backwards import Backwards
 from optitrace.tracing.watching.description import groups_of, parameters_of
 from optitrace.tracing.watching.harmless import Failure, without_traceback
 from optitrace.tracing.watching.known_modules import KnownModules
+from optitrace.tracing.watching.members import Members
 from optitrace.tracing.watching.naming import models_of, names_of
 from optitrace.tracing.watching.ownership import Ownership
 from optitrace.tracing.watching.patterns import Matches, complaints, match
@@ -105,8 +107,11 @@ class KnownOptimizers:
         names = self._ownership.owners(parameters[0]) if parameters else ()
         return [one for seen in self.alive() if seen.name in names and (one := seen.optimizer()) is not None]
 
-    def scheduled(self, optimizer: Optimizer) -> SeenOptimizer | None:
-        """Return the optimizer that a scheduler moves: this one, or the one in it if it only passes on."""
+    def scheduled(self, scheduler: LRScheduler) -> SeenOptimizer | None:
+        """Return the optimizer that a scheduler moves: its own, or the one in that if it only passes on."""
+        optimizer = getattr(scheduler, "optimizer", None)
+        if optimizer is None:  # a class of someone's that is no scheduler but by name
+            return None
         inner = (value for value in vars(optimizer).values() if isinstance(value, Optimizer))
         found = (self.get(one) for one in (optimizer, *inner))
         return next((seen for seen in found if seen is not None), None)
@@ -168,7 +173,7 @@ class KnownOptimizers:
             optimizer,
             name,
             seen.history,
-            names,
+            Members(optimizer, names),
             self._wish,
             values=matches.watched,
             keeps_weight_norms=self._keeps_weight_norms,

@@ -179,13 +179,13 @@ class Watcher:
     @harmless
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Know a scheduler."""
-        if seen := self._optimizers.scheduled(scheduler.optimizer):
+        if seen := self._optimizers.scheduled(scheduler):
             seen.scheduler_made(type(scheduler).__name__)
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count the step of a scheduler."""
-        if seen := self._optimizers.scheduled(scheduler.optimizer):
+        if seen := self._optimizers.scheduled(scheduler):
             seen.scheduler_stepped(type(scheduler).__name__)
 
     def give_up(self, optimizer: Optimizer, error: Exception) -> None:
