@@ -52,6 +52,18 @@ def test_parameters_that_take_the_place_of_all_others_are_followed_in_their_stea
     assert history.kind() == "fresh"
 
 
+def test_a_gradient_that_is_there_already_comes_from_what_was_heard() -> None:
+    having, other = weights(), weights()
+    having.grad = torch.ones(2)
+
+    assert GradientHistory([having]).kind() == "by hand"
+    assert GradientHistory([other], Backward(5.0, False)).kind() == "none"
+    history = GradientHistory([other, having], Backward(5.0, False))
+    assert (history.kind(), history.loss()) == ("fresh", 5.0)
+    backward(history, having)  # adds to it
+    assert (history.kind(), history.loss()) == ("fresh", 7.0)
+
+
 def test_a_backward_elsewhere_while_a_gradient_is_computed_makes_it_not_stale() -> None:
     """Of two threads that train, each is told of the backward of the other, at any moment."""
     parameter = weights()

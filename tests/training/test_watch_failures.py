@@ -15,6 +15,7 @@ from watched import Task, numbers, seen
 
 from optitrace.tracing.trace import Status
 from optitrace.tracing.watching.gauges import Gauge
+from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.measurement import Measurement
 from optitrace.tracing.watching.seen import SeenOptimizer
@@ -36,6 +37,10 @@ def watching() -> Iterator[Watcher]:
         interception.end()
 
 
+def parameters(watching: Measurement | WatchedOptimizer) -> Sequence[Tensor]:
+    return watching.members.parameters if isinstance(watching, WatchedOptimizer) else watching._parameters
+
+
 @pytest.mark.parametrize(
     ("cls", "method"),
     [
@@ -52,9 +57,7 @@ def test_an_optimizer_whose_watching_fails_keeps_its_record_and_the_others_are_w
     original = getattr(cls, method)
 
     def fail(self: Any, *arguments: Any) -> Any:
-        if failing and any(
-            p is task.model.weight for p in getattr(self, "_parameters", None) or self.parameters
-        ):
+        if failing and any(p is task.model.weight for p in parameters(self)):
             raise MemoryError("no room for a copy of the weights")
         return original(self, *arguments)
 
@@ -221,3 +224,26 @@ def test_an_lr_that_is_no_number_is_none() -> None:
 
     assert not watcher.failures
     assert "lr" not in seen(watcher).optimizers[0].columns
+
+
+@pytest.mark.parametrize("method", ["before_backward", "after_backward"])
+def test_a_history_that_fails_is_that_of_one_optimizer(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, other = Task(), Task()
+    original = getattr(GradientHistory, method)
+
+    def fail(self: GradientHistory, *arguments: Any) -> None:
+        if any(p is task.model.weight for p in self._parameters):
+            raise RuntimeError("the device is lost")
+        original(self, *arguments)
+
+    monkeypatch.setattr(GradientHistory, method, fail)
+    with watching() as watcher:
+        ours = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.train(ours, 1)
+        other.train(torch.optim.Adam(other.model.parameters()), 2)
+
+    [adam] = seen(watcher).optimizers
+    assert (adam.name, adam.taken) == ("Adam", 2)
+    assert [f.sentence for f in watcher.failures] == [
+        "SGD was not watched: RuntimeError: the device is lost."
+    ]

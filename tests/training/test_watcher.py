@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
 from watched import Task, numbers, only, seen, watching
 
@@ -19,6 +19,7 @@ from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.training import KINDS, Scheduling, Tally
 from optitrace.tracing.watching.watcher import Watcher
 from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.tracing.watching.wrapping import Decorated
 from optitrace.views.training_wording import ending
 
 MAKERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
@@ -88,7 +89,7 @@ def test_what_is_put_in_the_place_of_torchs_functions_is_taken_back() -> None:
             torch.amp.GradScaler.step,
             torch.amp.GradScaler.unscale_,
             torch.nn.utils.clip_grads_with_norm_,
-            torch.nn.utils.clip_grad.clip_grad_value_,
+            Decorated(torch.nn.utils.clip_grad_value_).get(),
             StepLR.__init__,
             torch.optim.lr_scheduler.LRScheduler.step,
             ReduceLROnPlateau.step,
@@ -250,10 +251,43 @@ def test_clippings_that_take_effect_are_counted_and_others_are_not() -> None:
             optimizer.zero_grad()
             task.loss().backward()  # type: ignore[no-untyped-call]
             clip_grad_norm_(task.model.parameters(), 0.01 if step in (2, 4) else 1e9)
-            torch.nn.utils.clip_grad_value_(task.model.parameters(), 1e-4 if step in (4, 5) else 1e9)
+            clip_grad_value_(task.model.parameters(), 1e-4 if step in (4, 5) else 1e9)
             optimizer.step()
 
     assert only(watcher).clipped == Tally(3, 2)
+
+
+def test_a_clipping_by_value_is_heard_by_each_of_two_watches() -> None:
+    task = Task()
+    with watching() as outer, watching() as inner:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.loss().backward()  # type: ignore[no-untyped-call]
+        clip_grad_value_(task.model.parameters(), 1e-4)
+        optimizer.step()
+
+    for watcher in (outer, inner):
+        assert only(watcher).clipped == Tally(1, 1)
+        assert numbers(only(watcher), "gradient_norm") == pytest.approx(
+            [15**0.5 * 1e-4]
+        )  # 12 weights, 3 biases
+
+
+def test_a_clipping_that_torch_no_longer_decorates_is_heard_by_its_public_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = Decorated(clip_grad_value_).get()
+    for module in (nn.utils, nn.utils.clip_grad):
+        monkeypatch.setattr(module, "clip_grad_value_", plain)
+    task = Task()
+    with watching() as watcher, torch.no_grad():
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        with torch.enable_grad():
+            task.loss().backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_value_(task.model.parameters(), 1e-4)
+        optimizer.step()
+
+    assert only(watcher).clipped == Tally(1, 1)
+    assert nn.utils.clip_grad_value_ is plain
 
 
 def test_a_step_that_a_scaler_leaves_out_is_a_skipped_one_and_its_loss_is_unscaled() -> None:
@@ -663,6 +697,23 @@ def test_a_scheduler_over_what_passes_on_to_an_optimizer_is_that_optimizers() ->
         scheduler.step()
 
     assert only(watcher).scheduling == Scheduling(("StepLR",), 1, 0)
+
+
+def test_a_scheduler_that_was_never_made_as_one_ends_no_watching() -> None:
+    class Own(StepLR):
+        def __init__(self, moved: torch.optim.Optimizer) -> None:
+            self.moved = moved
+
+        def step(self, epoch: int | None = None) -> None:
+            self.moved.param_groups[0]["lr"] /= 2
+
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        scheduler = Own(optimizer)
+        task.train(optimizer, 2, lambda step: scheduler.step())
+
+    assert numbers(only(watcher), "lr") == [0.1, 0.05]
 
 
 def test_a_watch_within_another_is_told_of_schedulers_too() -> None:

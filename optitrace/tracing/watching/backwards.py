@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from optitrace.tracing.watching.losses import add
 from optitrace.tracing.watching.scaling import ScaledLoss
 
 
@@ -36,13 +37,36 @@ class Backwards:
     def __init__(self) -> None:
         self.underway: Backward | None = None
         self.scaled_loss = ScaledLoss()
+        self._losses: list[Any] = []
+        self._is_scaled = False
+        self._is_used = False
 
     def begin(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Note that a backward begins; return it."""
         self.underway = Backward(*self.scaled_loss.before_scaling(tensors))
         return self.underway
 
-    def end(self, backward: Backward) -> None:
-        """Note that a backward has ended."""
+    def end(self, backward: Backward, *, is_done: bool) -> None:
+        """Note that a backward has ended: it is done, or it has failed."""
         if self.underway is backward:
             self.underway = None
+        if is_done:
+            if self._is_used:
+                self._losses, self._is_used = [], False
+            add(self._losses, backward.loss)
+            self._is_scaled = backward.is_scaled
+
+    def stepped(self) -> None:
+        """Note that an optimizer took a step: backwards that come later are for another one."""
+        self._is_used = True
+
+    def heard(self) -> Backward | None:
+        """Return what gradients can come from that are there now, as one; None if there was no backward.
+
+        It is that which goes on, and those since the last step; or, if there are none, those before it, since
+        several optimizers may step one after another on the gradients of the same.
+        """
+        if self.underway is not None:
+            losses = [*([] if self._is_used else self._losses), self.underway.loss]
+            return Backward(losses, self.underway.is_scaled)
+        return Backward(list(self._losses), self._is_scaled) if self._losses else None

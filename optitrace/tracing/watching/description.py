@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
-
-from optitrace.tracing.watching.training import WatchedParameter
 
 
 def groups_of(optimizer: Optimizer) -> list[list[Tensor]]:
@@ -35,39 +32,6 @@ def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:
     return tuple(
         {str(name): _plain(value) for name, value in group.items() if name in known}
         for group in optimizer.param_groups
-    )
-
-
-def described(
-    sizes: Sequence[int],
-    parameters: Sequence[Tensor],
-    shapes: Sequence[Sequence[int]],
-    names: Sequence[str],
-    ungraded: Collection[int],
-    also_in: Mapping[int, str],
-) -> tuple[WatchedParameter, ...]:
-    """Return what the parameters of an optimizer are.
-
-    Args:
-        sizes: how many parameters each group has.
-        parameters: group after group.
-        shapes: of each, as they were when it was first watched.
-        names: of each.
-        ungraded: the places of those that ask for a gradient and never had one.
-        also_in: the name of another optimizer that has a parameter too, by the parameter's id.
-    """
-    numbers = chain.from_iterable([g] * size for g, size in enumerate(sizes))
-    return tuple(
-        WatchedParameter(
-            name=name,
-            shape=tuple(shape),
-            dtype=dtype_name(p.dtype),
-            group=group,
-            is_frozen=not p.requires_grad,
-            had_gradient=k not in ungraded,
-            also_in=also_in.get(id(p), ""),
-        )
-        for k, (name, p, shape, group) in enumerate(zip(names, parameters, shapes, numbers, strict=True))
     )
 
 

@@ -25,7 +25,13 @@ class GradientHistory:
         backwards: how many backwards the gradient of the next step has.
     """
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, parameters: Sequence[Tensor], heard: Backward | None = None) -> None:
+        """Begin to follow.
+
+        Args:
+            parameters: of the optimizer.
+            heard: where gradients come from that are there already, as far as that was heard.
+        """
         self._parameters = parameters
         self._witness = min(parameters, key=_cost)
         self._gradient = self._witness.grad
@@ -39,6 +45,11 @@ class GradientHistory:
         self._losses: list[Any] = []
         self.is_scaled = False
         self.backwards = 0
+        if heard is not None and any(p.grad is not None for p in parameters):
+            self._choose_witness()
+            self._look()
+            self._losses, self.is_scaled, self.backwards = [heard.loss], heard.is_scaled, 1
+            self._is_told = True
 
     def follow(self, parameters: Sequence[Tensor]) -> None:
         """Go on with other parameters, such as those of before and some more."""

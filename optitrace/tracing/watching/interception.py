@@ -8,8 +8,8 @@ gradient scaler.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,69 +21,18 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
 
-from optitrace.tracing.watching.backwards import Backward
+from optitrace.tracing.watching.listener import Listener
+from optitrace.tracing.watching.scheduler_interception import SchedulerInterception
 from optitrace.tracing.watching.sharding import local
-from optitrace.tracing.watching.wrapping import Wrapper, wrap
+from optitrace.tracing.watching.wrapping import Attribute, Decorated, Wrapper, is_decorated, wrap
 
 _CLIPPING_BY_NORM = ((nn_utils, "clip_grads_with_norm_"), (nn_utils.clip_grad, "_clip_grads_with_norm_"))
 """What `clip_grad_norm_` calls, whoever imported that before; and its public name."""
-
-StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
-"""The positional arguments of a step, the optimizer first, and those by name."""
-
-
-class Listener(Protocol):
-    """What is told of all that optimizers do and is done to them."""
-
-    def module_made(self, module: Module) -> None:
-        """A module is given a parameter or another module, or came to be as a copy; told again and again."""
-
-    def made(self, optimizer: Optimizer) -> None:
-        """An optimizer was made."""
-
-    def before_step(
-        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> StepArguments | None:
-        """A step begins; other arguments for it may be returned."""
-
-    def after_step(self, optimizer: Optimizer) -> None:
-        """A step is done."""
-
-    def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward | None:
-        """The gradients of these tensors are about to be computed; what is returned is given back after."""
-
-    def after_backward(self, backward: Backward | None, is_done: bool) -> None:
-        """They were computed, or that has failed."""
-
-    def scaled(self, outputs: Any, scaled: Any) -> None:
-        """A GradScaler has multiplied outputs."""
-
-    def unscaled(self, optimizer: Optimizer) -> None:
-        """A GradScaler has divided an optimizer's gradients."""
-
-    def before_scaler_step(self, optimizer: Optimizer) -> None:
-        """A GradScaler is about to step an optimizer, or to leave the step out."""
-
-    def after_scaler_step(self, optimizer: Optimizer, is_done: bool) -> None:
-        """It has done either, or has failed."""
-
-    def before_clipping(self, parameters: Sequence[Tensor]) -> None:
-        """The gradients of parameters are about to be clipped."""
-
-    def after_clipping(self, parameters: Sequence[Tensor], measured: Tensor, limit: float) -> None:
-        """They were, where what was measured, their norm or their largest value, was above the limit."""
-
-    def scheduler_made(self, scheduler: LRScheduler) -> None:
-        """A scheduler was made."""
-
-    def scheduler_stepped(self, scheduler: LRScheduler) -> None:
-        """The program has stepped a scheduler."""
 
 
 class Interception:
@@ -92,8 +41,7 @@ class Interception:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._undo: list[Callable[[], None]] = []
-        self._scheduling = 0
-        self._scheduler_methods: set[tuple[type[LRScheduler], str]] = set()
+        self._schedulers = SchedulerInterception(listener)
 
     def begin(self) -> None:
         """Hook and wrap."""
@@ -114,19 +62,21 @@ class Interception:
         self._wrap(GradScaler, "step", self._scaler_step)
         for module, name in _CLIPPING_BY_NORM:
             self._wrap(module, name, self._clipping_norm)
-        for module in (nn_utils, nn_utils.clip_grad):
-            self._wrap(module, "clip_grad_value_", self._clipping_values)
-        for cls in _with_subclasses(LRScheduler):
-            self._see_scheduler_class(cls)
+        if is_decorated(nn_utils.clip_grad_value_):
+            self._undo.append(wrap(Decorated(nn_utils.clip_grad_value_), self._clipping_values))
+        else:  # then whoever imported it before is not heard
+            for module in (nn_utils, nn_utils.clip_grad):
+                self._wrap(module, "clip_grad_value_", self._clipping_values)
+        self._schedulers.begin()
 
     def end(self) -> None:
         """Put everything back."""
+        self._schedulers.end()
         while self._undo:
             self._undo.pop()()
-        self._scheduler_methods.clear()
 
     def _wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
-        self._undo.append(wrap(owner, name, wrapper))
+        self._undo.append(wrap(Attribute(owner, name), wrapper))
 
     def _registered(self, module: Module, name: str, given: Tensor | Module | None) -> None:
         self._listener.module_made(module)
@@ -229,43 +179,6 @@ class Interception:
 
         return wrapped
 
-    def _see_scheduler_class(self, cls: type[LRScheduler]) -> None:
-        """Wrap what a class of schedulers has of its own; one that came later is seen when one is made."""
-        for name, wrapper in (("__init__", self._scheduler_making), ("step", self._scheduler_step)):
-            if name in vars(cls) and (cls, name) not in self._scheduler_methods:
-                self._wrap(cls, name, wrapper)
-                self._scheduler_methods.add((cls, name))
-
-    def _scheduler_making(self, init: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(init)
-        def wrapped(scheduler: LRScheduler, *args: Any, **kwargs: Any) -> None:
-            for cls in type(scheduler).__mro__:
-                if issubclass(cls, LRScheduler):
-                    self._see_scheduler_class(cls)
-            self._scheduling += 1
-            try:
-                init(scheduler, *args, **kwargs)
-            finally:
-                self._scheduling -= 1
-            if not self._scheduling:
-                self._listener.scheduler_made(scheduler)
-
-        return wrapped
-
-    def _scheduler_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(step)
-        def wrapped(scheduler: LRScheduler, *args: Any, **kwargs: Any) -> Any:
-            self._scheduling += 1
-            try:
-                returned = step(scheduler, *args, **kwargs)
-            finally:
-                self._scheduling -= 1
-            if not self._scheduling:
-                self._listener.scheduler_stepped(scheduler)
-            return returned
-
-        return wrapped
-
 
 def _is_within_backward() -> bool:
     """Tell whether this thread computes gradients just now; torch has no public word for it."""
@@ -275,9 +188,3 @@ def _is_within_backward() -> bool:
 
 def _listed(parameters: Any) -> list[Tensor]:
     return [parameters] if isinstance(parameters, Tensor) else list(parameters)
-
-
-def _with_subclasses(cls: type[LRScheduler]) -> Iterator[type[LRScheduler]]:
-    yield cls
-    for subclass in cls.__subclasses__():
-        yield from _with_subclasses(subclass)

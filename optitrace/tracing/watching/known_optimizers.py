@@ -9,10 +9,13 @@ from typing import TypeVar
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
+from optitrace.tracing.watching.backwards import Backwards
 from optitrace.tracing.watching.description import groups_of, parameters_of
 from optitrace.tracing.watching.harmless import Failure, without_traceback
 from optitrace.tracing.watching.known_modules import KnownModules
+from optitrace.tracing.watching.members import Members
 from optitrace.tracing.watching.naming import models_of, names_of
 from optitrace.tracing.watching.ownership import Ownership
 from optitrace.tracing.watching.patterns import Matches, complaints, match
@@ -39,16 +42,18 @@ class KnownOptimizers:
     def __init__(
         self,
         wish: RecordingWish,
+        backwards: Backwards,
         *,
         only: Iterable[Optimizer] | None = None,
         models: Iterable[Module] = (),
         keeps_weight_norms: bool = False,
         make_probe: MakeProbe | None = None,
     ) -> None:
-        """Know none yet; the arguments are those of a `Watcher`."""
+        """Know none yet; the arguments are those of a `Watcher`, and the backwards that it hears of."""
         self.modules = KnownModules()
         self.failures: list[Failure] = []
         self._wish = wish
+        self._backwards = backwards
         self._models = list(models)
         self._keeps_weight_norms = keeps_weight_norms
         self._make_probe = make_probe
@@ -71,7 +76,7 @@ class KnownOptimizers:
         weakref.finalize(optimizer, self._gone, key).atexit = False
         cls = type(optimizer).__name__
         count = self._class_counts[cls] = self._class_counts.get(cls, 0) + 1
-        seen = SeenOptimizer(optimizer, cls if count == 1 else f"{cls} {count}")
+        seen = SeenOptimizer(optimizer, cls if count == 1 else f"{cls} {count}", self._backwards.heard())
         self._alive[key] = seen
         self._order.append(seen)
         self._ownership.own(seen.name, parameters)
@@ -102,20 +107,31 @@ class KnownOptimizers:
         names = self._ownership.owners(parameters[0]) if parameters else ()
         return [one for seen in self.alive() if seen.name in names and (one := seen.optimizer()) is not None]
 
-    def scheduled(self, optimizer: Optimizer) -> SeenOptimizer | None:
-        """Return the optimizer that a scheduler moves: this one, or the one in it if it only passes on."""
+    def scheduled(self, scheduler: LRScheduler) -> SeenOptimizer | None:
+        """Return the optimizer that a scheduler moves: its own, or the one in that if it only passes on."""
+        optimizer = getattr(scheduler, "optimizer", None)
+        if optimizer is None:  # a class of someone's that is no scheduler but by name
+            return None
         inner = (value for value in vars(optimizer).values() if isinstance(value, Optimizer))
         found = (self.get(one) for one in (optimizer, *inner))
         return next((seen for seen in found if seen is not None), None)
 
     def give_up(self, optimizer: Optimizer, error: Exception) -> None:
-        """Watch an optimizer no longer, as that has failed; what was recorded of it is kept."""
+        """Watch an optimizer no longer, though it may not have come to be known."""
         seen = self.get(optimizer)
         if seen is None:
             self._given_up.add(id(optimizer))
             self.failures.append(Failure(type(optimizer).__name__, 0, without_traceback(error)))
         else:
-            self._lose(seen, error)
+            self.lose(seen, error)
+
+    def lose(self, seen: SeenOptimizer, error: Exception) -> None:
+        """Watch one no longer, as that has failed; what was recorded of it is kept."""
+        for key in [key for key, one in self._alive.items() if one is seen]:
+            del self._alive[key]
+            self._given_up.add(key)
+        self.failures.append(Failure(seen.name, seen.taken, without_traceback(error)))
+        seen.give_up(self._also_in(seen))
 
     def traces(self) -> list[OptimizerTrace]:
         """Return what was recorded so far of each that took a step."""
@@ -157,7 +173,7 @@ class KnownOptimizers:
             optimizer,
             name,
             seen.history,
-            names,
+            Members(optimizer, names),
             self._wish,
             values=matches.watched,
             keeps_weight_norms=self._keeps_weight_norms,
@@ -172,15 +188,8 @@ class KnownOptimizers:
             try:
                 yield from parts_of(seen)
             except Exception as error:  # what is still to be read may fail
-                self._lose(seen, error)
+                self.lose(seen, error)
                 yield from parts_of(seen)
-
-    def _lose(self, seen: SeenOptimizer, error: Exception) -> None:
-        for key in [key for key, one in self._alive.items() if one is seen]:
-            del self._alive[key]
-            self._given_up.add(key)
-        self.failures.append(Failure(seen.name, seen.taken, without_traceback(error)))
-        seen.give_up(self._also_in(seen))
 
     def _gone(self, key: int) -> None:
         """Keep what is known of an optimizer that is no more, and let its parameters go."""
@@ -191,7 +200,7 @@ class KnownOptimizers:
         try:
             seen.finish(self._also_in(seen))
         except Exception as error:
-            self._lose(seen, error)
+            self.lose(seen, error)
         seen.let_go()
         self._ownership.let_go(seen.name)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from torch.optim import Optimizer
 
+from optitrace.tracing.watching.backwards import Backward
 from optitrace.tracing.watching.description import parameters_of
 from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.training import OptimizerTrace, Scheduling
@@ -31,10 +32,17 @@ class SeenOptimizer:
         last: its last one among them.
     """
 
-    def __init__(self, optimizer: Optimizer, name: str) -> None:
+    def __init__(self, optimizer: Optimizer, name: str, heard: Backward | None) -> None:
+        """Know an optimizer.
+
+        Args:
+            optimizer: the optimizer.
+            name: what to call it.
+            heard: where its gradients come from if it has any already.
+        """
         self.name = name
         self.optimizer = weakref.ref(optimizer)
-        self.history = GradientHistory(parameters_of(optimizer))
+        self.history = GradientHistory(parameters_of(optimizer), heard)
         self.watched: WatchedOptimizer | None = None
         self.wrapped: set[str] = set()
         self.first = self.last = 0

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter, is_
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.tracing.watching.description import (
-    described,
-    dtype_name,
-    groups_of,
-    hyperparameters_of,
-)
+from optitrace.tracing.watching.description import hyperparameters_of
 from optitrace.tracing.watching.facts import EACH, STATE, Facts
 from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.measurement import VALUES, Measurement
+from optitrace.tracing.watching.members import Members
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Recording, Row
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE, told_by_scaler
@@ -26,8 +21,6 @@ from optitrace.tracing.watching.sharding import is_sharded, local
 from optitrace.tracing.watching.training import OptimizerTrace
 from optitrace.tracing.watching.weight_norms import WeightNorms, WeightRecord
 from optitrace.tracing.watching.wish import RecordingWish
-
-_SHAPE = attrgetter("shape")
 
 
 class Probe(Protocol):
@@ -49,6 +42,8 @@ class WatchedOptimizer:
     Attributes:
         name: what it is called.
         history: where its gradients come from.
+        members: its parameters.
+        groups: its parameter groups, as they are now.
         is_in_scaler: whether a GradScaler is about to step it.
         is_in_step: whether a step has begun that is not done; if it fails, the next one has its number.
     """
@@ -58,7 +53,7 @@ class WatchedOptimizer:
         optimizer: Optimizer,
         name: str,
         history: GradientHistory,
-        names: Sequence[str],
+        members: Members,
         wish: RecordingWish,
         *,
         values: Sequence[Watched] = (),
@@ -71,7 +66,7 @@ class WatchedOptimizer:
             optimizer: the optimizer.
             name: what it is called.
             history: of its gradients so far.
-            names: of its parameters, group after group.
+            members: its parameters.
             wish: what to record.
             values: the weights that are recorded themselves.
             keeps_weight_norms: whether to keep the norms of each parameter's weights beside the record.
@@ -82,25 +77,19 @@ class WatchedOptimizer:
         self.is_in_scaler = False
         self.is_in_step = False
         self.probe: Probe | None = None
-        self.names = names
+        self.members = members
         self.groups = optimizer.param_groups
-        groups = groups_of(optimizer)
-        self.parameters = [p for group in groups for p in group]
-        self._sizes = list(map(len, groups))
-        self._shapes = list(map(_SHAPE, self.parameters))
-        self._members: list[list[Tensor]] = [list(group["params"]) for group in optimizer.param_groups]
         self._state = optimizer.state
         self._optimizer_class = type(optimizer)
         self._wish = wish
         self._step = self._taken_before = taken
         by_parameter = wish.parameters or keeps_weight_norms
-        self._measurement = Measurement(self.parameters, wish, values, by_parameter=by_parameter)
-        self._weights = WeightRecord(self.parameters, taken=taken) if keeps_weight_norms else None
-        dtype = dtype_name(self.parameters[0].dtype)
-        self._facts = Facts(names, dtype, by_parameter=wish.parameters, state=wish.state)
+        parameters = members.parameters
+        self._measurement = Measurement(parameters, wish, values, by_parameter=by_parameter)
+        self._weights = WeightRecord(parameters, taken=taken) if keeps_weight_norms else None
+        self._facts = Facts(members.names, members.dtype, by_parameter=wish.parameters, state=wish.state)
         self._recording = Recording(self._read)
         self._hyperparameters = hyperparameters_of(optimizer)
-        self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
         self._records = False
         self._kind = ""
         self._row: Row = {}
@@ -109,14 +98,9 @@ class WatchedOptimizer:
 
     def has_changed(self, optimizer: Optimizer) -> bool:
         """Tell whether the optimizer was given other parameters, or they other shapes for the next record."""
-        if len(optimizer.param_groups) != len(self._members):
+        if not self.members.are_those_of(optimizer):
             return True
-        for group, members in zip(optimizer.param_groups, self._members, strict=True):
-            now = group["params"]
-            if len(now) != len(members) or not all(map(is_, now, members)):
-                return True
-        is_recorded = self._wish.takes(self.taken + 1)
-        return is_recorded and list(map(_SHAPE, self.parameters)) != self._shapes
+        return self._wish.takes(self.taken + 1) and not self.members.have_their_shapes()
 
     def follow(self, optimizer: Optimizer) -> None:
         """Look at the groups and the state that the optimizer has now: load_state_dict puts others there."""
@@ -161,8 +145,7 @@ class WatchedOptimizer:
         if kind == "scaled" and self.is_in_scaler:
             kind = "fresh"
         self._kind = kind
-        if self._ungraded:
-            self._ungraded = {k for k in self._ungraded if self.parameters[k].grad is None}
+        self.members.look_at_gradients()
         if self._clips:
             for measured, limit in self._clips:
                 self._facts.clips(self._step, measured, limit)
@@ -227,9 +210,7 @@ class WatchedOptimizer:
             name=self.name,
             class_path=f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}",
             hyperparameters=self._hyperparameters,
-            parameters=described(
-                self._sizes, self.parameters, self._shapes, self.names, self._ungraded, also_in
-            ),
+            parameters=self.members.described(also_in),
             taken=self.taken,
             steps=self._recording.steps(),
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
@@ -247,7 +228,7 @@ class WatchedOptimizer:
         self._recording.read()
         if self._weights is None:
             return None
-        return self._weights.norms(self.name, self.names, self.taken)
+        return self._weights.norms(self.name, self.members.names, self.taken)
 
     def _read(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at the values of a recorded step once they are read; return those that are to be recorded."""

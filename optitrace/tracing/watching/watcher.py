@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from optitrace.tracing.trace import Outcome, Status, Versions
 from optitrace.tracing.watching.backwards import Backward, Backwards
 from optitrace.tracing.watching.harmless import Failure, harmless, harmless_to_others
-from optitrace.tracing.watching.interception import StepArguments
 from optitrace.tracing.watching.known_optimizers import KnownOptimizers, MakeProbe
+from optitrace.tracing.watching.listener import StepArguments
 from optitrace.tracing.watching.seen import SeenOptimizer
 from optitrace.tracing.watching.training import Program, Training
 from optitrace.tracing.watching.weight_norms import WeightNorms
@@ -52,14 +52,15 @@ class Watcher:
         self.step = 0
         self.failure: Exception | None = None
         only = None if only is None else list(only)
+        self._backwards = Backwards()
         self._optimizers = KnownOptimizers(
             wish,
+            self._backwards,
             only=only,
             models=models,
             keeps_weight_norms=keeps_weight_norms,
             make_probe=make_probe,
         )
-        self._backwards = Backwards()
         self._steps_before = 0
         for optimizer in only or ():
             self.made(optimizer)
@@ -91,8 +92,7 @@ class Watcher:
         if self._backwards.underway is not None:
             watched.history.after_backward(self._backwards.underway)
         watched.before_step()
-        is_given = kwargs or len(args) > 1
-        closure = (kwargs.get("closure") or next(filter(callable, args[1:]), None)) if is_given else None
+        closure = next(filter(callable, (*args[1:], *kwargs.values())), None)
         if closure is None:
             watched.look_at_gradient()
             return None
@@ -103,8 +103,8 @@ class Watcher:
             self._after_closure(optimizer)
             return loss
 
-        given = tuple(looking if argument is closure else argument for argument in args)
-        return given, {name: looking if value is closure else value for name, value in kwargs.items()}
+        positional = tuple(looking if argument is closure else argument for argument in args)
+        return positional, {name: looking if value is closure else value for name, value in kwargs.items()}
 
     @harmless_to_others
     def after_step(self, optimizer: Optimizer) -> None:
@@ -117,7 +117,11 @@ class Watcher:
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward | None:
         """See which gradients were cleared."""
-        self._tell_each(lambda seen: seen.history.before_backward())
+        for seen in self._optimizers.alive():
+            try:
+                seen.history.before_backward()
+            except Exception as error:
+                self._optimizers.lose(seen, error)
         return self._backwards.begin(tensors)
 
     @harmless
@@ -125,9 +129,12 @@ class Watcher:
         """Note the loss, for those whose gradients have changed."""
         if backward is None:  # the listening began within
             return
-        self._backwards.end(backward)
-        if is_done:
-            self._tell_each(lambda seen: seen.history.after_backward(backward))
+        self._backwards.end(backward, is_done=is_done)
+        for seen in self._optimizers.alive() if is_done else ():
+            try:
+                seen.history.after_backward(backward)
+            except Exception as error:
+                self._optimizers.lose(seen, error)
 
     @harmless
     def scaled(self, outputs: Any, scaled: Any) -> None:
@@ -137,7 +144,7 @@ class Watcher:
     @harmless_to_others
     def unscaled(self, optimizer: Optimizer) -> None:
         """Note that the gradients have their size again."""
-        if seen := self._optimizers.get(optimizer):
+        if seen := self._optimizers.add(optimizer):
             seen.history.is_scaled = False
 
     @harmless_to_others
@@ -172,13 +179,13 @@ class Watcher:
     @harmless
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Know a scheduler."""
-        if seen := self._optimizers.scheduled(scheduler.optimizer):
+        if seen := self._optimizers.scheduled(scheduler):
             seen.scheduler_made(type(scheduler).__name__)
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count the step of a scheduler."""
-        if seen := self._optimizers.scheduled(scheduler.optimizer):
+        if seen := self._optimizers.scheduled(scheduler):
             seen.scheduler_stepped(type(scheduler).__name__)
 
     def give_up(self, optimizer: Optimizer, error: Exception) -> None:
@@ -224,16 +231,8 @@ class Watcher:
         if watched := self._optimizers.watched(optimizer):
             watched.after_clipping(measured, limit)
 
-    def _tell_each(self, tell: Callable[[SeenOptimizer], None]) -> None:
-        """Tell the optimizers that live of something; one that fails at it is given up."""
-        for seen in self._optimizers.alive():
-            try:
-                tell(seen)
-            except Exception as error:
-                if (optimizer := seen.optimizer()) is not None:
-                    self.give_up(optimizer, error)
-
     def _count(self, seen: SeenOptimizer) -> None:
         """Count a step of an optimizer among those of all."""
         self.step += 1
+        self._backwards.stepped()
         seen.count(self.step)

@@ -33,7 +33,7 @@ class RuleWatch:
         if not batches:
             self._verdicts.append(RuleAgreement(watched.name, rule.name, note=note))
             return None
-        verdict = Verdict(watched.name, rule, tuple(watched.names), batches, note)
+        verdict = Verdict(watched.name, rule, tuple(watched.members.names), batches, note)
         self._verdicts.append(verdict)
         return RuleProbe(optimizer, watched, batches, verdict)
 

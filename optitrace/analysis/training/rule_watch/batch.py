@@ -14,6 +14,7 @@ from optitrace.analysis.training.rule_watch.places import Place, choose
 from optitrace.rules.extent import Extent, extent
 from optitrace.rules.numerals import counted
 from optitrace.rules.rule import Rule
+from optitrace.tracing.watching.description import groups_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +45,7 @@ class Batch:
 
 def batches_of(rule: Rule, optimizer: Optimizer) -> tuple[tuple[Batch, ...], str]:
     """Return the batches to look at, and what is to be said of those parameters that are left out."""
-    groups = [group["params"] for group in optimizer.param_groups]
+    groups = groups_of(optimizer)
     whole = extent(rule)
     places = choose(groups, whole)
     parameters = [p for group in groups for p in group]

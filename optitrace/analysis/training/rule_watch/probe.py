@@ -40,7 +40,7 @@ class RuleProbe:
         self._verdict = verdict
         self._rule: Rule = verdict.rule
         self._defaults = {parameter.name: parameter.default for parameter in self._rule.parameters}
-        self._readers = [Reader(self._rule, batch, watched.parameters) for batch in batches]
+        self._readers = [Reader(self._rule, batch, watched.members.parameters) for batch in batches]
         self._before: list[Before] = []
         self._gradients: list[Gradient] = []
 

@@ -1,0 +1,64 @@
+"""What a watching hears: all that a program does with optimizers, and around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.nn import Module
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from optitrace.tracing.watching.backwards import Backward
+
+StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional arguments of a step, the optimizer first, and those by name."""
+
+
+class Listener(Protocol):
+    """What is told of all that optimizers do and is done to them."""
+
+    def module_made(self, module: Module) -> None:
+        """A module is given a parameter or another module, or came to be as a copy; told again and again."""
+
+    def made(self, optimizer: Optimizer) -> None:
+        """An optimizer was made."""
+
+    def before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> StepArguments | None:
+        """A step begins; other arguments for it may be returned."""
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """A step is done."""
+
+    def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward | None:
+        """The gradients of these tensors are about to be computed; what is returned is given back after."""
+
+    def after_backward(self, backward: Backward | None, is_done: bool) -> None:
+        """They were computed, or that has failed."""
+
+    def scaled(self, outputs: Any, scaled: Any) -> None:
+        """A GradScaler has multiplied outputs."""
+
+    def unscaled(self, optimizer: Optimizer) -> None:
+        """A GradScaler has divided an optimizer's gradients."""
+
+    def before_scaler_step(self, optimizer: Optimizer) -> None:
+        """A GradScaler is about to step an optimizer, or to leave the step out."""
+
+    def after_scaler_step(self, optimizer: Optimizer, is_done: bool) -> None:
+        """It has done either, or has failed."""
+
+    def before_clipping(self, parameters: Sequence[Tensor]) -> None:
+        """The gradients of parameters are about to be clipped."""
+
+    def after_clipping(self, parameters: Sequence[Tensor], measured: Tensor, limit: float) -> None:
+        """They were, where what was measured, their norm or their largest value, was above the limit."""
+
+    def scheduler_made(self, scheduler: LRScheduler) -> None:
+        """A scheduler was made."""
+
+    def scheduler_stepped(self, scheduler: LRScheduler) -> None:
+        """The program has stepped a scheduler."""

@@ -1,0 +1,84 @@
+"""The parameters of an optimizer, as they were when a record over them began."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import attrgetter, is_
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optitrace.tracing.watching.description import dtype_name, groups_of
+from optitrace.tracing.watching.training import WatchedParameter
+
+_shape = attrgetter("shape")
+
+
+class Members:
+    """The parameters that a record is of.
+
+    Attributes:
+        parameters: those that have numbers, group after group.
+        names: of each.
+    """
+
+    def __init__(self, optimizer: Optimizer, names: Sequence[str]) -> None:
+        """Take those that an optimizer has now.
+
+        Args:
+            optimizer: the optimizer.
+            names: of its parameters that have numbers, group after group.
+        """
+        groups = groups_of(optimizer)
+        self.parameters = list(chain.from_iterable(groups))
+        self.names = names
+        self._groups: list[list[Tensor]] = [list(group["params"]) for group in optimizer.param_groups]
+        self._numbers = list(chain.from_iterable([g] * len(group) for g, group in enumerate(groups)))
+        self._shapes = list(map(_shape, self.parameters))
+        self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the first."""
+        return dtype_name(self.parameters[0].dtype)
+
+    def are_those_of(self, optimizer: Optimizer) -> bool:
+        """Tell whether an optimizer still has these, in these groups."""
+        groups = optimizer.param_groups
+        if len(groups) != len(self._groups):
+            return False
+        for group, then in zip(groups, self._groups, strict=True):
+            now = group["params"]
+            if len(now) != len(then) or not all(map(is_, now, then)):
+                return False
+        return True
+
+    def have_their_shapes(self) -> bool:
+        """Tell whether the weights still have the shapes that they had."""
+        return list(map(_shape, self.parameters)) == self._shapes
+
+    def look_at_gradients(self) -> None:
+        """See which of those that ask for a gradient have had one."""
+        if self._ungraded:
+            self._ungraded = {k for k in self._ungraded if self.parameters[k].grad is None}
+
+    def described(self, also_in: Mapping[int, str]) -> tuple[WatchedParameter, ...]:
+        """Return what they are.
+
+        Args:
+            also_in: the name of another optimizer that has a parameter too, by the parameter's id.
+        """
+        each = zip(self.names, self.parameters, self._shapes, self._numbers, strict=True)
+        return tuple(
+            WatchedParameter(
+                name=name,
+                shape=tuple(shape),
+                dtype=dtype_name(p.dtype),
+                group=group,
+                is_frozen=not p.requires_grad,
+                had_gradient=k not in self._ungraded,
+                also_in=also_in.get(id(p), ""),
+            )
+            for k, (name, p, shape, group) in enumerate(each)
+        )
