@@ -523,6 +523,30 @@ def test_a_group_that_is_added_begins_a_new_record() -> None:
     assert (after.name, list(after.steps), len(after.parameters)) == ("SGD, from step 4 on", [4, 5], 3)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda optimizer: optimizer.param_groups.clear(),
+        lambda optimizer: [group["params"].clear() for group in optimizer.param_groups],
+        lambda optimizer: optimizer.param_groups[0]["params"].append(torch.ones(1)),
+    ],
+    ids=["no group", "empty groups", "one more"],
+)
+def test_what_is_done_to_groups_after_the_last_step_changes_nothing_that_was_seen(
+    change: Callable[[torch.optim.Optimizer], None],
+) -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD([{"params": [p]} for p in task.model.parameters()], lr=0.1)
+        task.train(optimizer, 2)
+        change(optimizer)
+
+    assert [(p.name, p.shape, p.group) for p in only(watcher).parameters] == [
+        ("weight", (3, 4), 0),
+        ("bias", (3,), 1),
+    ]
+
+
 def test_a_schedule_over_records_of_two_groups_is_told_once_and_as_it_ended() -> None:
     task, more = Task(), torch.ones(2, requires_grad=True)
     with watching() as watcher:

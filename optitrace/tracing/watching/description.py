@@ -12,9 +12,6 @@ from torch.optim import Optimizer
 
 from optitrace.tracing.watching.training import WatchedParameter
 
-Groups = Sequence[Mapping[str, Any]]
-"""An optimizer's parameter groups."""
-
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     """Return an optimizer's parameters, group after group."""
@@ -34,7 +31,7 @@ def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:
 
 
 def described(
-    groups: Groups,
+    sizes: Sequence[int],
     parameters: Sequence[Tensor],
     names: Sequence[str],
     ungraded: Collection[int],
@@ -43,13 +40,13 @@ def described(
     """Return what the parameters of an optimizer are.
 
     Args:
-        groups: its parameter groups, which may have been given more parameters since.
-        parameters: those that are described, group after group.
+        sizes: how many parameters each of its groups had.
+        parameters: all of those, group after group.
         names: of each.
         ungraded: the places of those that ask for a gradient and never had one.
         also_in: the name of another optimizer that has a parameter too, by the parameter's id.
     """
-    numbers = chain.from_iterable([g] * len(group["params"]) for g, group in enumerate(groups))
+    numbers = chain.from_iterable([group] * size for group, size in enumerate(sizes))
     return tuple(
         WatchedParameter(
             name=name,
@@ -60,7 +57,7 @@ def described(
             had_gradient=k not in ungraded,
             also_in=also_in.get(id(p), ""),
         )
-        for k, (name, p, group) in enumerate(zip(names, parameters, numbers, strict=False))
+        for k, (name, p, group) in enumerate(zip(names, parameters, numbers, strict=True))
     )
 
 

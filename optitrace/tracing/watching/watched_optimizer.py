@@ -210,7 +210,7 @@ class WatchedOptimizer:
             name=self.name,
             class_path=f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}",
             hyperparameters=self._hyperparameters,
-            parameters=described(self.groups, self.parameters, self.names, self._ungraded, also_in),
+            parameters=described(self._sizes, self.parameters, self.names, self._ungraded, also_in),
             taken=self.taken,
             steps=self._recording.steps(),
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
