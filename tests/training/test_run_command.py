@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -300,6 +303,50 @@ def test_a_script_may_close_or_replace_its_streams(
     assert ran.written is not None
     assert ran.written["outcome"] == {"status": "completed"}
     assert ("completed after 3 steps" in ran.stderr) is printed
+
+
+PYTHON = [sys.executable]
+
+
+def under_both(script: str, folder: Path, **how: Any) -> list[tuple[str, int]]:
+    """Return what a script prints, and its exit code, run by Python and then by optitrace run."""
+    return [alone(words, script, folder, **how) for words in (PYTHON, [*PYTHON, "-m", "optitrace", "run"])]
+
+
+def alone(words: Sequence[str], script: str, folder: Path, **how: Any) -> tuple[str, int]:
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 20, "cwd": folder, **how}
+    ended = subprocess.run([*words, script], **options)
+    return ended.stdout, ended.returncode
+
+
+def test_a_script_has_the_globals_that_python_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "import sys\nprint(list(globals()), globals().get('__annotations__'))\nx: int = 1\n"
+        "print(__annotations__)\nsys.exit(0)\n"
+    )
+
+    python, optitrace = under_both("script.py", tmp_path)
+
+    assert optitrace == python
+    assert "'x': <class 'int'>" in python[0]
+
+
+LEAVING = "import sys\nprint(sys.argv, __name__)\nsys.exit(0)\n"
+
+
+def test_a_script_on_standard_input_is_run(tmp_path: Path) -> None:
+    python, optitrace = under_both("/dev/stdin", tmp_path, input=LEAVING)
+
+    assert optitrace == python == ("['/dev/stdin'] __main__\n", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_a_script_in_a_named_pipe_is_run(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(LEAVING,), daemon=True)
+    writer.start()
+
+    assert alone([*PYTHON, "-m", "optitrace", "run"], "pipe", tmp_path) == ("['pipe'] __main__\n", 0)
 
 
 def test_threads_of_a_script_are_counted_from_one(tmp_path: Path) -> None:
