@@ -37,17 +37,15 @@ class Facts:
 
     Args:
         names: of the parameters.
-        dtype: of the weights.
         by_parameter: whether the norms of each parameter are kept, too.
         state: whether those of the state are.
     """
 
-    def __init__(self, names: Sequence[str], dtype: str, *, by_parameter: bool, state: bool) -> None:
+    def __init__(self, names: Sequence[str], *, by_parameter: bool, state: bool) -> None:
         self.gradients: dict[str, Tally] = {}
         self.clipped: Tally | None = None
         self.lost: list[LostUpdate] = []
         self._names = names
-        self._dtype = dtype
         self._by_parameter = by_parameter
         self._keeps_state = state
         self._is_clipping = False
@@ -137,7 +135,7 @@ class Facts:
         if LOST in values and kind not in ("skipped", "none"):
             lost, coordinates = map(int, values[LOST])
             if lost:
-                self.lost.append(LostUpdate(step, lost, coordinates, self._dtype))
+                self.lost.append(LostUpdate(step, lost, coordinates))
 
     def _look_at_norms(self, quantity: str, step: int, norms: list[float] | float) -> None:
         if quantity in self._non_finite:

@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 
 from optitrace.tracing.watching.description import (
     described,
-    dtype_name,
     hyperparameters_of,
     parameters_of,
 )
@@ -90,8 +89,7 @@ class WatchedOptimizer:
         by_parameter = wish.parameters or keeps_weight_norms
         self._measurement = Measurement(self.parameters, wish, values, by_parameter=by_parameter)
         self._weights = WeightRecord(self.parameters, taken=taken) if keeps_weight_norms else None
-        dtype = dtype_name(self.parameters[0].dtype)
-        self._facts = Facts(names, dtype, by_parameter=wish.parameters, state=wish.state)
+        self._facts = Facts(names, by_parameter=wish.parameters, state=wish.state)
         self._recording = Recording(self._read)
         self._hyperparameters = hyperparameters_of(optimizer)
         self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
