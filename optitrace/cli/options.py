@@ -155,7 +155,9 @@ LOOK_OPTIONS = (
     flag("state", panel=OUTPUT, help="Show the optimizer's state, under torch's names."),
     flag("update", panel=OUTPUT, help="Show the change of the weights."),
     PRECISION_OPTION,
-    text_option("every", metavar="K", default="1", panel=OUTPUT, help="Keep every K-th step and the last."),
+    text_option(
+        "every", metavar="K", default="1", panel=OUTPUT, help="Keep the first, every K-th and the last step."
+    ),
     flag("explain", panel=OUTPUT, help="Show how the rule makes each number of an update."),
     text_option("coordinate", metavar="I", panel=OUTPUT, help="Explain this coordinate alone, from 1."),
     flag("theory", panel=OUTPUT, help="Say what theory predicts of sgd on the quadratic."),

@@ -10,7 +10,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, TextIO
 
-from optitrace.cli.terminal import is_terminal, width
+from optitrace.cli.terminal import can_rewrite, is_terminal, width
 
 INTERVAL = 0.5
 """Seconds between two looks at where the training is."""
@@ -32,7 +32,7 @@ class RunStatus:
             tell: given the seconds that have passed, returns the line; an empty one shows nothing.
         """
         self._tell = tell
-        self._is_seen = is_terminal(sys.stderr)
+        self._is_seen = can_rewrite(sys.stderr)
         self._ended = Event()
         self._is_there = False
         self._is_line_begun = False

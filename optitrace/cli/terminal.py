@@ -85,6 +85,11 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+def can_rewrite(stream: TextIO | None) -> bool:
+    """Tell whether a line that a person sees on a stream can be taken away again: a dumb terminal cannot."""
+    return is_terminal(stream) and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
 def ascii_only(stream: TextIO | None = None) -> bool:
     """Tell whether a stream, standard output if not given, can show ASCII alone, or a few signs more."""
     return not (getattr(stream or sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")

@@ -13,6 +13,7 @@ from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.target import Target, parse_target
 from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
+from optitrace.rules.numerals import listed
 
 DTYPES: Mapping[str, float] = {name: form.largest for name, form in FORMATS.items()}
 """The dtypes that weights can have, and the largest number of each."""
@@ -96,8 +97,7 @@ def implementation(entry: Optimizer, wanted: str, device_name: str) -> str:
     one_of("implementation", wanted, ("single", "foreach", "fused", "auto"))
     if wanted not in entry.implementations:
         raise UsageError(
-            f"torch has no {wanted} implementation of {entry.name}; "
-            f"it has {' and '.join(entry.implementations)}."
+            f"torch has no {wanted} implementation of {entry.name}; it has {listed(entry.implementations)}."
         )
     return wanted
 

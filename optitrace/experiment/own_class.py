@@ -13,6 +13,7 @@ from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_na
 from optitrace.rules.catalogue import DEFAULT_LR, Implementation, Needs, find
 from optitrace.rules.catalogue import Optimizer as Entry
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
+from optitrace.rules.numerals import listed
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -106,8 +107,7 @@ class OwnClass:
                 raise UsageError(self.has_no(name))
         if missing := [name for name in self.required if name not in {*given, *offered}]:
             raise UsageError(
-                f"{self.name} has no default for {' and '.join(missing)}; "
-                f"give it as in --set {missing[0]}=VALUE."
+                f"{self.name} has no default for {listed(missing)}; give it as in --set {missing[0]}=VALUE."
             )
 
     def has_no(self, name: str) -> str:

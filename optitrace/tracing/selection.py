@@ -11,14 +11,18 @@ from optitrace.tracing.trace import Column, Trace
 
 
 def every_kth(trace: Trace, k: int) -> Trace:
-    """Return what a run that keeps every `k`-th step would have recorded: those steps and the last."""
+    """Return what a run that keeps every `k`-th step would have recorded: the start, those, and the last."""
     return select(trace, rows_of_every_kth(trace.steps, k))
 
 
 def rows_of_every_kth(steps: Sequence[int], k: int) -> Sequence[int]:
-    """Return the rows of every `k`-th step, and the last."""
-    last = len(steps) - 1
-    return [row for row, step in enumerate(steps) if row == last or step % k == 0]
+    """Return the rows of the first step, of every `k`-th, and of the last.
+
+    >>> rows_of_every_kth([5, 6, 7, 8, 9, 10, 11], 4)
+    [0, 3, 6]
+    """
+    ends = (0, len(steps) - 1)
+    return [row for row, step in enumerate(steps) if row in ends or step % k == 0]
 
 
 def at_steps(trace: Trace, steps: Iterable[int]) -> Trace:

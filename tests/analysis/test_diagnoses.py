@@ -117,7 +117,7 @@ def test_an_optimizer_that_never_steps_is_told_once_the_program_has_come_to_its_
 def test_thousands_of_optimizers_that_never_step_are_told_once() -> None:
     names = ("SGD", *(f"SGD {k}" for k in range(2, 3001)))
 
-    assert only(seen(idle=names)).fact == "SGD, SGD 2, SGD 3 and 2997 more were made and took no step"
+    assert only(seen(idle=names)).fact == "SGD, SGD 2, SGD 3 and 2,997 more were made and took no step"
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,16 @@ def test_a_scheduler_that_steps_before_the_optimizer_is_told() -> None:
 
 def test_a_scheduler_that_steps_after_the_optimizer_is_no_fault() -> None:
     assert diagnose(seen(stepped(scheduling=Scheduling(("StepLR",), steps=20)))) == ()
+
+
+def test_three_schedulers_are_listed_as_a_sentence_does() -> None:
+    three = ("LinearLR", "StepLR", "ConstantLR")
+
+    assert only(seen(stepped(scheduling=Scheduling(three)))).fact.startswith(
+        "LinearLR, StepLR and ConstantLR took no step in 20 steps"
+    )
+    early = only(seen(stepped(scheduling=Scheduling(three, steps=20, early=1))))
+    assert early.fact.startswith("LinearLR, StepLR and ConstantLR took 1 step before step 1")
 
 
 def test_schedulers_that_never_step_are_told_after_more_than_a_handful_of_steps() -> None:

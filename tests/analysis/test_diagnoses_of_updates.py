@@ -17,9 +17,13 @@ INSPECTED = (1, 2, 4, 8, 16)
 """The rows of twenty that are inspected for lost updates."""
 
 
-def lost(count: int, dtype: str = "bfloat16", steps: Sequence[int] = INSPECTED) -> tuple[LostUpdate, ...]:
+def lost(count: int, steps: Sequence[int] = INSPECTED) -> tuple[LostUpdate, ...]:
     """Return lost updates of so many in a hundred coordinates."""
-    return tuple(LostUpdate(step, count, 100, dtype) for step in steps)
+    return tuple(LostUpdate(step, count, 100) for step in steps)
+
+
+def of(*dtypes: str) -> tuple[WatchedParameter, ...]:
+    return tuple(WatchedParameter(f"{k}.weight", (4, 2), dtype) for k, dtype in enumerate(dtypes))
 
 
 def faults(found: Sequence[Diagnosis]) -> list[tuple[str, int | None]]:
@@ -27,7 +31,7 @@ def faults(found: Sequence[Diagnosis]) -> list[tuple[str, int | None]]:
 
 
 def test_updates_lost_in_rounding_are_told_with_share_and_dtype() -> None:
-    (diagnosis,) = diagnose(seen(stepped("AdamW", lost=lost(93))))
+    (diagnosis,) = diagnose(seen(stepped("AdamW", lost=lost(93), parameters=of("bfloat16"))))
 
     assert (diagnosis.fault, diagnosis.step, diagnosis.parameter) == ("lost update", 1, None)
     assert diagnosis.fact == (  # 2**-8
@@ -40,7 +44,7 @@ def test_updates_lost_in_rounding_are_told_with_share_and_dtype() -> None:
 
 
 def test_updates_lost_in_float32_have_another_cause() -> None:
-    (diagnosis,) = diagnose(seen(stepped(lost=lost(100, "float32"))))
+    (diagnosis,) = diagnose(seen(stepped(lost=lost(100))))
 
     assert "100 % of the float32 weights" in diagnosis.fact
     assert diagnosis.fact.endswith("below 6e-08 of a weight")  # 2**-24
@@ -48,9 +52,21 @@ def test_updates_lost_in_float32_have_another_cause() -> None:
 
 
 def test_a_dtype_of_unknown_format_is_told_without_a_limit() -> None:
-    (diagnosis,) = diagnose(seen(stepped(lost=lost(80, "float8_e5m2"))))
+    (diagnosis,) = diagnose(seen(stepped(lost=lost(80), parameters=of("float8_e5m2"))))
 
     assert diagnosis.fact.endswith("the float8_e5m2 weights as they are: rounding takes their updates")
+
+
+def test_lost_updates_of_several_dtypes_are_told_with_all_and_the_limit_of_the_coarsest() -> None:
+    mixed = of("float32", "bfloat16", "float32", "float16")
+    still = replace(mixed[0], name="still", dtype="float64", is_frozen=True)
+    (diagnosis,) = diagnose(seen(stepped(lost=lost(80), parameters=(*mixed, still))))
+
+    assert diagnosis.fact == (  # 2**-8
+        "step 1 of SGD leaves 80 % of the float32, bfloat16 and float16 weights as they are: "
+        "rounding takes updates below 0.0039 of a weight in bfloat16"
+    )
+    assert diagnosis.remedy.startswith("keep the weights in float32")
 
 
 @pytest.mark.parametrize(

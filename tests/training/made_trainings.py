@@ -118,7 +118,7 @@ def with_all() -> Training:
         values={"fc1.weight[0,3]": scalar([0.5, -0.5, -0.0]), "fc1.bias": vector([[1.0, 2.0]] * 3)},
         clipped=Tally(2, 2),
         non_finite=(NonFinite("loss", 3), NonFinite("gradient", 3, "fc1.weight")),
-        lost=(LostUpdate(2, 17, 99_000, "float32"),),
+        lost=(LostUpdate(2, 17, 99_000),),
         scheduling=Scheduling(("StepLR", "LinearLR"), 3, 1),
     )
     columns = {**full.columns, "unclipped_gradient_norm": scalar([30.0, 60.0], first=1)}

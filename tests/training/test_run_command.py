@@ -3,14 +3,17 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from runs import run
+from runs import run, run_process
 from script_runs import PRELOADED
 
 STEPPED = """\
@@ -300,6 +303,105 @@ def test_a_script_may_close_or_replace_its_streams(
     assert ran.written is not None
     assert ran.written["outcome"] == {"status": "completed"}
     assert ("completed after 3 steps" in ran.stderr) is printed
+
+
+PYTHON = [sys.executable]
+
+
+def under_both(script: str, folder: Path, **how: Any) -> list[tuple[str, int]]:
+    """Return what a script prints, and its exit code, run by Python and then by optitrace run."""
+    return [alone(words, script, folder, **how) for words in (PYTHON, [*PYTHON, "-m", "optitrace", "run"])]
+
+
+def alone(words: Sequence[str], script: str, folder: Path, **how: Any) -> tuple[str, int]:
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 20, "cwd": folder, **how}
+    ended = subprocess.run([*words, script], **options)
+    return ended.stdout, ended.returncode
+
+
+def test_a_script_has_the_globals_that_python_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "import sys\nprint(list(globals()), globals().get('__annotations__'))\nx: int = 1\n"
+        "print(__annotations__)\nsys.exit(0)\n"
+    )
+
+    python, optitrace = under_both("script.py", tmp_path)
+
+    assert optitrace == python
+    assert "'x': <class 'int'>" in python[0]
+
+
+LEAVING = "import sys\nprint(sys.argv, __name__)\nsys.exit(0)\n"
+
+
+def test_a_script_on_standard_input_is_run(tmp_path: Path) -> None:
+    python, optitrace = under_both("/dev/stdin", tmp_path, input=LEAVING)
+
+    assert optitrace == python == ("['/dev/stdin'] __main__\n", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_a_script_in_a_named_pipe_is_run(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(LEAVING,), daemon=True)
+    writer.start()
+
+    assert alone([*PYTHON, "-m", "optitrace", "run"], "pipe", tmp_path) == ("['pipe'] __main__\n", 0)
+
+
+PACKAGED = STEPPED + "from package import other\nprint(other.__name__, __package__, __spec__.name)\n"
+
+
+def test_a_package_with_a_main_of_its_own_is_run_by_its_name(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    for name, text in (("__init__", ""), ("other", ""), ("__main__", PACKAGED)):
+        (package / f"{name}.py").write_text(text)
+
+    python = alone([*PYTHON, "-m"], "package", tmp_path)
+
+    assert alone([*PYTHON, "-m", "optitrace", "run", "-m"], "package", tmp_path) == python
+    assert python == ("[] __main__\npackage.other package package.__main__\n", 0)
+
+
+def said(folder: Path, *options: str) -> str:
+    """Return what is said of three steps."""
+    ran = run_script(STEPPED, folder, options=options)
+    assert (ran.code, ran.stdout) == (0, "[] __main__\n")
+    return ran.stderr
+
+
+def test_a_plot_stands_below_the_table_and_its_words_below_it(tmp_path: Path) -> None:
+    lines = said(tmp_path, "--plot").splitlines()
+    table, loss, lr, ratio, end = map(
+        lines.index, (ROW, "loss", "lr", "update / weight", "completed after 3 steps")
+    )
+
+    assert table < loss < lr < ratio < end
+    signs = [line.count("•") for line in lines]  # a sign for each step, in each of the three panels
+    assert [sum(signs[a:b]) for a, b in ((loss, lr), (lr, ratio), (ratio, end))] == [3, 3, 3]
+    assert max(map(len, lines[table:end])) <= 80
+
+
+ROW = "   1   2.000  0.1     2.828  0.2828   1.131    0.2500"  # w = (1, 1): the gradient is (2, 2), by hand
+
+
+def test_a_plot_on_an_ascii_stream_is_ascii(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(STEPPED)
+    ran = run_process("run", "--plot", str(tmp_path / "script.py"), PYTHONIOENCODING="ascii")
+
+    assert ran.code == 0
+    assert "update / weight" in ran.stderr
+    assert ran.stderr.isascii()
+
+
+def test_precision_is_in_significant_digits(tmp_path: Path) -> None:
+    assert "   1   2.0  0.1       2.8    0.28     1.1      0.25\n" in said(tmp_path, "--precision", "2")
+
+
+def test_colour_in_a_pipe_is_there_if_asked_for(tmp_path: Path) -> None:
+    assert "\x1b[1mSGD(lr=0.1)\x1b[0m\n" in said(tmp_path, "--color", "always")
+    assert "\x1b" not in said(tmp_path)
 
 
 def test_threads_of_a_script_are_counted_from_one(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class Stream(io.StringIO):
 def status_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Show a line at once, on a terminal that is standard output and standard error; give what it gets."""
     monkeypatch.setattr(run_status, "INTERVAL", 0.001)
+    monkeypatch.setenv("TERM", "xterm")
     screen: list[str] = []
     with (
         redirect_stdout(Stream(screen)),
@@ -85,3 +86,16 @@ def test_a_program_may_close_the_stream_that_the_line_is_shown_on(monkeypatch: p
         sys.stdout.write("on\n")
 
     assert screen[-1] == "on\n"
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_take_a_line_away_is_shown_none(
+    term: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_status, "INTERVAL", 0.001)
+    monkeypatch.setenv("TERM", term)
+    screen: list[str] = []
+    with redirect_stderr(Stream(screen)), RunStatus(lambda passed: "step 7"):
+        sleep(0.05)
+
+    assert screen == []

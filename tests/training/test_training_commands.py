@@ -18,6 +18,8 @@ import optitrace
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.errors import InputFileError
 from optitrace.tracing.watching.training import Training
+from optitrace.tracing.watching.training_selection import every_kth_step
+from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks
 
@@ -71,9 +73,12 @@ def test_params_show_a_row_for_each_parameter(files: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("every", "steps"), [("40", [40, 80, 100]), ("99", [99, 100]), ("1000", [100]), ("1", range(1, 101))]
+    ("every", "steps"),
+    [("40", [1, 40, 80, 100]), ("99", [1, 99, 100]), ("1000", [1, 100]), ("1", range(1, 101))],
 )
-def test_every_keeps_those_steps_and_the_last(files: dict[str, str], every: str, steps: list[int]) -> None:
+def test_every_keeps_the_first_step_those_and_the_last(
+    files: dict[str, str], every: str, steps: list[int]
+) -> None:
     data = json.loads(run(*named(files, "show", "LONG", "--every", every, "-f", "json")).stdout)
 
     rows = data["optimizers"][0]["steps"]
@@ -81,11 +86,20 @@ def test_every_keeps_those_steps_and_the_last(files: dict[str, str], every: str,
     assert [row["gradient_norm"] for row in rows] == [3.0 * step for step in steps]
 
 
+@pytest.mark.parametrize(("every", "first"), [(1, 1), (3, 1), (7, 5), (40, 39), (200, 1)])
+def test_every_keeps_what_a_run_with_the_same_would_have_and_the_last(every: int, first: int) -> None:
+    own = optimizer([0.5] * (101 - first), steps=range(first, 101))
+    [kept] = every_kth_step(training(own), every).optimizers
+    wish = RecordingWish(every=every, first=first)
+
+    assert list(kept.steps) == [step for step in range(1, 101) if wish.takes(step) or step == 100]
+
+
 def test_every_thins_all_columns_alike(files: dict[str, str]) -> None:
-    rows = json.loads(run(*named(files, "show", "ALL", "--every", "2", "-f", "json")).stdout)["optimizers"][0]
+    rows = json.loads(run(*named(files, "show", "ALL", "--every", "9", "-f", "json")).stdout)["optimizers"][0]
     whole = json.loads(run(*named(files, "show", "ALL", "-f", "json")).stdout)["optimizers"][0]
 
-    assert rows["steps"] == whole["steps"][1:]
+    assert rows["steps"] == [whole["steps"][0], whole["steps"][2]]
 
 
 def test_precision_is_in_significant_digits(files: dict[str, str]) -> None:

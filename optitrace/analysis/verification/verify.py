@@ -16,6 +16,7 @@ from optitrace.errors import UsageError, did_you_mean
 from optitrace.experiment.own_class import OwnClass
 from optitrace.rules import catalogue
 from optitrace.rules.catalogue import Implementation
+from optitrace.rules.numerals import listed
 from optitrace.rules.rule import Rule
 from optitrace.tracing.devices import one_thread, open_device
 
@@ -49,7 +50,7 @@ class Scope:
     def __post_init__(self) -> None:
         for dtype in self.dtypes:
             if dtype not in DTYPES:
-                raise UsageError(f"verify has no dtype '{dtype}'; it has {' and '.join(DTYPES)}.")
+                raise UsageError(f"verify has no dtype '{dtype}'; it has {listed(DTYPES)}.")
         if self.implementation not in ("", *_IMPLEMENTATIONS):
             guess = did_you_mean(self.implementation, _IMPLEMENTATIONS) or ";"
             known = ", ".join(_IMPLEMENTATIONS)

@@ -39,16 +39,14 @@ class Facts:
 
     Args:
         names: of the parameters.
-        dtype: of the weights.
         by_parameter: whether the norms of each parameter are kept, too.
         state: whether those of the state are.
     """
 
-    def __init__(self, names: Sequence[str], dtype: str, *, by_parameter: bool, state: bool) -> None:
+    def __init__(self, names: Sequence[str], *, by_parameter: bool, state: bool) -> None:
         self.clipped: Tally | None = None
         self.lost: list[LostUpdate] = []
         self._names = names
-        self._dtype = dtype
         self._by_parameter = by_parameter
         self._keeps_state = state
         self._is_clipping = False
@@ -152,7 +150,7 @@ class Facts:
         if LOST in values and kind not in ("skipped", "none"):
             lost, coordinates = map(int, values[LOST])
             if lost:
-                self.lost.append(LostUpdate(step, lost, coordinates, self._dtype))
+                self.lost.append(LostUpdate(step, lost, coordinates))
 
     def _look_at(self, quantity: str, step: int, norm: float, each: list[float] | None) -> None:
         if isfinite(norm):

@@ -113,25 +113,27 @@ class GradientHistory:
         self._taken += 1
         self._was_cleared = False
         self._heard, self.backwards = [], 0
-        gradient = self._witness.grad
-        self._gradient = self._stepped_gradient = gradient
-        self._version = -1 if gradient is None else gradient._version
+        self._look()
+        self._stepped_gradient = self._gradient
         self._versions = self._versions_now()
 
     def _note_clearing(self) -> None:
-        gradient = self._witness.grad
-        if self._is_cleared(gradient):
+        if self._is_cleared():
             self._was_cleared = True
             self.backwards = 0
-        self._gradient = gradient
+        self._look()
+
+    def _look(self) -> None:
+        gradient = self._gradient = self._witness.grad
         self._version = -1 if gradient is None else gradient._version
 
-    def _is_cleared(self, gradient: Tensor | None) -> bool:
+    def _is_cleared(self) -> bool:
         """Tell whether the witness's gradient is no longer what it was, or is zero.
 
         On an accelerator, reading whether it is zero would wait for the device: there a change is taken for
         a clearing.
         """
+        gradient = self._witness.grad
         if gradient is None or gradient is not self._gradient:
             return True
         if gradient._version == self._version:

@@ -38,11 +38,6 @@ class Members:
         self._shapes = list(map(_shape, self.parameters))
         self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
 
-    @property
-    def dtype(self) -> str:
-        """The dtype of the first."""
-        return dtype_name(self.parameters[0].dtype)
-
     def are_those_of(self, optimizer: Optimizer) -> bool:
         """Tell whether an optimizer still has these, in these groups."""
         groups = optimizer.param_groups

@@ -40,7 +40,7 @@ def run_program(program: Program) -> None:
     if program.is_module:
         sys.path[0] = os.getcwd()
         runpy.run_module(name, run_name="__main__", alter_sys=True)
-    elif os.path.isdir(name) or is_zipfile(name):
+    elif os.path.isdir(name) or (os.path.isfile(name) and is_zipfile(name)):  # a pipe is opened only once
         sys.path.pop(0)
         runpy.run_path(name, run_name="__main__")
     else:
@@ -53,9 +53,11 @@ def _run_script(path: str) -> None:
     with open(path, "rb") as stream:
         code = compile(stream.read(), path, "exec", dont_inherit=True)
     main = ModuleType("__main__")
-    main.__file__ = path
     main.__loader__ = SourceFileLoader("__main__", path)
+    if "__annotations__" in vars(sys.modules["__main__"]):  # in what this Python has begun itself
+        main.__annotations__ = {}
     main.__dict__["__builtins__"] = builtins
+    main.__file__ = path
     main.__dict__["__cached__"] = None
     sys.modules["__main__"] = main
     exec(code, main.__dict__)

@@ -121,13 +121,11 @@ class LostUpdate:
         step: an inspected step, as `is_inspected` tells of its row.
         lost: how many coordinates did not change though their gradient is not zero.
         coordinates: how many have a gradient that is not zero.
-        dtype: of the weights.
     """
 
     step: int
     lost: int
     coordinates: int
-    dtype: str
 
 
 @dataclass(frozen=True, slots=True)

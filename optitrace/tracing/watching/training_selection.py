@@ -12,7 +12,10 @@ from optitrace.tracing.watching.training import OptimizerTrace, Training
 
 
 def every_kth_step(training: Training, k: int) -> Training:
-    """Return a training with every `k`-th step of each optimizer, and the last that was recorded."""
+    """Return a training with the first, every `k`-th and the last step of each optimizer that were recorded.
+
+    That is what a run that records every `k`-th step has, and the last, which such a run cannot foresee.
+    """
     if k == 1:
         return training
     chosen = (_select(optimizer, rows_of_every_kth(optimizer.steps, k)) for optimizer in training.optimizers)

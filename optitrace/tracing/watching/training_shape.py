@@ -125,7 +125,6 @@ class LostShape(TypedDict):
     step: Count
     lost: Count
     coordinates: Count
-    dtype: str
 
 
 class SchedulingShape(TypedDict):

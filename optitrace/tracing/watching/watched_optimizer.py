@@ -87,7 +87,7 @@ class WatchedOptimizer:
         parameters = members.parameters
         self._measurement = Measurement(parameters, wish, values, by_parameter=by_parameter)
         self._weights = WeightRecord(parameters, taken=taken) if keeps_weight_norms else None
-        self._facts = Facts(members.names, members.dtype, by_parameter=wish.parameters, state=wish.state)
+        self._facts = Facts(members.names, by_parameter=wish.parameters, state=wish.state)
         self._recording = Recording(self._read)
         self._hyperparameters = hyperparameters_of(optimizer)
         self._records = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.rules.numerals import counted
+from optitrace.rules.numerals import counted, listed
 from optitrace.tracing.trace import Status
 from optitrace.tracing.watching.training import OptimizerTrace, Training
 
@@ -23,7 +23,7 @@ def scheduler_stepped_early(optimizer: OptimizerTrace) -> Diagnosis | None:
         optimizer=optimizer.name,
         step=1,
         parameter=None,
-        fact=f"{' and '.join(scheduling.schedulers)} took {counted(scheduling.early, 'step')} "
+        fact=f"{listed(scheduling.schedulers)} took {counted(scheduling.early, 'step')} "
         f"before step 1 of {optimizer.name}: the schedule's first lr is never used",
         remedy="call scheduler.step() after optimizer.step()",
     )
@@ -42,7 +42,7 @@ def scheduler_never_stepped(training: Training) -> Iterator[Diagnosis]:
             optimizer=optimizer.name,
             step=None,
             parameter=None,
-            fact=f"{' and '.join(scheduling.schedulers)} took no step in "
+            fact=f"{listed(scheduling.schedulers)} took no step in "
             f"{counted(optimizer.taken, 'step')} of {optimizer.name}",
             remedy="call scheduler.step() after optimizer.step(), once a step or once an epoch",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import median
 
 from optitrace.analysis.training.diagnoses.rows import (
@@ -15,6 +16,7 @@ from optitrace.analysis.training.diagnoses.rows import (
 from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.experiment.float_formats import FORMATS
+from optitrace.rules.numerals import listed
 from optitrace.tracing.watching.training import LostUpdate, OptimizerTrace
 from optitrace.tracing.watching.wish import is_inspected
 
@@ -23,6 +25,9 @@ MOST_LOST = 0.5
 
 Adam at its usual lr loses some per cent in bfloat16, and a plateau loses some in any dtype.
 """
+
+SHORT_DTYPES = frozenset({"bfloat16", "float16"})
+"""The dtypes whose weights can be kept in float32 instead."""
 
 USUAL_RATIO = (1e-5, 1e-1)
 """Between what an update is of the weights, in trainings that go well."""
@@ -50,22 +55,36 @@ def _share(lost: LostUpdate) -> float:
 
 def _told(optimizer: OptimizerTrace, lost: LostUpdate) -> Diagnosis:
     raised = f"raise the lr ({short(largest_lr(optimizer))})"
-    if lost.dtype in ("bfloat16", "float16"):
+    dtypes = _dtypes(optimizer)
+    if not SHORT_DTYPES.isdisjoint(dtypes):
         remedy = f"keep the weights in float32 and use autocast, round stochastically, or {raised}"
     else:
         remedy = f"{raised}, or find out why the gradient is so small"
-    reason = "rounding takes their updates"
-    if lost.dtype in FORMATS:  # half a unit in the last place
-        reason = f"rounding takes updates below {short(2.0 ** -FORMATS[lost.dtype].bits)} of a weight"
     return Diagnosis(
         fault="lost update",
         optimizer=optimizer.name,
         step=lost.step,
         parameter=None,
-        fact=f"step {lost.step} of {optimizer.name} leaves {100 * _share(lost):.3g} % of the {lost.dtype} "
-        f"weights as they are: {reason}",
+        fact=f"step {lost.step} of {optimizer.name} leaves {100 * _share(lost):.3g} % of the "
+        f"{listed(dtypes)} weights as they are: {_taken(dtypes)}",
         remedy=remedy,
     )
+
+
+def _dtypes(optimizer: OptimizerTrace) -> list[str]:
+    """Return the dtypes of the parameters that can move, in their order."""
+    moved = [p for p in optimizer.parameters if p.had_gradient and not p.is_frozen]
+    return list(dict.fromkeys(p.dtype for p in moved or optimizer.parameters))
+
+
+def _taken(dtypes: Sequence[str]) -> str:
+    """Return what rounding takes: where there are several dtypes, of the one that takes the most."""
+    limits = {dtype: 2.0 ** -FORMATS[dtype].bits for dtype in dtypes if dtype in FORMATS}
+    if not limits:
+        return "rounding takes their updates"
+    coarsest = max(limits, key=limits.__getitem__)  # half a unit in the last place
+    which = f" in {coarsest}" if len(dtypes) > 1 else ""
+    return f"rounding takes updates below {short(limits[coarsest])} of a weight{which}"
 
 
 def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
