@@ -15,6 +15,9 @@ from optitrace.tracing.trace import Trace
 MOST_COORDINATES = 2
 """Of how many coordinates a loss can be drawn."""
 
+FARTHEST = 1e300
+"""Where a loss can be drawn: whoever draws it must be able to compute with the ends of a frame."""
+
 RESOLUTION = {1: 301, 2: 161}
 """How many points a grid has along each coordinate, by how many coordinates there are."""
 
@@ -36,7 +39,7 @@ class Terrain:
 
 
 def terrain(traces: Sequence[Trace]) -> Terrain | None:
-    """Return the loss around some runs; None if they have too many coordinates, or not one loss.
+    """Return the loss around some runs; None if they have too many coordinates, not one loss, or go too far.
 
     A loss of a person's own that is no longer where it was is drawn as if it were nowhere known.
     """
@@ -44,6 +47,8 @@ def terrain(traces: Sequence[Trace]) -> Terrain | None:
     if len(first.start) > MOST_COORDINATES or any(e.objective != first.objective for e in others):
         return None
     intervals = frame(traces)
+    if any(abs(end) > FARTHEST for interval in intervals for end in (interval.low, interval.high)):
+        return None
     count = RESOLUTION[len(intervals)]
     axes = tuple(_spaced(interval, count) for interval in intervals)
     try:

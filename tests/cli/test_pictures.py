@@ -164,6 +164,27 @@ def test_what_cannot_be_drawn_is_told_in_a_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("format", ["svg", "html"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("--coefficients", "0,1e308"),
+        ("--coefficients", "0,-1e308"),
+        ("--start", "0,1e308"),
+        ("--start", "1e308,-1e308"),
+        ("--start", "1e308", "--coefficients", "0"),
+        ("--start", "1e-320", "--coefficients", "1e-320"),
+    ],
+)
+def test_numbers_at_the_ends_of_what_a_float_holds_are_pictured(
+    settings: tuple[str, ...], format: str
+) -> None:
+    finished = run("sgd", *settings, "--dtype", "float64", "--steps", "1", "-f", format)
+
+    assert finished.stdout.encode().startswith(BEGINNINGS[format])
+    assert finished.stderr == ""
+
+
 def test_a_hundred_thousand_steps_are_a_small_picture(tmp_path: Path) -> None:
     paths = [tmp_path / f"run.{format}" for format in PICTURES]
     finished = run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 
 from optitrace.analysis.framing import RUNAWAY, Interval, rows_before_flight
@@ -21,8 +20,8 @@ SHARED_DECADES = 16.0
 LEAST_EXTENT = 1e-12
 """What spans less, as a share of its size, is drawn as constant."""
 
-GREATEST = sys.float_info.max
-"""No end of an axis is farther from zero."""
+GREATEST = 1e300
+"""What is farther from zero is on no axis: whoever draws one must be able to compute with its ends."""
 
 MARGIN = 0.05
 """What is left free above and below, as a share of the axis."""
@@ -35,7 +34,7 @@ def axis_of(label: str, columns: Sequence[Sequence[float]], most_decades: float 
     that run away have no say in it, unless all do; on a linear axis, of those the beginnings have one.
     """
     columns = [column for column in columns if not _runs_away(column)] or columns
-    finite = [x for column in columns for x in column if math.isfinite(x)]
+    finite = [x for column in columns for x in column if abs(x) <= GREATEST]
     positive = [x for x in finite if x > 0]
     if positive and min(finite) >= 0 and math.log10(max(positive)) - math.log10(min(positive)) > DECADES:
         return _logarithmic(label, positive, most_decades if len(columns) == 1 else SHARED_DECADES)
@@ -44,14 +43,12 @@ def axis_of(label: str, columns: Sequence[Sequence[float]], most_decades: float 
 
 def linear_axis(label: str, numbers: Sequence[float]) -> Axis:
     """Return the linear axis that holds some numbers, of which those that are not finite do not count."""
-    finite = [x for x in numbers if math.isfinite(x)]
-    low, high = min(finite, default=0.0), max(finite, default=1.0)
+    known = [x for x in numbers if abs(x) <= GREATEST]
+    low, high = min(known, default=0.0), max(known, default=1.0)
     extent = high - low
-    if not math.isfinite(2 * extent):  # no float holds it, and margins around it
-        return Axis(label, low / 4, high / 4)
     is_flat = extent <= LEAST_EXTENT * max(abs(low), abs(high))
     margin = (abs(low) / 10 or 1.0) if is_flat else MARGIN * extent
-    return Axis(label, max(low - margin, -GREATEST), min(high + margin, GREATEST))
+    return Axis(label, low - margin, high + margin)
 
 
 def steps_axis(label: str, last: int) -> Axis:
@@ -77,7 +74,7 @@ def _runs_away(column: Sequence[float]) -> bool:
 
 
 def _power(exponent: float) -> float:
-    return float(10.0 ** max(-307.0, min(308.0, exponent)))
+    return float(10.0 ** max(-307.0, min(301.0, exponent)))
 
 
 def _before_flight(column: Sequence[float]) -> Sequence[float]:

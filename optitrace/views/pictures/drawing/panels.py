@@ -168,11 +168,11 @@ def _draw_contour(ax: Axes, contour: Contour) -> None:
     shades = LinearSegmentedColormap.from_list("loss", [LOW_LOSS, HIGH_LOSS])
     count = len(contour.levels)
     colors = [shades(k / count) for k in range(count + 1)]
-    grid = (contour.across, contour.up, contour.losses)
-    ax.contourf(*grid, levels=contour.levels, colors=colors, extend="both", zorder=0.5)
-    ax.contour(
-        *grid, levels=contour.levels, colors=LEVEL_LINE, linewidths=0.7, linestyles="solid", zorder=0.6
-    )
+    unit = max(1.0, *map(abs, contour.levels))  # matplotlib adds levels, and takes 1e250 for without end
+    grid = (contour.across, contour.up, [[loss / unit for loss in row] for row in contour.losses])
+    levels = [level / unit for level in contour.levels]
+    ax.contourf(*grid, levels=levels, colors=colors, extend="both", zorder=0.5)
+    ax.contour(*grid, levels=levels, colors=LEVEL_LINE, linewidths=0.7, linestyles="solid", zorder=0.6)
 
 
 def _draw_cells(ax: Axes, cells: Cells, panel: Panel) -> None:
