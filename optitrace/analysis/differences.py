@@ -17,7 +17,7 @@ GROWTH_STEPS = frozenset(factor * 10**power for power in range(18) for factor in
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class ComparedRun:
     """What is compared of a run.
 
     Attributes:
@@ -108,10 +108,10 @@ class Differences:
 
 def diff(a: Trace, b: Trace, tolerance: Tolerance = EXACT) -> Differences:
     """Compare two traces number by number, at the steps that both have."""
-    return diff_recordings(_recording(a), _recording(b), tolerance)
+    return diff_runs(_compared(a), _compared(b), tolerance)
 
 
-def diff_recordings(a: Recording, b: Recording, tolerance: Tolerance) -> Differences:
+def diff_runs(a: ComparedRun, b: ComparedRun, tolerance: Tolerance) -> Differences:
     """Compare what was recorded of two runs number by number, at the steps that both have."""
     last_steps = a.last_step, b.last_step
     if a.steps != b.steps:
@@ -133,11 +133,11 @@ def diff_recordings(a: Recording, b: Recording, tolerance: Tolerance) -> Differe
     )
 
 
-def _recording(trace: Trace) -> Recording:
+def _compared(trace: Trace) -> ComparedRun:
     """Return what is compared of a trace, in the order in which a step has it: the weights are its result."""
     used = {name: column for name, column in trace.columns.items() if name != "weights"}
     state = {f"state {name}" if name in trace.columns else name: c for name, c in trace.state.items()}
-    return Recording(
+    return ComparedRun(
         steps=trace.steps,
         columns={**used, **state, "weights": trace.weights},
         result="weights",
@@ -146,13 +146,13 @@ def _recording(trace: Trace) -> Recording:
     )
 
 
-def _at_steps(run: Recording, wanted: Set[int]) -> Recording:
+def _at_steps(run: ComparedRun, wanted: Set[int]) -> ComparedRun:
     rows = [row for row, step in enumerate(run.steps) if step in wanted]
     columns = {name: select_rows(column, rows) for name, column in run.columns.items()}
     return replace(run, steps=[run.steps[row] for row in rows], columns=columns)
 
 
-def _matched(a: Recording, b: Recording) -> tuple[dict[str, tuple[Column, Column]], list[Incomparable]]:
+def _matched(a: ComparedRun, b: ComparedRun) -> tuple[dict[str, tuple[Column, Column]], list[Incomparable]]:
     """Return the columns that can be compared, by name, and what cannot be, or not from the beginning."""
     matched = {}
     incomparable = []

@@ -16,7 +16,7 @@ from optitrace.cli.interruption import Interruption, raising_terminated
 from optitrace.cli.output_files import STDOUT, OutputFile, plan_files
 from optitrace.cli.picturing import check_formats
 from optitrace.cli.run_ending import Ending
-from optitrace.cli.run_rank import Place
+from optitrace.cli.run_rank import Rank
 from optitrace.cli.run_report import Report, tell
 from optitrace.cli.run_rules import Rules
 from optitrace.cli.run_status import RunStatus
@@ -112,9 +112,9 @@ FILE_FORMATS = tuple(format for format in FORMATS if format != "table")
 def run_training(**given: Any) -> None:
     """Run a program, watch its optimizers, show what was seen, and exit as the program does."""
     program = Program(tuple(given["arguments"]), is_module=given["module"])
-    place = Place.of_this_process()
+    rank = Rank.of_this_process()
     report = Report(
-        files=_files(given["output"], place),
+        files=_files(given["output"], rank),
         look=Look(
             precision=options.precision(given),
             all_rows=given["all"],
@@ -135,14 +135,14 @@ def run_training(**given: Any) -> None:
     )
     process, stderr = os.getpid(), sys.stderr
     rules = Rules() if given["verify"] else None
-    session = Session(lambda: _watcher(wish, place, rules))
+    session = Session(lambda: _watcher(wish, rank, rules))
     with session.watching():
         check_program(program)
         ended = _run(program, session)
     if os.getpid() != process:  # a child that the program has forked, and that has come to the program's end
         raise typer.Exit(ended.code)
     with Interruption() as interruption, terminal.standard_error(stderr):
-        findings_code = tell(program, session, ended, place, report, rules, interruption)
+        findings_code = tell(program, session, ended, rank, report, rules, interruption)
     ended.say()
     raise typer.Exit(ended.code or findings_code)
 
@@ -168,21 +168,21 @@ def _status(session: Session, passed: float) -> str:
     return f"optitrace: step {watcher.step:,}, {watcher.step / passed:,.1f}/s"
 
 
-def _watcher(wish: RecordingWish, place: Place, rules: Rules | None) -> Watcher:
+def _watcher(wish: RecordingWish, rank: Rank, rules: Rules | None) -> Watcher:
     from optitrace.tracing.watching.watcher import Watcher
 
     return Watcher(
         wish,
-        keeps_weight_norms=place.world_size > 1,
+        keeps_weight_norms=rank.world_size > 1,
         make_probe=rules.make_probe if rules is not None else None,
     )
 
 
-def _files(paths: Sequence[str], place: Place) -> list[OutputFile]:
+def _files(paths: Sequence[str], rank: Rank) -> list[OutputFile]:
     """Return the files to write, one of each for every process, after seeing that they can be."""
     if STDOUT in paths:
         raise UsageError("standard output is the script's own; name a file, as in -o trace.json.")
-    files = plan_files([place.own_file(path) for path in paths], None)
+    files = plan_files([rank.own_file(path) for path in paths], None)
     for file in files:
         one_of("format", file.format, FILE_FORMATS)
     check_formats(None, files)

@@ -13,7 +13,7 @@ from optitrace.analysis.training.findings import RankAgreement, TrainingFindings
 from optitrace.cli import terminal
 from optitrace.cli.output_files import OutputFile
 from optitrace.cli.run_ending import Ending
-from optitrace.cli.run_rank import Place
+from optitrace.cli.run_rank import Rank
 from optitrace.cli.run_rules import Rules
 from optitrace.cli.training_showing import training_tables, write_training
 from optitrace.errors import OutputError, UsageError
@@ -53,7 +53,7 @@ def tell(
     program: Program,
     session: Session,
     ended: Ending,
-    place: Place,
+    rank: Rank,
     report: Report,
     rules: Rules | None,
     is_interrupted: Callable[[], bool],
@@ -62,26 +62,26 @@ def tell(
     watcher = session.watcher
     if watcher is None:
         return _say_nothing_seen(
-            "the program made no optimizer of torch: it did not load torch.", ended, place
+            "the program made no optimizer of torch: it did not load torch.", ended, rank
         )
     outcome = ended.outcome(watcher.step)
-    training = watcher.training(program, outcome, rank=place.rank, world_size=place.world_size)
-    ranks = _compare_ranks(watcher, training, is_interrupted) if place.world_size > 1 else None
+    training = watcher.training(program, outcome, rank=rank.number, world_size=rank.world_size)
+    ranks = _compare_ranks(watcher, training, is_interrupted) if rank.world_size > 1 else None
     failures = _failures(watcher)
     if not training.optimizers:
         if not failures:
-            return _say_nothing_seen(_nothing(training), ended, place)
-        for sentence in failures if place.rank == 0 else ():
+            return _say_nothing_seen(_nothing(training), ended, rank)
+        for sentence in failures if rank.number == 0 else ():
             terminal.say(sentence)
         return 1
     findings = TrainingFindings(
         diagnoses=diagnose(training), verified=rules.agreements() if rules else (), ranks=ranks
     )
     errors = write_training(training, findings, report.files, report.look)
-    if place.rank == 0:
+    if rank.number == 0:
         _show(training, findings, report)
     complaints = watcher.complaints()
-    for sentence in [*(complaints if place.rank == 0 else []), *map(str, errors)]:
+    for sentence in [*(complaints if rank.number == 0 else []), *map(str, errors)]:
         terminal.say(sentence)
     for sentence in failures:
         terminal.say(sentence)
@@ -94,9 +94,9 @@ def tell(
     return int(findings.departs or (report.strict and findings.has_faults))
 
 
-def _say_nothing_seen(sentence: str, ended: Ending, place: Place) -> int:
+def _say_nothing_seen(sentence: str, ended: Ending, rank: Rank) -> int:
     """Say why nothing is shown, unless the program failed; return the exit code that this asks for."""
-    if place.rank == 0 and not ended.has_failed:
+    if rank.number == 0 and not ended.has_failed:
         terminal.say(sentence)
     return int(not ended.has_left)
 

@@ -11,11 +11,11 @@ from optitrace.rules.numerals import counted
 from optitrace.tracing.trace import Column
 from optitrace.tracing.trace_content import FaultError
 
-Place = Callable[[int], str]
+PlaceOf = Callable[[int], str]
 """What the file calls the row of an index."""
 
 
-def vectors(name: str, values: Sequence[list[float]], first: int, size: int, place: Place) -> Column:
+def vectors(name: str, values: Sequence[list[float]], first: int, size: int, place: PlaceOf) -> Column:
     """Return a column of vectors that must have `size` coordinates each.
 
     Raises:
@@ -29,7 +29,7 @@ def vectors(name: str, values: Sequence[list[float]], first: int, size: int, pla
     return Column(array("d", chain.from_iterable(values)), (size,), first)
 
 
-def entry(name: str, values: Sequence[Any], first: int, place: Place) -> Column:
+def entry(name: str, values: Sequence[Any], first: int, place: PlaceOf) -> Column:
     """Return a column of numbers, or of lists of equal lengths.
 
     Raises:
@@ -45,7 +45,7 @@ def entry(name: str, values: Sequence[Any], first: int, place: Place) -> Column:
     raise FaultError(f"{place(wrong + first)}{name} is {kinds[0]}, and {kinds[1]} in the row before")
 
 
-def begun(name: str, values: Sequence[Any], place: Place) -> Column:
+def begun(name: str, values: Sequence[Any], place: PlaceOf) -> Column:
     """Return a column whose first rows may be without a value, which stands as None there.
 
     Raises:
@@ -58,7 +58,7 @@ def begun(name: str, values: Sequence[Any], place: Place) -> Column:
     return entry(name, values, first, place)
 
 
-def by_name(what: str, rows: Sequence[Mapping[str, Any]], place: Place) -> dict[str, Column]:
+def by_name(what: str, rows: Sequence[Mapping[str, Any]], place: PlaceOf) -> dict[str, Column]:
     """Return the columns of what stands in each row as an object; what is there once must be ever after.
 
     Raises:

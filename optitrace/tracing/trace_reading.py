@@ -11,7 +11,7 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objectives import objective_of
 from optitrace.experiment.own_class import is_own, recorded_entry
-from optitrace.tracing.column_reading import Place, by_name, vectors
+from optitrace.tracing.column_reading import PlaceOf, by_name, vectors
 from optitrace.tracing.trace import Column, Outcome, Status, Trace, Versions
 from optitrace.tracing.trace_content import FaultError, check_text, is_training, numbered_lines, read_file
 
@@ -52,7 +52,7 @@ _OPTIONAL = ("noise", "seed", "clip_norm", "clip_value", "schedule", "until")
 """The settings of an experiment that stand in a file only where they are used."""
 
 
-def _trace(head: Head, rows: Sequence[Row], place: Place) -> Trace:
+def _trace(head: Head, rows: Sequence[Row], place: PlaceOf) -> Trace:
     """Return the trace of a file whose parts have the right shape, once they are seen to fit together."""
     experiment = _experiment(head)
     steps = _steps(rows, place)
@@ -101,7 +101,7 @@ def _experiment(head: Head) -> Experiment:
         raise FaultError(f"experiment: {str(error).rstrip('.')}") from None
 
 
-def _steps(rows: Sequence[Row], place: Place) -> array[int]:
+def _steps(rows: Sequence[Row], place: PlaceOf) -> array[int]:
     steps = array("q", [row["step"] for row in rows])
     if steps[0] != 0:
         raise FaultError(f"{place(0)}step is {steps[0]}; it should be 0, the start")
@@ -111,7 +111,7 @@ def _steps(rows: Sequence[Row], place: Place) -> array[int]:
     return steps
 
 
-def _of_steps(rows: Sequence[Row], name: str, place: Place) -> list[Any]:
+def _of_steps(rows: Sequence[Row], name: str, place: PlaceOf) -> list[Any]:
     """Return a quantity that every row has but the start."""
     values: list[Any] = [row.get(name) for row in rows]
     if values[0] is not None:
@@ -121,7 +121,7 @@ def _of_steps(rows: Sequence[Row], name: str, place: Place) -> list[Any]:
     return values[1:]
 
 
-def _beside(rows: Sequence[Row], size: int, place: Place) -> dict[str, Column]:
+def _beside(rows: Sequence[Row], size: int, place: PlaceOf) -> dict[str, Column]:
     """Return the columns that a trace has only where gradients are clipped or the momentum is moved."""
     beside = {}
     if any("unclipped_gradient" in row for row in rows):
@@ -132,13 +132,13 @@ def _beside(rows: Sequence[Row], size: int, place: Place) -> dict[str, Column]:
     return beside
 
 
-def _state(rows: Sequence[Row], place: Place) -> dict[str, Column]:
+def _state(rows: Sequence[Row], place: PlaceOf) -> dict[str, Column]:
     if rows[0]["state"]:
         raise FaultError(f"{place(0)}state should be empty: row 0 is the start")
     return by_name("state", [row["state"] for row in rows], place)
 
 
-def _check_ending(trace: Trace, place: Place) -> None:
+def _check_ending(trace: Trace, place: PlaceOf) -> None:
     """See whether the rows end where the outcome says that the run did."""
     outcome, last = trace.outcome, trace.steps[-1]
     if (outcome.step is None) is not (outcome.status is Status.COMPLETED):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optitrace.analysis.differences import Differences, Recording, diff_recordings
+from optitrace.analysis.differences import ComparedRun, Differences, diff_runs
 from optitrace.analysis.settings_difference import SettingDifference
 from optitrace.analysis.tolerance import ToleranceOf
 from optitrace.experiment.float_formats import FORMATS
@@ -111,8 +111,8 @@ def _diff(a: OptimizerTrace, b: OptimizerTrace, tolerance: ToleranceOf) -> Optim
         parameters=tuple(common),
         by_parameter=by_parameter,
         only=_only(names, others),
-        differences=diff_recordings(
-            _recording(a, common, by_parameter), _recording(b, common, by_parameter), tolerance(dtypes)
+        differences=diff_runs(
+            _compared(a, common, by_parameter), _compared(b, common, by_parameter), tolerance(dtypes)
         ),
     )
 
@@ -143,7 +143,7 @@ def _dtype(optimizer: OptimizerTrace) -> str:
     return next((p.dtype for p in optimizer.parameters if p.dtype in FORMATS), "float64")
 
 
-def _recording(optimizer: OptimizerTrace, common: Sequence[str], by_parameter: Sequence[str]) -> Recording:
+def _compared(optimizer: OptimizerTrace, common: Sequence[str], by_parameter: Sequence[str]) -> ComparedRun:
     """Return what is compared of an optimizer: norms of each parameter in place of those of all, if known."""
     columns = {name: optimizer.columns[name] for name in COLUMNS if name in optimizer.columns}
     for what, others in (("state", optimizer.state), ("value", optimizer.values)):
@@ -151,7 +151,7 @@ def _recording(optimizer: OptimizerTrace, common: Sequence[str], by_parameter: S
     own = {name: place for place, name in enumerate(optimizer.recorded_parameters)}
     for name in by_parameter:
         columns[name] = _at_places(optimizer.by_parameter[name], [own[parameter] for parameter in common])
-    return Recording(optimizer.steps, columns, RESULT, _dtype(optimizer))
+    return ComparedRun(optimizer.steps, columns, RESULT, _dtype(optimizer))
 
 
 def _at_places(column: Column, places: Sequence[int]) -> Column:

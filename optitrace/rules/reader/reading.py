@@ -109,16 +109,9 @@ class Reading:
         evaluation = self._evaluation(weights, self._given(g), t, state, settings, dtype)
         evaluation.run(self.body.statements)
         symbol, *state_symbols = self.body.returned
-        kept = [
-            (entry, name)
-            for entry, name in zip(self.rule.state, state_symbols, strict=True)
-            if entry.exists(settings)
-        ]
-        view = View(
-            Style(precision, spelling),
-            None if coordinate is None else self._position(coordinate, weights),
-            tuple(weights.shape) if self.body.is_of_matrices else (),
-        )
+        entries = zip(self.rule.state, state_symbols, strict=True)
+        kept = [(entry, name) for entry, name in entries if entry.exists(settings)]
+        view = self._view(Style(precision, spelling), coordinate, weights)
         lines = view.lines(evaluation.executed, [symbol, *(name for _, name in kept)], symbol)
         return Explanation(
             tuple(lines),
@@ -126,6 +119,11 @@ class Reading:
             {entry.key: plain_values(_formed(evaluation.values[n], entry, weights)) for entry, n in kept},
             tuple(_parts(weights, evaluation.mixtures[symbol])),
         )
+
+    def _view(self, style: Style, coordinate: int | None, weights: Any) -> View:
+        """Return how the lines are to be shown."""
+        followed = None if coordinate is None else self._position(coordinate, weights)
+        return View(style, followed, tuple(weights.shape) if self.body.is_of_matrices else ())
 
     def _settings(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         for name in hyperparameters:

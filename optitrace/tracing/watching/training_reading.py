@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import ge
 from typing import TYPE_CHECKING, Any
 
-from optitrace.tracing.column_reading import Place, begun, by_name
+from optitrace.tracing.column_reading import PlaceOf, begun, by_name
 from optitrace.tracing.trace import Column, Outcome, Status, Versions
 from optitrace.tracing.trace_content import FaultError, check_text, numbered_lines
 from optitrace.tracing.watching.training import (
@@ -80,7 +80,7 @@ def _whole_optimizer(index: int, optimizers: Sequence[OptimizerShape]) -> Optimi
     return _optimizer(own, own.get("steps", ()), f"optimizers[{index}].", _in_list(index))
 
 
-def _in_list(optimizer: int) -> Place:
+def _in_list(optimizer: int) -> PlaceOf:
     return lambda index: f"optimizers[{optimizer}].steps[{index}]."
 
 
@@ -100,7 +100,7 @@ def _sorted_out(head: Head, rows: Iterable[tuple[int, Any]]) -> list[OptimizerTr
     ]
 
 
-def _on_line(numbers: Sequence[int]) -> Place:
+def _on_line(numbers: Sequence[int]) -> PlaceOf:
     return lambda index: f"line {numbers[index]}: "
 
 
@@ -124,7 +124,7 @@ def _saved(head: Head | Whole, optimizers: Sequence[OptimizerTrace]) -> SavedTra
     return SavedTraining(training, {name: head[name] for name in ABOVE if name in head})  # type: ignore[literal-required]
 
 
-def _optimizer(given: OptimizerHead, rows: Sequence[Row], at: str, place: Place) -> OptimizerTrace:
+def _optimizer(given: OptimizerHead, rows: Sequence[Row], at: str, place: PlaceOf) -> OptimizerTrace:
     """Return one optimizer; `at` is what the file calls the place of its head."""
     parameters = tuple(map(_parameter, given["parameters"]))
     _check_names(f"{at}parameters", [parameter.name for parameter in parameters])
@@ -181,7 +181,7 @@ def _as_values(given: Any) -> Any:
     return float(given) if given in ("NaN", "Infinity", "-Infinity") else given
 
 
-def _steps(rows: Sequence[Row], taken: int, place: Place) -> array[int]:
+def _steps(rows: Sequence[Row], taken: int, place: PlaceOf) -> array[int]:
     steps = array("q", [row["step"] for row in rows])
     for index, is_wrong in enumerate(map(ge, steps, steps[1:]), start=1):
         if is_wrong:
@@ -191,7 +191,7 @@ def _steps(rows: Sequence[Row], taken: int, place: Place) -> array[int]:
     return steps
 
 
-def _columns(rows: Sequence[Row], place: Place) -> dict[str, Column]:
+def _columns(rows: Sequence[Row], place: PlaceOf) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for name in COLUMNS if rows else ():
         if name in ("lr", "unclipped_gradient_norm") and not any(name in row for row in rows):
@@ -205,7 +205,7 @@ def _columns(rows: Sequence[Row], place: Place) -> dict[str, Column]:
     return columns
 
 
-def _losses(rows: Sequence[Row], place: Place) -> list[float]:
+def _losses(rows: Sequence[Row], place: PlaceOf) -> list[float]:
     """Return the loss of each row, NaN where its gradient has none."""
     losses = []
     for index, row in enumerate(rows):
@@ -219,12 +219,12 @@ def _losses(rows: Sequence[Row], place: Place) -> list[float]:
     return losses
 
 
-def _named(what: str, rows: Sequence[Row], place: Place) -> dict[str, Column]:
+def _named(what: str, rows: Sequence[Row], place: PlaceOf) -> dict[str, Column]:
     found: list[Mapping[str, Any]] = [row.get(what, {}) for row in rows]  # type: ignore[misc]
     return by_name(what, found, place) if any(found) else {}
 
 
-def _by_parameter(rows: Sequence[Row], names: Sequence[str], place: Place) -> dict[str, Column]:
+def _by_parameter(rows: Sequence[Row], names: Sequence[str], place: PlaceOf) -> dict[str, Column]:
     """Return the columns of each parameter that was there in the first row; every row must have them."""
     if not any("parameters" in row for row in rows):
         return {}
