@@ -112,7 +112,7 @@ def test_modules_that_are_made_while_watched_have_names_even_where_no_search_fin
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After gc.freeze() none does."""
-    monkeypatch.setattr(gc, "get_objects", lambda: [])
+    monkeypatch.setattr(gc, "get_objects", list)
     with watching() as watcher:
         made = model()
         step(list(made.parameters()))
