@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from watched import seen, watching
+from watched import only, seen, watching
 
 from optitrace.tracing.watching.known_modules import MOST_IN_VAIN, KnownModules
 
@@ -55,27 +55,25 @@ def model() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 1))
 
 
-BASE = model()
-
-
 @pytest.mark.parametrize(
     ("make", "names"),
     [
-        (lambda: BASE, ["0.weight", "0.bias"]),
-        (model, ["0.weight", "0.bias"]),
-        (lambda: copy.deepcopy(BASE), ["0.weight", "0.bias"]),
-        (lambda: copy.copy(BASE), ["0.weight", "0.bias"]),
-        (lambda: read_from_a_file(BASE), ["0.weight", "0.bias"]),
-        (lambda: nn.ModuleDict({"head": nn.Linear(2, 1)}), ["head.weight", "head.bias"]),
+        (lambda base: base, ["0.weight", "0.bias"]),
+        (lambda base: model(), ["0.weight", "0.bias"]),
+        (copy.deepcopy, ["0.weight", "0.bias"]),
+        (copy.copy, ["0.weight", "0.bias"]),
+        (read_from_a_file, ["0.weight", "0.bias"]),
+        (lambda base: nn.ModuleDict({"head": nn.Linear(2, 1)}), ["head.weight", "head.bias"]),
     ],
     ids=["one model", "new models", "deep copies", "copies", "files", "other containers"],
 )
 def test_the_parameters_of_many_optimizers_have_their_names_after_one_search(
-    make: Callable[[], nn.Module], names: list[str], searches: list[None]
+    make: Callable[[nn.Module], nn.Module], names: list[str], searches: list[None]
 ) -> None:
+    base = model()
     with watching() as watcher:
         for _ in range(20):
-            made = make()
+            made = make(base)
             step(list(made.parameters()))
 
     assert [[p.name for p in trace.parameters] for trace in seen(watcher).optimizers] == [names] * 20
@@ -108,6 +106,18 @@ def test_a_module_that_torch_is_not_told_of_is_found_by_a_search(searches: list[
     names = [trace.parameters[0].name for trace in seen(watcher).optimizers]
     assert names == ["0.weight"] + ["w"] * (MOST_IN_VAIN + 1)
     assert len(searches) == MOST_IN_VAIN + 2
+
+
+def test_modules_that_are_made_while_watched_have_names_even_where_no_search_finds_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After gc.freeze() none does."""
+    monkeypatch.setattr(gc, "get_objects", list)
+    with watching() as watcher:
+        made = model()
+        step(list(made.parameters()))
+
+    assert [p.name for p in only(watcher).parameters] == ["0.weight", "0.bias"]
 
 
 def test_parameters_without_a_module_are_soon_searched_for_no_more(searches: list[None]) -> None:

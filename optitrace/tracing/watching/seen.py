@@ -78,7 +78,9 @@ class SeenOptimizer:
         parts = list(self._finished)
         if self.watched is not None and self.watched.has_stepped:
             parts.append(self.watched.trace(also_in))
-        return [replace(part, scheduling=self._scheduling) for part in parts[:1]] + parts[1:]
+        if self._scheduling is not None:
+            parts[:1] = [replace(part, scheduling=self._scheduling) for part in parts[:1]]
+        return parts
 
     def count(self, step: int) -> None:
         """Count a step, by its number among those of all optimizers."""
