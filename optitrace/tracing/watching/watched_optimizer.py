@@ -94,7 +94,7 @@ class WatchedOptimizer:
         self._kind = ""
         self._row: Row = {}
         self._clips: list[tuple[Tensor, float]] = []
-        self._has_looked = False
+        self._has_looked = self._is_remembered = False
 
     def has_changed(self, optimizer: Optimizer) -> bool:
         """Tell whether the optimizer was given other parameters, or they other shapes for the next record."""
@@ -239,8 +239,7 @@ class WatchedOptimizer:
     def _begin_step(self) -> None:
         self._step += not self.is_in_step
         self.is_in_step = True
-        self._has_looked = False
-        self._is_remembered = False
+        self._has_looked = self._is_remembered = False
         self._records = self._wish.takes(self._step)
 
     def _end_step(self) -> None:
