@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -12,8 +11,7 @@ from optitrace.tracing.watching.losses import add
 from optitrace.tracing.watching.scaling import ScaledLoss
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Backward:
+class Backward(NamedTuple):
     """A backward.
 
     Attributes:
@@ -43,8 +41,8 @@ class Backwards:
 
     def begin(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Note that a backward begins; return it."""
-        self.underway = Backward(*self.scaled_loss.before_scaling(tensors))
-        return self.underway
+        backward = self.underway = Backward(*self.scaled_loss.before_scaling(tensors))
+        return backward
 
     def end(self, backward: Backward, *, is_done: bool) -> None:
         """Note that a backward has ended: it is done, or it has failed."""

@@ -59,8 +59,12 @@ class GradientHistory:
 
     def before_backward(self) -> None:
         """Note whether the gradient was cleared since it was last looked at."""
-        self._note_clearing()
         self._is_told = False
+        if self._witness.grad is None:  # as zero_grad leaves it
+            self._gradient, self._version = None, -1
+            self._was_cleared, self.backwards = True, 0
+        else:
+            self._note_clearing()
 
     def after_backward(self, backward: Backward) -> None:
         """Note a loss, if its gradient went to these parameters; it is read when it is asked for.

@@ -34,6 +34,12 @@ from optitrace.tracing.watching.wrapping import Attribute, Decorated, Wrapper, i
 _CLIPPING_BY_NORM = ((nn_utils, "clip_grads_with_norm_"), (nn_utils.clip_grad, "_clip_grads_with_norm_"))
 """What `clip_grad_norm_` calls, whoever imported that before; and its public name."""
 
+NO_TASK = -1
+"""What torch calls no backward."""
+
+_graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: NO_TASK)
+"""Tells which backward this thread is in just now; torch has no public word for it."""
+
 
 class Interception:
     """Tells a listener of all that optimizers do, from `begin` to `end`."""
@@ -104,7 +110,7 @@ class Interception:
 
         @functools.wraps(backward)
         def wrapped(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            if _is_within_backward():  # a part of that, as where checkpoint computes a segment anew
+            if _graph_task() != NO_TASK:  # a part of that, as where checkpoint computes a segment anew
                 backward(tensors, *args, **kwargs)
                 return
             if not isinstance(tensors, (Tensor, Sequence)):  # it can be gone through only once
@@ -178,12 +184,6 @@ class Interception:
                 self._listener.after_clipping(clipped, measured, float(clip_value))
 
         return wrapped
-
-
-def _is_within_backward() -> bool:
-    """Tell whether this thread computes gradients just now; torch has no public word for it."""
-    current = getattr(torch._C, "_current_graph_task_id", None)
-    return current is not None and current() != -1
 
 
 def _listed(parameters: Any) -> list[Tensor]:

@@ -95,12 +95,13 @@ class KnownOptimizers:
         seen = self._alive.get(id(optimizer)) or self.add(optimizer)
         if seen is None:
             return None
-        if seen.watched is None or seen.watched.has_changed(optimizer):
+        watched = seen.watched
+        if watched is None or watched.has_changed(optimizer):
             if not parameters_of(optimizer):  # a step that moves nothing
                 return None
-            seen.watched = self._begin(optimizer, seen)
-        seen.watched.follow(optimizer)
-        return seen.watched
+            watched = seen.watched = self._begin(optimizer, seen)
+        watched.follow(optimizer)
+        return watched
 
     def owning(self, parameters: Sequence[Tensor]) -> list[Optimizer]:
         """Return the optimizers that have the first of these parameters."""

@@ -32,8 +32,9 @@ class ScaledLoss:
 
     def before_scaling(self, tensors: Tensor | Sequence[Tensor]) -> tuple[Any, bool]:
         """Return the loss that a backward was called on, before it was scaled, and whether it was."""
-        is_scaled = self._scaled is not None and self._scaled() is tensors
-        return (self._unscaled if is_scaled else unread(tensors)), is_scaled
+        if self._scaled is not None and self._scaled() is tensors:
+            return self._unscaled, True
+        return unread(tensors), False
 
 
 def told_by_scaler(optimizer: Optimizer, name: str) -> Tensor | None:
