@@ -16,6 +16,9 @@ import pytest
 from runs import run, run_process
 from script_runs import PRELOADED
 
+from optitrace.tracing.watching import running
+from optitrace.tracing.watching.training import Program
+
 STEPPED = """\
 import sys, torch
 weights = torch.ones(2, requires_grad=True)
@@ -338,6 +341,29 @@ def test_a_script_on_standard_input_is_run(tmp_path: Path) -> None:
     python, optitrace = under_both("/dev/stdin", tmp_path, input=LEAVING)
 
     assert optitrace == python == ("['/dev/stdin'] __main__\n", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_a_named_pipe_is_opened_once_as_its_writer_is_gone_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    opened: list[str] = []
+
+    def is_zipfile(name: str) -> bool:
+        opened.append(name)
+        return False
+
+    monkeypatch.setattr(running, "is_zipfile", is_zipfile)
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(LEAVING,), daemon=True)
+    writer.start()
+
+    with pytest.raises(SystemExit):
+        running.run_program(Program((str(tmp_path / "pipe"),)))
+    assert opened == []
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
