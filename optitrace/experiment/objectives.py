@@ -8,7 +8,13 @@ from typing import Any
 
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.landscapes import EXPRESSION, LANDSCAPES, Landscape
-from optitrace.experiment.objective import Objective, Quadratic, check_dimension, spread
+from optitrace.experiment.objective import (
+    MOST_TERMS_SHOWN,
+    Objective,
+    Quadratic,
+    check_dimension,
+    spread,
+)
 from optitrace.experiment.own_loss import OwnLoss, names_a_function
 
 QUADRATIC_SETTINGS = ("coefficients", "dimension", "condition", "rotate")
@@ -94,6 +100,24 @@ def as_settings(objective: Objective) -> dict[str, Any]:
     if isinstance(objective, Landscape) and objective.name == EXPRESSION:
         return {"objective": objective.text}
     return {"objective": objective.name}
+
+
+def as_short_settings(objective: Objective) -> dict[str, Any]:
+    """Return settings as `as_settings` does, many coefficients by the dimension and condition that make them.
+
+    >>> as_short_settings(Quadratic(spread(100, 1000.0)))
+    {'dimension': 100, 'condition': 1000.0}
+    """
+    settings = as_settings(objective)
+    if not isinstance(objective, Quadratic) or objective.dimension <= MOST_TERMS_SHOWN:
+        return settings
+    first, *_, last = objective.coefficients
+    exact = last / first if first else 0.0
+    for condition in (exact, float(f"{exact:.15g}")):  # the quotient can be the last bit off
+        if condition >= 1 and objective.coefficients == spread(objective.dimension, condition):
+            del settings["coefficients"]
+            return {"dimension": objective.dimension, "condition": condition, **settings}
+    return settings
 
 
 def objective_of(settings: Mapping[str, Any]) -> Objective:

@@ -11,7 +11,7 @@ from typing import Any
 from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
-from optitrace.experiment.objectives import as_settings
+from optitrace.experiment.objectives import as_short_settings
 from optitrace.experiment.own_class import entry_of
 from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
@@ -98,7 +98,7 @@ def text_of(experiment: Experiment) -> str:
         if experiment.hyperparameters[h.name] != h.default
     }
     if plain.objective != Quadratic():
-        shown |= as_settings(plain.objective)
+        shown |= as_short_settings(plain.objective)
     for name in SETTINGS:
         value, usual = getattr(experiment, name, None), getattr(plain, name, None)
         if value != usual and name not in ("objective", "device"):

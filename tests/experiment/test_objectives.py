@@ -14,6 +14,7 @@ from optitrace.experiment.objective import Objective, Quadratic, rotation, sprea
 from optitrace.experiment.objectives import (
     NAMES,
     as_settings,
+    as_short_settings,
     choose_objective,
     find_objective,
     objective_of,
@@ -154,6 +155,27 @@ def test_a_name_is_found_in_any_letter_case_and_read_back_from_a_file(name: str)
     assert objective_of(objective.settings) == objective
     settings = as_settings(objective)
     assert choose_objective(settings.pop("objective", None), **settings) == objective
+
+
+@pytest.mark.parametrize("dimension", [2, 7, 100, 1000])
+@pytest.mark.parametrize("condition", [1.0, 3.0, 7.7, 1e3, 1e6])
+@pytest.mark.parametrize("seed", [None, 4])
+def test_a_quadratic_of_many_weights_is_said_in_few_words(
+    dimension: int, condition: float, seed: int | None
+) -> None:
+    made = choose_objective(None, dimension=dimension, condition=condition, rotate=seed)
+
+    settings = as_short_settings(made)
+    assert choose_objective(None, **settings) == made
+    assert settings.get("dimension") == (dimension if dimension > 6 else None)
+
+
+def test_many_coefficients_that_no_condition_makes_are_all_said() -> None:
+    odd = Quadratic((*[1.0] * 9, 2.0))
+
+    assert as_short_settings(odd) == {"coefficients": odd.coefficients}
+    assert as_short_settings(Quadratic((0.0,) * 9)) == {"coefficients": (0.0,) * 9}
+    assert as_short_settings(Quadratic((-1.0,) * 9)) == {"coefficients": (-1.0,) * 9}
 
 
 def test_an_expression_is_read_back_from_a_file() -> None:
