@@ -20,7 +20,7 @@ from optitrace.cli.run_rank import Rank
 from optitrace.cli.run_report import Report, tell
 from optitrace.cli.run_rules import Rules
 from optitrace.cli.run_status import RunStatus
-from optitrace.errors import UsageError, one_of
+from optitrace.errors import UsageError
 from optitrace.experiment.text import whole_number
 from optitrace.tracing.watching.patterns import check_pattern
 from optitrace.tracing.watching.running import check_program, run_program
@@ -78,9 +78,6 @@ _ARGUMENTS = inspect.Parameter(
     ],
 )
 
-FILE_FORMATS = tuple(format for format in FORMATS if format != "table")
-"""The formats of the files that a training is written to."""
-
 
 @options.takes(
     (
@@ -101,7 +98,7 @@ FILE_FORMATS = tuple(format for format in FORMATS if format != "table")
             panel=RECORDING,
             help="Recompute each step from the published rule, on some coordinates.",
         ),
-        options.output_option(FILE_FORMATS),
+        options.output_option(FORMATS),
         options.PLOT_OPTION,
         options.PRECISION_OPTION,
         options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer, however many."),
@@ -183,7 +180,5 @@ def _files(paths: Sequence[str], rank: Rank) -> list[OutputFile]:
     if STDOUT in paths:
         raise UsageError("standard output is the script's own; name a file, as in -o trace.json.")
     files = plan_files([rank.own_file(path) for path in paths], None)
-    for file in files:
-        one_of("format", file.format, FILE_FORMATS)
     check_formats(None, files)
     return [replace(file, path=file.path.absolute()) for file in files]  # the program may go elsewhere

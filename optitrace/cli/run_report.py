@@ -77,7 +77,7 @@ def tell(
     findings = TrainingFindings(
         diagnoses=diagnose(training), verified=rules.agreements() if rules else (), ranks=ranks
     )
-    errors = write_training(training, findings, report.files, report.look)
+    errors = write_training(training, findings, report.files, report.look, plots=report.plots)
     if rank.number == 0:
         _show(training, findings, report)
     complaints = watcher.complaints()

@@ -99,7 +99,7 @@ def test_what_is_no_axis_is_refused(text: str, message: str) -> None:
         (
             ["lr=log:1e-4:1:100000", "eps=0:1:10000"],
             "the sweep has 1,000,000,000 configurations, more than 100,000,000; "
-            "make its ranges coarser, or say --yes.",
+            "make its ranges coarser, or confirm it: --yes, in Python yes=True.",
         ),
     ],
 )

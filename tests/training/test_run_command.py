@@ -412,6 +412,13 @@ def test_a_plot_stands_below_the_table_and_its_words_below_it(tmp_path: Path) ->
 ROW = "   1   2.000  0.1     2.828  0.2828   1.131    0.2500"  # w = (1, 1): the gradient is (2, 2), by hand
 
 
+def test_a_table_and_its_plot_are_written_to_a_file_as_well(tmp_path: Path) -> None:
+    said(tmp_path, "--plot", "-o", str(tmp_path / "table.txt"))
+
+    lines = (tmp_path / "table.txt").read_text(encoding="utf-8").splitlines()
+    assert lines.index(ROW) < lines.index("update / weight") < lines.index("completed after 3 steps")
+
+
 def test_a_plot_on_an_ascii_stream_is_ascii(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(STEPPED)
     ran = run_process("run", "--plot", str(tmp_path / "script.py"), PYTHONIOENCODING="ascii")

@@ -128,7 +128,7 @@ def lay_out(
     if space.size > LARGEST_UNASKED and not confirmed:
         raise UsageError(
             f"the sweep has {space.size:,} configurations, more than {LARGEST_UNASKED:,}; "
-            "make its ranges coarser, or say --yes."
+            "make its ranges coarser, or confirm it: --yes, in Python yes=True."
         )
     return space
 
