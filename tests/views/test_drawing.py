@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from pictured import compared, compared_scene, scene_of, swept, traced
 from PIL import Image
@@ -22,7 +23,8 @@ from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
 from optitrace.views.pictures.drawing.look import INK, LINE_COLORS, PAPER, SIGNS
 from optitrace.views.pictures.drawing.moving import moving
 from optitrace.views.pictures.drawing.stills import still
-from optitrace.views.pictures.scene import Kind, Line, Scene, Stroke
+from optitrace.views.pictures.drawing.ticks import scale
+from optitrace.views.pictures.scene import Axis, Kind, Line, Scene, Stroke
 from optitrace.views.pictures.sweep_scene import sweep_scene
 
 
@@ -53,6 +55,18 @@ def test_the_line_of_the_plane_has_the_weights_of_the_trace() -> None:
     assert weights in list(lines_of(plane))
     assert losses in list(lines_of(chart))
     assert chart.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(1e30, 1.0004e30), (-3.0002e-9, -3e-9), (1e7, 1e7 + 3), (0.0, 2e30), (1e-12, 5e-12)]
+)
+def test_no_two_ticks_of_an_axis_read_alike(low: float, high: float) -> None:
+    ax = Figure().add_subplot()
+    scale(ax.xaxis, Axis("w1", low, high))
+    ax.set_xlim(low, high)
+
+    said = [label.get_text() for label in ax.get_xticklabels()]
+    assert len(said) == len(set(said)) >= 3
 
 
 def test_marks_are_where_the_numbers_say() -> None:

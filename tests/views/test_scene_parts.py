@@ -204,6 +204,15 @@ def test_a_path_that_leaves_for_good_is_marked_at_the_edge_with_the_step() -> No
     assert marks == (Mark(Kind.LEAVES, (5, 10), "step 3", 0),)
 
 
+def test_of_lines_that_leave_at_one_place_the_first_says_its_step() -> None:
+    near = [Course(f"{k}", [0, k + 1], [(1.0, 5.0), (1.0 + k / 10, 15.0)]) for k in range(3)]
+    far = Course("far", [0, 7], [(9.0, 5.0), (9.0, 15.0)])
+
+    _, marks = paths([*near, far], Axis("w1", 0, 10), Axis("w2", 0, 10))
+
+    assert [mark.text for mark in marks] == ["step 1", "", "", "step 7"]
+
+
 def test_a_path_that_ends_in_no_number_is_marked_where_it_was_last_seen() -> None:
     _, marks = paths([Course("", range(3), [(5, 5), (6, 6), (NAN, 6)])], ACROSS, UP)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from optitrace.views.pictures.scene import Axis, Kind, Line, Mark, Position, Stroke
 from optitrace.views.pictures.strokes import cut
@@ -15,6 +15,10 @@ MOST_DOTS = 60
 
 WHOLE = 500
 """A path of no more points has every one of them drawn."""
+
+
+APART = (0.25, 0.08)
+"""How far apart two texts must be to be read, across and up, as shares of the panel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,20 @@ def _fitted(
         lines.append(Line(course.name, strokes, has_dots(course)))
         if inside and gone < len(course.points):
             marks += _end(strokes[-1], course.steps[gone], course.points[gone], up, number)
-    return tuple(lines), tuple(marks)
+    return tuple(lines), tuple(_readable(marks, across, up))
+
+
+def _readable(marks: Iterable[Mark], across: Axis, up: Axis) -> Iterator[Mark]:
+    """Yield marks, without the text of those that would be written over another's."""
+    written: list[Position] = []
+    for mark in marks:
+        at = across.share(mark.at[0]), up.share(mark.at[1])
+        if mark.text and any(abs(at[0] - x) < APART[0] and abs(at[1] - y) < APART[1] for x, y in written):
+            yield replace(mark, text="")
+            continue
+        if mark.text:
+            written.append(at)
+        yield mark
 
 
 def _end(last: Stroke, step: int, gone: Position, up: Axis, number: int) -> list[Mark]:

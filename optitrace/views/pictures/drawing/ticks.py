@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from matplotlib.ticker import (
@@ -47,6 +48,9 @@ def _formatter(of: Axis, *, is_step: bool) -> Formatter:
     """Return how the numbers of a linear axis are written: never with a factor that stands elsewhere."""
     if is_step:
         return FuncFormatter(lambda x, _: f"{x:,.0f}")
-    if 1e-3 <= max(abs(of.low), abs(of.high)) < 1e6:
+    largest = max(abs(of.low), abs(of.high))
+    if 1e-3 <= largest < 1e6:
         return ScalarFormatter(useOffset=False)
-    return FuncFormatter(lambda x, _: f"{x:.3g}")
+    beside = math.floor(math.log10(largest / (of.high - of.low)))
+    digits = min(17, 3 + max(0, beside))  # far from zero, too, no two ticks read alike
+    return FuncFormatter(lambda x, _: f"{x:.{digits}g}")
