@@ -204,6 +204,12 @@ def test_a_path_that_leaves_for_good_is_marked_at_the_edge_with_the_step() -> No
     assert marks == (Mark(Kind.LEAVES, (5, 10), "step 3", 0),)
 
 
+def test_what_varies_by_the_rounding_of_float32_is_drawn_as_constant() -> None:
+    axis = linear_axis("update / weight", [0.25, 0.25 + 2**-24, 0.25])
+
+    assert (axis.low, axis.high) == pytest.approx((0.225, 0.275))
+
+
 def test_of_lines_that_leave_at_one_place_the_first_says_its_step() -> None:
     near = [Course(f"{k}", [0, k + 1], [(1.0, 5.0), (1.0 + k / 10, 15.0)]) for k in range(3)]
     far = Course("far", [0, 7], [(9.0, 5.0), (9.0, 15.0)])

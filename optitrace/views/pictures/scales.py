@@ -17,8 +17,8 @@ MOST_DECADES = 40.0
 SHARED_DECADES = 16.0
 """How many it has where several curves share it, as one that falls on would press the others flat."""
 
-LEAST_EXTENT = 1e-12
-"""What spans less, as a share of its size, is drawn as constant."""
+LEAST_EXTENT = 5e-7
+"""What spans less, as a share of its size, is drawn as constant: in float32 it is little but rounding."""
 
 GREATEST = 1e300
 """What is farther from zero is on no axis: whoever draws one must be able to compute with its ends."""
