@@ -14,7 +14,7 @@ from optitrace.analysis.terrain import Terrain
 from optitrace.views.pictures.frames import frame_steps, last_step, until
 from optitrace.views.pictures.levels import COUNT, contour
 from optitrace.views.pictures.lines import Course, curves, paths
-from optitrace.views.pictures.scales import axis_of
+from optitrace.views.pictures.scales import axis_of, linear_axis
 from optitrace.views.pictures.scene import Axis, Kind, Line, Mark, Panel, Position, Scene, Stroke
 from optitrace.views.pictures.strokes import cut
 from optitrace.views.pictures.thinning import TOLERANCE, thinned_curve, thinned_path
