@@ -206,6 +206,25 @@ def test_an_optimizer_that_cannot_be_read_when_it_goes_disturbs_nobody(
     assert watcher._optimizers._ownership.owners(task.model.weight) == ()
 
 
+def test_an_optimizer_that_was_given_up_has_its_parameters_until_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise MemoryError("no room for a copy of the weights")
+
+    task = Task()
+    with watching() as watcher:
+        monkeypatch.setattr(Measurement, "begin", fail)
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.train(optimizer, 1)
+        owners = watcher._optimizers._ownership.owners
+        assert owners(task.model.weight) == ["SGD"]
+        del optimizer
+        gc.collect()
+
+    assert owners(task.model.weight) == ()
+
+
 class Automatic(torch.optim.SGD):
     """An optimizer that knows its lr by itself, as transformers' Adafactor does."""
 
