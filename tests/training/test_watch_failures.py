@@ -14,7 +14,7 @@ from torch import Tensor
 from watched import Task, numbers, seen
 
 from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.gauges import Gauge
+from optitrace.tracing.watching.gauge import Gauge
 from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.measurement import Measurement
