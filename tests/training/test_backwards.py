@@ -8,13 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from watched import Task, numbers, only, seen, watching
-
-from optitrace.tracing.watching.training import KINDS, OptimizerTrace
-
-
-def kinds(trace: OptimizerTrace) -> list[str]:
-    return [KINDS[int(code)] for code in numbers(trace, "gradient")]
+from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 
 @pytest.mark.parametrize("clears", ["in the hook", "in the hook, to zero", "before each backward"])
@@ -41,7 +35,7 @@ def test_a_step_within_a_backward_has_the_loss_of_that_backward(clears: str) -> 
 
     traces = seen(watcher).optimizers
     assert [numbers(trace, "loss") for trace in traces] == [losses] * 2
-    assert [kinds(trace) for trace in traces] == [["fresh"] * 4] * 2
+    assert [gradient_kinds(trace) for trace in traces] == [["fresh"] * 4] * 2
 
 
 def test_a_gradient_that_a_step_within_a_backward_leaves_there_accumulates() -> None:
@@ -54,7 +48,7 @@ def test_a_gradient_that_a_step_within_a_backward_leaves_there_accumulates() -> 
 
     # one step takes 0.1 · 1 from each of the two weights, the next 0.1 · 2
     assert numbers(only(watcher), "loss") == pytest.approx([2.0, 1.8, 1.4])
-    assert kinds(only(watcher)) == ["fresh", "accumulated", "accumulated"]
+    assert gradient_kinds(only(watcher)) == ["fresh", "accumulated", "accumulated"]
 
 
 def test_an_optimizer_that_steps_after_a_backward_is_told_as_always_beside_one_that_steps_within() -> None:
@@ -82,7 +76,7 @@ def test_an_optimizer_that_steps_after_a_backward_is_told_as_always_beside_one_t
     assert numbers(second, "loss") == pytest.approx(
         [a + b for a, b in zip(losses[::2], losses[1::2], strict=True)]
     )
-    assert (kinds(first), kinds(second)) == (["fresh"] * 6, ["fresh"] * 3)
+    assert (gradient_kinds(first), gradient_kinds(second)) == (["fresh"] * 6, ["fresh"] * 3)
 
 
 def test_an_optimizer_of_a_layer_steps_within_a_backward_once_its_last_gradient_is_there() -> None:
@@ -106,7 +100,7 @@ def test_an_optimizer_of_a_layer_steps_within_a_backward_once_its_last_gradient_
             loss.backward(retain_graph=True)
 
     assert numbers(only(watcher), "loss") == pytest.approx([loss.item()] * 3)
-    assert kinds(only(watcher)) == ["fresh"] * 3
+    assert gradient_kinds(only(watcher)) == ["fresh"] * 3
 
 
 def reentrant(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -135,7 +129,7 @@ def test_what_checkpoint_computes_anew_is_part_of_the_backward(
             optimizer.step()
 
     assert numbers(only(watcher), "loss") == losses
-    assert kinds(only(watcher)) == ["fresh"] * 3
+    assert gradient_kinds(only(watcher)) == ["fresh"] * 3
 
 
 def test_a_backward_that_fails_is_the_loss_of_no_step() -> None:
@@ -156,7 +150,7 @@ def test_a_backward_that_fails_is_the_loss_of_no_step() -> None:
             p.grad = torch.ones_like(p)
         optimizer.step()
 
-    assert kinds(only(watcher)) == ["fresh", "by hand"]
+    assert gradient_kinds(only(watcher)) == ["fresh", "by hand"]
 
 
 def test_a_backward_of_tensors_that_can_be_gone_through_once_is_left_whole() -> None:
@@ -179,4 +173,4 @@ def test_a_backward_from_the_edge_of_a_graph_ends_no_watching() -> None:
         torch.autograd.backward(edge, torch.ones(()))
         optimizer.step()
 
-    assert kinds(only(watcher)) == ["fresh"]
+    assert gradient_kinds(only(watcher)) == ["fresh"]

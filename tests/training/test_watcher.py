@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
-from watched import Task, numbers, only, seen, watching
+from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.tracing.watching.interception import Interception
-from optitrace.tracing.watching.training import KINDS, Scheduling, Tally
+from optitrace.tracing.watching.training import Scheduling, Tally
 from optitrace.tracing.watching.watcher import Watcher
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.tracing.watching.wrapping import Decorated
@@ -181,7 +181,7 @@ def test_where_a_gradient_comes_from_is_told(
         train(task, optimizer)
 
     trace = only(watcher)
-    assert [KINDS[int(code)] for code in numbers(trace, "gradient")] == kinds
+    assert gradient_kinds(trace) == kinds
     assert trace.gradients == {kind: Tally(kinds.count(kind), kinds.index(kind) + 1) for kind in kinds}
 
 
@@ -305,7 +305,7 @@ def test_a_step_that_a_scaler_leaves_out_is_a_skipped_one_and_its_loss_is_unscal
             scaler.update()
 
     trace = only(watcher)
-    assert [KINDS[int(k)] for k in numbers(trace, "gradient")] == ["fresh", "skipped", "fresh", "fresh"]
+    assert gradient_kinds(trace) == ["fresh", "skipped", "fresh", "fresh"]
     assert numbers(trace, "loss") == losses
     assert numbers(trace, "update_norm")[1] == 0
     assert trace.non_finite == ()
@@ -325,7 +325,7 @@ def test_a_fused_optimizer_that_scales_and_skips_by_itself_is_told_of_alike() ->
                 scaler.step(optimizer)
                 scaler.update()
         trace = only(watcher)
-        return [KINDS[int(k)] for k in numbers(trace, "gradient")], numbers(trace, "gradient_norm")
+        return gradient_kinds(trace), numbers(trace, "gradient_norm")
 
     kinds, norms = gradients(fused=True)
     expected_kinds, expected = gradients(fused=False)

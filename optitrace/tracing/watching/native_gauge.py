@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from optitrace.experiment.float_formats import dtype_name
 from optitrace.machine_code import NoMachineCodeError
-from optitrace.tracing.watching.description import dtype_name
 from optitrace.tracing.watching.gauge import Gauge, Norm
 from optitrace.tracing.watching.kernels import Kernels, kernels
 from optitrace.tracing.watching.list_gauge import ListGauge
