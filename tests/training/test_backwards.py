@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from watched import Task, gradient_kinds, numbers, only, seen, watching
+
+from optitrace.tracing.watching.backwards import Backwards
+from optitrace.tracing.watching.losses import MOST_UNREAD, add, loss_value
 
 
 @pytest.mark.parametrize("clears", ["in the hook", "in the hook, to zero", "before each backward"])
@@ -174,3 +178,35 @@ def test_a_backward_from_the_edge_of_a_graph_ends_no_watching() -> None:
         optimizer.step()
 
     assert gradient_kinds(only(watcher)) == ["fresh"]
+
+
+def test_of_two_backwards_at_once_the_end_of_the_first_leaves_the_second_underway() -> None:
+    backwards = Backwards()
+    first, second = (backwards.begin(torch.tensor(loss)) for loss in (1.0, 2.0))
+    backwards.end(first, is_done=True)
+
+    assert backwards.underway is second
+
+
+def test_a_gradient_within_a_backward_comes_from_that_and_from_those_since_the_last_step() -> None:
+    backwards = Backwards()
+    heard = []
+    for loss in (1.0, 2.0):
+        backwards.end(backwards.begin(torch.tensor(loss)), is_done=True)
+    for steps in range(2):
+        if steps:
+            backwards.stepped()
+        underway = backwards.begin(torch.tensor(4.0))
+        heard.append(backwards.heard())
+        backwards.end(underway, is_done=False)
+
+    assert [None if one is None else loss_value(one.loss) for one in heard] == [7.0, 4.0]
+
+
+def test_losses_that_nobody_asks_for_do_not_pile_up() -> None:
+    losses: list[Any] = []
+    for _ in range(MOST_UNREAD + 1):
+        add(losses, torch.tensor(1.0))
+
+    assert len(losses) == 2
+    assert loss_value(losses) == MOST_UNREAD + 1

@@ -223,6 +223,7 @@ def test_an_optimizer_that_was_given_up_has_its_parameters_until_it_is_gone(
         gc.collect()
 
     assert owners(task.model.weight) == ()
+    assert not watcher._optimizers._given_up
 
 
 class Automatic(torch.optim.SGD):

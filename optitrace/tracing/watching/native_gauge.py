@@ -132,4 +132,4 @@ class NativeGauge(Gauge):
     def _hand_over(self) -> None:
         """Have torch measure a step whose weights before it were kept for the kernels."""
         self._weights = None
-        self._each.take_over([kept.clone() for kept in self._kept])
+        self._each.take_over(self._kept)
