@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +35,13 @@ FORMATS: Mapping[str, FloatFormat] = {
     "float16": FloatFormat(11, -14),
 }
 """The dtypes that weights can have, by torch's names, and their formats."""
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return what files and sentences call a dtype.
+
+    >>> import torch
+    >>> dtype_name(torch.float32)
+    'float32'
+    """
+    return str(dtype).removeprefix("torch.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
+from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.text import SETTINGS
 from optitrace.python.shown import Shown
 from optitrace.python.tensors import tensor_of
@@ -185,7 +186,7 @@ def _setting(name: str, value: Any) -> Any:
     A dtype of torch is taken for its name.
     """
     if name == "dtype":
-        value = str(value).removeprefix("torch.")
+        value = dtype_name(value)
     is_text = value is None or isinstance(value, str)
     if name in _TEXTS and not is_text:
         raise UsageError(f"{name} is {value!r}; give it as a text, as on the command line.")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from watched import Task, numbers, only, seen, watching
+from watched import Task, gradient_kinds, numbers, only, seen, watching
 
-from optitrace.tracing.watching.training import KINDS, OptimizerTrace
-
-
-def kinds(trace: OptimizerTrace) -> list[str]:
-    return [KINDS[int(code)] for code in numbers(trace, "gradient")]
+from optitrace.tracing.watching.backwards import Backwards
+from optitrace.tracing.watching.losses import MOST_UNREAD, add, loss_value
 
 
 @pytest.mark.parametrize("clears", ["in the hook", "in the hook, to zero", "before each backward"])
@@ -41,7 +39,7 @@ def test_a_step_within_a_backward_has_the_loss_of_that_backward(clears: str) -> 
 
     traces = seen(watcher).optimizers
     assert [numbers(trace, "loss") for trace in traces] == [losses] * 2
-    assert [kinds(trace) for trace in traces] == [["fresh"] * 4] * 2
+    assert [gradient_kinds(trace) for trace in traces] == [["fresh"] * 4] * 2
 
 
 def test_a_gradient_that_a_step_within_a_backward_leaves_there_accumulates() -> None:
@@ -54,7 +52,7 @@ def test_a_gradient_that_a_step_within_a_backward_leaves_there_accumulates() -> 
 
     # one step takes 0.1 · 1 from each of the two weights, the next 0.1 · 2
     assert numbers(only(watcher), "loss") == pytest.approx([2.0, 1.8, 1.4])
-    assert kinds(only(watcher)) == ["fresh", "accumulated", "accumulated"]
+    assert gradient_kinds(only(watcher)) == ["fresh", "accumulated", "accumulated"]
 
 
 def test_an_optimizer_that_steps_after_a_backward_is_told_as_always_beside_one_that_steps_within() -> None:
@@ -82,7 +80,7 @@ def test_an_optimizer_that_steps_after_a_backward_is_told_as_always_beside_one_t
     assert numbers(second, "loss") == pytest.approx(
         [a + b for a, b in zip(losses[::2], losses[1::2], strict=True)]
     )
-    assert (kinds(first), kinds(second)) == (["fresh"] * 6, ["fresh"] * 3)
+    assert (gradient_kinds(first), gradient_kinds(second)) == (["fresh"] * 6, ["fresh"] * 3)
 
 
 def test_an_optimizer_of_a_layer_steps_within_a_backward_once_its_last_gradient_is_there() -> None:
@@ -106,7 +104,7 @@ def test_an_optimizer_of_a_layer_steps_within_a_backward_once_its_last_gradient_
             loss.backward(retain_graph=True)
 
     assert numbers(only(watcher), "loss") == pytest.approx([loss.item()] * 3)
-    assert kinds(only(watcher)) == ["fresh"] * 3
+    assert gradient_kinds(only(watcher)) == ["fresh"] * 3
 
 
 def reentrant(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -135,7 +133,7 @@ def test_what_checkpoint_computes_anew_is_part_of_the_backward(
             optimizer.step()
 
     assert numbers(only(watcher), "loss") == losses
-    assert kinds(only(watcher)) == ["fresh"] * 3
+    assert gradient_kinds(only(watcher)) == ["fresh"] * 3
 
 
 def test_a_backward_that_fails_is_the_loss_of_no_step() -> None:
@@ -156,7 +154,7 @@ def test_a_backward_that_fails_is_the_loss_of_no_step() -> None:
             p.grad = torch.ones_like(p)
         optimizer.step()
 
-    assert kinds(only(watcher)) == ["fresh", "by hand"]
+    assert gradient_kinds(only(watcher)) == ["fresh", "by hand"]
 
 
 def test_a_backward_of_tensors_that_can_be_gone_through_once_is_left_whole() -> None:
@@ -179,4 +177,36 @@ def test_a_backward_from_the_edge_of_a_graph_ends_no_watching() -> None:
         torch.autograd.backward(edge, torch.ones(()))
         optimizer.step()
 
-    assert kinds(only(watcher)) == ["fresh"]
+    assert gradient_kinds(only(watcher)) == ["fresh"]
+
+
+def test_of_two_backwards_at_once_the_end_of_the_first_leaves_the_second_underway() -> None:
+    backwards = Backwards()
+    first, second = (backwards.begin(torch.tensor(loss)) for loss in (1.0, 2.0))
+    backwards.end(first, is_done=True)
+
+    assert backwards.underway is second
+
+
+def test_a_gradient_within_a_backward_comes_from_that_and_from_those_since_the_last_step() -> None:
+    backwards = Backwards()
+    heard = []
+    for loss in (1.0, 2.0):
+        backwards.end(backwards.begin(torch.tensor(loss)), is_done=True)
+    for steps in range(2):
+        if steps:
+            backwards.stepped()
+        underway = backwards.begin(torch.tensor(4.0))
+        heard.append(backwards.heard())
+        backwards.end(underway, is_done=False)
+
+    assert [None if one is None else loss_value(one.loss) for one in heard] == [7.0, 4.0]
+
+
+def test_losses_that_nobody_asks_for_do_not_pile_up() -> None:
+    losses: list[Any] = []
+    for _ in range(MOST_UNREAD + 1):
+        add(losses, torch.tensor(1.0))
+
+    assert len(losses) == 2
+    assert loss_value(losses) == MOST_UNREAD + 1

@@ -14,7 +14,8 @@ from optitrace import machine_code as codes
 from optitrace.tracing.watching import kernels as listings
 from optitrace.tracing.watching import native_gauge as native
 from optitrace.tracing.watching.flat_gauge import FlatGauge
-from optitrace.tracing.watching.gauges import Gauge, Norm, gauge, total
+from optitrace.tracing.watching.gauge import Gauge, Norm, total
+from optitrace.tracing.watching.gauges import gauge
 from optitrace.tracing.watching.list_gauge import ListGauge
 from optitrace.tracing.watching.native_gauge import NativeGauge, native_gauge
 

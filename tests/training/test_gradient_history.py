@@ -77,3 +77,69 @@ def test_a_backward_elsewhere_while_a_gradient_is_computed_makes_it_not_stale() 
     history.after_backward(Backward(2.0, False))
 
     assert history.kind() != "stale"
+
+
+def test_what_took_the_place_of_a_parameter_is_not_stale_because_that_is() -> None:
+    old, new = weights(), weights()
+    history = GradientHistory([old])
+    backward(history, old)
+    history.stepped()
+    history.follow([new])
+    backward(history, new)
+
+    assert history.kind() == "fresh"
+
+
+def test_a_parameter_that_alone_has_a_gradient_tells_of_all() -> None:
+    unused, used = weights(), weights()
+    history = GradientHistory([unused, used])
+    backward(history, used)
+
+    assert history.kind() == "fresh"
+    assert history.loss() == 2.0
+
+
+def test_a_gradient_is_stale_though_that_of_another_parameter_was_taken_away() -> None:
+    first, second = weights(), weights()
+    history = GradientHistory([first, second])
+    backward(history, first, second)
+    first.grad = None
+    history.stepped()
+
+    assert history.kind() == "stale"
+
+
+def test_a_change_of_any_gradient_by_hand_makes_it_not_stale() -> None:
+    first, second = weights(), weights()
+    history = GradientHistory([first, second])
+    backward(history, first, second)
+    history.stepped()
+    assert second.grad is not None
+    second.grad.add_(1.0)
+
+    assert history.kind() == "by hand"
+
+
+def test_a_parameter_without_numbers_says_nothing_of_whether_a_gradient_was_cleared() -> None:
+    empty, other = torch.ones(0, requires_grad=True), weights()
+    history = GradientHistory([empty, other])
+    backward(history, empty, other)
+    history.stepped()
+    for p in (empty, other):
+        assert p.grad is not None
+        p.grad.mul_(0.5)  # as clipping does
+    backward(history, empty, other)
+
+    assert history.kind() == "accumulated"
+
+
+def test_the_end_of_the_backward_that_a_history_began_in_is_no_other_backward() -> None:
+    parameter = weights()
+    underway = Backward(2.0, False)
+    parameter.grad = torch.ones(2)
+    history = GradientHistory([parameter], underway)
+    history.stepped()
+    history.after_backward(underway)
+    parameter.grad = torch.ones(2)
+
+    assert history.kind() == "by hand"

@@ -144,6 +144,23 @@ def test_a_module_that_is_gone_is_forgotten() -> None:
     assert not modules._known
 
 
+class Unfinished(nn.Module):
+    """A module that is not one yet, as it is in its constructor."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def test_a_module_whose_constructor_is_not_done_harms_nothing() -> None:
+    unfinished = Unfinished()
+    with watching() as watcher:
+        made = model()
+        step(list(made.parameters()))
+
+    assert vars(unfinished) == {}
+    assert [p.name for p in only(watcher).parameters] == ["0.weight", "0.bias"]
+
+
 def test_a_module_that_has_itself_harms_nothing() -> None:
     modules = KnownModules()
     modules.owning([])

@@ -7,13 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
-from watched import Task, numbers, only, seen, watching
-
-from optitrace.tracing.watching.training import KINDS, OptimizerTrace
-
-
-def kinds(trace: OptimizerTrace) -> list[str]:
-    return [KINDS[int(code)] for code in numbers(trace, "gradient")]
+from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 
 def before_watching(task: Task) -> Callable[[], torch.optim.Optimizer]:
@@ -51,7 +45,7 @@ def test_the_first_step_of_an_optimizer_has_the_losses_that_were_heard_before_it
         task.train(optimizer, 1)
 
     assert numbers(only(watcher), "loss") == pytest.approx([loss, second])
-    assert kinds(only(watcher)) == ["fresh", "fresh"]
+    assert gradient_kinds(only(watcher)) == ["fresh", "fresh"]
 
 
 def test_optimizers_that_were_made_before_have_the_losses_of_their_turn_or_the_one_of_all() -> None:
@@ -81,7 +75,7 @@ def test_an_optimizer_that_is_first_heard_of_within_a_backward_has_the_loss_of_t
             (scale * weights).sum().backward()  # type: ignore[no-untyped-call]
 
     assert numbers(only(watcher), "loss") == [2.0, 4.0]
-    assert kinds(only(watcher)) == ["fresh", "fresh"]
+    assert gradient_kinds(only(watcher)) == ["fresh", "fresh"]
 
 
 @pytest.mark.parametrize("unscales", [False, True])
@@ -97,7 +91,7 @@ def test_a_scaler_may_be_the_first_to_name_an_optimizer(unscales: bool) -> None:
         scaler.step(optimizer)
 
     assert numbers(only(watcher), "loss") == [loss.item()]
-    assert kinds(only(watcher)) == ["fresh"]
+    assert gradient_kinds(only(watcher)) == ["fresh"]
 
 
 def test_a_gradient_before_any_backward_was_put_there_by_hand() -> None:
@@ -107,4 +101,4 @@ def test_a_gradient_before_any_backward_was_put_there_by_hand() -> None:
     with watching() as watcher:
         optimizer.step()
 
-    assert kinds(only(watcher)) == ["by hand"]
+    assert gradient_kinds(only(watcher)) == ["by hand"]

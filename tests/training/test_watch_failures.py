@@ -14,7 +14,7 @@ from torch import Tensor
 from watched import Task, numbers, seen
 
 from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.gauges import Gauge
+from optitrace.tracing.watching.gauge import Gauge
 from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.measurement import Measurement
@@ -204,6 +204,26 @@ def test_an_optimizer_that_cannot_be_read_when_it_goes_disturbs_nobody(
     assert capsys.readouterr().err == ""
     assert len(watcher.failures) == 1
     assert watcher._optimizers._ownership.owners(task.model.weight) == ()
+
+
+def test_an_optimizer_that_was_given_up_has_its_parameters_until_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise MemoryError("no room for a copy of the weights")
+
+    task = Task()
+    with watching() as watcher:
+        monkeypatch.setattr(Measurement, "begin", fail)
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.train(optimizer, 1)
+        owners = watcher._optimizers._ownership.owners
+        assert owners(task.model.weight) == ["SGD"]
+        del optimizer
+        gc.collect()
+
+    assert owners(task.model.weight) == ()
+    assert not watcher._optimizers._given_up
 
 
 class Automatic(torch.optim.SGD):

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
-from watched import Task, numbers, only, seen, watching
+from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.tracing.watching.interception import Interception
-from optitrace.tracing.watching.training import KINDS, Scheduling, Tally
+from optitrace.tracing.watching.training import Scheduling, Tally
 from optitrace.tracing.watching.watcher import Watcher
 from optitrace.tracing.watching.wish import RecordingWish
-from optitrace.tracing.watching.wrapping import Decorated
+from optitrace.tracing.watching.wrapping import Attribute, Decorated, wrap
 from optitrace.views.training_wording import ending
 
 MAKERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
@@ -181,7 +181,7 @@ def test_where_a_gradient_comes_from_is_told(
         train(task, optimizer)
 
     trace = only(watcher)
-    assert [KINDS[int(code)] for code in numbers(trace, "gradient")] == kinds
+    assert gradient_kinds(trace) == kinds
     assert trace.gradients == {kind: Tally(kinds.count(kind), kinds.index(kind) + 1) for kind in kinds}
 
 
@@ -305,11 +305,11 @@ def test_a_step_that_a_scaler_leaves_out_is_a_skipped_one_and_its_loss_is_unscal
             scaler.update()
 
     trace = only(watcher)
-    assert [KINDS[int(k)] for k in numbers(trace, "gradient")] == ["fresh", "skipped", "fresh", "fresh"]
+    assert gradient_kinds(trace) == ["fresh", "skipped", "fresh", "fresh"]
     assert numbers(trace, "loss") == losses
     assert numbers(trace, "update_norm")[1] == 0
     assert trace.non_finite == ()
-    assert trace.taken == 4
+    assert (trace.taken, watcher.step) == (4, 4)
 
 
 def test_a_fused_optimizer_that_scales_and_skips_by_itself_is_told_of_alike() -> None:
@@ -325,7 +325,7 @@ def test_a_fused_optimizer_that_scales_and_skips_by_itself_is_told_of_alike() ->
                 scaler.step(optimizer)
                 scaler.update()
         trace = only(watcher)
-        return [KINDS[int(k)] for k in numbers(trace, "gradient")], numbers(trace, "gradient_norm")
+        return gradient_kinds(trace), numbers(trace, "gradient_norm")
 
     kinds, norms = gradients(fused=True)
     expected_kinds, expected = gradients(fused=False)
@@ -660,6 +660,48 @@ def test_a_schedule_over_records_of_two_groups_is_told_once_and_as_it_ended() ->
     assert ending(training) == "completed after 15 steps of SGD and 2 steps of SGD, from step 16 on"
 
 
+def test_a_parameter_without_numbers_lacks_no_gradient() -> None:
+    weights, empty = torch.ones(2, requires_grad=True), torch.ones(0, requires_grad=True)
+    with watching() as watcher:
+        optimizer = torch.optim.SGD([weights, empty], lr=0.1)
+        weights.sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    assert all(p.had_gradient for p in only(watcher).parameters)
+
+
+def test_a_class_of_schedulers_that_is_made_while_watched_is_heard() -> None:
+    task = Task()
+    with watching() as watcher:
+
+        class Halving(torch.optim.lr_scheduler.LRScheduler):
+            def step(self, epoch: int | None = None) -> None:
+                for group in self.optimizer.param_groups:
+                    group["lr"] /= 2
+
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        scheduler = Halving(optimizer)
+        task.train(optimizer, 2, then=lambda step: scheduler.step())
+
+    assert only(watcher).scheduling == Scheduling(("Halving",), 2, 0)
+
+
+def test_what_others_put_in_a_place_between_two_watches_is_left_there() -> None:
+    class Owner:
+        def told(self) -> str:
+            return "the first"
+
+    place = Attribute(Owner, "told")
+    wrap(place, lambda function: function)()
+    later = lambda self: "the second"  # noqa: E731
+    place.put(later)
+    undo = wrap(place, lambda function: lambda self: f"watched, {function(self)}")
+
+    assert Owner().told() == "watched, the second"
+    undo()
+    assert place.get() is later
+
+
 def test_a_watch_that_begins_first_may_end_first() -> None:
     task = Task()
     before = torch.optim.Optimizer.__init__, torch.autograd.backward
@@ -693,6 +735,8 @@ def test_a_step_of_an_optimizer_that_has_lost_its_parameters_is_passed_over() ->
         optimizer.step()
 
     assert only(watcher).taken == 2
+    assert list(only(watcher).steps) == [1, 2]
+    assert watcher.step == 2
 
 
 class PassingOn(torch.optim.Optimizer):

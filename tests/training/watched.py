@@ -46,6 +46,11 @@ def numbers(trace: OptimizerTrace, name: str) -> list[float]:
     return list(trace.columns[name].values)
 
 
+def gradient_kinds(trace: OptimizerTrace) -> list[str]:
+    """Return the kind of the gradient of each recorded step."""
+    return [trace.kind(row) for row in range(len(trace.steps))]
+
+
 class Task:
     """A linear model of four inputs and three outputs, its data and its loss."""
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.batched_loss import BatchedLoss
+from optitrace.experiment.float_formats import dtype_name
 from optitrace.rules.rule import Rule
 
 
@@ -38,7 +39,7 @@ class Batch:
     @property
     def dtype(self) -> str:
         """The name of the dtype of the weights."""
-        return str(self.w.dtype).removeprefix("torch.")
+        return dtype_name(self.w.dtype)
 
     def initial_state(self) -> list[Any]:
         """Return the state before step 1: numbers where torch has one for all weights, and else tensors."""

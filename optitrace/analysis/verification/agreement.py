@@ -16,6 +16,7 @@ from optitrace.analysis.verification.recording import Recording, record
 from optitrace.analysis.verification.subject import Subject
 from optitrace.analysis.verification.whole_run import run_error
 from optitrace.errors import UsageError
+from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.own_module import reason
 from optitrace.rules.catalogue import OPTIMIZERS, Implementation
 from optitrace.rules.rule import Rule
@@ -100,7 +101,7 @@ def likely_causes_of(
     for dtype in (torch.float64, torch.float32):
         recorded, _ = record_all(subject, implementation=implementation, dtype=dtype, device=device)
         if agrees(subject.rule, recorded):
-            name = str(dtype).removeprefix("torch.")
+            name = dtype_name(dtype)
             return (), (f"in {name} it agrees: rounding alone, or something inside has fewer digits",)
         if causes := likely_causes(subject.rule, recorded):
             break

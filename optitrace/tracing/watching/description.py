@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
@@ -33,15 +32,6 @@ def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:
         {str(name): _plain(value) for name, value in group.items() if name in known}
         for group in optimizer.param_groups
     )
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """Return what files and sentences call a dtype.
-
-    >>> dtype_name(torch.float32)
-    'float32'
-    """
-    return str(dtype).removeprefix("torch.")
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from optitrace.tracing.watching.gauges import total
+from optitrace.tracing.watching.gauge import total
 from optitrace.tracing.watching.recording import BLOCK, fetch, ratio
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE
 from optitrace.tracing.watching.training import (

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from optitrace.tracing.watching.gauges import Norm, total
+from optitrace.tracing.watching.gauge import Gauge, Norm, total
 from optitrace.tracing.watching.list_gauge import ListGauge, norms
 
-SAFE = (1e-30, 1e30)
-"""Where the square of a norm is computed without loss in float32."""
+SAFE = (1e-15, 1e15)
+"""Between which a norm has a square that float32 holds without loss."""
 
 
-class FlatGauge:
+class FlatGauge(Gauge):
     """Measures parameters of one dtype, each number after number.
 
     Weights are copied into one line of numbers, whose sum of squares is one call of the BLAS.
@@ -43,12 +43,7 @@ class FlatGauge:
         except RuntimeError:  # a sparse one
             return self._each.gradient()
         norm = total([n.item() for n in each])
-        return norm if 1e-15 < norm < 1e15 else self._each.gradient()
-
-    def begin(self) -> Norm:
-        """Do both, `remember` and `gradient`."""
-        self.remember()
-        return self.gradient()
+        return norm if _is_safe(norm) else self._each.gradient()
 
     @torch.no_grad()
     def moved(self) -> tuple[Norm, Norm]:
@@ -77,5 +72,9 @@ def line(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
 
 def _root(square: Tensor) -> float | None:
     """Return the root of a sum of squares; None if it may have lost digits, or is not finite."""
-    value = square.item()
-    return math.sqrt(value) if SAFE[0] < value < SAFE[1] else None
+    root = math.sqrt(square.item())
+    return root if _is_safe(root) else None
+
+
+def _is_safe(norm: float) -> bool:
+    return SAFE[0] < norm < SAFE[1]

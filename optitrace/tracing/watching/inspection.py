@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.tracing.watching.gauges import Gauge
+from optitrace.tracing.watching.gauge import Gauge
 from optitrace.tracing.watching.list_gauge import norms
 from optitrace.tracing.watching.sharding import local
 

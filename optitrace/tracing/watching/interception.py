@@ -1,8 +1,8 @@
-"""The only place that puts functions of its own in the place of torch's, each of them put back in the end.
+"""Hearing what a program does with torch: functions are put around torch's, and taken away in the end.
 
 The steps of optimizers and the making of modules are seen through torch's own global hooks. What torch has no
-hook for is wrapped: the making of optimizers and schedulers, copies of modules, backward, clipping, and the
-gradient scaler.
+hook for is wrapped: the making of optimizers, copies of modules, backward, clipping, and the gradient scaler;
+and schedulers, see `SchedulerInterception`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from optitrace.tracing.watching.wrapping import Attribute, Decorated, Wrapper, i
 _CLIPPING_BY_NORM = ((nn_utils, "clip_grads_with_norm_"), (nn_utils.clip_grad, "_clip_grads_with_norm_"))
 """What `clip_grad_norm_` calls, whoever imported that before; and its public name."""
 
-NO_TASK = -1
+_NO_TASK = -1
 """What torch calls no backward."""
 
-_graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: NO_TASK)
+_graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: _NO_TASK)
 """Tells which backward this thread is in just now; torch has no public word for it."""
 
 
@@ -110,7 +110,7 @@ class Interception:
 
         @functools.wraps(backward)
         def wrapped(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            if _graph_task() != NO_TASK:  # a part of that, as where checkpoint computes a segment anew
+            if _graph_task() != _NO_TASK:  # a part of that, as where checkpoint computes a segment anew
                 backward(tensors, *args, **kwargs)
                 return
             if not isinstance(tensors, (Tensor, Sequence)):  # it can be gone through only once

@@ -70,11 +70,12 @@ def _children(module: Module) -> Iterable[Module]:
 
 
 def _holders(modules: Sequence[Module], wanted: Collection[int]) -> list[Module]:
-    """Return the modules that have a parameter themselves."""
+    """Return the modules that have one of some parameters themselves, by the parameters' ids."""
     return [m for m in modules if any(id(p) in wanted for p in vars(m)["_parameters"].values())]
 
 
 def _held(modules: Sequence[Module]) -> set[int]:
+    """Return the ids of the parameters that modules have themselves."""
     return {id(p) for module in modules for p in vars(module)["_parameters"].values()}
 
 

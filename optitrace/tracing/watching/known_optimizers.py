@@ -73,10 +73,10 @@ class KnownOptimizers:
         parameters = parameters_of(optimizer)
         if not parameters:
             return None
-        weakref.finalize(optimizer, self._gone, key).atexit = False
         cls = type(optimizer).__name__
         count = self._class_counts[cls] = self._class_counts.get(cls, 0) + 1
         seen = SeenOptimizer(optimizer, cls if count == 1 else f"{cls} {count}", self._backwards.heard())
+        weakref.finalize(optimizer, self._gone, key, seen).atexit = False
         self._alive[key] = seen
         self._order.append(seen)
         self._ownership.own(seen.name, parameters)
@@ -122,6 +122,7 @@ class KnownOptimizers:
         seen = self.get(optimizer)
         if seen is None:
             self._given_up.add(id(optimizer))
+            weakref.finalize(optimizer, self._given_up.discard, id(optimizer)).atexit = False
             self.failures.append(Failure(type(optimizer).__name__, 0, without_traceback(error)))
         else:
             self.lose(seen, error)
@@ -192,17 +193,15 @@ class KnownOptimizers:
                 self.lose(seen, error)
                 yield from parts_of(seen)
 
-    def _gone(self, key: int) -> None:
+    def _gone(self, key: int, seen: SeenOptimizer) -> None:
         """Keep what is known of an optimizer that is no more, and let its parameters go."""
         self._given_up.discard(key)
-        seen = self._alive.pop(key, None)
-        if seen is None:
-            return
-        try:
-            seen.finish(self._also_in(seen))
-        except Exception as error:
-            self.lose(seen, error)
-        seen.let_go()
+        if self._alive.pop(key, None) is not None:
+            try:
+                seen.finish(self._also_in(seen))
+                seen.let_go()
+            except Exception as error:
+                self.lose(seen, error)
         self._ownership.let_go(seen.name)
 
     def _also_in(self, seen: SeenOptimizer) -> Mapping[int, str]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from optitrace.tracing.watching.gauges import Norm
+from optitrace.tracing.watching.gauge import Gauge, Norm
 from optitrace.tracing.watching.sharding import local
 
 
-class ListGauge:
+class ListGauge(Gauge):
     """Measures parameters by torch's operations on lists of tensors."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
@@ -31,11 +31,6 @@ class ListGauge:
     def gradient(self) -> Norm:
         """Return the norm of each gradient, 0 of a parameter that has none."""
         return norms([p.grad for p in self._parameters], self._parameters[0].device)
-
-    def begin(self) -> Norm:
-        """Do both, `remember` and `gradient`."""
-        self.remember()
-        return self.gradient()
 
     @torch.no_grad()
     def moved(self) -> tuple[Norm, Norm]:

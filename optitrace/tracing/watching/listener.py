@@ -33,10 +33,10 @@ class Listener(Protocol):
     def after_step(self, optimizer: Optimizer) -> None:
         """A step is done."""
 
-    def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward | None:
+    def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """The gradients of these tensors are about to be computed; what is returned is given back after."""
 
-    def after_backward(self, backward: Backward | None, is_done: bool) -> None:
+    def after_backward(self, backward: Backward, is_done: bool) -> None:
         """They were computed, or that has failed."""
 
     def scaled(self, outputs: Any, scaled: Any) -> None:

@@ -9,7 +9,8 @@ from operator import attrgetter, is_
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.tracing.watching.description import dtype_name, groups_of
+from optitrace.experiment.float_formats import dtype_name
+from optitrace.tracing.watching.description import groups_of
 from optitrace.tracing.watching.training import WatchedParameter
 
 _shape = attrgetter("shape")

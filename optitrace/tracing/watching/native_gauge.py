@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from optitrace.experiment.float_formats import dtype_name
 from optitrace.machine_code import NoMachineCodeError
-from optitrace.tracing.watching.description import dtype_name
-from optitrace.tracing.watching.gauges import Norm
+from optitrace.tracing.watching.gauge import Gauge, Norm
 from optitrace.tracing.watching.kernels import Kernels, kernels
 from optitrace.tracing.watching.list_gauge import ListGauge
 
@@ -28,7 +28,7 @@ def native_gauge(parameters: Sequence[Tensor]) -> NativeGauge | None:
         return None
 
 
-class NativeGauge:
+class NativeGauge(Gauge):
     """Measures parameters of one dtype, each number after number.
 
     A gradient that is not like that is left to torch, as are parameters that are no longer.
@@ -63,8 +63,7 @@ class NativeGauge:
         weights = self._where_weights_are()
         gradients = self._places([p.grad for p in self._parameters])
         if weights is None or gradients is None or 0 in gradients:
-            self.remember()
-            return self.gradient()
+            return super().begin()
         self._code.copy_and_norms(
             *(self._before, self._addresses(*weights), self._addresses(*gradients)),
             *(self._whole, self._count, self._norms),
@@ -133,4 +132,4 @@ class NativeGauge:
     def _hand_over(self) -> None:
         """Have torch measure a step whose weights before it were kept for the kernels."""
         self._weights = None
-        self._each.take_over([kept.clone() for kept in self._kept])
+        self._each.take_over(self._kept)

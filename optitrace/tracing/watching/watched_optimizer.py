@@ -44,6 +44,7 @@ class WatchedOptimizer:
         history: where its gradients come from.
         members: its parameters.
         groups: its parameter groups, as they are now.
+        probe: what else looks at its steps, if anything does.
         is_in_scaler: whether a GradScaler is about to step it.
         is_in_step: whether a step has begun that is not done; if it fails, the next one has its number.
     """
@@ -146,10 +147,8 @@ class WatchedOptimizer:
             kind = "fresh"
         self._kind = kind
         self.members.look_at_gradients()
-        if self._clips:
-            for measured, limit in self._clips:
-                self._facts.clips(self._step, measured, limit)
-            self._clips.clear()
+        while self._clips:
+            self._facts.clips(self._step, *self._clips.pop(0))
         if self._records:
             look = self._measurement.used if self._is_remembered else self._measurement.begin
             self._row = look(kind, self.history, self.groups)

@@ -115,7 +115,7 @@ class Watcher:
             seen.watched.after_step(optimizer)
 
     @harmless
-    def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward | None:
+    def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """See which gradients were cleared."""
         for seen in self._optimizers.alive():
             try:
@@ -125,10 +125,8 @@ class Watcher:
         return self._backwards.begin(tensors)
 
     @harmless
-    def after_backward(self, backward: Backward | None, is_done: bool) -> None:
+    def after_backward(self, backward: Backward, is_done: bool) -> None:
         """Note the loss, for those whose gradients have changed."""
-        if backward is None:  # the listening began within
-            return
         self._backwards.end(backward, is_done=is_done)
         for seen in self._optimizers.alive() if is_done else ():
             try:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from optitrace.analysis.training.rule_watch.part import Part, computed
 from optitrace.analysis.verification.quantities import WEIGHTS
+from optitrace.experiment.float_formats import dtype_name
 from optitrace.rules.extent import called
 from optitrace.rules.rule import Rule
-from optitrace.tracing.watching.description import dtype_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from optitrace.analysis.verification.check import RUN_ALLOWED, Outcome
 from optitrace.analysis.verification.conformance.alternatives import alternatives
 from optitrace.analysis.verification.conformance.trial import STEPS, Arguments, Trial, differ, said, same
+from optitrace.experiment.float_formats import dtype_name
 
 Result: TypeAlias = tuple[Outcome, str]
 
@@ -97,7 +98,7 @@ def saved_state_resumes(trial: Trial) -> Result:
     for dtype in DTYPES:
         for variation in trial.variations:
             if fault := _fault_of_resuming(trial, variation, dtype):
-                return Outcome.FAILED, f"{fault}, in {_name(dtype)}{said(variation)}"
+                return Outcome.FAILED, f"{fault}, in {dtype_name(dtype)}{said(variation)}"
     return Outcome.PASSED, f"bit for bit after step {STEPS // 2}"
 
 
@@ -157,10 +158,8 @@ def state_has_the_dtype_of_the_weights(trial: Trial) -> Result:
                         continue
                     seen = True
                     if torch.finfo(value.dtype).eps > torch.finfo(dtype).eps:
-                        return (
-                            Outcome.FAILED,
-                            f"{key} is {_name(value.dtype)} for {_name(dtype)} weights{said(variation)}",
-                        )
+                        found, given = dtype_name(value.dtype), dtype_name(dtype)
+                        return Outcome.FAILED, f"{key} is {found} for {given} weights{said(variation)}"
     if not seen:
         return Outcome.NOT_APPLICABLE, "it keeps no tensors"
     return Outcome.PASSED, "in float32 and in float64"
@@ -168,10 +167,6 @@ def state_has_the_dtype_of_the_weights(trial: Trial) -> Result:
 
 def _close(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=RUN_ALLOWED, atol=0, equal_nan=True)
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 CLAIMS: Mapping[str, Callable[[Trial], Result]] = {
