@@ -179,8 +179,13 @@ def turned(gradient: Tensor) -> Tensor:
     return gradient.T.contiguous().T
 
 
+def spaced(gradient: Tensor) -> Tensor:
+    """Return a gradient with other numbers between its own."""
+    return torch.stack([gradient, torch.full_like(gradient, 7.0)], dim=-1)[..., 0]
+
+
 @WAYS
-@pytest.mark.parametrize("form", [sparse, turned])
+@pytest.mark.parametrize("form", [sparse, turned, spaced])
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
 def test_a_gradient_of_any_form_is_measured(make: MakeGauge, form: Callable[[Tensor], Tensor]) -> None:
     given = parameters()
@@ -241,6 +246,34 @@ def test_weights_that_turn_into_others_are_never_read_as_what_they_were() -> Non
     assert matches(change, [0.0] * len(given))
 
 
+@pytest.mark.parametrize(
+    "turn",
+    [lambda data: data[:2], lambda data: data.view(torch.float32)[: data.numel()]],
+    ids=["fewer", "of another dtype"],
+)
+def test_weights_that_turn_into_others_in_the_same_place_are_seen(turn: Callable[[Tensor], Tensor]) -> None:
+    given = parameters(torch.float64)
+    given[5].data.fill_(1.0)
+    given[5].grad = None
+    measured = by_machine_code(given)
+    measured.begin()
+    step(given)
+    measured.moved()
+    given[5].data = turn(given[5].data)
+
+    measured.begin()
+
+    assert matches(measured.moved()[1], exact(given))
+
+
+def test_numbers_of_any_kind_are_measured_beside_each_other() -> None:
+    given = [torch.tensor([3 + 4j]), torch.tensor([5.0]), torch.tensor([2.0], dtype=torch.bfloat16)]
+    measured = ListGauge(given)
+    measured.begin()
+
+    assert matches(measured.moved()[1], [5.0, 5.0, 2.0])
+
+
 def test_total_and_parameters_norms_are_the_same_by_machine_code() -> None:
     pytest.importorskip("llvmlite")
     given = parameters()
@@ -267,14 +300,19 @@ def test_very_many_weights_are_measured_by_the_threads_of_torch(monkeypatch: pyt
     assert isinstance(gauge(given, by_parameter=False), FlatGauge)
 
 
+class Own(Tensor):
+    """A tensor that may do anything when it is computed with."""
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda p: p.to(torch.bfloat16),
+        lambda p: p.as_subclass(Own),
         lambda p: p.repeat(2, 2)[:, ::2],
         lambda p: torch.empty(0),
     ],
-    ids=["bfloat16", "not in one piece", "without numbers"],
+    ids=["bfloat16", "a class of its own", "not in one piece", "without numbers"],
 )
 def test_weights_of_other_kinds_are_measured_one_by_one(change: Callable[[Tensor], Tensor]) -> None:
     given = [Parameter(torch.ones(4, 4)), Parameter(change(torch.ones(4, 4)))]

@@ -580,6 +580,17 @@ def test_a_parameter_that_takes_the_place_of_another_begins_a_new_record() -> No
     assert numbers(after, "gradient_norm")[1] == pytest.approx(20**0.5)  # 1² + 1² + 3² + 3²
 
 
+def test_parameters_that_take_the_place_of_all_have_gradients_of_their_own() -> None:
+    old, new = Task(), Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(old.model.parameters(), lr=0.1)
+        old.train(optimizer, 1)
+        optimizer.param_groups[0]["params"] = list(new.model.parameters())
+        new.train(optimizer, 2)
+
+    assert [gradient_kinds(trace) for trace in seen(watcher).optimizers] == [["fresh"], ["fresh"] * 2]
+
+
 def test_weights_that_get_another_shape_begin_a_new_record() -> None:
     weights = torch.nn.Parameter(torch.ones(4))
     with watching() as watcher:
