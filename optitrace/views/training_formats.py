@@ -15,7 +15,7 @@ from optitrace.views.html import html_grid
 from optitrace.views.markdown import escaped, markdown_table
 from optitrace.views.training_delimited import training_lines
 from optitrace.views.training_extent import extent
-from optitrace.views.training_grid import training_grid
+from optitrace.views.training_grid import training_grids
 from optitrace.views.training_wording import (
     NO_STEP,
     closing_lines,
@@ -58,7 +58,8 @@ def training_html(training: Training, findings: TrainingFindings, look: Look) ->
         if place == shown.gap:
             blocks.append(f"{escape(shown.line)}<br>")
         title, subtitle = escape(optimizer_title(optimizer)), escape(optimizer_subtitle(optimizer))
-        table = html_grid(training_grid(optimizer, look)) if optimizer.steps else f"<br>{NO_STEP}"
+        grids = training_grids(optimizer, look) if optimizer.steps else ()
+        table = "\n".join(map(html_grid, grids)) or f"<br>{NO_STEP}"
         blocks.append(f"<b>{title}</b><br>{subtitle}\n{table}\n")
     blocks.append("<br>".join(map(escape, closing_lines(training, findings, tells_all=look.all_rows))))
     return f"<div>{'<br>'.join(filter(None, blocks))}</div>"
@@ -72,8 +73,12 @@ def _markdown(training: Training, findings: TrainingFindings, look: Look) -> Ite
         if place == shown.gap:
             yield f"{escaped(shown.line)}\n\n"
         yield f"**{escaped(optimizer_title(optimizer))}**, {escaped(optimizer_subtitle(optimizer))}\n\n"
-        yield from markdown_table(training_grid(optimizer, look)) if optimizer.steps else [f"{NO_STEP}\n"]
-        yield "\n"
+        if not optimizer.steps:
+            yield f"{NO_STEP}\n\n"
+            continue
+        for grid in training_grids(optimizer, look):
+            yield from markdown_table(grid)
+            yield "\n"
     yield from (f"{escaped(line)}\n" for line in closing_lines(training, findings, tells_all=look.all_rows))
 
 

@@ -25,12 +25,20 @@ FRESH = KINDS.index("fresh")
 Cells = Callable[[Sequence[int]], list[str]]
 
 
+def training_grids(optimizer: OptimizerTrace, look: Look) -> list[Grid]:
+    """Return the grid of an optimizer; beside rows of parameters, one of what those have no place for."""
+    grids = [training_grid(optimizer, look)]
+    if _is_by_parameter(optimizer, look) and (beside := _asked_for(optimizer, look)):
+        grids.append(grid_of([step_column(optimizer.steps), *beside], len(optimizer.steps), look))
+    return grids
+
+
 def training_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
     """Return the grid of an optimizer: a row a step, or, where that was asked for, a row a parameter.
 
     What is the same in every step, such as that gradients are fresh, is left out.
     """
-    if look.by_parameter and optimizer.by_parameter:
+    if _is_by_parameter(optimizer, look):
         return _parameter_grid(optimizer, look)
     rows = visible_rows(len(optimizer.steps), look)
     columns = [step_column(optimizer.steps)]
@@ -43,21 +51,18 @@ def training_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
     for name in list(HEADINGS)[1:]:
         if name in optimizer.columns:
             columns.append(_named(name, _numbers(optimizer.columns[name], 0, _digits(look))))
-    if look.state:
-        for name, column in optimizer.state.items():
-            columns += _several(name, column, "state", _digits(look))
-    for name, column in optimizer.values.items():
-        columns += _several(name, column, "", _digits(look))
+    columns += _asked_for(optimizer, look)
     return grid_of(columns, len(optimizer.steps), look)
 
 
-def hidden_values(optimizer: OptimizerTrace) -> list[str]:
+def hidden_values(optimizer: OptimizerTrace, look: Look) -> list[str]:
     """Return a line for each column of which not every number is shown."""
     rates = optimizer.columns.get("lr")
-    several = {**optimizer.state, **optimizer.values}
+    several = {**(optimizer.state if look.state else {}), **optimizer.values}
     if (
         rates is not None
         and rates.size > MOST_COORDINATES
+        and not _is_by_parameter(optimizer, look)
         and not _are_one(rates, range(len(optimizer.steps)))
     ):
         several = {"lr": rates, **several}
@@ -66,6 +71,21 @@ def hidden_values(optimizer: OptimizerTrace) -> list[str]:
         for name, column in several.items()
         if column.size > MOST_COORDINATES
     ]
+
+
+def _is_by_parameter(optimizer: OptimizerTrace, look: Look) -> bool:
+    return look.by_parameter and bool(optimizer.by_parameter)
+
+
+def _asked_for(optimizer: OptimizerTrace, look: Look) -> list[GridColumn]:
+    """Return the columns that are there by a person's wish: the state, and the values of parameters."""
+    columns: list[GridColumn] = []
+    if look.state:
+        for name, column in optimizer.state.items():
+            columns += _several(name, column, "state", _digits(look))
+    for name, column in optimizer.values.items():
+        columns += _several(name, column, "", _digits(look))
+    return columns
 
 
 def _parameter_grid(optimizer: OptimizerTrace, look: Look) -> Grid:

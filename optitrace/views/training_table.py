@@ -18,7 +18,7 @@ from optitrace.views.spelling import to_ascii
 from optitrace.views.table import grid_tables, hidden_rows
 from optitrace.views.training_extent import extent
 from optitrace.views.training_faults import told
-from optitrace.views.training_grid import hidden_values, training_grid
+from optitrace.views.training_grid import hidden_values, training_grids
 from optitrace.views.training_wording import (
     NO_FAULTS,
     NO_STEP,
@@ -77,13 +77,22 @@ def _optimizer(
     if not optimizer.steps:
         yield Text(NO_STEP)
         return
-    grid = training_grid(optimizer, look)
-    for block in grid_tables(grid, width, ascii_only):
-        yield from (Text(), block)
+    lines: list[str] = []
+    for grid in training_grids(optimizer, look):
+        yield from _lines(lines, ascii_only)
+        for block in grid_tables(grid, width, ascii_only):
+            yield from (Text(), block)
+        lines = hidden_rows(grid)
     losses = [x for x in optimizer.columns["loss"].values if not math.isnan(x)]  # NaN: none is known
     course = sparkline(losses, ascii_only=ascii_only)
-    if lines := [*hidden_rows(grid), *hidden_values(optimizer), *([f"loss  {course}"] if course else [])]:
-        yield from (Text(), *(Text(spell(line)) for line in lines))
+    lines += [*hidden_values(optimizer, look), *([f"loss  {course}"] if course else [])]
+    yield from _lines(lines, ascii_only)
+
+
+def _lines(lines: Sequence[str], ascii_only: bool) -> Iterator[RenderableType]:
+    """Yield lines below a table, if there are any."""
+    if lines:
+        yield from (Text(), *(Text(to_ascii(line) if ascii_only else line) for line in lines))
 
 
 def _faults(

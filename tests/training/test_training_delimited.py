@@ -21,7 +21,7 @@ from optitrace.tracing.watching.training import Training
 from optitrace.views.formats import FORMATS, PICTURES
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks
-from optitrace.views.training_grid import training_grid
+from optitrace.views.training_grid import training_grids
 
 TEXT_FORMATS = tuple(format for format in FORMATS if format not in PICTURES)
 
@@ -127,7 +127,7 @@ def test_markdown_has_each_row_of_the_grid() -> None:
     look = Look(state=True, by_parameter=True)
     lines = text(with_all(), "markdown", look).splitlines()
     tables = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
-    grids = [training_grid(own, look) for own in with_all().optimizers]
+    grids = [grid for own in with_all().optimizers for grid in training_grids(own, look)]
 
     assert [row for row in tables if row[0].isdigit()] == [list(row) for grid in grids for row in grid.rows]
     assert "| ---: | :--- | ---: | ---: | ---: | ---: |" in lines

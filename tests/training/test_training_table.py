@@ -22,7 +22,7 @@ from optitrace.tracing.watching.training import OptimizerTrace, Tally, Training,
 from optitrace.views.grid import Grid, Look
 from optitrace.views.table import grid_tables
 from optitrace.views.training_formats import training_html
-from optitrace.views.training_grid import training_grid
+from optitrace.views.training_grid import hidden_values, training_grid, training_grids
 from optitrace.views.training_table import render_training
 from optitrace.views.training_wording import (
     ending,
@@ -93,7 +93,7 @@ def rows_beside_labels(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("width", [36, 40, 60, 80])
 def test_a_row_a_parameter_has_its_step_and_name_in_every_block(width: int) -> None:
-    own = with_all().optimizers[0]
+    own = replace(with_all().optimizers[0], values={})
     text = shown(alone(own), Look(by_parameter=True), width)
 
     assert rows_beside_labels(text) == [list(row) for row in training_grid(own, Look(by_parameter=True)).rows]
@@ -105,6 +105,39 @@ def test_the_norms_of_a_parameter_stand_beside_its_name() -> None:
 
     assert grid.rows[5] == ("2", "fc1.bias", "2.500", "0.02500", "25.00", "0.002500")
     assert len(grid.rows) == 12
+
+
+def test_state_and_values_stand_in_a_table_of_their_own_beside_rows_of_parameters() -> None:
+    own = with_all().optimizers[0]
+    _, beside = training_grids(own, Look(by_parameter=True, state=True))
+
+    assert beside.headings == [
+        ("step", ""),
+        ("step", "state"),
+        ("exp_avg", "state"),
+        ("fc1.weight[0,3]", ""),
+        ("fc1.bias", "[0]"),
+        ("fc1.bias", "[1]"),
+    ]
+    assert beside.rows[1] == ("2", "2", "0.2500", "-0.5000", "1.000", "2.000")
+    assert set(beside.rows[1]) <= set(shown(alone(own), Look(by_parameter=True, state=True), 80).split())
+
+
+@pytest.mark.parametrize("look", [Look(), Look(by_parameter=True), Look(state=True)])
+def test_there_is_one_table_where_nothing_else_is_asked_for(look: Look) -> None:
+    own = replace(with_all().optimizers[0], values={})
+
+    assert training_grids(own, look) == [training_grid(own, look)]
+
+
+def test_no_line_tells_of_numbers_that_no_table_has() -> None:
+    many = vector([[1.0] * 16] * 3)
+    rates = vector([[0.1, 0.2, 0.3, 0.4, 0.5]] * 3)
+    own = optimizer(state={"z": many}, values={"bias": many}, by_parameter=by_parameter([[1.0] * 4] * 3))
+    own = replace(own, columns={**own.columns, "lr": rates})
+
+    assert hidden_values(own, PARAMS) == ["of 16 numbers of bias the first 3 are shown; files hold all"]
+    assert [line.split()[4] for line in hidden_values(own, Look(state=True))] == ["lr", "z", "bias"]
 
 
 def test_what_every_step_has_alike_is_left_out() -> None:

@@ -503,6 +503,32 @@ def test_a_compiled_model_has_the_names_of_the_model() -> None:
     assert [p.name for p in only(watcher).parameters] == ["0.weight", "0.bias"]
 
 
+def losses_of_a_compiled_step() -> list[float]:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    model, losses = nn.Linear(3, 1), []
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    step = torch.compile(optimizer.step, backend="eager")
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = (model(torch.ones(2, 3)) - 1).square().sum()
+        loss.backward()
+        step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # the compiler's own
+def test_a_compiled_step_is_watched_and_makes_the_same_of_the_weights() -> None:
+    alone = losses_of_a_compiled_step()
+    with watching() as watcher:
+        watched = losses_of_a_compiled_step()
+
+    assert watched == alone
+    assert list(only(watcher).columns["loss"].values) == alone
+    assert only(watcher).taken == 5
+
+
 def test_parameters_that_no_optimizer_or_that_two_have_are_told() -> None:
     layer = nn.Linear(2, 2)
     model = nn.Sequential(layer, nn.Linear(2, 2), nn.Linear(2, 2))

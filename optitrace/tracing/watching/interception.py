@@ -40,6 +40,10 @@ _NO_TASK = -1
 _graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: _NO_TASK)
 """Tells which backward this thread is in just now; torch has no public word for it."""
 
+_uncompiled: Callable[[Callable[..., Any]], Callable[..., Any]]
+_uncompiled = getattr(torch._compile, "_disable_dynamo", lambda hook: hook)
+"""Keeps a hook out of a compiled step; torch's public word for it imports the compiler at once: too early."""
+
 
 class Interception:
     """Tells a listener of all that optimizers do, from `begin` to `end`."""
@@ -53,9 +57,11 @@ class Interception:
         """Hook and wrap."""
         told = self._listener
         self._undo += [
-            register_optimizer_step_pre_hook(told.before_step).remove,
+            register_optimizer_step_pre_hook(
+                _uncompiled(lambda optimizer, args, kwargs: told.before_step(optimizer, args, kwargs))
+            ).remove,
             register_optimizer_step_post_hook(
-                lambda optimizer, args, kwargs: told.after_step(optimizer)
+                _uncompiled(lambda optimizer, args, kwargs: told.after_step(optimizer))
             ).remove,
             register_module_parameter_registration_hook(self._registered).remove,
             register_module_module_registration_hook(self._registered).remove,
