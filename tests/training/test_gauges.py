@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -238,6 +239,113 @@ def test_weights_that_turn_into_others_are_never_read_as_what_they_were() -> Non
 
     assert matches(weights, exact(given))
     assert matches(change, [0.0] * len(given))
+
+
+def every_other(weights: Tensor) -> Tensor:
+    """Return as many numbers from the same address on, one after another left out."""
+    return weights.as_strided(weights.shape, (2,))
+
+
+def first_again(weights: Tensor) -> Tensor:
+    """Return the first number as often as there are numbers."""
+    return weights[:1].expand(weights.shape)
+
+
+@pytest.mark.parametrize("form", [every_other, first_again])
+def test_weights_at_the_same_address_in_another_form_are_read_in_that_form(
+    form: Callable[[Tensor], Tensor],
+) -> None:
+    weight = Parameter(torch.arange(200.0)[:100])
+    measured = by_machine_code([weight])
+    measured.begin()
+    measured.moved()
+    weight.data = form(weight.data)
+
+    measured.begin()
+
+    assert matches(measured.moved()[1], exact([weight]))
+
+
+def test_a_step_that_leaves_fewer_weights_at_the_same_address_is_never_measured_by_what_lies_behind() -> None:
+    weight = Parameter(torch.arange(100.0))
+    measured = by_machine_code([weight])
+    measured.begin()
+    weight.data = weight.data[:3]
+
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        measured.moved()
+
+
+@WAYS
+def test_weights_whose_memory_was_given_back_count_as_zeros(make: MakeGauge) -> None:
+    given = parameters()
+    measured = make(given)
+    measured.begin()
+    measured.moved()
+    released = given[5]
+    released.grad = None
+    released.data.untyped_storage().resize_(0)
+
+    measured.begin()
+    change, weights = measured.moved()
+
+    assert matches(change, [0.0] * len(given))
+    assert matches(weights, [*exact(given[:5]), 0.0])
+
+
+@WAYS
+def test_a_gradient_whose_memory_was_given_back_counts_as_zeros(make: MakeGauge) -> None:
+    given = parameters()
+    gradient = given[5].grad
+    assert gradient is not None
+    gradient.untyped_storage().resize_(0)
+
+    assert matches(make(given).begin(), [*exact([p.grad for p in given[:5]]), 0.0])
+
+
+class Wrapped(Tensor):
+    """A tensor whose numbers another one has, as a quantized or a split one may be."""
+
+    numbers: Tensor
+
+    @staticmethod
+    def __new__(cls: type[Wrapped], inner: Tensor) -> Wrapped:
+        made: Wrapped = Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+        made.numbers = inner
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        def bare(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return [bare(one) for one in value]
+            return value.numbers if isinstance(value, cls) else value
+
+        return func(*bare(args), **(kwargs or {}))
+
+
+@WAYS
+def test_a_gradient_without_memory_of_its_own_is_asked_for_its_numbers(make: MakeGauge) -> None:
+    given = parameters()
+    expected = exact([p.grad for p in given])
+    gradient = given[5].grad
+    assert gradient is not None
+    given[5].grad = Wrapped(gradient)
+
+    assert matches(make(given).begin(), expected)
+
+
+def test_the_squares_of_millions_are_added_with_all_digits() -> None:
+    made = torch.Generator().manual_seed(1)
+    weight = Parameter(torch.randn(1 << 23, generator=made))
+    weight.grad = torch.randn(1 << 23, generator=made)
+    measured = FlatGauge([weight])
+
+    gradient = measured.begin()
+    _, weights = measured.moved()
+
+    assert matches(gradient, exact([weight.grad]))
+    assert matches(weights, exact([weight]))
 
 
 def test_total_and_parameters_norms_are_the_same_by_machine_code() -> None:
