@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +13,11 @@ from torch.nn import Parameter
 
 from optitrace import machine_code as codes
 from optitrace.tracing.watching import kernels as listings
-from optitrace.tracing.watching import native_gauge as native
 from optitrace.tracing.watching.flat_gauge import FlatGauge
 from optitrace.tracing.watching.gauge import Gauge, Norm, total
 from optitrace.tracing.watching.gauges import gauge
 from optitrace.tracing.watching.list_gauge import ListGauge
-from optitrace.tracing.watching.native_gauge import NativeGauge, native_gauge
+from optitrace.tracing.watching.native_gauge import native_gauge
 
 SHAPES = ((1,), (31,), (4, 8), (33,), (3, 43), (1000,))
 """Shorter than what is read at once, as long, longer, and several times as long with a rest and without."""
@@ -274,6 +274,113 @@ def test_numbers_of_any_kind_are_measured_beside_each_other() -> None:
     assert matches(measured.moved()[1], [5.0, 5.0, 2.0])
 
 
+def every_other(weights: Tensor) -> Tensor:
+    """Return as many numbers from the same address on, one after another left out."""
+    return weights.as_strided(weights.shape, (2,))
+
+
+def first_again(weights: Tensor) -> Tensor:
+    """Return the first number as often as there are numbers."""
+    return weights[:1].expand(weights.shape)
+
+
+@pytest.mark.parametrize("form", [every_other, first_again])
+def test_weights_at_the_same_address_in_another_form_are_read_in_that_form(
+    form: Callable[[Tensor], Tensor],
+) -> None:
+    weight = Parameter(torch.arange(200.0)[:100])
+    measured = by_machine_code([weight])
+    measured.begin()
+    measured.moved()
+    weight.data = form(weight.data)
+
+    measured.begin()
+
+    assert matches(measured.moved()[1], exact([weight]))
+
+
+def test_a_step_that_leaves_fewer_weights_at_the_same_address_is_never_measured_by_what_lies_behind() -> None:
+    weight = Parameter(torch.arange(100.0))
+    measured = by_machine_code([weight])
+    measured.begin()
+    weight.data = weight.data[:3]
+
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        measured.moved()
+
+
+@WAYS
+def test_weights_whose_memory_was_given_back_count_as_zeros(make: MakeGauge) -> None:
+    given = parameters()
+    measured = make(given)
+    measured.begin()
+    measured.moved()
+    released = given[5]
+    released.grad = None
+    released.data.untyped_storage().resize_(0)
+
+    measured.begin()
+    change, weights = measured.moved()
+
+    assert matches(change, [0.0] * len(given))
+    assert matches(weights, [*exact(given[:5]), 0.0])
+
+
+@WAYS
+def test_a_gradient_whose_memory_was_given_back_counts_as_zeros(make: MakeGauge) -> None:
+    given = parameters()
+    gradient = given[5].grad
+    assert gradient is not None
+    gradient.untyped_storage().resize_(0)
+
+    assert matches(make(given).begin(), [*exact([p.grad for p in given[:5]]), 0.0])
+
+
+class Wrapped(Tensor):
+    """A tensor whose numbers another one has, as a quantized or a split one may be."""
+
+    numbers: Tensor
+
+    @staticmethod
+    def __new__(cls: type[Wrapped], inner: Tensor) -> Wrapped:
+        made: Wrapped = Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+        made.numbers = inner
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        def bare(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return [bare(one) for one in value]
+            return value.numbers if isinstance(value, cls) else value
+
+        return func(*bare(args), **(kwargs or {}))
+
+
+@WAYS
+def test_a_gradient_without_memory_of_its_own_is_asked_for_its_numbers(make: MakeGauge) -> None:
+    given = parameters()
+    expected = exact([p.grad for p in given])
+    gradient = given[5].grad
+    assert gradient is not None
+    given[5].grad = Wrapped(gradient)
+
+    assert matches(make(given).begin(), expected)
+
+
+def test_the_squares_of_millions_are_added_with_all_digits() -> None:
+    made = torch.Generator().manual_seed(1)
+    weight = Parameter(torch.randn(1 << 23, generator=made))
+    weight.grad = torch.randn(1 << 23, generator=made)
+    measured = FlatGauge([weight])
+
+    gradient = measured.begin()
+    _, weights = measured.moved()
+
+    assert matches(gradient, exact([weight.grad]))
+    assert matches(weights, exact([weight]))
+
+
 def test_total_and_parameters_norms_are_the_same_by_machine_code() -> None:
     pytest.importorskip("llvmlite")
     given = parameters()
@@ -291,17 +398,8 @@ def test_without_llvmlite_torch_measures(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(gauge(given, by_parameter=True), ListGauge)
 
 
-def test_very_many_weights_are_measured_by_the_threads_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("llvmlite")
-    given = parameters()
-    assert isinstance(gauge(given, by_parameter=False), NativeGauge)
-    monkeypatch.setattr(native, "LARGEST", sum(p.numel() for p in given) - 1)
-
-    assert isinstance(gauge(given, by_parameter=False), FlatGauge)
-
-
 class Own(Tensor):
-    """A tensor that may do anything when it is computed with."""
+    """Numbers that may be kept in ways of their own."""
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,10 @@ from torch import Tensor
 
 from optitrace.tracing.watching.gauge import Gauge, Norm, total
 from optitrace.tracing.watching.list_gauge import ListGauge, norms
+from optitrace.tracing.watching.sharding import local
+
+PART = 1 << 14
+"""How many squares are added in float32: a sum of millions has no more than three digits of it right."""
 
 SAFE = (1e-15, 1e15)
 """Between which a norm has a square that float32 holds without loss."""
@@ -30,16 +34,16 @@ class FlatGauge(Gauge):
     @torch.no_grad()
     def remember(self) -> None:
         """Keep the weights as they are before a step."""
-        torch._foreach_copy_(self._before_parts, self._parameters)
+        torch._foreach_copy_(self._before_parts, [local(p) for p in self._parameters])
 
     @torch.no_grad()
     def gradient(self) -> Norm:
         """Return the norm of the gradients."""
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        gradients = [local(p.grad) for p in self._parameters if p.grad is not None]
         if not gradients:
             return 0.0
         try:
-            each = torch._foreach_norm(gradients)
+            each = torch._foreach_norm([part for g in gradients for part in _parts(g)])
         except RuntimeError:  # a sparse one
             return self._each.gradient()
         norm = total([n.item() for n in each])
@@ -48,9 +52,9 @@ class FlatGauge(Gauge):
     @torch.no_grad()
     def moved(self) -> tuple[Norm, Norm]:
         """Return the norms of the change and of the weights."""
-        torch._foreach_copy_(self._after_parts, self._parameters)
-        weights = _root(torch.dot(self._after, self._after))
-        change = _root(torch.dot(self._before.sub_(self._after), self._before))
+        torch._foreach_copy_(self._after_parts, [local(p) for p in self._parameters])
+        weights = _root(self._after)
+        change = _root(self._before.sub_(self._after))
         device = self._after.device
         return (
             norms(self._before_parts, device) if change is None else change,
@@ -70,9 +74,14 @@ def line(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     return whole, [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
 
 
-def _root(square: Tensor) -> float | None:
-    """Return the root of a sum of squares; None if it may have lost digits, or is not finite."""
-    root = math.sqrt(square.item())
+def _parts(tensor: Tensor) -> Sequence[Tensor]:
+    """Return the parts of a tensor whose squares are added by themselves."""
+    return (tensor,) if tensor.numel() <= PART else torch.split(tensor.reshape(-1), PART)
+
+
+def _root(numbers: Tensor) -> float | None:
+    """Return the norm of numbers in a line; None if it may have lost digits, or is not finite."""
+    root = math.sqrt(math.fsum([torch.dot(part, part).item() for part in _parts(numbers)]))
     return root if _is_safe(root) else None
 
 

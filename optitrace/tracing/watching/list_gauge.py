@@ -21,7 +21,7 @@ class ListGauge(Gauge):
     @torch.no_grad()
     def remember(self) -> None:
         """Keep the weights as they are before a step."""
-        self.take_over([p.detach().clone() for p in self._parameters])
+        self.take_over([local(p).clone() for p in self._parameters])
 
     def take_over(self, weights: list[Tensor]) -> None:
         """Take these for the weights before a step; they are changed in place."""
@@ -35,7 +35,7 @@ class ListGauge(Gauge):
     @torch.no_grad()
     def moved(self) -> tuple[Norm, Norm]:
         """Return the norms of the change of each parameter and of each parameter."""
-        weights = [p.detach() for p in self._parameters]
+        weights = [local(p) for p in self._parameters]
         for change, now in zip(self._changes, weights, strict=True):
             change.sub_(now)
         device = weights[0].device

@@ -14,14 +14,9 @@ from optitrace.tracing.watching.gauge import Gauge, Norm
 from optitrace.tracing.watching.kernels import Kernels, kernels
 from optitrace.tracing.watching.list_gauge import ListGauge
 
-LARGEST = 1 << 22
-"""How many weights are measured at most: code that one thread runs is slower for more than torch is."""
-
 
 def native_gauge(parameters: Sequence[Tensor]) -> NativeGauge | None:
     """Return a gauge for dense parameters of one dtype, float32 or float64; None if there can be none."""
-    if sum(p.numel() for p in parameters) > LARGEST:
-        return None
     try:
         return NativeGauge(parameters, kernels(dtype_name(parameters[0].dtype)))
     except NoMachineCodeError:
@@ -38,6 +33,7 @@ class NativeGauge(Gauge):
         self._parameters = list(parameters)
         self._code = code
         self._dtype = parameters[0].dtype
+        self._dtypes = [self._dtype] * len(parameters)
         self._sizes = [p.numel() for p in parameters]
         self._kept = [torch.empty_like(p, requires_grad=False) for p in parameters]
         self._each = ListGauge(parameters)
@@ -61,11 +57,12 @@ class NativeGauge(Gauge):
     def begin(self) -> Norm:
         """Do both, `remember` and `gradient`: at once, if every parameter has a gradient that allows it."""
         weights = self._where_weights_are()
-        gradients = self._places([p.grad for p in self._parameters])
-        if weights is None or gradients is None or 0 in gradients:
+        gradients = [p.grad for p in self._parameters]  # held: another thread may clear them meanwhile
+        places = self._places(gradients)
+        if weights is None or places is None or 0 in places:
             return super().begin()
         self._code.copy_and_norms(
-            *(self._before, self._addresses(*weights), self._addresses(*gradients)),
+            *(self._before, self._addresses(*weights), self._addresses(*places)),
             *(self._whole, self._count, self._norms),
         )
         return self._norms[:]
@@ -87,7 +84,7 @@ class NativeGauge(Gauge):
         weights = self._weights
         if weights is None:
             return self._each.moved()
-        if [p.data_ptr() for p in self._parameters] != weights:  # the step put them elsewhere
+        if not self._are_as_they_were():  # the step put them elsewhere
             self._hand_over()
             return self._each.moved()
         self._code.changes(
@@ -103,13 +100,19 @@ class NativeGauge(Gauge):
 
     def _where_weights_are(self) -> list[int] | None:
         """Return where the weights are in memory, None if the kernels cannot read them; remember it."""
-        if (
-            [p.data_ptr() for p in self._parameters] != self._weights
-            or [p.numel() for p in self._parameters] != self._sizes
-            or any(p.dtype is not self._dtype for p in self._parameters)
-        ):
+        if not self._are_as_they_were():
             self._weights = self._places(self._parameters)
         return self._weights
+
+    def _are_as_they_were(self) -> bool:
+        """Tell whether the kernels can read the weights where they were when last looked for."""
+        given = self._parameters
+        return (
+            [p.data_ptr() for p in given] == self._weights
+            and [p.numel() for p in given] == self._sizes
+            and [p.dtype for p in given] == self._dtypes
+            and all(p.is_contiguous() for p in given)
+        )
 
     def _places(self, tensors: Sequence[Tensor | None]) -> list[int] | None:
         """Return where tensors are in memory, 0 for None; None if the kernels cannot read one of them."""
@@ -123,8 +126,9 @@ class NativeGauge(Gauge):
                 and tensor.layout is torch.strided
                 and tensor.is_contiguous()
                 and tensor.numel() == size
+                and (place := tensor.data_ptr())  # 0: it has no memory, or is made of other tensors
             ):
-                places.append(tensor.data_ptr())
+                places.append(place)
             else:
                 return None
         return places

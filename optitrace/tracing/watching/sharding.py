@@ -5,6 +5,7 @@ Whoever computes with a whole one makes all processes talk to each other; what o
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -15,6 +16,14 @@ def is_sharded(tensor: Tensor) -> bool:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """Return what this process has of a tensor, outside the graph: all of it, if it is not split."""
+    """Return what this process has of a tensor, outside the graph: all of it, if it is not split.
+
+    Of one whose memory was given back, as ``untyped_storage().resize_(0)`` does, these are zeros: who reads
+    that ends the process.
+    """
     part: Tensor = getattr(tensor, "to_local", lambda: tensor)()
-    return part.detach()
+    return part.new_zeros(part.shape) if _is_released(part) else part.detach()
+
+
+def _is_released(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
