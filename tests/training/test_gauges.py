@@ -399,7 +399,7 @@ def test_without_llvmlite_torch_measures(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 class Own(Tensor):
-    """Numbers that may be kept in ways of their own."""
+    """A tensor that may do anything when it is computed with."""
 
 
 @pytest.mark.parametrize(

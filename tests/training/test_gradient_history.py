@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -143,3 +144,56 @@ def test_the_end_of_the_backward_that_a_history_began_in_is_no_other_backward() 
     parameter.grad = torch.ones(2)
 
     assert history.kind() == "by hand"
+
+
+@pytest.mark.parametrize("sets_to_none", [True, False])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_losses_that_share_but_a_trunk_are_added(order: tuple[int, ...], sets_to_none: bool) -> None:
+    trunk, heads = weights(), [torch.ones(k + 1, requires_grad=True) for k in range(3)]
+    history = GradientHistory([trunk, *heads])
+    found = []
+    for _ in range(4):
+        for p in (trunk, *heads):
+            if sets_to_none or p.grad is None:
+                p.grad = None
+            else:
+                p.grad.zero_()
+        for k in order:
+            backward(history, trunk, heads[k])
+        found.append((history.kind(), history.loss()))
+        history.stepped()
+
+    assert found == [("fresh", 3 * 2.0 + 1 + 2 + 3)] * 4
+
+
+@pytest.mark.parametrize("sets_to_none", [True, False])
+def test_the_loss_of_another_optimizers_backward_is_none_of_ones_own(sets_to_none: bool) -> None:
+    own, other = [weights(), torch.ones(1, requires_grad=True)], weights()
+    history = GradientHistory(own)
+    found = []
+    for _ in range(4):
+        backward(history, other)
+        for p in own:
+            if sets_to_none or p.grad is None:
+                p.grad = None
+            else:
+                p.grad.zero_()
+        backward(history, *own)
+        backward(history, other)
+        found.append((history.kind(), history.loss()))
+        history.stepped()
+
+    assert found == [("fresh", 3.0)] * 4
+
+
+def test_gradients_of_a_trunk_that_are_never_cleared_are_accumulated() -> None:
+    trunk, heads = weights(), [torch.ones(k + 1, requires_grad=True) for k in range(2)]
+    history = GradientHistory([trunk, *heads])
+    kinds = []
+    for _ in range(3):
+        for head in heads:
+            backward(history, trunk, head)
+        kinds.append(history.kind())
+        history.stepped()
+
+    assert kinds == ["fresh", "accumulated", "accumulated"]

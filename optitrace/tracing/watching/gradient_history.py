@@ -37,10 +37,12 @@ class GradientHistory:
         self._gradient = self._witness.grad
         self._version = -1 if self._gradient is None else self._gradient._version
         self._stepped_gradient: Tensor | None = None
-        self._versions: list[int] = []
+        self._versions = self._versions_now()
         self._taken = 0
         self._was_cleared = True
         self._is_told = False
+        self._has_branches = False
+        self._around: list[int] = []
         self._heard: list[Any] = []
         self._losses: list[Any] = []
         self.is_scaled = False
@@ -60,7 +62,9 @@ class GradientHistory:
     def before_backward(self) -> None:
         """Note whether the gradient was cleared since it was last looked at."""
         self._is_told = False
-        if self._witness.grad is None:  # as zero_grad leaves it
+        if self._heard or self._has_branches:
+            self._note_clearing_of_any()
+        elif self._witness.grad is None:  # as zero_grad leaves it
             self._gradient, self._version = None, -1
             self._was_cleared, self.backwards = True, 0
         else:
@@ -77,17 +81,17 @@ class GradientHistory:
         self._is_told = True
         add(self._heard, backward.loss)
         gradient = self._witness.grad
-        if gradient is None:
-            return
-        version = gradient._version
-        if gradient is self._gradient and version == self._version:
+        is_reached = gradient is not None and (
+            gradient is not self._gradient or gradient._version != self._version
+        )
+        if not is_reached and not self._has_reached_others():
             return
         if not self.backwards:
             self._losses = []
         add(self._losses, backward.loss)
         self.is_scaled = backward.is_scaled
         self.backwards += 1
-        self._gradient, self._version = gradient, version
+        self._look()
 
     def kind(self) -> str:
         """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken."""
@@ -120,6 +124,24 @@ class GradientHistory:
         self._look()
         self._stepped_gradient = self._gradient
         self._versions = self._versions_now()
+
+    def _has_reached_others(self) -> bool:
+        """Tell whether a backward has changed gradients, though not the witness's.
+
+        From the first such one on all gradients are looked at around each: several may share but a trunk.
+        """
+        before, self._around = self._around, self._versions_now()
+        if len(self._heard) == 1 and not self._has_branches:  # nobody looked at them before it
+            before = [-1] * len(self._around) if self._witness.grad is None else self._versions
+        self._has_branches = True
+        return self._around != before
+
+    def _note_clearing_of_any(self) -> None:
+        """Note a clearing where several backwards make a gradient: what one has left is not cleared."""
+        now = self._versions_now()
+        if not self._has_branches or not self.backwards or now != self._around:
+            self._note_clearing()
+        self._around = now
 
     def _note_clearing(self) -> None:
         if self._is_cleared():
