@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from verified import loss_of, network, train, verified, watching
 
+from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.analysis.training.rule_watch import class_rule
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
@@ -441,6 +442,44 @@ def test_digits_that_torch_does_not_keep_are_told() -> None:
 
     assert found.agrees
     assert found.note.endswith("only to float32, in which torch computes some scalars")
+
+
+def verified_compiled(name: str) -> RuleAgreement:
+    """Hold the steps of an optimizer, as torch.compile has compiled them, against its rule."""
+    torch.compiler.reset()
+    model = network()
+    with watching(model) as rules:
+        optimizer = class_of(name)(model.parameters(), lr=0.01)
+        step = torch.compile(optimizer.step, backend="eager")
+        for number in range(1, 5):
+            optimizer.zero_grad()
+            loss_of(model, number).backward()  # type: ignore[no-untyped-call]
+            step()
+    [found] = rules.agreements()
+    return found
+
+
+COMPILED = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # the compiler's own
+
+
+@COMPILED
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad"])
+def test_a_compiled_step_agrees_with_the_rule_and_what_is_coarser_in_it_is_said(name: str) -> None:
+    found = verified_compiled(name)
+
+    assert found.agrees, found
+    assert found.steps == 4
+    assert ("only to float32" in found.note) == (name in ("adam", "adamw", "nadam"))
+
+
+@COMPILED
+@pytest.mark.parametrize("mistake", MISTAKES["adam"], ids=str)
+def test_a_compiled_step_of_another_rule_departs(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules: Any = {**class_rule._rules(), torch.optim.Adam: damaged(RULES["adam"], mistake)}
+    monkeypatch.setattr(class_rule, "_rules", lambda: rules)
+    shows_elsewhere = ("amsgrad", "maximize", "weight decay", "eps is left out", "eps is added before")
+
+    assert verified_compiled("adam").agrees == any(word in mistake.name for word in shows_elsewhere)
 
 
 def test_what_cannot_be_verified_ends_no_program(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ class Part:
     """Those weights of a batch whose step has the same number, in float64 on the host.
 
     Attributes:
-        number: of the step, from 1, as the state counts it.
+        number: of the step, from 1, as the state counts it; a tensor of shape () where that is tried.
         parameters: the number of the parameter that each weight is of, shape (coordinates,).
         extent: what the rule must see whole.
         shape: in which it wants weights, gradient and state.
@@ -37,7 +37,7 @@ class Part:
         is_capturable: see `Gradient`.
     """
 
-    number: int
+    number: int | Tensor
     parameters: Tensor
     extent: Extent
     shape: tuple[int, ...]

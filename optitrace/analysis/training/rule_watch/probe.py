@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.analysis.training.rule_watch.batch import Batch
+from optitrace.analysis.training.rule_watch.compilation import is_compiled
 from optitrace.analysis.training.rule_watch.reader import Reader
 from optitrace.analysis.training.rule_watch.taken import Before, Gradient, Taken
 from optitrace.analysis.training.rule_watch.verdict import Verdict
@@ -77,7 +78,7 @@ class RuleProbe:
             numbers, has = reader.gradient()
             group = optimizer.param_groups[reader.batch.group]
             settings = {name: _copied(group.get(name, value)) for name, value in self._defaults.items()}
-            is_capturable = bool(group.get("capturable"))
+            is_capturable = bool(group.get("capturable")) or is_compiled()
             self._gradients.append(Gradient(numbers, has, settings, scale, found_inf, is_capturable))
 
     def _take_after(self, optimizer: Optimizer) -> None:

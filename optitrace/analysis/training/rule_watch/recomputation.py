@@ -52,7 +52,7 @@ def recompute(rule: Rule, part: Part) -> Recomputed:
             if not any(each.departs for each in found.values()):
                 break
     if COUNT in part.found:
-        found[COUNT] = compare_count(part.number, part.found[COUNT])
+        found[COUNT] = compare_count(int(part.number), part.found[COUNT])
     return Recomputed(found, rounding)
 
 

@@ -46,7 +46,9 @@ def roundings(rule: Rule, part: Part, expected: Mapping[str, Any]) -> Iterator[R
     yield Rounding(tensors)
     if part.is_capturable or any(entry.scalar for entry in rule.state):
         dtype = torch.get_default_dtype()
-        scalars = (_slopes(rule, part, expected, changes) for changes in _of_scalars(rule, part, dtype))
+        scalars = [_slopes(rule, part, expected, changes) for changes in _of_scalars(rule, part, dtype)]
+        if part.is_capturable:
+            scalars.append(_moved(rule, expected, _with_number_of(part, dtype)))
         yield Rounding(
             _sum([tensors, *scalars]), f"{dtype_name(dtype)}, in which torch computes some scalars"
         )
@@ -136,6 +138,11 @@ def _of_scalars(rule: Rule, part: Part, dtype: torch.dtype) -> Iterator[_Change]
     for k, entry in enumerate(rule.state):
         if part.state[k] is not None and entry.scalar:
             yield _Change(eps, partial(_with_state, part, k))
+
+
+def _with_number_of(part: Part, dtype: torch.dtype) -> Part:
+    """Return a part whose step has its number as torch has it then: what comes of it, 1 - β2ᵗ, is rounded."""
+    return replace(part, number=torch.tensor(float(part.number), dtype=dtype))
 
 
 def _with_weights(part: Part, size: float) -> Part:
