@@ -482,6 +482,37 @@ def test_a_compiled_step_of_another_rule_departs(mistake: Mistake, monkeypatch: 
     assert verified_compiled("adam").agrees == any(word in mistake.name for word in shows_elsewhere)
 
 
+def verified_in_float16() -> RuleAgreement:
+    """Hold Adam against its rule where squares of gradients are near the smallest numbers of float16."""
+    model = network(torch.float16)
+
+    def shrink(step: int) -> None:
+        for p in model.parameters():
+            assert p.grad is not None
+            p.grad.mul_(0.1)
+
+    with watching(model) as rules:
+        train(model, torch.optim.Adam(model.parameters(), lr=0.01, eps=1e-4), before_step=shrink)
+    [found] = rules.agreements()
+    return found
+
+
+def test_a_state_that_float16_cannot_hold_is_no_departure_and_is_said() -> None:
+    found = verified_in_float16()
+
+    assert found.agrees, found
+    assert found.note.endswith("only to float16, whose smallest numbers some are below")
+
+
+@pytest.mark.parametrize("name", ["no bias is corrected", "the bias corrections are one step ahead"])
+def test_another_rule_departs_in_float16(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    [mistake] = [mistake for mistake in MISTAKES["adam"] if mistake.name == name]
+    rules: Any = {**class_rule._rules(), torch.optim.Adam: damaged(RULES["adam"], mistake)}
+    monkeypatch.setattr(class_rule, "_rules", lambda: rules)
+
+    assert not verified_in_float16().agrees
+
+
 def test_what_cannot_be_verified_ends_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = damaged(RULES["adam"], Mistake("it cannot be computed", {"beta1, beta2 = betas": "1 / 0"}))
     rules: Any = {**class_rule._rules(), torch.optim.Adam: broken}

@@ -59,6 +59,9 @@ def roundings(rule: Rule, part: Part, expected: Mapping[str, Any]) -> Iterator[R
         step = (torch.as_tensor(expected[WEIGHTS]) - part.weights).abs()
         units = (step.max() * eps + coarse.max()).expand_as(part.weights)
         yield Rounding(tensors | {WEIGHTS: units}, "bfloat16, in which the direction of a step is computed")
+    if part.dtypes[WEIGHTS] is torch.float16:
+        within = _moved(rule, expected, _in_dtype(part, torch.float16))
+        yield Rounding(_sum([tensors, within]), "float16, whose smallest numbers some are below")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,12 @@ def _of_scalars(rule: Rule, part: Part, dtype: torch.dtype) -> Iterator[_Change]
     for k, entry in enumerate(rule.state):
         if part.state[k] is not None and entry.scalar:
             yield _Change(eps, partial(_with_state, part, k))
+
+
+def _in_dtype(part: Part, dtype: torch.dtype) -> Part:
+    """Return a part whose numbers are of a dtype, so that each result of the rule is rounded to it."""
+    state = tuple(None if each is None else each.to(dtype) for each in part.state)
+    return replace(part, weights=part.weights.to(dtype), gradient=part.gradient.to(dtype), state=state)
 
 
 def _with_number_of(part: Part, dtype: torch.dtype) -> Part:
