@@ -70,7 +70,7 @@ def tell(
     failures = _failures(watcher)
     if not training.optimizers:
         if not failures:
-            return _say_nothing_seen(_nothing(training), ended, rank)
+            return _say_nothing_seen(_nothing(training, watcher.numberless()), ended, rank)
         for sentence in failures if rank.number == 0 else ():
             terminal.say(sentence)
         return 1
@@ -118,11 +118,14 @@ def _failures(watcher: Watcher) -> list[str]:
     return sentences
 
 
-def _nothing(training: Training) -> str:
-    """Return the sentence for a program none of whose optimizers took a step."""
+def _nothing(training: Training, numberless: Sequence[str]) -> str:
+    """Return the sentence for a program none of whose optimizers took a step that could be watched."""
     if training.idle:
         made = first_of(training.idle, MOST_NAMED)
         return f"the program made {made} and never stepped it; call optimizer.step()."
+    if numberless:
+        of = first_of(numberless, MOST_NAMED)
+        return f"the parameters of {of} are on meta or lazy, with no numbers to trace; give them some."
     return (
         "the program made no optimizer of torch in this process; "
         "where it starts processes of its own, start them with torchrun -m optitrace run."

@@ -16,9 +16,15 @@ SEPARATOR = ":"
 """What stands between a module or a file and the name in it."""
 
 
+LONGEST_REASON = 300
+"""How many characters of an error are told: torch's can go on for thousands."""
+
+
 def reason(error: BaseException) -> str:
-    """Return what an error of anyone's code says, as a clause."""
+    """Return what an error of anyone's code says, as a clause; of a very long one the beginning."""
     said = printable(" ".join(str(error).split())).rstrip(".")
+    if len(said) > LONGEST_REASON:
+        said = f"{said[:LONGEST_REASON]}…"
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

@@ -153,7 +153,8 @@ class Training(Shown):
         found = self._optimizer(optimizer)
         columns = {**found.state, **found.values, **found.columns}
         if name not in columns:
-            raise UsageError(f"{found.name} has no {name!r}; there are {', '.join(columns)}.")
+            there = f"there are {', '.join(columns)}" if columns else "no step of it was recorded"
+            raise UsageError(f"{found.name} has no {name!r}; {there}.")
         return tensor_of(columns[name], len(found.steps))
 
     def by_parameter(self, name: str, optimizer: str | None = None) -> dict[str, Tensor]:
@@ -208,7 +209,7 @@ class Training(Shown):
         found = [o for o in self.record.optimizers if name in (None, o.name)]
         if len(found) == 1:
             return found[0]
-        there = first_of(self.optimizers, MOST_NAMED)
+        there = first_of([repr(name) for name in self.optimizers], MOST_NAMED)
         if not there:
             raise UsageError("no optimizer has taken a step; call its step() while it is watched.")
         asked = f"there is no optimizer {name!r}" if name else "there are several optimizers"

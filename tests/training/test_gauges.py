@@ -398,6 +398,18 @@ def test_without_llvmlite_torch_measures(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(gauge(given, by_parameter=True), ListGauge)
 
 
+def test_weights_of_eight_bits_that_lie_beside_others_are_measured() -> None:
+    given = [Parameter(torch.ones(3)), Parameter(torch.full((4,), 2.0).to(torch.float8_e4m3fn), False)]
+    measured = gauge(given, by_parameter=True)
+    measured.begin()
+    given[0].data.mul_(0.5)
+
+    change, weights = measured.moved()
+
+    assert matches(change, [0.75**0.5, 0.0])
+    assert matches(weights, [0.75**0.5, 4.0])
+
+
 class Own(Tensor):
     """A tensor that may do anything when it is computed with."""
 

@@ -412,6 +412,16 @@ def test_a_plot_stands_below_the_table_and_its_words_below_it(tmp_path: Path) ->
 ROW = "   1   2.000  0.1     2.828  0.2828   1.131    0.2500"  # w = (1, 1): the gradient is (2, 2), by hand
 
 
+def test_an_optimizer_whose_parameters_have_no_numbers_is_told_as_that(tmp_path: Path) -> None:
+    on_meta = "import torch\nw = torch.ones(2, device='meta', requires_grad=True)\n"
+    ran = run_script(f"{on_meta}w.sum().backward()\ntorch.optim.SGD([w], lr=0.1).step()\n", tmp_path)
+
+    assert ran.code == 1
+    assert ran.stderr == (
+        "optitrace: the parameters of SGD are on meta or lazy, with no numbers to trace; give them some.\n"
+    )
+
+
 def test_a_table_and_its_plot_are_written_to_a_file_as_well(tmp_path: Path) -> None:
     said(tmp_path, "--plot", "-o", str(tmp_path / "table.txt"))
 

@@ -16,6 +16,7 @@ from watched import Task, numbers, seen
 from optitrace.tracing.trace import Status
 from optitrace.tracing.watching.gauge import Gauge
 from optitrace.tracing.watching.gradient_history import GradientHistory
+from optitrace.tracing.watching.harmless import Failure
 from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.measurement import Measurement
 from optitrace.tracing.watching.seen import SeenOptimizer
@@ -267,3 +268,13 @@ def test_a_history_that_fails_is_that_of_one_optimizer(method: str, monkeypatch:
     assert [f.sentence for f in watcher.failures] == [
         "SGD was not watched: RuntimeError: the device is lost."
     ]
+
+
+def test_of_a_failure_that_says_very_much_the_beginning_is_told() -> None:
+    failure = Failure("SGD", 2, RuntimeError("no such operator\n" * 500))
+
+    assert len(failure.sentence) < 400
+    assert failure.sentence.startswith(
+        "SGD was not watched after step 2: RuntimeError: no such operator no such"
+    )
+    assert failure.sentence.endswith("….")

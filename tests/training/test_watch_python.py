@@ -111,7 +111,7 @@ def test_what_cannot_be_is_told() -> None:
         task.train(optimizer, 1)
     with pytest.raises(UsageError, match="SGD has no 'los'; there are loss, lr"):
         training.column("los")
-    with pytest.raises(UsageError, match="there is no optimizer 'Adam'; name one of SGD"):
+    with pytest.raises(UsageError, match="there is no optimizer 'Adam'; name one of 'SGD'"):
         training.column("loss", "Adam")
     with pytest.raises(UsageError, match="watch with params=True"):
         training.by_parameter("update_norm")
@@ -126,7 +126,8 @@ def test_messages_name_the_first_few_of_many_optimizers() -> None:
 
     first = "SGD, " + ", ".join(f"SGD {k}" for k in range(2, 9))
     assert repr(training) == f"<Training: {first} and 2 more>"
-    with pytest.raises(UsageError, match=f"several optimizers; name one of {first} and 2 more."):
+    quoted = ", ".join(map(repr, first.split(", ")))
+    with pytest.raises(UsageError, match=f"several optimizers; name one of {quoted} and 2 more."):
         training.column("loss")
 
 

@@ -36,6 +36,7 @@ class KnownOptimizers:
 
     Attributes:
         modules: where the names of parameters come from if no model is given.
+        numberless: the classes of those that had, when they were made, no parameter with numbers.
         failures: what ended the watching of optimizers before they took their last step.
     """
 
@@ -52,6 +53,7 @@ class KnownOptimizers:
         """Know none yet; the arguments are those of a `Watcher`, and the backwards that it hears of."""
         self.modules = KnownModules()
         self.failures: list[Failure] = []
+        self.numberless: dict[str, None] = {}
         self._wish = wish
         self._backwards = backwards
         self._models = list(models)
@@ -72,6 +74,8 @@ class KnownOptimizers:
             return self._alive.get(key)
         parameters = parameters_of(optimizer)
         if not parameters:
+            if optimizer.param_groups and any(group["params"] for group in optimizer.param_groups):
+                self.numberless[type(optimizer).__name__] = None
             return None
         cls = type(optimizer).__name__
         count = self._class_counts[cls] = self._class_counts.get(cls, 0) + 1

@@ -21,7 +21,7 @@ class ListGauge(Gauge):
     @torch.no_grad()
     def remember(self) -> None:
         """Keep the weights as they are before a step."""
-        self.take_over([local(p).clone() for p in self._parameters])
+        self.take_over([_wide(local(p)).clone() for p in self._parameters])
 
     def take_over(self, weights: list[Tensor]) -> None:
         """Take these for the weights before a step; they are changed in place."""
@@ -35,7 +35,7 @@ class ListGauge(Gauge):
     @torch.no_grad()
     def moved(self) -> tuple[Norm, Norm]:
         """Return the norms of the change of each parameter and of each parameter."""
-        weights = [local(p) for p in self._parameters]
+        weights = [_wide(local(p)) for p in self._parameters]
         for change, now in zip(self._changes, weights, strict=True):
             change.sub_(now)
         device = weights[0].device
@@ -76,3 +76,8 @@ def _dense(tensor: Tensor) -> Tensor:
     if tensor.layout is not torch.strided:
         return tensor.coalesce().values()
     return local(tensor)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return numbers that torch computes with: those of eight bits it only keeps."""
+    return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor

@@ -206,6 +206,10 @@ class Watcher:
             world_size=world_size,
         )
 
+    def numberless(self) -> tuple[str, ...]:
+        """Return the classes of optimizers that had no parameter with numbers: all on ``meta``, or lazy."""
+        return tuple(self._optimizers.numberless)
+
     def weight_norms(self) -> list[WeightNorms]:
         """Return the norms of the weights so far, as far as they are kept, in the order of `training`."""
         return self._optimizers.weight_norms()
