@@ -36,8 +36,13 @@ def test_the_readme_has_examples() -> None:
 
 @pytest.mark.parametrize(("command", "shown"), CONSOLES, ids=[command for command, _ in CONSOLES])
 def test_every_line_that_the_readme_shows_is_printed(
-    command: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str,
+    shown: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     if command.startswith("run "):  # which is for a process of its own
         printed = run_training(command, tmp_path).stderr.splitlines()
     else:
