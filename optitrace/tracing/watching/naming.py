@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,8 +49,9 @@ def names_of(groups: Sequence[Sequence[Tensor]], models: Sequence[Sequence[Owned
         (f"group {g} · parameter {k}", p) for g, group in enumerate(groups) for k, p in enumerate(group)
     ]
     names = [known.get(id(p), place) for place, p in places]
+    count = Counter(names)
     return [
-        f"{name} ({place})" if names.count(name) > 1 else name
+        f"{name} ({place})" if count[name] > 1 else name
         for name, (place, _) in zip(names, places, strict=True)
     ]
 

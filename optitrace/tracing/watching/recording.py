@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from math import inf, isfinite, nan
+from threading import RLock
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class Recording:
         self._steps = Storage()
         self._rows = 0
         self._pending: list[tuple[int, Row]] = []
+        self._reading = RLock()  # whoever shows what is recorded may do so in a thread of its own
         self._stored: dict[str, tuple[Storage, tuple[int, ...], int]] = {}
         self._block = BLOCK
 
@@ -60,16 +62,24 @@ class Recording:
 
     def read(self) -> None:
         """Read the rows that are still pending: the only moment at which a device is waited for."""
-        pending, self._pending = self._pending, []
-        fetch([row for _, row in pending])
-        judged: list[Mapping[str, Any]] = []
-        try:
-            for step, row in pending:
-                judged.append(self._judge(step, row))
-        finally:
-            self._keep(judged)
-            self._steps.extend([step for step, _ in pending[: len(judged)]])
-            self._rows += len(judged)
+        with self._reading:
+            pending = self._pending[:]
+            del self._pending[: len(pending)]  # others may be added meanwhile
+            fetch([row for _, row in pending])
+            judged: list[Mapping[str, Any]] = []
+            try:
+                for step, row in pending:
+                    judged.append(self._judge(step, row))
+            finally:
+                self._keep(judged)
+                self._steps.extend([step for step, _ in pending[: len(judged)]])
+                self._rows += len(judged)
+
+    def whole(self) -> tuple[Sequence[int], dict[str, Column]]:
+        """Return the steps and the columns of all rows so far, as many of each, whatever comes meanwhile."""
+        with self._reading:
+            self.read()
+            return self.steps(), self.columns()
 
     def steps(self) -> Sequence[int]:
         """Return the number of each row's step, as far as they are read."""

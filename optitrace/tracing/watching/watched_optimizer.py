@@ -197,9 +197,8 @@ class WatchedOptimizer:
         Args:
             also_in: the name of another optimizer that has a parameter too, by the parameter's id.
         """
-        self._recording.read()
+        steps, columns = self._recording.whole()
         self._facts.read_clips()
-        columns = self._recording.columns()
 
         def part(prefix: str) -> dict[str, Any]:
             return {n.removeprefix(prefix): c for n, c in columns.items() if n.startswith(prefix)}
@@ -211,7 +210,7 @@ class WatchedOptimizer:
             hyperparameters=self._hyperparameters,
             parameters=self.members.described(also_in),
             taken=self.taken,
-            steps=self._recording.steps(),
+            steps=steps,
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
             by_parameter=part(EACH),
             state=part(STATE),
