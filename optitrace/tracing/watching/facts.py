@@ -13,6 +13,7 @@ from optitrace.tracing.watching.recording import BLOCK, fetch, ratio
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE
 from optitrace.tracing.watching.training import (
     KINDS,
+    NUMBERS,
     OF_A_PARAMETER,
     WITHOUT_LOSS,
     LostUpdate,
@@ -122,7 +123,7 @@ class Facts:
         if count > 1:
             self._used[before] = count - 1, first + (first == step)
         self.used("skipped", step)
-        values["gradient"] = float(KINDS.index("skipped"))
+        values["gradient"] = NUMBERS["skipped"]
 
     def _look(
         self,

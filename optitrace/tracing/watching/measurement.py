@@ -18,14 +18,11 @@ from optitrace.tracing.watching.inspection import lost_updates, state_norms
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Row, Value
 from optitrace.tracing.watching.sharding import is_sharded, local
-from optitrace.tracing.watching.training import KINDS, WITHOUT_LOSS
+from optitrace.tracing.watching.training import NUMBERS, WITHOUT_LOSS
 from optitrace.tracing.watching.wish import RecordingWish, is_inspected
 
 VALUES = "values "
 """What stands before the names of the columns of single weights."""
-
-NUMBERS = {kind: float(number) for number, kind in enumerate(KINDS)}
-"""The kinds of gradients as numbers, which columns are made of."""
 
 
 class Measurement:

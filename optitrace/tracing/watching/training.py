@@ -27,6 +27,9 @@ GRADIENT_KINDS: Mapping[str, str] = {
 KINDS = tuple(GRADIENT_KINDS)
 """The kinds by number, as the column ``gradient`` has them."""
 
+NUMBERS = {kind: float(number) for number, kind in enumerate(KINDS)}
+"""The number of each kind, as the column has it."""
+
 WITHOUT_LOSS = ("by hand", "none")
 """The kinds of gradients that no loss is known of; the column ``loss`` then has NaN."""
 
