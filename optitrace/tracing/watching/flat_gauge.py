@@ -11,6 +11,7 @@ from torch import Tensor
 from optitrace.tracing.watching.gauge import Gauge, Norm, total
 from optitrace.tracing.watching.list_gauge import ListGauge, norms
 from optitrace.tracing.watching.sharding import local
+from optitrace.tracing.watching.torch_internals import foreach_copy_, foreach_norm
 
 PART = 1 << 14
 """How many squares are added in float32: a sum of millions has no more than three digits of it right."""
@@ -34,7 +35,7 @@ class FlatGauge(Gauge):
     @torch.no_grad()
     def remember(self) -> None:
         """Keep the weights as they are before a step."""
-        torch._foreach_copy_(self._before_parts, [local(p) for p in self._parameters])
+        foreach_copy_(self._before_parts, [local(p) for p in self._parameters])
 
     @torch.no_grad()
     def gradient(self) -> Norm:
@@ -43,7 +44,7 @@ class FlatGauge(Gauge):
         if not gradients:
             return 0.0
         try:
-            each = torch._foreach_norm([part for g in gradients for part in _parts(g)])
+            each = foreach_norm([part for g in gradients for part in _parts(g)])
         except RuntimeError:  # a sparse one
             return self._each.gradient()
         norm = total([n.item() for n in each])
@@ -52,7 +53,7 @@ class FlatGauge(Gauge):
     @torch.no_grad()
     def moved(self) -> tuple[Norm, Norm]:
         """Return the norms of the change and of the weights."""
-        torch._foreach_copy_(self._after_parts, [local(p) for p in self._parameters])
+        foreach_copy_(self._after_parts, [local(p) for p in self._parameters])
         weights = _root(self._after)
         change = _root(self._before.sub_(self._after))
         device = self._after.device

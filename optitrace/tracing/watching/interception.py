@@ -16,33 +16,16 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.nn import Module
 from torch.nn import utils as nn_utils
-from torch.nn.modules.module import (
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
+from torch.nn.modules import module as nn_module
 from torch.optim import Optimizer
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
+from torch.optim import optimizer as torch_optimizer
 
+from optitrace.experiment.own_module import reason
+from optitrace.tracing.watching import torch_internals
 from optitrace.tracing.watching.listener import Listener
 from optitrace.tracing.watching.scheduler_interception import SchedulerInterception
 from optitrace.tracing.watching.sharding import local
 from optitrace.tracing.watching.wrapping import Attribute, Decorated, Wrapper, is_decorated, wrap
-
-_CLIPPING_BY_NORM = ((nn_utils, "clip_grads_with_norm_"), (nn_utils.clip_grad, "_clip_grads_with_norm_"))
-"""What `clip_grad_norm_` calls, whoever imported that before; and its public name."""
-
-_NO_TASK = -1
-"""What torch calls no backward."""
-
-_graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: _NO_TASK)
-"""Tells which backward this thread is in just now; torch has no public word for it."""
-
-_uncompiled: Callable[[Callable[..., Any]], Callable[..., Any]]
-_uncompiled = getattr(torch._compile, "_disable_dynamo", lambda hook: hook)
-"""Keeps a hook out of a compiled step; torch's public word for it imports the compiler at once: too early."""
 
 
 class Interception:
@@ -54,38 +37,104 @@ class Interception:
         self._schedulers = SchedulerInterception(listener)
 
     def begin(self) -> None:
-        """Hook and wrap."""
-        told = self._listener
-        self._undo += [
-            register_optimizer_step_pre_hook(
-                _uncompiled(lambda optimizer, args, kwargs: told.before_step(optimizer, args, kwargs))
-            ).remove,
-            register_optimizer_step_post_hook(
-                _uncompiled(lambda optimizer, args, kwargs: told.after_step(optimizer))
-            ).remove,
-            register_module_parameter_registration_hook(self._registered).remove,
-            register_module_module_registration_hook(self._registered).remove,
-        ]
-        self._wrap(Module, "__setstate__", self._restoring)
-        self._wrap(Optimizer, "__init__", self._making)
-        self._wrap(torch.autograd, "backward", self._backward)
-        self._wrap(GradScaler, "scale", self._scaling)
-        self._wrap(GradScaler, "unscale_", self._unscaling)
-        self._wrap(GradScaler, "step", self._scaler_step)
-        for module, name in _CLIPPING_BY_NORM:
-            self._wrap(module, name, self._clipping_norm)
-        if is_decorated(nn_utils.clip_grad_value_):
-            self._undo.append(wrap(Decorated(nn_utils.clip_grad_value_), self._clipping_values))
-        else:  # then whoever imported it before is not heard
-            for module in (nn_utils, nn_utils.clip_grad):
-                self._wrap(module, "clip_grad_value_", self._clipping_values)
-        self._schedulers.begin()
+        """Set each hook by itself: what torch lacks costs only what is observed by it."""
+        if any(map(self._reports, torch_internals.REQUIRED)):
+            return
+        for dependency in torch_internals.WITH_FALLBACK:
+            self._reports(dependency)
+        for dependency, hook in (
+            (torch_internals.STEPS, self._hook_steps),
+            (torch_internals.BACKWARD, self._hook_backward),
+            (torch_internals.PARAMETER_REGISTRATION, self._hook_parameter_registration),
+            (torch_internals.MODULE_REGISTRATION, self._hook_module_registration),
+            (torch_internals.RESTORATION, self._hook_restoration),
+            (torch_internals.CONSTRUCTION, self._hook_construction),
+            (torch_internals.SCALER, self._hook_scaler),
+            (torch_internals.CLIPPING_BY_NORM, self._hook_clipping_by_norm),
+            (torch_internals.CLIPPING_BY_VALUE, self._hook_clipping_by_value),
+            (torch_internals.SCHEDULERS, self._hook_schedulers),
+        ):
+            if not self._reports(dependency):
+                self._attempt(dependency, hook)
 
     def end(self) -> None:
         """Put everything back."""
-        self._schedulers.end()
-        while self._undo:
+        self._undo_from(0)
+
+    def _reports(self, dependency: torch_internals.Dependency) -> bool:
+        """Tell whether torch lacks something, after reporting what is not observed for that."""
+        lost = dependency.report()
+        if lost:
+            self._listener.unobserved(lost)
+        return bool(lost)
+
+    def _attempt(self, dependency: torch_internals.Dependency, hook: Callable[[], None]) -> None:
+        begin = len(self._undo)
+        try:
+            hook()
+        except Exception as error:  # whatever it is, the program goes on
+            self._undo_from(begin)
+            self._listener.unobserved(f"{dependency.lost}: {reason(error)}.")
+
+    def _undo_from(self, begin: int) -> None:
+        while len(self._undo) > begin:
             self._undo.pop()()
+
+    def _hook_steps(self) -> None:
+        told, uncompiled = self._listener, torch_internals.uncompiled
+        self._undo += [
+            torch_optimizer.register_optimizer_step_pre_hook(
+                uncompiled(lambda optimizer, args, kwargs: told.before_step(optimizer, args, kwargs))
+            ).remove,
+            torch_optimizer.register_optimizer_step_post_hook(
+                uncompiled(lambda optimizer, args, kwargs: told.after_step(optimizer))
+            ).remove,
+        ]
+
+    def _hook_backward(self) -> None:
+        self._wrap(torch.autograd, "backward", self._backward)
+
+    def _hook_parameter_registration(self) -> None:
+        hook = nn_module.register_module_parameter_registration_hook(self._registered)
+        self._undo.append(hook.remove)
+
+    def _hook_module_registration(self) -> None:
+        hook = nn_module.register_module_module_registration_hook(self._registered)
+        self._undo.append(hook.remove)
+
+    def _hook_restoration(self) -> None:
+        self._wrap(Module, "__setstate__", self._restoring)
+
+    def _hook_construction(self) -> None:
+        self._wrap(Optimizer, "__init__", self._making)
+
+    def _hook_scaler(self) -> None:
+        self._wrap(GradScaler, "scale", self._scaling)
+        self._wrap(GradScaler, "unscale_", self._unscaling)
+        self._wrap(GradScaler, "step", self._scaler_step)
+
+    def _hook_clipping_by_norm(self) -> None:
+        with_norm = torch_internals.clipping_with_norm()
+        for module, name in with_norm:
+            self._wrap(module, name, self._clipping_with_norm)
+        if not any(module is nn_utils.clip_grad for module, _ in with_norm):
+            self._wrap_clipping("clip_grad_norm_", self._clipping_norm)
+
+    def _hook_clipping_by_value(self) -> None:
+        self._wrap_clipping("clip_grad_value_", self._clipping_values)
+
+    def _hook_schedulers(self) -> None:
+        self._undo.append(self._schedulers.end)
+        self._schedulers.begin()
+
+    def _wrap_clipping(self, name: str, wrapper: Wrapper) -> None:
+        """Wrap a function that clips, whoever imported it before; that needs the decorator that torch has."""
+        clip = getattr(nn_utils.clip_grad, name)
+        if is_decorated(clip):
+            self._undo.append(wrap(Decorated(clip), wrapper))
+        else:
+            for module in (nn_utils, nn_utils.clip_grad):
+                self._wrap(module, name, wrapper)
 
     def _wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
         self._undo.append(wrap(Attribute(owner, name), wrapper))
@@ -116,7 +165,9 @@ class Interception:
 
         @functools.wraps(backward)
         def wrapped(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            if _graph_task() != _NO_TASK:  # a part of that, as where checkpoint computes a segment anew
+            if (
+                torch_internals.is_in_backward()
+            ):  # a part of that, as where checkpoint computes a segment anew
                 backward(tensors, *args, **kwargs)
                 return
             if not isinstance(tensors, (Tensor, Sequence)):  # it can be gone through only once
@@ -166,7 +217,18 @@ class Interception:
 
         return wrapped
 
-    def _clipping_norm(self, clip: Callable[..., None]) -> Callable[..., None]:
+    def _clipping_norm(self, clip: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @functools.wraps(clip)
+        def wrapped(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Tensor:
+            clipped = _listed(parameters)
+            self._listener.before_clipping(clipped)
+            total_norm = clip(clipped, max_norm, *args, **kwargs)
+            self._listener.after_clipping(clipped, total_norm, float(max_norm))
+            return total_norm
+
+        return wrapped
+
+    def _clipping_with_norm(self, clip: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(clip)
         def wrapped(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> None:
             clipped = _listed(parameters)

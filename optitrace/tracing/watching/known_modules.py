@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 from torch import Tensor
 from torch.nn import Module
 
+from optitrace.tracing.watching.torch_internals import own_modules, own_parameters
+
 MOST_IN_VAIN = 8
 """How many searches in a row may find no owner: each looks at all objects that there are."""
 
@@ -62,21 +64,21 @@ class KnownModules:
 
     def _modules(self) -> list[Module]:
         alive = (reference() for reference in list(self._known.values()))
-        return [module for module in alive if module is not None and "_parameters" in vars(module)]
+        return [module for module in alive if module is not None and own_parameters(module) is not None]
 
 
 def _children(module: Module) -> Iterable[Module]:
-    return vars(module).get("_modules", {}).values()  # type: ignore[no-any-return]
+    return [child for child in own_modules(module).values() if child is not None]
 
 
 def _holders(modules: Sequence[Module], wanted: Collection[int]) -> list[Module]:
     """Return the modules that have one of some parameters themselves, by the parameters' ids."""
-    return [m for m in modules if any(id(p) in wanted for p in vars(m)["_parameters"].values())]
+    return [m for m in modules if any(id(p) in wanted for p in (own_parameters(m) or {}).values())]
 
 
 def _held(modules: Sequence[Module]) -> set[int]:
     """Return the ids of the parameters that modules have themselves."""
-    return {id(p) for module in modules for p in vars(module)["_parameters"].values()}
+    return {id(p) for module in modules for p in (own_parameters(module) or {}).values()}
 
 
 def _above(modules: Sequence[Module], below: Sequence[Module]) -> list[Module]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from optitrace.tracing.watching.gauge import Gauge, Norm
 from optitrace.tracing.watching.sharding import local
+from optitrace.tracing.watching.torch_internals import foreach_norm
 
 
 class ListGauge(Gauge):
@@ -67,7 +68,7 @@ def norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
 
 def _norms(tensors: Sequence[Tensor], dtype: torch.dtype) -> Sequence[Tensor]:
     if len({(t.device, t.dtype) for t in tensors}) == 1 and tensors[0].is_floating_point():
-        return torch._foreach_norm(list(tensors), 2, dtype)
+        return foreach_norm(list(tensors), dtype)
     return [torch.linalg.vector_norm(t.to(dtype) if not t.is_complex() else t).to(dtype) for t in tensors]
 
 

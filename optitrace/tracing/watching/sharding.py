@@ -8,11 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from optitrace.tracing.watching.torch_internals import is_flattened
+
 
 def is_sharded(tensor: Tensor) -> bool:
     """Tell whether a process has only a part of a tensor."""
     placements = getattr(tensor, "placements", ())
-    return any(not placement.is_replicate() for placement in placements) or hasattr(tensor, "_fsdp_flattened")
+    return any(not placement.is_replicate() for placement in placements) or is_flattened(tensor)
 
 
 def local(tensor: Tensor) -> Tensor:

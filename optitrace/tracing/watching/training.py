@@ -227,6 +227,7 @@ class Training:
             other parameters on the way once for each time.
         idle: the names of optimizers that were made and took none.
         unowned: the names of parameters of the model that get a gradient and that no optimizer has.
+        unobserved: what could not be observed with this torch, each a sentence with its cause.
         rank: the number of this process among those that train together, from 0.
         world_size: how many they are.
     """
@@ -237,5 +238,6 @@ class Training:
     optimizers: tuple[OptimizerTrace, ...]
     idle: tuple[str, ...] = ()
     unowned: tuple[str, ...] = ()
+    unobserved: tuple[str, ...] = ()
     rank: int = 0
     world_size: int = 1

@@ -61,6 +61,7 @@ class Watcher:
             keeps_weight_norms=keeps_weight_norms,
             make_probe=make_probe,
         )
+        self._unobserved: dict[str, None] = {}
         self._steps_before = 0
         for optimizer in only or ():
             self.made(optimizer)
@@ -70,6 +71,10 @@ class Watcher:
         """What ended the watching of an optimizer, or all watching, before the program ended."""
         all_watching = [] if self.failure is None else [Failure("", self.step, self.failure)]
         return [*all_watching, *self._optimizers.failures]
+
+    def unobserved(self, loss: str) -> None:
+        """Keep a loss to report it."""
+        self._unobserved[loss] = None
 
     @harmless
     def module_made(self, module: Module) -> None:
@@ -202,6 +207,7 @@ class Watcher:
             optimizers=tuple(traces),
             idle=self._optimizers.idle(),
             unowned=self._optimizers.unowned(),
+            unobserved=tuple(self._unobserved),
             rank=rank,
             world_size=world_size,
         )

@@ -6,6 +6,8 @@ import sys
 
 from torch.optim import Optimizer
 
+from optitrace.tracing.watching.torch_internals import compiler_file
+
 
 def is_compiled() -> bool:
     """Tell, within a hook of an optimizer, whether the step around it is compiled.
@@ -13,14 +15,14 @@ def is_compiled() -> bool:
     torch then computes with tensors where it otherwise has Python's numbers, as if it were capturable. What
     leads from compiled code to a hook is told by the frames above the step: torch has no word for it.
     """
-    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    compiler = compiler_file()
     step = sys.modules[Optimizer.__module__].__file__
     if compiler is None:
         return False
     frame, is_above = sys._getframe(1), False
     while frame is not None:
         file = frame.f_code.co_filename
-        if is_above and file == compiler.__file__:
+        if is_above and file == compiler:
             return True
         is_above = is_above or file == step
         frame = frame.f_back  # type: ignore[assignment]
