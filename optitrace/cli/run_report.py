@@ -17,6 +17,7 @@ from optitrace.cli.run_rank import Rank
 from optitrace.cli.run_rules import Rules
 from optitrace.cli.training_showing import training_tables, write_training
 from optitrace.errors import OutputError, UsageError
+from optitrace.experiment.own_module import reason
 from optitrace.rules.numerals import first_of, tallied
 from optitrace.tracing.watching.session import Session
 from optitrace.tracing.watching.training import Program, Training
@@ -60,6 +61,10 @@ def tell(
 ) -> int:
     """Write and show what was seen; return the exit code that this asks for."""
     watcher = session.watcher
+    if session.failure is not None:
+        if rank.number == 0:
+            terminal.say(f"no optimizer is observed: {reason(session.failure)}.")
+        return 0
     if watcher is None:
         return _say_nothing_seen(
             "the program made no optimizer of torch: it did not load torch.", ended, rank
@@ -69,6 +74,10 @@ def tell(
     ranks = _compare_ranks(watcher, training, is_interrupted) if rank.world_size > 1 else None
     failures = _failures(watcher)
     if not training.optimizers:
+        for sentence in training.unobserved if rank.number == 0 else ():
+            terminal.say(sentence)
+        if watcher.is_blind:
+            return 0
         if not failures:
             return _say_nothing_seen(_nothing(training, watcher.numberless()), ended, rank)
         for sentence in failures if rank.number == 0 else ():

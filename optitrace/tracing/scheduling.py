@@ -11,6 +11,7 @@ from torch.optim import Optimizer, lr_scheduler
 from optitrace.errors import UsageError
 from optitrace.experiment.own_module import reason
 from optitrace.experiment.schedule import Schedule
+from optitrace.tracing.stepping import note_step
 
 Advance = Callable[[Tensor], None]
 """Moves the learning rate after a step that used this loss."""
@@ -33,8 +34,7 @@ def scheduling(schedule: Schedule, optimizer: Optimizer) -> Advance:
         scheduler: Any = getattr(lr_scheduler, schedule.name)(optimizer, **arguments)
     except (TypeError, ValueError, AttributeError, ArithmeticError, KeyError) as error:
         raise UsageError(_refusal(schedule, error)) from error
-    # what torch's own wrapper of step() notes, so that the scheduler does not warn that none was taken
-    optimizer._opt_called = True  # type: ignore[attr-defined]
+    note_step(optimizer)
 
     def advance(loss: Tensor) -> None:
         try:

@@ -29,12 +29,14 @@ from optitrace.tracing.own_failures import OwnClassError
 Step = Callable[..., Any]
 """A step: takes the closure, if the optimizer wants one, and changes the weights in place."""
 
-_HOOKS = (
-    "_global_optimizer_pre_hooks",
-    "_global_optimizer_post_hooks",
-    "_optimizer_step_pre_hooks",
-    "_optimizer_step_post_hooks",
-)
+_GLOBAL_HOOKS = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
+"""Where torch keeps the hooks around the steps of all optimizers; private."""
+
+_OWN_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+"""Where an optimizer keeps those around its own; private."""
+
+_UNKNOWN = "unknown"
+"""Stands for hooks where torch has no such name: there may be some."""
 
 
 def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
@@ -86,10 +88,20 @@ def construct(
 
 def plain_step(optimizer: Optimizer) -> Step:
     """Return a function that does what ``optimizer.step`` does, to be called under `torch.no_grad`."""
-    if not _is_torch_own(type(optimizer)) or _has_hooks(optimizer):
+    if not _is_torch_own(type(optimizer)) or _has_global_hooks() or has_own_hooks(optimizer):
         return optimizer.step
     step: Step = MethodType(inspect.unwrap(type(optimizer).step), optimizer)
     return step
+
+
+def has_own_hooks(optimizer: Optimizer) -> bool:
+    """Tell whether a program has put hooks around an optimizer's steps; also true if torch does not say."""
+    return any(getattr(optimizer, name, _UNKNOWN) for name in _OWN_HOOKS)
+
+
+def note_step(optimizer: Optimizer) -> None:
+    """Note that a step was taken, as torch's wrapper of ``step`` does: a scheduler warns otherwise."""
+    optimizer._opt_called = True  # type: ignore[attr-defined]
 
 
 def _find_class(entry: catalogue.Optimizer) -> type[Optimizer]:
@@ -108,6 +120,5 @@ def _is_torch_own(optimizer_class: type[Optimizer]) -> bool:
     return optimizer_class.__module__.split(".")[:2] == ["torch", "optim"]
 
 
-def _has_hooks(optimizer: Optimizer) -> bool:
-    """Tell whether any hook is registered; also true if torch no longer says so where it did."""
-    return any(getattr(optimizer, name, getattr(torch_optimizer, name, "unknown")) for name in _HOOKS)
+def _has_global_hooks() -> bool:
+    return any(getattr(torch_optimizer, name, _UNKNOWN) for name in _GLOBAL_HOOKS)

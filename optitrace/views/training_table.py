@@ -22,8 +22,9 @@ from optitrace.views.training_grid import hidden_values, training_grids
 from optitrace.views.training_wording import (
     NO_FAULTS,
     NO_STEP,
-    ending,
+    ending_lines,
     findings_lines,
+    is_sound,
     optimizer_subtitle,
     optimizer_title,
     program_line,
@@ -62,7 +63,8 @@ def render_training(
         parts += [*_optimizer(optimizer, look, width, ascii_only), Text()]
     if plot is not None:
         parts += [plot, Text()]
-    parts += [Text(spell(ending(training))), *_faults(training, findings, look, ascii_only)]
+    parts += map(Text, map(spell, ending_lines(training)))
+    parts += _faults(training, findings, look, ascii_only)
     found = findings_lines(findings, tells_all=look.all_rows)
     parts += [Text(spell(line)) for line in (*found, *notes)]
     return Group(*parts)
@@ -101,7 +103,7 @@ def _faults(
     """Yield each fault with its remedy indented below it; where there is none, that."""
     spell = to_ascii if ascii_only else str
     if not findings.diagnoses:
-        if training.optimizers and not findings.has_faults:
+        if is_sound(training, findings):
             yield Text(NO_FAULTS)
         return
     yield Text()

@@ -89,6 +89,17 @@ def ending(training: Training) -> str:
     return f"{line}: {printable(outcome.reason)}" if outcome.reason else line
 
 
+def ending_lines(training: Training) -> Iterator[str]:
+    """Yield how a training ended, and what could not be observed of it."""
+    yield ending(training)
+    yield from map(printable, training.unobserved)
+
+
+def is_sound(training: Training, findings: TrainingFindings) -> bool:
+    """Tell whether all of a training was observed, and no fault was found."""
+    return bool(training.optimizers) and not findings.has_faults and not training.unobserved
+
+
 def _steps_taken(optimizers: Sequence[OptimizerTrace]) -> str:
     """Return how many steps each optimizer took; of very many, the first few, and all others together."""
     if len(optimizers) == 1:
@@ -102,10 +113,10 @@ def _steps_taken(optimizers: Sequence[OptimizerTrace]) -> str:
 
 def closing_lines(training: Training, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:
     """Yield all that is said below the tables where nothing can be indented, each fault with its remedy."""
-    yield ending(training)
+    yield from ending_lines(training)
     faults = told(findings.diagnoses, tells_all=tells_all)
     yield from (f"{printable(fault.fact)}: {printable(fault.remedy)}" for fault in faults)
-    if training.optimizers and not findings.has_faults:
+    if is_sound(training, findings):
         yield NO_FAULTS
     yield from findings_lines(findings, tells_all=tells_all)
 

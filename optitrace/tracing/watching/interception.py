@@ -25,6 +25,7 @@ from optitrace.tracing.watching import torch_internals
 from optitrace.tracing.watching.listener import Listener
 from optitrace.tracing.watching.scheduler_interception import SchedulerInterception
 from optitrace.tracing.watching.sharding import local
+from optitrace.tracing.watching.torch_internals import Dependency
 from optitrace.tracing.watching.wrapping import Attribute, Decorated, Wrapper, is_decorated, wrap
 
 
@@ -38,7 +39,9 @@ class Interception:
 
     def begin(self) -> None:
         """Set each hook by itself: what torch lacks costs only what is observed by it."""
-        if any(map(self._reports, torch_internals.REQUIRED)):
+        required = filter(None, map(Dependency.report, torch_internals.REQUIRED))
+        if loss := next(required, ""):
+            self._listener.unobserved(loss, is_blind=True)
             return
         for dependency in torch_internals.WITH_FALLBACK:
             self._reports(dependency)
@@ -61,14 +64,14 @@ class Interception:
         """Put everything back."""
         self._undo_from(0)
 
-    def _reports(self, dependency: torch_internals.Dependency) -> bool:
+    def _reports(self, dependency: Dependency) -> bool:
         """Tell whether torch lacks something, after reporting what is not observed for that."""
         lost = dependency.report()
         if lost:
             self._listener.unobserved(lost)
         return bool(lost)
 
-    def _attempt(self, dependency: torch_internals.Dependency, hook: Callable[[], None]) -> None:
+    def _attempt(self, dependency: Dependency, hook: Callable[[], None]) -> None:
         begin = len(self._undo)
         try:
             hook()

@@ -19,8 +19,8 @@ StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
 class Listener(Protocol):
     """What is told of all that optimizers do and is done to them."""
 
-    def unobserved(self, loss: str) -> None:
-        """Something cannot be observed with this torch: a sentence that says what, and why."""
+    def unobserved(self, loss: str, *, is_blind: bool = False) -> None:
+        """Something, or everything, cannot be observed with this torch: a sentence says what, and why."""
 
     def module_made(self, module: Module) -> None:
         """A module is given a parameter or another module, or came to be as a copy; told again and again."""

@@ -17,6 +17,7 @@ class Session:
 
     Attributes:
         watcher: what watches; None as long as torch is not loaded.
+        failure: why nothing is watched though torch is loaded; None if that has begun.
     """
 
     def __init__(self, make: Callable[[], Watcher]) -> None:
@@ -26,6 +27,7 @@ class Session:
             make: makes the watcher, when torch is there.
         """
         self.watcher: Watcher | None = None
+        self.failure: Exception | None = None
         self._make = make
 
     @contextmanager
@@ -34,12 +36,16 @@ class Session:
         undo: list[Callable[[], None]] = []
 
         def begin() -> None:
-            from optitrace.tracing.watching.interception import Interception
+            try:
+                from optitrace.tracing.watching.interception import Interception
 
-            self.watcher = self._make()
-            interception = Interception(self.watcher)
-            interception.begin()
-            undo.append(interception.end)
+                watcher = self._make()
+                interception = Interception(watcher)
+                undo.append(interception.end)
+                interception.begin()
+                self.watcher = watcher
+            except Exception as error:  # the program is in the midst of importing torch, and goes on
+                self.failure = error
 
         try:
             with once_torch_is_loaded(begin):

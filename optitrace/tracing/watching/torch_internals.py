@@ -76,7 +76,9 @@ SCALER = Dependency(
 )
 
 SCHEDULERS = Dependency(
-    "learning rate schedulers are not observed", "torch.optim.lr_scheduler", ("LRScheduler",)
+    "learning rate schedulers are not observed",
+    "torch.optim.lr_scheduler",
+    ("LRScheduler.__init__", "LRScheduler.step"),
 )
 
 CLIPPING_BY_NORM = Dependency(

@@ -57,6 +57,7 @@ def _head(training: Training) -> dict[str, Any]:
         **(together if training.world_size > 1 else {}),
         "idle": training.idle,
         "unowned": training.unowned,
+        **({"unobserved": training.unobserved} if training.unobserved else {}),
     }
 
 

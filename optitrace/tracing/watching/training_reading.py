@@ -118,6 +118,7 @@ def _saved(head: Head | Whole, optimizers: Sequence[OptimizerTrace]) -> SavedTra
         optimizers=tuple(optimizers),
         idle=tuple(head["idle"]),
         unowned=tuple(head["unowned"]),
+        unobserved=tuple(head.get("unobserved", ())),
         rank=rank,
         world_size=world_size,
     )

@@ -175,6 +175,7 @@ class _Above(TypedDict):
     world_size: NotRequired[_Step]
     idle: list[str]
     unowned: list[str]
+    unobserved: NotRequired[list[str]]
     diagnoses: NotRequired[list[DiagnosisShape]]
     verified: NotRequired[list[VerifiedShape]]
     ranks: NotRequired[RanksShape]

@@ -29,6 +29,7 @@ class Watcher:
     Attributes:
         step: how many steps all optimizers together took.
         failure: the error that ended the watching before the program ended; None if none did.
+        is_blind: whether nothing can be observed with this torch.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Watcher:
         """
         self.step = 0
         self.failure: Exception | None = None
+        self.is_blind = False
         only = None if only is None else list(only)
         self._backwards = Backwards()
         self._optimizers = KnownOptimizers(
@@ -72,9 +74,10 @@ class Watcher:
         all_watching = [] if self.failure is None else [Failure("", self.step, self.failure)]
         return [*all_watching, *self._optimizers.failures]
 
-    def unobserved(self, loss: str) -> None:
+    def unobserved(self, loss: str, *, is_blind: bool = False) -> None:
         """Keep a loss to report it."""
         self._unobserved[loss] = None
+        self.is_blind = self.is_blind or is_blind
 
     @harmless
     def module_made(self, module: Module) -> None:

@@ -14,7 +14,7 @@ from optitrace.views.pictures.numbers import Numbers
 from optitrace.views.pictures.scene import Scene
 from optitrace.views.training_extent import Extent, extent
 from optitrace.views.training_faults import told
-from optitrace.views.training_wording import ending, findings_lines, optimizer_title, program_line
+from optitrace.views.training_wording import ending_lines, findings_lines, optimizer_title, program_line
 
 DRAWN = {"loss": "loss", "lr": "lr", "update_ratio": "update / weight"}
 """The columns that are drawn, by what they are called there."""
@@ -51,7 +51,7 @@ def training_scene(training: Training, findings: TrainingFindings) -> Scene:
             for name, label in DRAWN.items()
             if any(name in o.columns for o in optimizers)
         ),
-        (*_undrawn(drawn), ending(training), *facts, *findings_lines(findings)),
+        (*_undrawn(drawn), *ending_lines(training), *facts, *findings_lines(findings)),
     )
 
 

@@ -15,11 +15,9 @@ from optitrace.analysis.training.rule_watch.reader import Reader
 from optitrace.analysis.training.rule_watch.taken import Before, Gradient, Taken
 from optitrace.analysis.training.rule_watch.verdict import Verdict
 from optitrace.rules.rule import Rule
+from optitrace.tracing.stepping import has_own_hooks
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE, told_by_scaler
 from optitrace.tracing.watching.watched_optimizer import WatchedOptimizer
-
-HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-"""Where torch keeps the hooks that a program has put around the steps of an optimizer."""
 
 
 class RuleProbe:
@@ -82,7 +80,7 @@ class RuleProbe:
             self._gradients.append(Gradient(numbers, has, settings, scale, found_inf, is_capturable))
 
     def _take_after(self, optimizer: Optimizer) -> None:
-        has_hooks = any(getattr(optimizer, name, None) for name in HOOKS)
+        has_hooks = has_own_hooks(optimizer)
         self._verdict.add(
             [
                 Taken(
