@@ -15,6 +15,7 @@ from torch import Tensor
 from optitrace.tracing.watching.backwards import Backward
 from optitrace.tracing.watching.losses import Loss, add, loss_value
 from optitrace.tracing.watching.sharding import local
+from optitrace.tracing.watching.torch_internals import version
 
 
 class GradientHistory:
@@ -35,7 +36,7 @@ class GradientHistory:
         self._parameters = parameters
         self._witness = min(parameters, key=_cost)
         self._gradient = self._witness.grad
-        self._version = -1 if self._gradient is None else self._gradient._version
+        self._version = -1 if self._gradient is None else version(self._gradient)
         self._stepped_gradient: Tensor | None = None
         self._versions = self._versions_now()
         self._taken = 0
@@ -82,7 +83,7 @@ class GradientHistory:
         add(self._heard, backward.loss)
         gradient = self._witness.grad
         is_reached = gradient is not None and (
-            gradient is not self._gradient or gradient._version != self._version
+            gradient is not self._gradient or version(gradient) != self._version
         )
         if not is_reached and not self._has_reached_others():
             return
@@ -151,7 +152,7 @@ class GradientHistory:
 
     def _look(self) -> None:
         gradient = self._gradient = self._witness.grad
-        self._version = -1 if gradient is None else gradient._version
+        self._version = -1 if gradient is None else version(gradient)
 
     def _is_cleared(self) -> bool:
         """Tell whether the witness's gradient is no longer what it was, or is zero.
@@ -162,7 +163,7 @@ class GradientHistory:
         gradient = self._witness.grad
         if gradient is None or gradient is not self._gradient:
             return True
-        if gradient._version == self._version:
+        if version(gradient) == self._version:
             return False
         return gradient.device.type != "cpu" or not bool(local(gradient).any())
 
@@ -174,7 +175,7 @@ class GradientHistory:
 
     def _versions_now(self) -> list[int]:
         """Return how often each gradient was changed, -1 of a parameter that has none."""
-        return [-1 if (g := p.grad) is None else g._version for p in self._parameters]
+        return [-1 if (g := p.grad) is None else version(g) for p in self._parameters]
 
     def _choose_witness(self) -> None:
         """Follow a parameter that has a gradient, if any has."""

@@ -7,6 +7,7 @@ cost the watched program nothing. Each is looked up when it is used, never when 
 from __future__ import annotations
 
 import importlib
+import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,13 +110,11 @@ REQUIRED = (STEPS, BACKWARD, VERSION)
 WITH_FALLBACK = (GRAPH_TASK, COMPILATION)
 """Those that no hook is set by: there is a function here that does without."""
 
+version: Callable[[Tensor], int] = operator.attrgetter("_version")
+"""Returns how often a tensor was changed in place."""
+
 _NO_TASK = -1
 """What torch calls no backward."""
-
-
-def version(tensor: Tensor) -> int:
-    """Return how often a tensor was changed in place."""
-    return tensor._version
 
 
 def is_in_backward() -> bool:
@@ -129,7 +128,7 @@ def uncompiled(hook: Callable[..., Any]) -> Callable[..., Any]:
 
     The public `torch.compiler.disable` imports the compiler at once, which is too early.
     """
-    disable = getattr(getattr(torch, "_compile", None), "_disable_dynamo", None)
+    disable = getattr(sys.modules.get("torch._compile"), "_disable_dynamo", None)
     return hook if disable is None else disable(hook)
 
 
@@ -195,4 +194,4 @@ def _exists(module: str, name: str) -> bool:
             found = getattr(found, part)
     except (ImportError, AttributeError):
         return False
-    return True
+    return found is not getattr(object, part, None)  # what every class has
