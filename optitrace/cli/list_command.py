@@ -9,6 +9,7 @@ from rich.console import RenderableType
 
 from optitrace.cli import options, terminal
 from optitrace.errors import one_of
+from optitrace.experiment.installed_torch import absences
 from optitrace.experiment.objectives import NAMES, find_objective
 from optitrace.rules.catalogue import OPTIMIZERS, find
 
@@ -28,6 +29,9 @@ def list_optimizers(
         terminal.print_text([_data(name)])
     else:
         terminal.print_rich(_table(name), "auto")
+    if not _is_objective(name):
+        for sentence in absences([find(name)] if name else OPTIMIZERS.values()):
+            terminal.say(sentence)
 
 
 def _data(name: str | None) -> str:

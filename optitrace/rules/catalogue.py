@@ -127,6 +127,7 @@ def _lbfgs_parameters(
     tolerance_change: float = 1e-9,
     history_size: int = 100,
     line_search_fn: Literal["strong_wolfe"] | None = None,
+    maximize: bool = False,
 ) -> None:
     """Carry the hyperparameters of LBFGS, whose control flow depends on the data: it has no rule."""
 

@@ -178,7 +178,7 @@ def _claims(conformances: Iterable[Conformance], ascii_only: bool) -> Table:
 
 
 def _summary(verification: Verification) -> Iterator[str]:
-    judged = [row for row in _rows(verification.checks) if not _has_no_rule(row)]
+    judged = [row for row in _rows(verification.checks) if _is_judged(row)]
     good = sum(all(check.verdict is Verdict.AGREES for check in row.values()) for row in judged)
     if len(judged) == 1:
         [check, *_] = judged[0].values()
@@ -195,8 +195,8 @@ def _whose(check: Check) -> str:
     return "its rule" if check.optimizer == check.rule else f"the rule of {check.rule}"
 
 
-def _has_no_rule(row: Mapping[str, Check]) -> bool:
-    return any(check.verdict is Verdict.NO_RULE for check in row.values())
+def _is_judged(row: Mapping[str, Check]) -> bool:
+    return all(check.verdict in (Verdict.AGREES, Verdict.DEPARTS) for check in row.values())
 
 
 def _plain(value: Any) -> Any:

@@ -28,6 +28,7 @@ class Verdict(StrEnum):
     AGREES = "agrees"
     DEPARTS = "departs"
     NO_RULE = "has no rule"
+    NO_CLASS = "missing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,10 +65,9 @@ def subject_of(optimizer: catalogue.Optimizer) -> Subject:
         UsageError: the entry has no rule, or the installed torch lacks the class.
     """
     rule = find_rule(optimizer.name)
-    module, _, class_name = optimizer.class_path.rpartition(".")
-    optimizer_class = getattr(importlib.import_module(module), class_name, None)
+    optimizer_class = _find_class(optimizer)
     if optimizer_class is None:
-        raise UsageError(f"torch {torch.__version__} has no {class_name}; a newer torch has.")
+        raise UsageError(f"{absence(optimizer)}.")
     settings = TELLING[rule.name]
     return Subject(
         optimizer.name,
@@ -78,6 +77,13 @@ def subject_of(optimizer: catalogue.Optimizer) -> Subject:
         optimizer.implementations,
         optimizer.needs == "sparse gradient",
     )
+
+
+def absence(optimizer: catalogue.Optimizer) -> str:
+    """Return the clause that says that the installed torch lacks a class; empty if it has it."""
+    if _find_class(optimizer) is not None:
+        return ""
+    return f"torch {torch.__version__} has no {optimizer.class_path.rpartition('.')[2]}; a newer torch has"
 
 
 def subject_of_own(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> Subject:
@@ -128,6 +134,11 @@ def find_rule(name: str) -> Rule:
     if rule is None:
         raise UsageError(f"{name.lower()} has no rule, so nothing can be held against it.")
     return rule
+
+
+def _find_class(optimizer: catalogue.Optimizer) -> type[Optimizer] | None:
+    module, _, name = optimizer.class_path.rpartition(".")
+    return getattr(importlib.import_module(module), name, None)
 
 
 def _configurations(

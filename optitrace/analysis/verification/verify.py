@@ -11,7 +11,7 @@ import torch
 from optitrace.analysis.verification.agreement import check_subject, likely_causes_of
 from optitrace.analysis.verification.check import Check, Conformance, Verdict, Verification
 from optitrace.analysis.verification.conformance import conform
-from optitrace.analysis.verification.subject import Subject, subject_of, subject_of_own
+from optitrace.analysis.verification.subject import Subject, absence, subject_of, subject_of_own
 from optitrace.errors import UsageError, did_you_mean
 from optitrace.experiment.own_class import OwnClass
 from optitrace.rules import catalogue
@@ -88,18 +88,22 @@ def verify(
     """Hold optimizers of torch against their rules, and classes of one's own against what they are to do.
 
     Args:
-        optimizers: of torch; one that has no rule is listed as such.
+        optimizers: of torch; one that has no rule, or that the installed torch lacks, is listed as such.
         classes: each is held against its rule, if it has one, and against what every good optimizer does.
         scope: in what ways.
         report: told of the progress.
 
     Raises:
-        UsageError: a class cannot be called or stepped, or keeps the state of another rule; or there is
-            no such implementation.
+        UsageError: a class cannot be called or stepped, or keeps the state of another rule; there is no
+            such implementation; or torch lacks all that was asked for.
         DeviceError: the device is not there.
     """
     device = open_device(scope.device)
-    ruled = [subject_of(optimizer) for optimizer in optimizers if optimizer.rule is not None]
+    absent = [optimizer for optimizer in optimizers if absence(optimizer)]
+    if absent and not classes and len(absent) == len(optimizers):
+        raise UsageError(f"{absence(absent[0])}.")
+    there = [optimizer for optimizer in optimizers if optimizer not in absent]
+    ruled = [subject_of(optimizer) for optimizer in there if optimizer.rule is not None]
     subjects = [*ruled, *(subject_of_own(c.own, c.rule, c.given) for c in classes if c.rule is not None)]
     planned = [(s, i) for s in subjects for i in scope.implementations(s)]
     if subjects and not planned:
@@ -115,8 +119,9 @@ def verify(
         for done, each in enumerate(classes, start=len(planned)):
             report(done, steps, each.own.name)
             conformances += conform(each.own, each.given)
-    unruled = [_without_rule(optimizer, scope) for optimizer in optimizers if optimizer.rule is None]
-    return Verification((*checks, *unruled), tuple(conformances))
+    unruled = [_unchecked(o, scope, Verdict.NO_RULE, NO_RULE) for o in there if o.rule is None]
+    missing = [_unchecked(o, scope, Verdict.NO_CLASS, absence(o)) for o in absent]
+    return Verification((*checks, *unruled, *missing), tuple(conformances))
 
 
 def check_in_dtypes(
@@ -137,7 +142,11 @@ def check_in_dtypes(
         yield replace(check, causes=causes, notes=(*check.notes, *notes)) if departs else check
 
 
-def _without_rule(optimizer: catalogue.Optimizer, scope: Scope) -> Check:
+NO_RULE = "what it does in a step depends on the data, so that there is no rule to hold it against"
+"""What is said of an optimizer without a rule."""
+
+
+def _unchecked(optimizer: catalogue.Optimizer, scope: Scope, verdict: Verdict, note: str) -> Check:
     return Check(
         optimizer=optimizer.name,
         rule="",
@@ -147,6 +156,6 @@ def _without_rule(optimizer: catalogue.Optimizer, scope: Scope) -> Check:
         configurations=0,
         worst_step_error=None,
         worst_run_error=None,
-        verdict=Verdict.NO_RULE,
-        notes=("what it does in a step depends on the data, so that there is no rule to hold it against",),
+        verdict=verdict,
+        notes=(note,),
     )
