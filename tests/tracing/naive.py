@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,10 @@ def naive_steps(experiment: Experiment) -> list[NaiveStep]:
     flags = {} if experiment.implementation == "single" else {experiment.implementation: True}
     if experiment.implementation == "single" and "foreach" in experiment.entry.implementations:
         flags = {"foreach": False}
-    optimizer = getattr(torch.optim, name)([w], **experiment.hyperparameters, **flags)
+    made = getattr(torch.optim, name)
+    known = inspect.signature(made).parameters  # an older torch lacks some, which are then at their default
+    settings = {name: value for name, value in experiment.hyperparameters.items() if name in known}
+    optimizer = made([w], **settings, **flags)
     evaluations: list[tuple[Tensor, Tensor]] = []
 
     def evaluate() -> Tensor:
