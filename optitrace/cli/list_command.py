@@ -29,9 +29,6 @@ def list_optimizers(
         terminal.print_text([_data(name)])
     else:
         terminal.print_rich(_table(name), "auto")
-    if not _is_objective(name):
-        for sentence in absences([find(name)] if name else OPTIMIZERS.values()):
-            terminal.say(sentence)
 
 
 def _data(name: str | None) -> str:
@@ -51,8 +48,10 @@ def _table(name: str | None) -> RenderableType:
     if _is_objective(name):
         return objective_table(find_objective(str(name)), ascii_only=ascii_only)
     if name:
-        return optimizer_table(find(name), width=width, ascii_only=ascii_only)
-    return catalogue_table(OPTIMIZERS.values(), width=width, ascii_only=ascii_only)
+        notes = absences([find(name)])
+        return optimizer_table(find(name), width=width, notes=notes, ascii_only=ascii_only)
+    notes = absences(OPTIMIZERS.values())
+    return catalogue_table(OPTIMIZERS.values(), width=width, notes=notes, ascii_only=ascii_only)
 
 
 def _is_objective(name: str | None) -> bool:

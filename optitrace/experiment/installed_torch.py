@@ -21,6 +21,6 @@ def absences(optimizers: Iterable[Optimizer]) -> list[str]:
         names = set(re.findall(r"\w+", (Path(folder) / "optim" / "__init__.py").read_text(encoding="utf-8")))
         classes = {optimizer.class_path.rpartition(".")[2]: None for optimizer in optimizers}
         return [
-            f"the installed torch has no {name}; a newer torch has." for name in classes if name not in names
+            f"the installed torch has no {name}; a newer torch has" for name in classes if name not in names
         ]
     return []

@@ -55,8 +55,13 @@ def maximum(a: Number, b: Number) -> Number:
     if isinstance(a, float | int):
         if isinstance(b, float | int):
             return math.nan if math.isnan(a) or math.isnan(b) else max(a, b)
-        return b.clamp(min=a)
-    return a.clamp(min=b) if isinstance(b, float | int) else a.maximum(b)
+        return _clamped(b, a)
+    return _clamped(a, b) if isinstance(b, float | int) else a.maximum(b)
+
+
+def _clamped(x: Tensor, least: float) -> Tensor:
+    """Return ``x.clamp(min=least)``, which an older torch computes as if a `least` of NaN were not there."""
+    return x + least if math.isnan(least) else x.clamp(min=least)
 
 
 def minimum(a: Number, b: Number) -> Number:

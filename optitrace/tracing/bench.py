@@ -88,7 +88,7 @@ class Bench:
         with torch.no_grad():
             for ours, theirs in zip(self.weights, other.weights, strict=True):
                 theirs.copy_(ours)
-        other.optimizer.load_state_dict(torch.load(file))
+        other.optimizer.load_state_dict(torch.load(file, weights_only=True))
         other.taken = self.taken
         return other
 

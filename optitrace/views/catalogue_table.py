@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -19,9 +19,13 @@ from optitrace.views.wording import setting
 
 
 def catalogue_table(
-    optimizers: Iterable[Optimizer], *, width: int | None = None, ascii_only: bool = False
+    optimizers: Iterable[Optimizer],
+    *,
+    width: int | None = None,
+    notes: Sequence[str] = (),
+    ascii_only: bool = False,
 ) -> RenderableType:
-    """Return every optimizer with its hyperparameters and their defaults, and its state."""
+    """Return every optimizer with its hyperparameters and their defaults, and its state; notes stand below."""
     table = headed_table(
         ("optimizer", "hyperparameters and their defaults", "state"),
         [
@@ -35,7 +39,12 @@ def catalogue_table(
         width=width,
         ascii_only=ascii_only,
     )
-    return Group(table, Text(), Text("'optitrace list NAME' tells more of one, 'optitrace NAME' runs it"))
+    return Group(
+        table,
+        Text(),
+        *map(Text, notes),
+        Text("'optitrace list NAME' tells more of one, 'optitrace NAME' runs it"),
+    )
 
 
 def catalogue_json(optimizers: Iterable[Optimizer]) -> str:
@@ -44,9 +53,9 @@ def catalogue_json(optimizers: Iterable[Optimizer]) -> str:
 
 
 def optimizer_table(
-    optimizer: Optimizer, *, width: int | None = None, ascii_only: bool = False
+    optimizer: Optimizer, *, width: int | None = None, notes: Sequence[str] = (), ascii_only: bool = False
 ) -> RenderableType:
-    """Return all that the catalogue knows of one optimizer."""
+    """Return all that the catalogue knows of one optimizer; notes stand before its hyperparameters."""
     spell = to_ascii if ascii_only else str
     table = headed_table(
         ("hyperparameter", "default", "meaning"),
@@ -68,6 +77,7 @@ def optimizer_table(
         Text(spell(f"source: {optimizer.source}")),
         *(Text(spell(f"departs: {departure}")) for departure in departures),
         Text(spell(f"state: {state}")),
+        *map(Text, notes),
         Text(),
         table,
     )

@@ -127,6 +127,8 @@ def damaged(old: str, new: str) -> bytes:
     return TEXT.replace(old, new, 1).encode()
 
 
+CUT = TEXT[:700]
+
 FAULTS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "it is empty"),
     "blank": (b" \n\n", "it is empty"),
@@ -137,7 +139,7 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         damaged("adam", "ad\xff").replace(b"\xc3\xbf", b"\xff"),
         "line 1, column 46: it is not UTF-8",
     ),
-    "truncated": (TEXT[:700].encode(), r"line 3, column 86: it ends in the middle"),
+    "truncated": (CUT.encode(), rf"line 3, column {len(CUT.splitlines()[-1])}: it ends in the middle"),
     "deep nesting": (damaged('"loss": 0.75', f'"loss": {"[" * 9999}'), "line 3, .*: it is nested too deeply"),
     "lone surrogate": (damaged("adam", r"\ud800"), "line 1, column .*: it is not JSON"),
     "a huge whole number": (

@@ -16,6 +16,7 @@ from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.tracing.watching.interception import Interception
+from optitrace.tracing.watching.torch_internals import clipping_with_norm
 from optitrace.tracing.watching.training import Scheduling, Tally
 from optitrace.tracing.watching.watcher import Watcher
 from optitrace.tracing.watching.wish import RecordingWish
@@ -88,7 +89,7 @@ def test_what_is_put_in_the_place_of_torchs_functions_is_taken_back() -> None:
             torch.amp.GradScaler.scale,
             torch.amp.GradScaler.step,
             torch.amp.GradScaler.unscale_,
-            torch.nn.utils.clip_grads_with_norm_,
+            *(getattr(*place) for place in clipping_with_norm()),
             Decorated(torch.nn.utils.clip_grad_value_).get(),
             StepLR.__init__,
             torch.optim.lr_scheduler.LRScheduler.step,

@@ -12,5 +12,5 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
 for _ in range(20):
     optimizer.zero_grad()
-    nn.functional.mse_loss(model(x), y).backward()
+    (model(x) - y).square().mean().backward()
     optimizer.step()
