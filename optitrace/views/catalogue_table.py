@@ -25,7 +25,7 @@ def catalogue_table(
     notes: Sequence[str] = (),
     ascii_only: bool = False,
 ) -> RenderableType:
-    """Return every optimizer with its hyperparameters and their defaults, and its state; notes stand below."""
+    """Return every optimizer with its hyperparameters, their defaults, and its state; notes stand below."""
     table = headed_table(
         ("optimizer", "hyperparameters and their defaults", "state"),
         [

@@ -86,6 +86,7 @@ def test_the_signature_gives_the_hyperparameters(folder: Path) -> None:
     assert own.implementations == ("single", "foreach")
 
 
+@pytest.mark.newer_torch
 def test_a_class_of_torch_has_the_hyperparameters_of_the_catalogue() -> None:
     from optitrace.rules.catalogue import OPTIMIZERS
 

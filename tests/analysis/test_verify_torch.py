@@ -66,6 +66,7 @@ def test_torch_agrees_with_its_rule_in_every_implementation_and_dtype(name: str)
         assert check.worst_run_error is None or check.worst_run_error <= RUN_ALLOWED
 
 
+@pytest.mark.newer_torch
 @pytest.mark.parametrize(
     ("name", "mistake"),
     [pytest.param(name, m, id=f"{name} if {m.name}") for name, all_of in MISTAKES.items() for m in all_of],
@@ -79,6 +80,7 @@ def test_a_mistake_in_the_place_of_the_rule_departs_from_torch(name: str, mistak
     assert weights_agree == ((name, mistake.name) in SEEN_IN_THE_STATE_ALONE)
 
 
+@pytest.mark.newer_torch
 @pytest.mark.parametrize(
     ("name", "mistake"),
     [pytest.param(name, all_of[-1], id=f"{name} if {all_of[-1].name}") for name, all_of in MISTAKES.items()],
@@ -144,6 +146,7 @@ def test_none_as_eps_of_adafactor_is_the_epsilon_of_the_dtype() -> None:
         assert recordings("adafactor", dtype)[0].settings["eps"] == (torch.finfo(dtype).eps, 1e-3)
 
 
+@pytest.mark.newer_torch
 def test_every_rule_that_is_verified_is_tried_under_all_its_settings() -> None:
     from optitrace.rules.telling import SHAPES, TELLING
 
@@ -166,6 +169,7 @@ def test_a_scope_that_cannot_be_is_refused(how: dict[str, object], sentence: str
         Scope(**how)  # type: ignore[arg-type]
 
 
+@pytest.mark.newer_torch
 def test_an_implementation_that_none_has_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^there is no fused implementation of muon\.$"):
         verify([OPTIMIZERS["muon"]], [], Scope(implementation="fused"))

@@ -199,6 +199,7 @@ def test_state_of_any_kind_is_recorded_as_far_as_it_is_numbers(capsys: pytest.Ca
     assert main(["mine.py:OddState", "-n", "2", "-f", "csv"]) == 0
 
 
+@pytest.mark.newer_torch
 def test_a_class_whose_constructor_wants_matrices_gets_one(capsys: pytest.CaptureFixture[str]) -> None:
     own, built_in = rows("torch.optim:Muon -n 2 --lr 0.01", capsys), rows("muon -n 2", capsys)
 

@@ -67,7 +67,8 @@ class Task:
         self.inputs, self.targets = random(8, 4), random(8, 3)
 
     def loss(self) -> Tensor:
-        return (self.model(self.inputs) - self.targets).square().mean()
+        predicted: Tensor = self.model(self.inputs)
+        return (predicted - self.targets).square().mean()
 
     def train(
         self, optimizer: torch.optim.Optimizer, steps: int, then: Callable[[int], None] | None = None
