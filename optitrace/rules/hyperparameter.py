@@ -88,6 +88,14 @@ class Hyperparameter:
             raise UsageError(f"{self.optimizer}: {self.name} is {show(converted)}; {reason}.")
         return converted
 
+    def takes(self, value: Any) -> bool:
+        """Tell whether a value can be converted to this hyperparameter's type."""
+        try:
+            _convert(value, self.type)
+        except (TypeError, ValueError, OverflowError):
+            return False
+        return True
+
     def _out_of_bounds(self, value: Any) -> str:
         """Return what a value of the right type must be and is not; an empty text if it may be used."""
         key = f"{self.optimizer}.{self.name}"

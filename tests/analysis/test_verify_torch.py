@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 import torch
+from samples import printed
 
 from optitrace.analysis.verification.agreement import check_subject, record_all
 from optitrace.analysis.verification.check import ALLOWED, RUN_ALLOWED, Verdict
@@ -20,6 +21,7 @@ from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 from optitrace.tracing.bench import default_dtype
 from optitrace.tracing.devices import one_thread
+from optitrace.views.verify_table import verify_table
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 
@@ -167,6 +169,27 @@ def test_every_rule_that_is_verified_is_tried_under_all_its_settings() -> None:
 def test_a_scope_that_cannot_be_is_refused(how: dict[str, object], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         Scope(**how)  # type: ignore[arg-type]
+
+
+def test_what_the_installed_torch_lacks_is_listed_as_missing_and_the_others_are_verified(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    found = verify([OPTIMIZERS["sgd"], OPTIMIZERS["muon"]], [], Scope(("float32",), "single"))
+
+    sgd, muon = found.checks
+    assert (sgd.verdict, muon.verdict, found.passed) == (Verdict.AGREES, Verdict.NO_CLASS, True)
+    assert muon.notes == (f"torch {torch.__version__} has no Muon; a newer torch has",)
+    text = printed(verify_table(found), 100)
+    assert "sgd agrees with its rule\n" in text
+    assert "missing" in next(line for line in text.splitlines() if line.startswith("muon  "))
+
+
+def test_nothing_but_what_the_installed_torch_lacks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+
+    with pytest.raises(UsageError, match=r"^torch \S+ has no Muon; a newer torch has\.$"):
+        verify([OPTIMIZERS["muon"]], [], Scope())
 
 
 @pytest.mark.newer_torch

@@ -217,6 +217,8 @@ def test_every_configuration_that_torch_tests_on_the_cpu_is_accepted() -> None:
     for info in common_optimizers.optim_db:
         for configuration in info.optim_inputs_func(device="cpu"):
             given = {k: v for k, v in configuration.kwargs.items() if k not in IMPLEMENTATION_FLAGS}
+            if given.get("adjust_lr_fn") == "spectral_unclamped":  # a word of torch 2.15
+                continue
             settings = find(info.optim_cls.__name__).settings(given)
             assert {name: settings[name] for name in given} == given
             checked += 1

@@ -173,7 +173,8 @@ from optitrace.tracing.tracer import trace
 for name, optimizer in OPTIMIZERS.items():
     for implementation in optimizer.implementations if not absences([optimizer]) else ():
         trace(design(name, steps=2, implementation=implementation))
-print([name for name in sys.modules.keys() - before if name.partition(".")[2].startswith(("_dynamo", "_inductor"))])
+loaded = sys.modules.keys() - before
+print([name for name in loaded if name.partition(".")[2].startswith(("_dynamo", "_inductor"))])
 """
     command = [sys.executable, "-W", "ignore", "-c", program]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)

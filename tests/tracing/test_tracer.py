@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -286,6 +287,15 @@ def test_a_torch_without_the_class_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(UsageError, match=r"^torch \S+ has no Muon; a newer torch has\.$"):
         trace(design("muon"))
+
+
+def test_lbfgs_maximizes_where_torch_can() -> None:
+    if "maximize" in inspect.signature(torch.optim.LBFGS).parameters:
+        losses = trace(design("lbfgs", {"maximize": True}, steps=2)).columns["loss"].values
+        assert losses[-1] > losses[0]
+    else:
+        with pytest.raises(UsageError, match=r"^LBFGS of torch \S+ has no maximize; a newer torch has\.$"):
+            trace(design("lbfgs", {"maximize": True}))
 
 
 class OlderAdam(torch.optim.Adam):

@@ -400,6 +400,38 @@ def test_a_class_without_a_rule_is_told(cls: Any, note: str) -> None:
     assert (found.rule, found.steps, found.note) == (None, 0, note)
 
 
+class Newer(torch.optim.SGD):
+    """SGD as a later release may have it, with a hyperparameter that the rule has not."""
+
+    def __init__(self, params: Any, lr: float = 0.1, *, signed: bool = False) -> None:
+        super().__init__(params, lr)
+        for group in self.param_groups:
+            group["signed"] = signed
+
+
+def test_a_hyperparameter_that_the_rule_has_not_is_told_where_it_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(class_rule, "_rules", lambda: {Newer: OPTIMIZERS["sgd"].rule})
+    plain = verified(lambda model: Newer(model.parameters()))
+    found = verified(lambda model: Newer(model.parameters(), signed=True))
+
+    assert (plain.steps, plain.agrees, plain.note) == (20, True, "")
+    note = f"the rule of sgd has no signed=true, which torch {torch.__version__} has"
+    assert (found.rule, found.steps, found.note) == (None, 0, note)
+
+
+def test_a_word_that_the_rule_has_not_is_told_where_it_is_used() -> None:
+    def newer(model: nn.Module) -> Optimizer:
+        optimizer = torch.optim.Adam(model.parameters())
+        optimizer.param_groups[0]["amsgrad"] = "always"
+        return optimizer
+
+    found = verified(newer)
+
+    assert found.note == f"the rule of adam has no amsgrad=always, which torch {torch.__version__} has"
+
+
 def test_lbfgs_has_no_rule() -> None:
     model = network()
     with watching(model) as rules:

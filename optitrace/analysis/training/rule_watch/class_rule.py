@@ -6,10 +6,15 @@ import inspect
 from functools import cache
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.hyperparameter import show
 from optitrace.rules.rule import Rule
+
+HOW = ("params", "foreach", "fused", "capturable", "differentiable")
+"""What a class takes beside its hyperparameters: what it moves, and how it computes a step."""
 
 
 def rule_of(optimizer: Optimizer) -> tuple[Rule | None, str]:
@@ -29,7 +34,24 @@ def rule_of(optimizer: Optimizer) -> tuple[Rule | None, str]:
     # torch wraps the step of each class anew, so that what is wrapped must be compared
     if inspect.unwrap(cls.step) is not inspect.unwrap(base.step):
         return None, f"{path} has a step of its own, for which there is no rule"
+    if unknown := _unknown(rule, base, optimizer):
+        return None, f"the rule of {rule.name} has no {unknown}, which torch {torch.__version__} has"
     return rule, ""
+
+
+def _unknown(rule: Rule, cls: type[Optimizer], optimizer: Optimizer) -> str:
+    """Return the first setting of an optimizer that is newer than its rule; empty if there is none."""
+    known = {hyperparameter.name: hyperparameter for hyperparameter in OPTIMIZERS[rule.name].hyperparameters}
+    for name, parameter in inspect.signature(cls).parameters.items():
+        values = [group[name] for group in optimizer.param_groups if name in group and name not in HOW]
+        for value in values:
+            if name not in known:
+                is_unknown = not isinstance(value, Tensor) and value != parameter.default
+            else:
+                is_unknown = isinstance(value, str) and not known[name].takes(value)
+            if is_unknown:
+                return f"{name}={show(value)}"
+    return ""
 
 
 @cache
