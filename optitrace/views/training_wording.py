@@ -83,7 +83,8 @@ def ending(training: Training) -> str:
     """Return how a training ended: after how many steps, and why if it failed."""
     outcome = training.outcome
     if not training.optimizers:
-        line = f"{outcome.status}; no optimizer took a step"
+        what = "no step was observed" if training.unobserved else "no optimizer took a step"
+        line = f"{outcome.status}; {what}"
     else:
         line = f"{outcome.status} after {_steps_taken(training.optimizers)}"
     return f"{line}: {printable(outcome.reason)}" if outcome.reason else line

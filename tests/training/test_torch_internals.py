@@ -16,7 +16,8 @@ import torch
 from script_runs import PRELOADED
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad
-from watched import Task, numbers, only, watching
+from torch.optim import optimizer as torch_optimizer
+from watched import Task, numbers, only, seen, watching
 
 import optitrace
 from optitrace.tracing.watching import torch_internals
@@ -25,6 +26,7 @@ from optitrace.tracing.watching.gauge import Gauge
 from optitrace.tracing.watching.list_gauge import ListGauge
 from optitrace.tracing.watching.torch_internals import Dependency
 from optitrace.tracing.watching.training import Tally
+from optitrace.views.training_wording import ending_lines
 
 SCRIPT = """\
 import torch
@@ -75,6 +77,19 @@ def test_with_all_names_there_is_nothing_to_report(tmp_path: Path) -> None:
     assert code == 0
     assert "no faults found" in said
     assert not any(dependency.lost in said for dependency in DEPENDENCIES.values())
+
+
+def test_where_nothing_can_be_observed_no_step_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch_optimizer, "register_optimizer_step_pre_hook")
+    task = Task()
+    with watching() as watcher:
+        task.train(torch.optim.SGD(task.model.parameters(), lr=0.1), 2)
+
+    assert list(ending_lines(seen(watcher))) == [
+        "completed; no step was observed",
+        f"no optimizer is observed: torch {torch.__version__} has no "
+        "torch.optim.optimizer.register_optimizer_step_pre_hook.",
+    ]
 
 
 def ran(folder: Path, run: Callable[[Path], int], *arguments: str) -> tuple[int | None, str, str]:
