@@ -145,6 +145,8 @@ def _check(path: Path) -> None:
 
 def _obstacle(path: Path) -> str:
     """Return why a path cannot be written to, and what to do; an empty text if nothing is known."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()  # refuses a name that is too long, of which Path.exists() is silent from Python 3.14 on
     if path.is_dir():
         return f"it is a folder; name a file in it, such as {quoted(str(path / 'trace.csv'))}"
     for folder in (path.parent, Path(os.path.realpath(path)).parent):  # of the path, of what it links to

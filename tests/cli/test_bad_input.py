@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -134,6 +135,21 @@ def test_a_place_that_cannot_be_written_is_told_before_the_run(
     assert (finished.code, finished.stdout) == (4, "")
     exactly = re.escape(f"optitrace: {sentence.format(tmp_path)}\n").replace(r"\*", ".*")
     assert re.fullmatch(exactly, finished.stderr)
+
+
+def test_a_name_that_is_too_long_is_told_before_the_run_by_any_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, function in (
+        ("exists", os.path.exists),
+        ("is_dir", os.path.isdir),
+        ("is_file", os.path.isfile),
+    ):
+        monkeypatch.setattr(Path, name, function)  # as Python 3.14 has them
+    finished = run("sgd", "-o", str(tmp_path / ("x" * 300 + ".csv")))
+
+    assert (finished.code, finished.stdout) == (4, "")
+    assert finished.stderr.endswith(": File name too long; choose another place.\n")
 
 
 @pytest.mark.parametrize("forbidden", ["folder", "file"])
