@@ -83,7 +83,9 @@ def _others(value: Any, kind: Any, words: tuple[str, ...]) -> Iterator[Any]:
 
 def _numbers_of(kind: Any) -> Iterator[Any]:
     """Yield a value of each type that may stand where there is none."""
-    return (value for value in (0.1, 1, True) if type(value) in get_args(kind))
+    members = get_args(kind)
+    yield from (value for value in (0.1, 1, True) if type(value) in members)
+    yield from ((0.9,) * len(get_args(member)) for member in members if get_origin(member) is tuple)
 
 
 def _unequal(value: float, others: Iterator[float]) -> Iterator[float]:

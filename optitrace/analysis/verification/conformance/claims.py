@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import combinations
 from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
@@ -12,20 +11,20 @@ from torch import Tensor
 
 from optitrace.analysis.verification.check import Outcome
 from optitrace.analysis.verification.conformance import exemptions
-from optitrace.analysis.verification.conformance.alternatives import alternatives
+from optitrace.analysis.verification.conformance.effects import effects
 from optitrace.analysis.verification.conformance.trial import (
     STEPS,
     Arguments,
     Trial,
     apart,
     close,
-    differ,
     said,
     same,
     settings_of,
     weights_of,
 )
 from optitrace.experiment.float_formats import dtype_name
+from optitrace.experiment.own_module import reason
 from optitrace.rules.numerals import listed
 from optitrace.tracing.bench import Bench
 
@@ -33,9 +32,6 @@ Result: TypeAlias = tuple[Outcome, str]
 
 DECAYS = ("weight_decay", "lambd")
 """The hyperparameters that pull weights toward zero, whatever the gradient; `weight_decay_1d` is one, too."""
-
-FEW = 3
-"""How many other values of a hyperparameter are tried where two others are changed with it."""
 
 HALF = STEPS // 2
 """After how many steps a state is saved."""
@@ -47,26 +43,19 @@ Judge: TypeAlias = Callable[[Trial, Arguments], Result | None]
 
 
 def every_hyperparameter_counts(trial: Trial) -> Result:
-    """Look for hyperparameters that change nothing, alone or with others switched on or off."""
-    trials = [trial, *filter(None, [trial.wider()])]
-    if not any(_moves(each) for each in trials):
-        return Outcome.NOT_APPLICABLE, f"it moves no weights of the shapes tried ({_shapes(trials)})"
-    dead, untried = [], []
-    for hyperparameter in trial.own.hyperparameters:
-        for part, others in alternatives(hyperparameter, trial.value(hyperparameter.name)).items():
-            values = list(others.values())
-            counts = [_counts(each, hyperparameter.name, values) for each in trials]
-            if all(each is None for each in counts):
-                untried.append(part)
-            elif not any(counts):
-                dead.append(f"{part} ({', '.join(others)})")
-    note = f"; not tried: {', '.join(untried)}" if untried else ""
-    if dead:
-        return (
-            Outcome.FAILED,
-            f"nothing in the settings tried was changed by {listed(dead)}: {_tried(trials)}{note}",
-        )
-    if len(untried) == len(trial.own.hyperparameters):
+    """Look for hyperparameters that change nothing, alone or beside other values of the others.
+
+    Where one could not be tried, it may be what lets another count, so that nothing is decided.
+    """
+    found = effects(trial)
+    if found is None:
+        return Outcome.NOT_APPLICABLE, "it moves none of the weights that were tried"
+    note = f"; not tried: {', '.join(found.untried)}" if found.untried else ""
+    if found.dead:
+        dead = listed([f"{name} ({', '.join(values)})" for name, values in found.dead.items()])
+        outcome = Outcome.NOT_APPLICABLE if found.untried else Outcome.FAILED
+        return outcome, f"nothing in the settings tried was changed by {dead}: {found.tried}{note}"
+    if len(found.untried) == len(trial.own.hyperparameters):
         return Outcome.NOT_APPLICABLE, "it has no hyperparameter that can be tried"
     return Outcome.PASSED, f"each changes the weights or the state{note}"
 
@@ -212,7 +201,10 @@ def _fault_of_resuming(trial: Trial, variation: Arguments, dtype: torch.dtype) -
     except Exception as error:  # what a class puts into its state need not be loadable
         return f"its state_dict cannot be saved and loaded ({type(error).__name__})", ""
     for step in range(HALF, STEPS):
-        bench.step()
+        try:
+            bench.step()
+        except Exception as error:  # a state that was loaded is not always one that can be stepped
+            return f"saved and loaded after step {HALF}, step {step + 1} raises {reason(error)}", ""
         if not all(map(same, whole[step].weights, bench.snapshot())):
             return f"saved and loaded after step {HALF}, step {step + 1} goes another way", ""
     return "", note
@@ -329,43 +321,6 @@ def _judged(trial: Trial, judge: Judge, passed: str, notes: Collection[str] = ()
             return found
         exempt = exempt or found
     return exempt or (Outcome.PASSED, "".join([passed, *sorted(notes)]))
-
-
-def _counts(trial: Trial, name: str, others: Sequence[object]) -> bool | None:
-    """Tell whether any other value changes anything; None if none of them is taken.
-
-    Each is tried under every variation; the first few under every two of them, as the kind of a weight
-    decay counts only where there is a weight decay, and of that kind.
-    """
-    free = [variation for variation in trial.variations if name not in variation]
-    pairs = [{**one, **other} for one, other in combinations(free[1:], 2)]
-    taken = False
-    for variation, tried in (*((v, others) for v in free), *((p, others[:FEW]) for p in pairs)):
-        before = trial.attempt(variation)
-        for other in tried if before else ():
-            path = trial.attempt({**variation, name: other})
-            taken = taken or path is not None
-            if path and before and differ(before, path):
-                return True
-    return False if taken else None
-
-
-def _moves(trial: Trial) -> bool:
-    start = trial.bench({}).snapshot()
-    return not all(all(map(same, start, weights)) for weights in weights_of(trial.run({})))
-
-
-def _tried(trials: Sequence[Trial]) -> str:
-    """Return what was tried of a hyperparameter, beside its values."""
-    [first, *_] = trials
-    others = [settings_of(variation) for variation in first.variations[1:]]
-    alone = f"alone and with one or two of {', '.join(others)}" if others else "alone"
-    return f"{alone}, in {STEPS} steps with an lr that moves, on weights of {_shapes(trials)}"
-
-
-def _shapes(trials: Sequence[Trial]) -> str:
-    shapes = dict.fromkeys(shape for trial in trials for shape in trial.shapes)
-    return listed(["×".join(map(str, shape)) for shape in shapes])
 
 
 def _decays(trial: Trial) -> Iterator[str]:

@@ -12,13 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from optitrace.analysis.verification.conformance.trial import (
     STEPS,
     SUMMATION,
-    After,
     Arguments,
     Trial,
-    apart,
     close,
     differ,
-    weights_of,
 )
 
 APPROACH = 0.999
@@ -40,9 +37,10 @@ def draws_random_numbers(trial: Trial, arguments: Arguments) -> bool:
 def couples_parameters(trial: Trial, arguments: Arguments) -> bool:
     """Tell whether a parameter moves another way where there is a second one, as with a norm over all."""
     together = trial.run(arguments)
-    return any(
-        apart(_only(index, together), _only(index, trial.run(arguments, order=(index,))))
+    return not all(
+        close(beside.weights[index], alone.weights[index])
         for index in range(len(trial.shapes))
+        for beside, alone in zip(together, trial.run(arguments, order=(index,)), strict=True)
     )
 
 
@@ -104,10 +102,6 @@ def shrinkage(trial: Trial, arguments: Arguments) -> float:
     found = torch.stack(parts)
     part = float(found.mean())
     return part if part > 0 and torch.allclose(found, torch.full_like(found, part), rtol=SUMMATION) else 0.0
-
-
-def _only(index: int, path: Sequence[After]) -> list[list[Tensor]]:
-    return [[weights[index]] for weights in weights_of(path)]
 
 
 def _distances(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:

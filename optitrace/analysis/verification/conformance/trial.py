@@ -214,10 +214,13 @@ def _arguments(own: OwnClass, given: Arguments) -> dict[str, Any]:
 def _dtypes(trial: Trial, run: Sequence[After]) -> tuple[torch.dtype, ...]:
     """Return the dtypes of weights to be tried.
 
-    A class computes in float32 if no digit beyond float32's, of any weight or gradient, makes a difference.
+    A class computes in float32 if the weights after a step do not have a digit from beyond float32's, neither
+    of the weights before it nor of the gradient.
     """
-    rounded = trial.run({}, change=lambda tensor: tensor.to(torch.float32).to(tensor.dtype))
-    return (torch.float32,) if differ(run, rounded) is None else (torch.float32, torch.float64)
+    rounded = trial.bench({}, change=lambda tensor: tensor.to(torch.float32).to(tensor.dtype))
+    rounded.step()
+    ignores = all(map(same, run[0].weights, rounded.snapshot()))
+    return (torch.float32,) if ignores else (torch.float32, torch.float64)
 
 
 def _variations(trial: Trial) -> Iterator[Arguments]:
