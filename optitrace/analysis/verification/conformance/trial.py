@@ -110,10 +110,10 @@ class Trial:
             path.append(after(bench))
         return path
 
-    def attempt(self, arguments: Arguments) -> list[After] | None:
+    def attempt(self, arguments: Arguments, **how: Any) -> list[After] | None:
         """Return the run with these arguments; None if the class refuses them."""
         try:
-            return self.run(arguments)
+            return self.run(arguments, **how)
         except Exception:  # a class of anyone's can raise anything
             return None
 
