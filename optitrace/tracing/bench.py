@@ -144,7 +144,6 @@ class Bench:
     def _move_lr(self) -> None:
         for group in self.optimizer.param_groups:
             if isinstance(group.get("lr"), int | float | Tensor):
-                group.setdefault("initial_lr", group["lr"])  # as every scheduler of torch does
                 group["lr"] = group["lr"] * self._lr_factor
 
 

@@ -43,7 +43,7 @@ def found(optimizer_class: type[Optimizer]) -> dict[str, Conformance]:
 
 def failed(optimizer_class: type[Optimizer]) -> dict[str, str]:
     """Return the claims that fail, and what is said of each."""
-    outcomes = found(optimizer_class).values()
+    outcomes = found(optimizer_class).values()  # type: ignore[arg-type]
     return {c.claim: c.finding for c in outcomes if c.outcome is Outcome.FAILED}
 
 
