@@ -23,10 +23,10 @@ FROZEN = "a parameter without a gradient stays"
 MIRRORED = "mirrored weights and gradients move mirrored"
 MIRRORS = "maximize mirrors minimize"
 RESUMES = "a saved state resumes"
-INDEPENDENT = "two optimizers of one state_dict are independent"
+INDEPENDENT = "two optimizers made from one state_dict are independent"
 UNTOUCHED = "the gradient is left alone"
 ORDER = "the order of parameters does not matter"
-TWO_DTYPES = "parameters of two dtypes move as each alone"
+TWO_DTYPES = "parameters of two dtypes move as each would alone"
 DTYPE = "the state has the weights' dtype"
 
 
@@ -208,14 +208,14 @@ class Coarse(Descent):
 
 ANOTHER_WAY = "saved and loaded after step 15, step 16 goes another way"
 
-NOT_NEGATIVE = "from the negative weights along the negative gradient is not the negative"
+NOT_NEGATED = "with negated weights and gradients, step 1 is not the negated step"
 
 FAULTS = [
     (Restless, STAYS, "step 1 moves the weights although the gradient is zero with weight_decay=0"),
     (Eager, FROZEN, "step 1 moves it with weight_decay=0.1; it stays with weight_decay=0"),
-    (Biased, MIRRORED, f"step 1 {NOT_NEGATIVE} with weight_decay=0.1"),
-    (BiasedInTheGradient, MIRRORED, f"step 1 {NOT_NEGATIVE} with weight_decay=0.1"),
-    (OneSided, MIRRORED, f"step 1 {NOT_NEGATIVE}"),
+    (Biased, MIRRORED, f"{NOT_NEGATED} with weight_decay=0.1"),
+    (BiasedInTheGradient, MIRRORED, f"{NOT_NEGATED} with weight_decay=0.1"),
+    (OneSided, MIRRORED, NOT_NEGATED),
     (Turned, MIRRORS, "step 1 on the negative gradient is not the one of minimizing with weight_decay=0.1"),
     (Forgetful, RESUMES, f"{ANOTHER_WAY}, in float32 with momentum=0.1"),
     (Unsavable, RESUMES, "its state_dict cannot be saved and loaded (AttributeError), in float32"),
@@ -228,12 +228,13 @@ FAULTS = [
     (
         Pooled,
         INDEPENDENT,
-        "stepped in turn, step 16 goes another way than alone with momentum=0.1; both hold the same mean",
+        "stepped alternately, step 16 differs from that of one alone with momentum=0.1; both hold the same "
+        "mean",
     ),
     (Careless, UNTOUCHED, "step 1 changes the gradient with weight_decay=0.1"),
     (Clearing, UNTOUCHED, "step 1 changes the gradient"),
     (Linked, ORDER, "step 1 is another if they are given the other way round"),
-    (OneDtype, TWO_DTYPES, "step 1 moves float64 weights another way beside float32 ones than alone"),
+    (OneDtype, TWO_DTYPES, "next to float32 weights, step 1 moves float64 weights differently than alone"),
     (Coarse, DTYPE, "momentum_buffer is float32 for float64 weights with momentum=0.1"),
 ]
 
@@ -270,16 +271,16 @@ def test_a_dead_hyperparameter_is_told_with_what_was_tried(faulty: type[Descent]
     faults = failed(faulty)
 
     assert faults.keys() == {COUNTS}
-    assert faults[COUNTS].startswith(f"nothing in the settings tried was changed by {dead}: alone")
+    assert faults[COUNTS].startswith(f"nothing in the settings tried was changed by {dead}: tried alone")
     assert faults[COUNTS].endswith(
-        "in 30 steps with an lr that moves, on weights of 4, 2×3, 16×8, 8 and 4×3×3×3"
+        ", for 30 steps with a changing lr, on weights of shape 4, 2×3, 16×8, 8 and 4×3×3×3"
     )
 
 
 def test_a_dead_hyperparameter_is_told_with_what_it_was_tried_beside() -> None:
-    beside = "beside other values of each other one, and beside two of momentum=0.1, eps=0"
+    others = "with other values of each other hyperparameter, and with any two of momentum=0.1, eps=0"
 
-    assert f": alone, {beside}, in 30 steps" in failed(Dead)[COUNTS]
+    assert f": tried alone, {others}, for 30 steps" in failed(Dead)[COUNTS]
 
 
 def test_what_counts_only_with_two_others_is_not_dead() -> None:

@@ -22,9 +22,9 @@ COUNTS = "every hyperparameter counts"
 STAYS = "a zero gradient leaves the weights"
 MIRRORED = "mirrored weights and gradients move mirrored"
 RESUMES = "a saved state resumes"
-INDEPENDENT = "two optimizers of one state_dict are independent"
+INDEPENDENT = "two optimizers made from one state_dict are independent"
 ORDER = "the order of parameters does not matter"
-TWO_DTYPES = "parameters of two dtypes move as each alone"
+TWO_DTYPES = "parameters of two dtypes move as each would alone"
 DTYPE = "the state has the weights' dtype"
 
 Group = dict[str, Any]
@@ -326,24 +326,27 @@ SOUND = [
     (Noisy, {STAYS: "it draws random numbers", MIRRORED: "it draws random numbers"}),
     (Noisy, {ORDER: "it draws random numbers", TWO_DTYPES: "it draws random numbers"}),
     (NoisyByNumpy, {MIRRORED: "it draws random numbers", ORDER: "it draws random numbers"}),
-    (Anchored, {MIRRORED: "it pulls weights to values other than zero with strength=0.1"}),
-    (Bounded, {MIRRORED: "it pulls weights to values other than zero"}),
-    (Bounded, {STAYS: "step 1 puts them where none moves any more, as a bound or a norm does"}),
-    (OnASphere, {STAYS: "step 1 puts them where none moves any more, as a bound or a norm does"}),
+    (Anchored, {MIRRORED: "it pulls weights toward values other than zero with strength=0.1"}),
+    (Bounded, {MIRRORED: "it pulls weights toward values other than zero"}),
+    (Bounded, {STAYS: "step 1 moves them onto a bound or a norm, and none moves after that"}),
+    (OnASphere, {STAYS: "step 1 moves them onto a bound or a norm, and none moves after that"}),
     (Multiplicative, {MIRRORED: "it never changes the sign of a weight"}),
     (
         Contracting,
-        # 1 - 1/√1.01
-        {STAYS: "every step takes 0.005 of each away, and no hyperparameter is known to switch this off"},
+        # 1/√1.01
+        {STAYS: "every step multiplies each by 0.995, and no hyperparameter is known to switch that off"},
     ),
     (Averaging, {STAYS: "none moves in 30 steps"}),
     (Normed, {ORDER: "the other way round they move the same"}),
-    (Normed, {TWO_DTYPES: "one parameter changes how another moves"}),
+    (Normed, {TWO_DTYPES: "its parameters affect each other"}),
     (InFloat32, {DTYPE: "in float32, in which it computes float64 weights as well"}),
     (OnlyFloat32, {DTYPE: "in float32, as it takes no float64 weights"}),
     (Compressed, {DTYPE: "momentum_buffer is bfloat16 for float32 weights, as momentum_dtype says"}),
     (Remembering, {RESUMES: "bit for bit after step 15; torch.load needs weights_only=False"}),
-    (SharesAConstant, {INDEPENDENT: "each from a copy of it, and stepped in turn, they move as one alone"}),
+    (
+        SharesAConstant,
+        {INDEPENDENT: "loaded from copies of it and stepped alternately, each moves as one alone"},
+    ),
     (Modal, {}),
     (DecaysByTheLr, {COUNTS: "each changes the weights or the state"}),
     (AdaptsWithoutDecay, {COUNTS: "each changes the weights or the state"}),

@@ -14,6 +14,8 @@ from optitrace.analysis.verification.conformance import exemptions
 from optitrace.analysis.verification.conformance.effects import effects
 from optitrace.analysis.verification.conformance.trial import (
     STEPS,
+    SUMMATION,
+    SYMMETRY,
     Arguments,
     Trial,
     apart,
@@ -43,7 +45,7 @@ Judge: TypeAlias = Callable[[Trial, Arguments], Result | None]
 
 
 def every_hyperparameter_counts(trial: Trial) -> Result:
-    """Look for hyperparameters that change nothing, alone or beside other values of the others.
+    """Look for hyperparameters that change nothing, alone or with other values of the others.
 
     Where one could not be tried, it may be what lets another count, so that nothing is decided.
     """
@@ -71,12 +73,10 @@ def zero_gradient_leaves_the_weights(trial: Trial) -> Result:
     if exemptions.draws_random_numbers(trial, off):
         return Outcome.NOT_APPLICABLE, "it draws random numbers"
     if exemptions.settles(trial, off):
-        return Outcome.PASSED, f"step {step} puts them where none moves any more, as a bound or a norm does"
+        return Outcome.PASSED, f"step {step} moves them onto a bound or a norm, and none moves after that"
     if not off and (part := exemptions.shrinkage(trial, off)):
-        return (
-            Outcome.NOT_APPLICABLE,
-            f"every step takes {part:.2g} of each away, and no hyperparameter is known to switch this off",
-        )
+        factor = f"every step multiplies each by {1 - part:.4g}"
+        return Outcome.NOT_APPLICABLE, f"{factor}, and no hyperparameter is known to switch that off"
     return Outcome.FAILED, f"step {step} moves the weights although the gradient is zero{said(off)}"
 
 
@@ -88,7 +88,7 @@ def maximize_mirrors_minimize(trial: Trial) -> Result:
     def judge(trial: Trial, variation: Arguments) -> Result | None:
         down = trial.run({**variation, "maximize": False})
         up = trial.run({**variation, "maximize": True}, factor=-1.0)
-        if step := apart(weights_of(up), weights_of(down)):
+        if step := apart(weights_of(up), weights_of(down), SYMMETRY):
             return (
                 Outcome.FAILED,
                 f"step {step} on the negative gradient is not the one of minimizing{said(variation)}",
@@ -105,24 +105,21 @@ def mirrored_moves_mirrored(trial: Trial) -> Result:
         there = trial.run(variation)
         back = trial.run(variation, change=torch.neg)
         mirrored = ([-weights for weights in each] for each in weights_of(back))
-        if not (step := apart(weights_of(there), mirrored)):
+        if not (step := apart(weights_of(there), mirrored, SYMMETRY)):
             return None
         for exempt, why in (
             (exemptions.draws_random_numbers, "it draws random numbers"),
-            (exemptions.pulls_elsewhere, "it pulls weights to values other than zero"),
+            (exemptions.pulls_elsewhere, "it pulls weights toward values other than zero"),
             (exemptions.keeps_signs, "it never changes the sign of a weight"),
         ):
             if exempt(trial, variation):
                 return Outcome.NOT_APPLICABLE, f"{why}{said(variation)}"
         return (
             Outcome.FAILED,
-            f"step {step} from the negative weights along the negative gradient is not the negative"
-            f"{said(variation)}",
+            f"with negated weights and gradients, step {step} is not the negated step{said(variation)}",
         )
 
-    return _judged(
-        trial, judge, "from the negative weights along the negative gradient it takes the negative steps"
-    )
+    return _judged(trial, judge, "with negated weights and gradients each step is the negated one")
 
 
 def missing_gradient_leaves_the_weights(trial: Trial) -> Result:
@@ -139,7 +136,7 @@ def missing_gradient_leaves_the_weights(trial: Trial) -> Result:
 
 
 def _step_without_gradient(trial: Trial, arguments: Arguments) -> int | None:
-    """Return the first step that moves a parameter that never had a gradient, beside one that has."""
+    """Return the first step that moves a parameter that never had a gradient, next to one that has."""
     for index in range(len(trial.shapes)):
         bench = trial.bench(arguments, frozen=(index,))
         start = bench.snapshot()[index]
@@ -168,15 +165,15 @@ def dtypes_do_not_mix(trial: Trial) -> Result:
                 if exemptions.draws_random_numbers(trial, variation):
                     return Outcome.NOT_APPLICABLE, f"it draws random numbers{said(variation)}"
                 if exemptions.couples_parameters(trial, variation):
-                    return Outcome.NOT_APPLICABLE, f"one parameter changes how another moves{said(variation)}"
+                    return Outcome.NOT_APPLICABLE, f"its parameters affect each other{said(variation)}"
                 return (
                     Outcome.FAILED,
-                    f"step {step} moves {dtype_name(dtypes[index])} weights another way beside "
-                    f"{dtype_name(dtypes[1 - index])} ones than alone{said(variation)}",
+                    f"next to {dtype_name(dtypes[1 - index])} weights, step {step} moves "
+                    f"{dtype_name(dtypes[index])} weights differently than alone{said(variation)}",
                 )
         return None
 
-    return _judged(trial, judge, "float32 weights beside float64 ones, in either order")
+    return _judged(trial, judge, "float32 weights next to float64 weights, in either order")
 
 
 def saved_state_resumes(trial: Trial) -> Result:
@@ -211,7 +208,7 @@ def _fault_of_resuming(trial: Trial, variation: Arguments, dtype: torch.dtype) -
 
 
 def optimizers_are_independent(trial: Trial) -> Result:
-    """Make two optimizers from one state_dict, each from its own copy, and step them in turn.
+    """Make two optimizers from one state_dict, each from its own copy, and step them alternately.
 
     From the very same dict even torch's own classes share tensors, as their load_state_dict copies none.
     """
@@ -227,12 +224,12 @@ def optimizers_are_independent(trial: Trial) -> Result:
             if not all(all(map(same, _stepped(each), alone)) for each in pair):
                 return (
                     Outcome.FAILED,
-                    f"stepped in turn, step {step} goes another way than alone{said(variation)}"
+                    f"stepped alternately, step {step} differs from that of one alone{said(variation)}"
                     f"{f'; both hold the same {shared}' if shared else ''}",
                 )
         return None
 
-    return _judged(trial, judge, "each from a copy of it, and stepped in turn, they move as one alone")
+    return _judged(trial, judge, "loaded from copies of it and stepped alternately, each moves as one alone")
 
 
 def _held(bench: Bench) -> dict[int, str]:
@@ -263,7 +260,7 @@ def order_does_not_matter(trial: Trial) -> Result:
 
     def judge(trial: Trial, variation: Arguments) -> Result | None:
         forward, backward = trial.run(variation), trial.run(variation, order=(1, 0))
-        if not (step := apart(weights_of(forward), weights_of(backward))):
+        if not (step := apart(weights_of(forward), weights_of(backward), SUMMATION)):
             return None
         if exemptions.draws_random_numbers(trial, variation):
             return Outcome.NOT_APPLICABLE, f"it draws random numbers{said(variation)}"
@@ -369,10 +366,10 @@ CLAIMS: Mapping[str, Callable[[Trial], Result]] = {
     "mirrored weights and gradients move mirrored": mirrored_moves_mirrored,
     "maximize mirrors minimize": maximize_mirrors_minimize,
     "a saved state resumes": saved_state_resumes,
-    "two optimizers of one state_dict are independent": optimizers_are_independent,
+    "two optimizers made from one state_dict are independent": optimizers_are_independent,
     "the gradient is left alone": gradient_is_left_alone,
     "the order of parameters does not matter": order_does_not_matter,
-    "parameters of two dtypes move as each alone": dtypes_do_not_mix,
+    "parameters of two dtypes move as each would alone": dtypes_do_not_mix,
     "the state has the weights' dtype": state_has_the_dtype_of_the_weights,
 }
 """What every good optimizer does, and what finds out whether a class does."""

@@ -1,4 +1,4 @@
-"""Whether a hyperparameter has any effect, alone or beside other values of the others."""
+"""Whether a hyperparameter has any effect, alone or with other values of the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Effects:
     Attributes:
         dead: what changed nothing, and the values that were tried.
         untried: what has no other value that could be tried.
-        tried: in a clause, beside what the values of `dead` were tried.
+        tried: in a clause, with what the values of `dead` were tried.
     """
 
     dead: Mapping[str, Sequence[str]]
@@ -88,7 +88,7 @@ class _Runs:
         return False if taken else None
 
     def _beside(self, name: str, others: Sequence[Any]) -> Iterator[tuple[Arguments, Sequence[Any]]]:
-        """Yield settings of the other hyperparameters, and the values that are tried beside them.
+        """Yield settings of the other hyperparameters, and the values that are tried with them.
 
         Two are changed at once, as the kind of a weight decay counts only where there is a weight decay, and
         of that kind.
@@ -109,9 +109,10 @@ class _Runs:
 def _tried(trials: Sequence[Trial]) -> str:
     [first, *_] = trials
     others = [settings_of(variation) for variation in first.variations[1:]]
-    beside = (
-        f", beside other values of each other one, and beside two of {', '.join(others)}" if others else ""
-    )
+    pairs = f", and with any two of {', '.join(others)}" if others else ""
     shapes = dict.fromkeys(shape for trial in trials for shape in trial.shapes)
     weights = listed(["×".join(map(str, shape)) for shape in shapes])
-    return f"alone{beside}, in {STEPS} steps with an lr that moves, on weights of {weights}"
+    return (
+        f"tried alone, with other values of each other hyperparameter{pairs}, for {STEPS} steps with a "
+        f"changing lr, on weights of shape {weights}"
+    )

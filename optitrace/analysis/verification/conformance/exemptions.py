@@ -38,9 +38,9 @@ def couples_parameters(trial: Trial, arguments: Arguments) -> bool:
     """Tell whether a parameter moves another way where there is a second one, as with a norm over all."""
     together = trial.run(arguments)
     return not all(
-        close(beside.weights[index], alone.weights[index])
+        close(with_other.weights[index], alone.weights[index])
         for index in range(len(trial.shapes))
-        for beside, alone in zip(together, trial.run(arguments, order=(index,)), strict=True)
+        for with_other, alone in zip(together, trial.run(arguments, order=(index,)), strict=True)
     )
 
 

@@ -39,6 +39,12 @@ SUMMATION = 1e-4
 Classes that compute in float64 may sum a norm in float32.
 """
 
+SYMMETRY = 1e-6
+"""How far apart weights may be, relative to the largest, where signs are turned.
+
+A sign changes no rounding, but the decomposition of a matrix may find other vectors, and may be in float32.
+"""
+
 ROUNDINGS = 64
 """How many machine epsilons, of the largest weight, weights may be apart where nothing else differs."""
 
@@ -155,15 +161,16 @@ def differ(one: Sequence[After], other: Sequence[After]) -> int | None:
     return next((step for step, (ours, theirs) in pairs if not ours.is_same(theirs)), None)
 
 
-def apart(one: Iterable[Sequence[Tensor]], other: Iterable[Sequence[Tensor]]) -> int | None:
-    """Return the first step, from 1, after which weights differ by more than another order of sums explains.
+def apart(one: Iterable[Sequence[Tensor]], other: Iterable[Sequence[Tensor]], allowed: float) -> int | None:
+    """Return the first step, from 1, after which the weights of two runs differ; None if they never do.
 
     Args:
         one: the weights after each step.
         other: the same of another run.
+        allowed: how far they may be apart, relative to the largest.
     """
     pairs = enumerate(zip(one, other, strict=True), start=1)
-    return next((step for step, (a, b) in pairs if not all(map(close, a, b, repeat(SUMMATION)))), None)
+    return next((step for step, (a, b) in pairs if not all(map(close, a, b, repeat(allowed)))), None)
 
 
 def weights_of(path: Iterable[After]) -> Iterator[Sequence[Tensor]]:
