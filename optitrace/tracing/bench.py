@@ -53,6 +53,7 @@ class Bench:
         frozen: Collection[int] = (),
         change: Change = _unchanged,
         lr_factor: float = 1.0,
+        has_loss: bool = False,
         seed: int = 0,
     ) -> None:
         """Make the weights and the optimizer.
@@ -68,6 +69,7 @@ class Bench:
             frozen: the tensors, by index, that get no gradient.
             change: what is done to the first weights and to every gradient, such as to mirror them.
             lr_factor: what the lr is multiplied by between two steps, as a scheduler does.
+            has_loss: whether a step gets a closure, which returns the loss that has these gradients.
             seed: of the random numbers that the class draws, if it draws any.
         """
         self._shapes = shapes
@@ -75,6 +77,7 @@ class Bench:
         self._frozen = frozen
         self._change = change
         self._lr_factor = lr_factor
+        self._has_loss = has_loss
         self._seed = seed
         self._device = device
         self._dtypes = [dtype] * len(shapes) if isinstance(dtype, torch.dtype) else dtype
@@ -90,13 +93,14 @@ class Bench:
         """Take a step on the next gradient times `factor`; return the gradient of each tensor of weights."""
         self.taken += 1
         gradients = [factor * own for own in self._tensors(partial(gradient, self.taken))]
-        for index, (weights, own) in enumerate(zip(self.weights, gradients, strict=True)):
-            if index not in self._frozen:
-                weights.grad = own.to_sparse() if self._is_sparse else own.clone()
+        self._give(gradients)
         if self.taken > 1 and self._lr_factor != 1:
             self._move_lr()
         with _calm(self._seed + self.taken), self._seeded(self._seed + self.taken):
-            self.optimizer.step()
+            if self._has_loss:
+                self.optimizer.step(partial(self._loss, gradients))  # type: ignore[arg-type]
+            else:
+                self.optimizer.step()
         return gradients
 
     def resumed(self, other: Bench, *, weights_only: bool = True) -> Bench:
@@ -140,6 +144,18 @@ class Bench:
             self._change(part.reshape(shape).to(self._device, dtype, copy=True))
             for part, shape, dtype in zip(torch.split(vector, sizes), self._shapes, self._dtypes, strict=True)
         ]
+
+    def _give(self, gradients: Sequence[Tensor]) -> None:
+        for index, (weights, own) in enumerate(zip(self.weights, gradients, strict=True)):
+            if index not in self._frozen:
+                weights.grad = own.to_sparse() if self._is_sparse else own.clone()
+
+    def _loss(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Return the loss that has these gradients, as a closure does: it is linear in the weights."""
+        self._give(gradients)
+        return torch.stack(
+            [(g * w.detach()).sum() for g, w in zip(gradients, self.weights, strict=True)]
+        ).sum()
 
     def _move_lr(self) -> None:
         for group in self.optimizer.param_groups:

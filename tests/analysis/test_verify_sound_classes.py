@@ -322,6 +322,80 @@ class Thresholded(Descent):
         super().move(p, torch.where(small, 0.5 * g if self.halved else 0 * g, g), group, state)
 
 
+class Grouped(Simple):
+    """Has a hyperparameter that counts only for a parameter group with a rank."""
+
+    def __init__(self, params: Any, lr: float = 0.1, factor: float = 0.5) -> None:
+        super().__init__(params, lr)
+        self.factor = factor
+
+    def move(self, p: Tensor, g: Tensor, group: Group, state: Group) -> None:
+        super().move(p, self.factor * g if group.get("rank") else g, group, state)
+
+
+class LedByTheLoss(Simple):
+    """Has a hyperparameter that counts only where a closure returns the loss."""
+
+    def __init__(self, params: Any, lr: float = 0.1, factor: float = 0.5) -> None:
+        super().__init__(params, lr)
+        self.factor = factor
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        self.scale = 1.0 if closure is None or closure() > 1e6 else self.factor
+        super().step()
+
+    def move(self, p: Tensor, g: Tensor, group: Group, state: Group) -> None:
+        super().move(p, self.scale * g, group, state)
+
+
+class GrowsAlongAGradient(Simple):
+    """Has a limit that counts only where the gradients agree on a direction."""
+
+    def __init__(self, params: Any, lr: float = 0.1, limit: float = 2.0) -> None:
+        super().__init__(params, lr)
+        self.limit = limit
+
+    def move(self, p: Tensor, g: Tensor, group: Group, state: Group) -> None:
+        total = state["total"] = state.get("total", 0.0) + g
+        agrees = bool((total.abs().max() > 75).item())  # 69 is the most with gradients of both signs
+        super().move(p, g / self.limit if agrees else g, group, state)
+
+
+class ForHalfPrecision(Simple):
+    """Has a switch that counts only for weights of few digits."""
+
+    def __init__(self, params: Any, lr: float = 0.1, halved: bool = True) -> None:
+        super().__init__(params, lr)
+        self.halved = halved
+
+    def move(self, p: Tensor, g: Tensor, group: Group, state: Group) -> None:
+        super().move(p, 0.5 * g if self.halved and p.dtype is torch.bfloat16 else g, group, state)
+
+
+class WarmsUp(Simple):
+    """Warms up over a number of steps, from a part that counts only in a warm-up."""
+
+    def __init__(self, params: Any, lr: float = 0.1, warmup: int | None = None, first: float = 0.1) -> None:
+        super().__init__(params, lr)
+        self.warmup, self.first = warmup, first
+
+    def move(self, p: Tensor, g: Tensor, group: Group, state: Group) -> None:
+        step = state["step"] = state.get("step", 0) + 1
+        part = 1 if self.warmup is None or step >= self.warmup else self.first
+        super().move(p, part * g, group, state)
+
+
+class InPairs(Simple):
+    """Takes two parameters together, the first of which steps twice as far."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for first, second in zip(group["params"][::2], group["params"][1::2], strict=False):
+                if first.grad is not None and second.grad is not None:
+                    first.data.sub_(2 * group["lr"] * first.grad)
+                    second.data.sub_(group["lr"] * second.grad)
+
+
 SOUND = [
     (Noisy, {STAYS: "it draws random numbers", MIRRORED: "it draws random numbers"}),
     (Noisy, {ORDER: "it draws random numbers", TWO_DTYPES: "it draws random numbers"}),
@@ -347,6 +421,7 @@ SOUND = [
         SharesAConstant,
         {INDEPENDENT: "loaded from copies of it and stepped alternately, each moves as one alone"},
     ),
+    (InPairs, {ORDER: "it takes parameters in pairs, and moves none alone"}),
     (Modal, {}),
     (DecaysByTheLr, {COUNTS: "each changes the weights or the state"}),
     (AdaptsWithoutDecay, {COUNTS: "each changes the weights or the state"}),
@@ -355,6 +430,10 @@ SOUND = [
     (Rare, {COUNTS: "each changes the weights or the state"}),
     (ForMatrices, {COUNTS: "each changes the weights or the state"}),
     (Thresholded, {COUNTS: "each changes the weights or the state"}),
+    (LedByTheLoss, {COUNTS: "each changes the weights or the state"}),
+    (GrowsAlongAGradient, {COUNTS: "each changes the weights or the state"}),
+    (ForHalfPrecision, {COUNTS: "each changes the weights or the state"}),
+    (WarmsUp, {COUNTS: "each changes the weights or the state"}),
 ]
 
 
@@ -373,12 +452,15 @@ def test_a_generator_that_no_state_dict_holds_keeps_a_class_from_resuming_alone(
     assert outcomes[MIRRORED].finding == outcomes[ORDER].finding == "it draws random numbers"
 
 
-def test_nothing_is_decided_where_what_was_not_tried_may_let_another_count() -> None:
-    outcome = found(Gated)[COUNTS]
+@pytest.mark.parametrize(("sound", "untried"), [(Gated, "mode"), (Grouped, "rank of a parameter group")])
+def test_nothing_is_decided_where_what_was_not_tried_may_let_another_count(
+    sound: type[Optimizer], untried: str
+) -> None:
+    outcome = found(sound)[COUNTS]
 
     assert outcome.outcome is Outcome.NOT_APPLICABLE
     assert outcome.finding.startswith("nothing in the settings tried was changed by factor (1, 0.25, 0.1,")
-    assert outcome.finding.endswith("; not tried: mode")
+    assert outcome.finding.endswith(f"; not tried: {untried}")
 
 
 def test_a_class_that_moves_nothing_is_told_so() -> None:

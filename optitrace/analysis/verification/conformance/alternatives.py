@@ -84,7 +84,7 @@ def _others(value: Any, kind: Any, words: tuple[str, ...]) -> Iterator[Any]:
 def _numbers_of(kind: Any) -> Iterator[Any]:
     """Yield a value of each type that may stand where there is none."""
     members = get_args(kind)
-    yield from (value for value in (0.1, 1, True) if type(value) in members)
+    yield from (value for value in (0.1, 2.0, 1, 10, True) if type(value) in members)
     yield from ((0.9,) * len(get_args(member)) for member in members if get_origin(member) is tuple)
 
 

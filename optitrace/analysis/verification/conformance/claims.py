@@ -264,6 +264,8 @@ def order_does_not_matter(trial: Trial) -> Result:
             return None
         if exemptions.draws_random_numbers(trial, variation):
             return Outcome.NOT_APPLICABLE, f"it draws random numbers{said(variation)}"
+        if exemptions.moves_none_alone(trial, variation):
+            return Outcome.NOT_APPLICABLE, "it takes parameters in pairs, and moves none alone"
         return (
             Outcome.FAILED,
             f"step {step} is another if they are given the other way round{said(variation)}",

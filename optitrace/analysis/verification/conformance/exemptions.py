@@ -16,11 +16,15 @@ from optitrace.analysis.verification.conformance.trial import (
     Trial,
     close,
     differ,
+    same,
 )
 
 APPROACH = 0.999
 """Two weights approach each other if their distance falls below this part of what it was."""
 
+
+LARGER = 10
+"""How many times the lr is at which a weight would change its sign if it could."""
 
 FEW = 3
 """How many steps tell whether weights shrink by the same part in each."""
@@ -44,15 +48,26 @@ def couples_parameters(trial: Trial, arguments: Arguments) -> bool:
     )
 
 
+def moves_none_alone(trial: Trial, arguments: Arguments) -> bool:
+    """Tell whether no parameter moves where there is no second one, as where they are taken in pairs."""
+    for index in range(len(trial.shapes)):
+        bench = trial.bench(arguments, order=(index,))
+        start = bench.snapshot()
+        for _ in range(STEPS):
+            bench.step()
+        if not all(map(same, start, bench.snapshot())):
+            return False
+    return True
+
+
 def keeps_signs(trial: Trial, arguments: Arguments) -> bool:
-    """Tell whether no weight ever changes its sign, as where weights are multiplied by what is positive."""
-    bench = trial.bench(arguments)
-    signs = [weights.sign() for weights in bench.snapshot()]
+    """Tell whether no weight changes its sign even at a large lr, as where it is only multiplied."""
+    large = {"lr": LARGER * trial.value("lr")} if trial.has("lr") and trial.value("lr") else {}
+    bench = trial.bench({**large, **arguments})
+    start = bench.snapshot()
     for _ in range(STEPS):
         bench.step()
-        if not all(
-            torch.equal(sign, weights.sign()) for sign, weights in zip(signs, bench.snapshot(), strict=True)
-        ):
+        if any(bool((a * b < 0).any()) for a, b in zip(start, bench.snapshot(), strict=True)):
             return False
     return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any
 
@@ -79,6 +79,7 @@ class Trial:
         dtypes: of the weights that it is tried with; the last is the one that it computes in.
         variations: what is put over these: nothing, and then each thing that is off by default, on, and each
             number that is on, off.
+        options: of every bench, unless a run has its own.
     """
 
     own: OwnClass
@@ -86,6 +87,7 @@ class Trial:
     shapes: tuple[Shape, ...]
     dtypes: tuple[torch.dtype, ...] = (torch.float64,)
     variations: tuple[Arguments, ...] = ({},)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -104,7 +106,7 @@ class Trial:
     def bench(self, arguments: Arguments, **how: Any) -> Bench:
         """Return the class with `arguments` put over those of the trial, on its bench."""
         merged = {**self.arguments, **arguments}
-        options = {"dtype": self.dtype, "lr_factor": LR_FACTOR, **how}
+        options = {"dtype": self.dtype, "lr_factor": LR_FACTOR, **self.options, **how}
         return Bench(self.own.optimizer_class, merged, self.shapes, **options)
 
     def run(self, arguments: Arguments, *, factor: float = 1.0, **how: Any) -> list[After]:
@@ -123,10 +125,18 @@ class Trial:
         except Exception:  # a class of anyone's can raise anything
             return None
 
-    def wider(self) -> Trial | None:
-        """Return the trial on more and larger weights; None if the class does not take them."""
-        wider = replace(self, shapes=WIDER)
-        return wider if wider.attempt({}) else None
+    def others(self) -> list[Trial]:
+        """Return the trials in which something may count that does not here, as far as the class takes them.
+
+        They have larger weights and gradients of one sign, without a loss and with one, and few digits.
+        """
+        wider = replace(self, shapes=WIDER, options={"change": torch.abs})
+        trials = (
+            wider,
+            replace(wider, options={**wider.options, "has_loss": True}),
+            replace(self, dtypes=(torch.bfloat16,)),
+        )
+        return [trial for trial in trials if trial.attempt({})]
 
 
 def prepare(own: OwnClass, given: Arguments) -> Trial:
