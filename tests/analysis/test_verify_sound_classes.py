@@ -285,13 +285,19 @@ class Gated(Simple):
 
 
 class Rare(Simple):
-    """Does something every hundred steps, and prints it where it is to."""
+    """Does something every hundred steps if it is to, and prints it where it is to."""
 
     def __init__(
-        self, params: Any, lr: float = 0.1, every: int = 100, factor: float = 0.5, verbose: bool = False
+        self,
+        params: Any,
+        lr: float = 0.1,
+        every: int = 100,
+        factor: float = 0.5,
+        scaled: bool = False,
+        verbose: bool = False,
     ) -> None:
         super().__init__(params, lr)
-        self.every, self.factor, self.verbose = every, factor, verbose
+        self.every, self.factor, self.verbose = every, factor if scaled else 1.0, verbose
 
     def move(self, p: Tensor, g: Tensor, group: Group, state: Group) -> None:
         state["step"] = state.get("step", 0) + 1
