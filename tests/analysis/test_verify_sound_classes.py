@@ -367,6 +367,19 @@ class GrowsAlongAGradient(Simple):
         super().move(p, g / self.limit if agrees else g, group, state)
 
 
+class TrustsARepeatedGradient(Simple):
+    """Has a factor that counts only where a gradient is that of the step before."""
+
+    def __init__(self, params: Any, lr: float = 0.1, factor: float = 0.5) -> None:
+        super().__init__(params, lr)
+        self.factor = factor
+
+    def move(self, p: Tensor, g: Tensor, group: Group, state: Group) -> None:
+        is_repeated = torch.equal(g, state["last"]) if "last" in state else False
+        state["last"] = g.clone()
+        super().move(p, self.factor * g if is_repeated else g, group, state)
+
+
 class ForHalfPrecision(Simple):
     """Has a switch that counts only for weights of few digits."""
 
@@ -438,6 +451,7 @@ SOUND = [
     (Thresholded, {COUNTS: "each changes the weights or the state"}),
     (LedByTheLoss, {COUNTS: "each changes the weights or the state"}),
     (GrowsAlongAGradient, {COUNTS: "each changes the weights or the state"}),
+    (TrustsARepeatedGradient, {COUNTS: "each changes the weights or the state"}),
     (ForHalfPrecision, {COUNTS: "each changes the weights or the state"}),
     (WarmsUp, {COUNTS: "each changes the weights or the state"}),
 ]

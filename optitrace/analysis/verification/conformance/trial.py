@@ -128,12 +128,13 @@ class Trial:
     def others(self) -> list[Trial]:
         """Return the trials in which something may count that does not here, as far as the class takes them.
 
-        They have larger weights and gradients of one sign, without a loss and with one, and few digits.
+        They have larger weights and gradients of one sign, or equal gradients in each step and a loss, or few
+        digits.
         """
         wider = replace(self, shapes=WIDER, options={"change": torch.abs})
         trials = (
             wider,
-            replace(wider, options={**wider.options, "has_loss": True}),
+            replace(wider, options={"change": torch.ones_like, "has_loss": True}),
             replace(self, dtypes=(torch.bfloat16,)),
         )
         return [trial for trial in trials if trial.attempt({})]
