@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import random
+import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,6 +20,13 @@ from optitrace.rules.telling import gradient, start
 from optitrace.tracing.stepping import construct
 
 Shape = tuple[int, ...]
+
+Change: TypeAlias = Callable[[Tensor], Tensor]
+"""What is done to the first weights and to every gradient of a bench."""
+
+
+def _unchanged(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 class Bench:
@@ -36,10 +46,15 @@ class Bench:
         arguments: Mapping[str, Any],
         shapes: Sequence[Shape],
         *,
-        dtype: torch.dtype = torch.float64,
+        dtype: torch.dtype | Sequence[torch.dtype] = torch.float64,
         device: torch.device | str = "cpu",
         is_sparse: bool = False,
-        is_reversed: bool = False,
+        order: Sequence[int] | None = None,
+        frozen: Collection[int] = (),
+        change: Change = _unchanged,
+        lr_factor: float = 1.0,
+        has_loss: bool = False,
+        seed: int = 0,
     ) -> None:
         """Make the weights and the optimizer.
 
@@ -47,37 +62,53 @@ class Bench:
             optimizer_class: what makes the optimizer.
             arguments: its keyword arguments.
             shapes: the shape of each tensor of weights.
-            dtype: of the weights.
+            dtype: of the weights; one for each tensor where they differ.
             device: where they are.
             is_sparse: whether gradients have the sparse layout.
-            is_reversed: whether the optimizer is given the tensors in the opposite order.
+            order: which tensors the optimizer is given, by index, and in which order; all, if not given.
+            frozen: the tensors, by index, that get no gradient.
+            change: what is done to the first weights and to every gradient, such as to mirror them.
+            lr_factor: what the lr is multiplied by between two steps, as a scheduler does.
+            has_loss: whether a step gets a closure, which returns the loss that has these gradients.
+            seed: of the random numbers that the class draws, if it draws any.
         """
         self._shapes = shapes
         self._is_sparse = is_sparse
-        size = sum(map(math.prod, shapes))
-        self.weights = [
-            w.requires_grad_() for w in _split(torch.tensor(start(size), dtype=dtype, device=device), shapes)
-        ]
-        given = self.weights[::-1] if is_reversed else self.weights
-        with _calm(0):
+        self._frozen = frozen
+        self._change = change
+        self._lr_factor = lr_factor
+        self._has_loss = has_loss
+        self._seed = seed
+        self._device = device
+        self._dtypes = [dtype] * len(shapes) if isinstance(dtype, torch.dtype) else dtype
+        self.weights = [w.requires_grad_() for w in self._tensors(start)]
+        given = self.weights if order is None else [self.weights[index] for index in order]
+        # what torch's own classes draw, they draw from torch
+        self._seeded = nullcontext if optimizer_class.__module__.startswith("torch.") else _seeded
+        with _calm(seed), self._seeded(seed):
             self.optimizer = construct(optimizer_class, list(given), arguments)
         self.taken = 0
 
     def step(self, factor: float = 1.0) -> list[Tensor]:
         """Take a step on the next gradient times `factor`; return the gradient of each tensor of weights."""
         self.taken += 1
-        size = sum(map(math.prod, self._shapes))
-        first = self.weights[0]
-        vector = factor * torch.tensor(gradient(self.taken, size), dtype=first.dtype, device=first.device)
-        gradients = _split(vector, self._shapes)
-        for weights, own in zip(self.weights, gradients, strict=True):
-            weights.grad = own.to_sparse() if self._is_sparse else own.clone()
-        with _calm(self.taken):
-            self.optimizer.step()
+        gradients = [factor * own for own in self._tensors(partial(gradient, self.taken))]
+        self._give(gradients)
+        if self.taken > 1 and self._lr_factor != 1:
+            self._move_lr()
+        with _calm(self._seed + self.taken), self._seeded(self._seed + self.taken):
+            if self._has_loss:
+                self.optimizer.step(partial(self._loss, gradients))  # type: ignore[arg-type]
+            else:
+                self.optimizer.step()
         return gradients
 
-    def resumed(self, other: Bench) -> Bench:
+    def resumed(self, other: Bench, *, weights_only: bool = True) -> Bench:
         """Return `other`, a new bench, put where this one is by a state_dict that is saved and loaded.
+
+        Args:
+            other: the new bench.
+            weights_only: whether the file is read as `torch.load` does by itself, without any objects.
 
         Raises:
             Exception: whatever saving and loading raise.
@@ -88,7 +119,7 @@ class Bench:
         with torch.no_grad():
             for ours, theirs in zip(self.weights, other.weights, strict=True):
                 theirs.copy_(ours)
-        other.optimizer.load_state_dict(torch.load(file, weights_only=True))
+        other.optimizer.load_state_dict(torch.load(file, weights_only=weights_only))
         other.taken = self.taken
         return other
 
@@ -105,6 +136,32 @@ class Bench:
             if isinstance(value, Tensor | float | int)
         }
 
+    def _tensors(self, numbers: Callable[[int], list[float]]) -> list[Tensor]:
+        """Return as many numbers as there are weights, in tensors of their shapes and dtypes."""
+        sizes = [math.prod(shape) for shape in self._shapes]
+        vector = torch.tensor(numbers(sum(sizes)), dtype=torch.float64)
+        return [
+            self._change(part.reshape(shape).to(self._device, dtype, copy=True))
+            for part, shape, dtype in zip(torch.split(vector, sizes), self._shapes, self._dtypes, strict=True)
+        ]
+
+    def _give(self, gradients: Sequence[Tensor]) -> None:
+        for index, (weights, own) in enumerate(zip(self.weights, gradients, strict=True)):
+            if index not in self._frozen:
+                weights.grad = own.to_sparse() if self._is_sparse else own.clone()
+
+    def _loss(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Return the loss that has these gradients, as a closure does: it is linear in the weights."""
+        self._give(gradients)
+        return torch.stack(
+            [(g * w.detach()).sum() for g, w in zip(gradients, self.weights, strict=True)]
+        ).sum()
+
+    def _move_lr(self) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group.get("lr"), int | float | Tensor):
+                group["lr"] = group["lr"] * self._lr_factor
+
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
@@ -115,11 +172,6 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def _split(vector: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
-    parts = torch.split(vector, [math.prod(shape) for shape in shapes])
-    return [part.reshape(shape).clone() for part, shape in zip(parts, shapes, strict=True)]
 
 
 @contextmanager
@@ -134,3 +186,19 @@ def _calm(seed: int) -> Iterator[None]:
             yield
     finally:
         generator.set_state(before)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Let Python and numpy, where it is loaded, draw the same random numbers each time."""
+    numpy = sys.modules.get("numpy")
+    before = random.getstate(), numpy and numpy.random.get_state()
+    random.seed(seed)
+    if numpy:
+        numpy.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        if numpy:
+            numpy.random.set_state(before[1])

@@ -75,9 +75,12 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
 def construct(
     optimizer_class: type[Optimizer], parameters: list[Tensor], arguments: Mapping[str, Any]
 ) -> Optimizer:
-    """Return ``optimizer_class(parameters, **arguments)``."""
+    """Return ``optimizer_class(parameters, **arguments)``, in train mode where it has modes."""
     if not _is_torch_own(optimizer_class):
-        return optimizer_class(parameters, **arguments)
+        optimizer = optimizer_class(parameters, **arguments)
+        if all(callable(getattr(optimizer, mode, None)) for mode in ("train", "eval")):
+            optimizer.train()  # type: ignore[attr-defined]  # schedulefree's refuse to step otherwise
+        return optimizer
     optimizer = optimizer_class.__new__(optimizer_class)
     plain = inspect.unwrap(optimizer_class.add_param_group)
     optimizer.__dict__["add_param_group"] = MethodType(plain, optimizer)

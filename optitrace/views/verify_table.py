@@ -53,8 +53,8 @@ def verify_table(
     for name in dict.fromkeys(conformance.optimizer for conformance in verification.conformances):
         own = [c for c in verification.conformances if c.optimizer == name]
         blocks += [Text(), Text(spell(name), style="bold"), _claims(own, ascii_only)]
-    if summary := list(_summary(verification)):
-        blocks += [Text(), *(Text(spell(line), style="bold") for line in summary)]
+    if summary := _summary(verification):
+        blocks += [Text(), Text(spell(summary), style="bold")]
     return Group(*blocks[1:])
 
 
@@ -177,18 +177,30 @@ def _claims(conformances: Iterable[Conformance], ascii_only: bool) -> Table:
     return table
 
 
-def _summary(verification: Verification) -> Iterator[str]:
-    judged = [row for row in _rows(verification.checks) if _is_judged(row)]
+def _summary(verification: Verification) -> str:
+    """Return in one line what was decided; empty if nothing was."""
+    rules, claims = _ruled(verification.checks), _claimed(verification.conformances)
+    if rules and claims:
+        return f"{'passed' if verification.passed else 'failed'}: {rules}; {claims}"
+    if claims and len(names := {c.optimizer for c in verification.conformances}) == 1:
+        return f"{names.pop()}: {claims}"
+    return rules or claims
+
+
+def _ruled(checks: Sequence[Check]) -> str:
+    judged = [row for row in _rows(checks) if _is_judged(row)]
     good = sum(all(check.verdict is Verdict.AGREES for check in row.values()) for row in judged)
     if len(judged) == 1:
         [check, *_] = judged[0].values()
-        yield f"{check.optimizer} {'agrees with' if good else 'departs from'} {_whose(check)}"
-    elif judged:
-        yield f"{good} of {len(judged)} implementations agree with their rules"
-    counted = [c for c in verification.conformances if c.outcome is not Outcome.NOT_APPLICABLE]
-    if counted:
-        passed = sum(c.outcome is Outcome.PASSED for c in counted)
-        yield f"{passed} of {len(counted)} claims that hold for every good optimizer hold"
+        return f"{check.optimizer} {'agrees with' if good else 'departs from'} {_whose(check)}"
+    return f"{good} of {len(judged)} implementations agree with their rules" if judged else ""
+
+
+def _claimed(conformances: Sequence[Conformance]) -> str:
+    tried = [c.outcome for c in conformances if c.outcome is not Outcome.NOT_APPLICABLE]
+    if failed := tried.count(Outcome.FAILED):
+        return f"{failed} of {len(tried)} general claims {'fails' if failed == 1 else 'fail'}"
+    return f"all {len(tried)} general claims hold" if tried else ""
 
 
 def _whose(check: Check) -> str:

@@ -31,7 +31,8 @@ class Descent(Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for p in group["params"]:
-                self.move(p, p.grad, group, self.state[p])
+                if p.grad is not None:
+                    self.move(p, p.grad, group, self.state[p])
 
     def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
         if group["maximize"]:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -18,10 +19,14 @@ from optitrace.tracing.devices import one_thread
 
 COUNTS = "every hyperparameter counts"
 STAYS = "a zero gradient leaves the weights"
+FROZEN = "a parameter without a gradient stays"
+MIRRORED = "mirrored weights and gradients move mirrored"
 MIRRORS = "maximize mirrors minimize"
 RESUMES = "a saved state resumes"
+INDEPENDENT = "two optimizers made from one state_dict are independent"
 UNTOUCHED = "the gradient is left alone"
 ORDER = "the order of parameters does not matter"
+TWO_DTYPES = "parameters of two dtypes move as each would alone"
 DTYPE = "the state has the weights' dtype"
 
 
@@ -31,13 +36,14 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def found(optimizer_class: type[Optimizer], **given: Any) -> dict[str, Conformance]:
-    return {c.claim: c for c in conform(OwnClass.of(optimizer_class), given)}
+@cache
+def found(optimizer_class: type[Optimizer]) -> dict[str, Conformance]:
+    return {c.claim: c for c in conform(OwnClass.of(optimizer_class), {})}
 
 
-def failed(optimizer_class: type[Optimizer], **given: Any) -> dict[str, str]:
+def failed(optimizer_class: type[Optimizer]) -> dict[str, str]:
     """Return the claims that fail, and what is said of each."""
-    outcomes = found(optimizer_class, **given).values()
+    outcomes = found(optimizer_class).values()  # type: ignore[arg-type]
     return {c.claim: c.finding for c in outcomes if c.outcome is Outcome.FAILED}
 
 
@@ -79,12 +85,28 @@ class Forgetful(Descent):
         super().move(p, g, group, hidden.setdefault(id(p), {}))
 
 
-class Unloadable(Descent):
-    """Keeps something in its state that no file may hold."""
+class Unsavable(Descent):
+    """Keeps something in its state that no file can hold."""
 
     def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
         super().move(p, g, group, state)
-        state["lock"] = print
+        state["rule"] = lambda: g
+
+
+class Unsteppable(Descent):
+    """Keeps a state that cannot be changed in place once it is loaded, as it is a leaf that requires grad."""
+
+    def __init__(self, params: Any, lr: float = 0.1, momentum: float = 0.0) -> None:
+        super().__init__(params, lr, momentum)
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    state = self.state[p]
+                    mean = state.setdefault("mean", 0 * p)
+                    mean.mul_(group["momentum"]).add_(p.grad)
+                    p.data.sub_(group["lr"] * mean.detach())
 
 
 class Careless(Descent):
@@ -111,6 +133,70 @@ class Linked(Descent):
         super().move(p, g / (1 + place), group, state)
 
 
+class Eager(Descent):
+    """Takes a missing gradient for zero, and so lets weight decay move the parameter."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.move(p, torch.zeros_like(p) if p.grad is None else p.grad, group, self.state[p])
+
+
+class Biased(Descent):
+    """Subtracts the weight decay itself, and not its product with the weights."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        super().move(p, g, {**group, "weight_decay": 0.0}, state)
+        p.sub_(group["lr"] * group["weight_decay"])
+
+
+class BiasedInTheGradient(Descent):
+    """Adds the weight decay itself to the gradient."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        g = g - group["weight_decay"] if group["maximize"] else g + group["weight_decay"]
+        super().move(p, g, {**group, "weight_decay": 0.0}, state)
+
+
+class OneSided(Descent):
+    """Steps less where the gradient is negative."""
+
+    def __init__(self, params: Any, lr: float = 0.1, momentum: float = 0.0) -> None:
+        super().__init__(params, lr, momentum)
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        super().move(p, torch.where(g < 0, 0.9 * g, g), group, state)
+
+
+class Pooled(Descent):
+    """Loads every momentum into one pool that all optimizers of the class share."""
+
+    pool: ClassVar[dict[Any, Tensor]] = {}
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        g = (-g if group["maximize"] else g) + group["weight_decay"] * p
+        mean = state.setdefault("mean", torch.zeros_like(p))
+        mean.mul_(group["momentum"]).add_(g)
+        p.sub_(group["lr"] * mean)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        for p, state in self.state.items():
+            key = (p.shape, p.dtype)
+            state["mean"] = self.pool.setdefault(key, torch.zeros_like(p)).copy_(state["mean"])
+
+
+class OneDtype(Descent):
+    """Computes in the dtype of the first parameter, whatever that of the others."""
+
+    def move(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        dtype = group["params"][0].dtype
+        moved = p.to(dtype, copy=True)
+        super().move(moved, g.to(dtype), group, state)
+        p.copy_(moved)
+
+
 class Coarse(Descent):
     """Keeps its momentum in float32."""
 
@@ -122,20 +208,33 @@ class Coarse(Descent):
 
 ANOTHER_WAY = "saved and loaded after step 15, step 16 goes another way"
 
+NOT_NEGATED = "with negated weights and gradients, step 1 is not the negated step"
+
 FAULTS = [
-    (Dead, COUNTS, "eps changes nothing, whatever the value"),
-    (DeadInPart, COUNTS, "betas[1] changes nothing, whatever the value"),
     (Restless, STAYS, "step 1 moves the weights although the gradient is zero with weight_decay=0"),
+    (Eager, FROZEN, "step 1 moves it with weight_decay=0.1; it stays with weight_decay=0"),
+    (Biased, MIRRORED, f"{NOT_NEGATED} with weight_decay=0.1"),
+    (BiasedInTheGradient, MIRRORED, f"{NOT_NEGATED} with weight_decay=0.1"),
+    (OneSided, MIRRORED, NOT_NEGATED),
     (Turned, MIRRORS, "step 1 on the negative gradient is not the one of minimizing with weight_decay=0.1"),
+    (Forgetful, RESUMES, f"{ANOTHER_WAY}, in float32 with momentum=0.1"),
+    (Unsavable, RESUMES, "its state_dict cannot be saved and loaded (AttributeError), in float32"),
     (
-        Forgetful,
+        Unsteppable,
         RESUMES,
-        "saved and loaded after step 15, step 16 goes another way, in float32 with momentum=0.1",
+        "saved and loaded after step 15, step 16 raises RuntimeError: a leaf Variable that requires grad is "
+        "being used in an in-place operation, in float32",
     ),
-    (Unloadable, RESUMES, "its state_dict cannot be saved and loaded (UnpicklingError), in float32"),
+    (
+        Pooled,
+        INDEPENDENT,
+        "stepped alternately, step 16 differs from that of one alone with momentum=0.1; both hold the same "
+        "mean",
+    ),
     (Careless, UNTOUCHED, "step 1 changes the gradient with weight_decay=0.1"),
     (Clearing, UNTOUCHED, "step 1 changes the gradient"),
     (Linked, ORDER, "step 1 is another if they are given the other way round"),
+    (OneDtype, TWO_DTYPES, "next to float32 weights, step 1 moves float64 weights differently than alone"),
     (Coarse, DTYPE, "momentum_buffer is float32 for float64 weights with momentum=0.1"),
 ]
 
@@ -158,7 +257,30 @@ def test_a_fault_fails_no_other_claim(faulty: type[Descent], claim: str, finding
 
 
 def test_every_claim_has_a_fault_that_it_finds() -> None:
-    assert {claim for _, claim, _ in FAULTS} == set(CLAIMS)
+    assert {claim for _, claim, _ in FAULTS} | {COUNTS} == set(CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "dead"),
+    [
+        (Dead, "eps (2e-08, 5e-09, 0.1, 0.5, 0.9, 1, 2, 0.001, 0, 10, 0.99)"),
+        (DeadInPart, "betas[1] (1.998, 0.4995, 0.1, 0.5, 0.9, 1, 2, 0.001, 0, 10, 0.99)"),
+    ],
+)
+def test_a_dead_hyperparameter_is_told_with_what_was_tried(faulty: type[Descent], dead: str) -> None:
+    faults = failed(faulty)
+
+    assert faults.keys() == {COUNTS}
+    assert faults[COUNTS].startswith(f"nothing in the settings tried was changed by {dead}: tried alone")
+    assert faults[COUNTS].endswith(
+        ", for 30 steps with a changing lr, on weights of shape 4, 2×3, 16×8, 8 and 4×3×3×3"
+    )
+
+
+def test_a_dead_hyperparameter_is_told_with_what_it_was_tried_beside() -> None:
+    others = "with other values of each other hyperparameter, and with any two of momentum=0.1, eps=0"
+
+    assert f": tried alone, {others}, for 30 steps" in failed(Dead)[COUNTS]
 
 
 def test_what_counts_only_with_two_others_is_not_dead() -> None:
@@ -205,13 +327,13 @@ def test_claims_that_do_not_apply_are_told() -> None:
 
     assert outcomes[MIRRORS].outcome is outcomes[DTYPE].outcome is Outcome.NOT_APPLICABLE
     assert outcomes[MIRRORS].finding == "it has no maximize"
-    assert outcomes[DTYPE].finding == "it keeps no tensors"
+    assert outcomes[DTYPE].finding == "it keeps no tensors of the weights' shape"
 
 
-def test_a_class_for_matrices_is_tried_with_a_matrix() -> None:
+def test_a_class_for_matrices_is_tried_with_two() -> None:
     outcomes = found(torch.optim.Muon)
 
-    assert outcomes[ORDER].finding == "it takes no weights of two shapes"
+    assert outcomes[ORDER].outcome is outcomes[TWO_DTYPES].outcome is Outcome.PASSED
     assert Outcome.FAILED not in {c.outcome for c in outcomes.values()}
 
 
@@ -252,4 +374,4 @@ def test_a_class_that_cannot_be_run_is_told(
     optimizer_class: type[Optimizer], given: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
-        found(optimizer_class, **given)
+        list(conform(OwnClass.of(optimizer_class), given))

@@ -127,6 +127,23 @@ class Talks(torch.optim.SGD):
         return super().step()
 
 
+class HasModes(torch.optim.SGD):
+    """Refuses to step before it is put into train mode."""
+
+    is_training = False
+
+    def train(self) -> None:
+        self.is_training = True
+
+    def eval(self) -> None:
+        self.is_training = False
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # type: ignore[override]
+        if not self.is_training:
+            raise RuntimeError("call train() before the first step")
+        return super().step()
+
+
 class Exits(torch.optim.SGD):
     """Ends the process."""
 

@@ -39,7 +39,7 @@ def test_an_installed_class_is_named_by_its_module(capsys: pytest.CaptureFixture
     assert [row["weights"] for row in own] == [row["weights"] for row in built_in]
 
 
-@pytest.mark.parametrize("name", ["NeedsClosure", "CallsClosure", "NeedsMatrix"])
+@pytest.mark.parametrize("name", ["NeedsClosure", "CallsClosure", "NeedsMatrix", "HasModes"])
 def test_a_class_gets_what_it_needs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     steps = rows(f"mine.py:{name} -n 2 --lr 0.1", capsys)
 

@@ -35,6 +35,13 @@ class Idle(torch.optim.SGD):
 
     def __init__(self, params, lr=0.1, momentum=0.0, idle=0.5):
         super().__init__(params, lr=lr, momentum=momentum)
+
+
+class Plain(torch.optim.SGD):
+    '''Gradient descent.'''
+
+    def __init__(self, params, lr=0.1, momentum=0.0):
+        super().__init__(params, lr=lr, momentum=momentum)
 """
 
 
@@ -96,11 +103,27 @@ def test_a_class_without_a_rule_is_held_against_claims_alone(mine: str) -> None:
     finished = run("verify", f"{mine}:Idle", COLUMNS="1000")
 
     assert finished.code == 1
-    assert "FAILED          every hyperparameter counts: idle changes nothing, whatever the value" in (
-        finished.stdout
-    )
+    assert (
+        "FAILED          every hyperparameter counts: nothing in the settings tried was changed by idle (1, "
+    ) in finished.stdout
     assert "verdict" not in finished.stdout
-    assert finished.stdout.endswith("\n5 of 6 claims that hold for every good optimizer hold\n")
+    assert finished.stdout.endswith(f"\n\n{mine}:Idle: 1 of 10 general claims fails\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "verdict"),
+    [
+        ("Idle", "sgd", "failed: {} agrees with the rule of sgd; 1 of 10 general claims fails"),
+        ("Inside", "adam", "failed: {} departs from the rule of adam; all 9 general claims hold"),
+        ("Plain", "sgd", "passed: {} agrees with the rule of sgd; all 10 general claims hold"),
+    ],
+)
+def test_one_line_says_what_was_decided(mine: str, name: str, rule: str, verdict: str) -> None:
+    finished = run("verify", f"{mine}:{name}", "--rule", rule, COLUMNS="1000")
+
+    *_, gap, last = finished.stdout.splitlines()
+    assert (gap, last) == ("", verdict.format(f"{mine}:{name}"))
+    assert finished.code == (1 if verdict.startswith("failed") else 0)
 
 
 def test_a_hyperparameter_can_be_set(mine: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optitrace.analysis.verification.conformance.alternatives import switched_on
+from optitrace.analysis.verification.conformance.alternatives import switched
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.experiment.own_module import reason
@@ -23,8 +24,29 @@ STEPS = 30
 LR = 0.1
 """The learning rate of a trial; a default of 1 would hide what it multiplies."""
 
-SHAPES: tuple[tuple[Shape, ...], ...] = ((VECTOR, (2, 3)), (VECTOR,), ((2, 3),))
+LR_FACTOR = 0.95
+"""What the lr is multiplied by between two steps, as some hyperparameters act only where it moves."""
+
+SHAPES: tuple[tuple[Shape, ...], ...] = ((VECTOR, (2, 3)), ((2, 3), (3, 2)), (VECTOR,), ((2, 3),))
 """The weights that a class is given: the first of these that it takes."""
+
+WIDER: tuple[Shape, ...] = ((16, 8), (8,), (4, 3, 3, 3))
+"""Weights for what acts on none of those: on matrices that are not small, and on convolutions."""
+
+SUMMATION = 1e-4
+"""How far apart weights may be, relative to the largest, where sums are taken in different orders.
+
+Classes that compute in float64 may sum a norm in float32.
+"""
+
+SYMMETRY = 1e-6
+"""How far apart weights may be, relative to the largest, where signs are turned.
+
+A sign changes no rounding, but the decomposition of a matrix may find other vectors, and may be in float32.
+"""
+
+ROUNDINGS = 64
+"""How many machine epsilons, of the largest weight, weights may be apart where nothing else differs."""
 
 Arguments = Mapping[str, Any]
 
@@ -54,22 +76,38 @@ class Trial:
         own: the class.
         arguments: what it is called with; what is not here has the class's default.
         shapes: the shapes of its weights.
-        variations: what is put over these: nothing, and then each thing that is off by default, on.
+        dtypes: of the weights that it is tried with; the last is the one that it computes in.
+        variations: what is put over these: nothing, and then each thing that is off by default, on, and each
+            number that is on, off.
+        options: of every bench, unless a run has its own.
     """
 
     own: OwnClass
     arguments: Arguments
     shapes: tuple[Shape, ...]
+    dtypes: tuple[torch.dtype, ...] = (torch.float64,)
     variations: tuple[Arguments, ...] = ({},)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that the class computes in."""
+        return self.dtypes[-1]
 
     def has(self, name: str) -> bool:
         """Tell whether the class has a hyperparameter."""
         return any(h.name == name for h in self.own.hyperparameters)
 
-    def bench(self, arguments: Arguments, *, dtype: torch.dtype = torch.float64, **how: Any) -> Bench:
+    def value(self, name: str) -> Any:
+        """Return what a hyperparameter is where it is not varied."""
+        [hyperparameter] = [h for h in self.own.hyperparameters if h.name == name]
+        return self.arguments.get(name, hyperparameter.default)
+
+    def bench(self, arguments: Arguments, **how: Any) -> Bench:
         """Return the class with `arguments` put over those of the trial, on its bench."""
         merged = {**self.arguments, **arguments}
-        return Bench(self.own.optimizer_class, merged, self.shapes, dtype=dtype, **how)
+        options = {"dtype": self.dtype, "lr_factor": LR_FACTOR, **self.options, **how}
+        return Bench(self.own.optimizer_class, merged, self.shapes, **options)
 
     def run(self, arguments: Arguments, *, factor: float = 1.0, **how: Any) -> list[After]:
         """Return what there is after each step on the gradients times `factor`."""
@@ -80,12 +118,26 @@ class Trial:
             path.append(after(bench))
         return path
 
-    def attempt(self, arguments: Arguments) -> list[After] | None:
+    def attempt(self, arguments: Arguments, **how: Any) -> list[After] | None:
         """Return the run with these arguments; None if the class refuses them."""
         try:
-            return self.run(arguments)
+            return self.run(arguments, **how)
         except Exception:  # a class of anyone's can raise anything
             return None
+
+    def others(self) -> list[Trial]:
+        """Return the trials in which something may count that does not here, as far as the class takes them.
+
+        They have larger weights and gradients of one sign, or equal gradients in each step and a loss, or few
+        digits.
+        """
+        wider = replace(self, shapes=WIDER, options={"change": torch.abs})
+        trials = (
+            wider,
+            replace(wider, options={"change": torch.ones_like, "has_loss": True}),
+            replace(self, dtypes=(torch.bfloat16,)),
+        )
+        return [trial for trial in trials if trial.attempt({})]
 
 
 def prepare(own: OwnClass, given: Arguments) -> Trial:
@@ -96,14 +148,16 @@ def prepare(own: OwnClass, given: Arguments) -> Trial:
     """
     arguments = _arguments(own, given)
     refusals = []
-    for shapes in SHAPES:
-        trial = Trial(own, arguments, shapes)
-        try:
-            trial.run({})
-        except Exception as error:  # a class of anyone's can raise anything
-            refusals.append(error)
-        else:
-            return replace(trial, variations=tuple(_variations(trial)))
+    for dtype in (torch.float64, torch.float32):
+        for shapes in SHAPES:
+            trial = Trial(own, arguments, shapes, (dtype,))
+            try:
+                run = trial.run({})
+            except Exception as error:  # a class of anyone's can raise anything
+                refusals.append(error)
+            else:
+                trial = replace(trial, dtypes=_dtypes(trial, run))
+                return replace(trial, variations=tuple(_variations(trial)))
     raise UsageError(f"{own.name} cannot take a step: {reason(refusals[0])}.")
 
 
@@ -118,9 +172,41 @@ def differ(one: Sequence[After], other: Sequence[After]) -> int | None:
     return next((step for step, (ours, theirs) in pairs if not ours.is_same(theirs)), None)
 
 
+def apart(one: Iterable[Sequence[Tensor]], other: Iterable[Sequence[Tensor]], allowed: float) -> int | None:
+    """Return the first step, from 1, after which the weights of two runs differ; None if they never do.
+
+    Args:
+        one: the weights after each step.
+        other: the same of another run.
+        allowed: how far they may be apart, relative to the largest.
+    """
+    pairs = enumerate(zip(one, other, strict=True), start=1)
+    return next((step for step, (a, b) in pairs if not all(map(close, a, b, repeat(allowed)))), None)
+
+
+def weights_of(path: Iterable[After]) -> Iterator[Sequence[Tensor]]:
+    """Yield the weights after each step."""
+    return (there.weights for there in path)
+
+
 def same(a: Tensor, b: Tensor) -> bool:
     """Tell whether two tensors hold the same numbers; what is not a number is the same as itself."""
     return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def close(a: Tensor, b: Tensor, allowed: float | None = None) -> bool:
+    """Tell whether two tensors of weights hold the same numbers, but for rounding.
+
+    Args:
+        a: weights.
+        b: weights of the same shape.
+        allowed: how far they may be apart, relative to the largest; `ROUNDINGS` if not given.
+    """
+    if same(a, b):
+        return True
+    allowed = ROUNDINGS * torch.finfo(a.dtype).eps if allowed is None else allowed
+    finite = torch.cat([a.flatten(), b.flatten()]).nan_to_num(0.0, 0.0, 0.0)
+    return torch.allclose(a, b, rtol=0.0, atol=allowed * float(finite.abs().max()), equal_nan=True)
 
 
 def _same_state(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
@@ -129,8 +215,12 @@ def _same_state(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 def said(variation: Arguments) -> str:
     """Return under which arguments something was found, to end a clause; empty for the defaults."""
-    settings = ", ".join(f"{name}={show(value)}" for name, value in variation.items())
-    return f" with {settings}" if settings else ""
+    return f" with {settings_of(variation)}" if variation else ""
+
+
+def settings_of(variation: Arguments) -> str:
+    """Return arguments as they are typed."""
+    return ", ".join(f"{name}={show(value)}" for name, value in variation.items())
 
 
 def _arguments(own: OwnClass, given: Arguments) -> dict[str, Any]:
@@ -139,13 +229,26 @@ def _arguments(own: OwnClass, given: Arguments) -> dict[str, Any]:
     return {**lr, **given}
 
 
+def _dtypes(trial: Trial, run: Sequence[After]) -> tuple[torch.dtype, ...]:
+    """Return the dtypes of weights to be tried.
+
+    A class computes in float32 if the weights after a step do not have a digit from beyond float32's, neither
+    of the weights before it nor of the gradient.
+    """
+    rounded = trial.bench({}, change=lambda tensor: tensor.to(torch.float32).to(tensor.dtype))
+    rounded.step()
+    ignores = all(map(same, run[0].weights, rounded.snapshot()))
+    return (torch.float32,) if ignores else (torch.float32, torch.float64)
+
+
 def _variations(trial: Trial) -> Iterator[Arguments]:
-    """Yield no change, and each thing that is off switched on."""
+    """Yield no change, each thing that is off switched on, and each number that is on switched off."""
     yield {}
     for hyperparameter in trial.own.hyperparameters:
-        value = trial.arguments.get(hyperparameter.name, hyperparameter.default)
-        choices: Iterator[Arguments] = (
-            {hyperparameter.name: on} for on in switched_on(hyperparameter, value)
-        )
-        if variation := next(filter(trial.attempt, choices), None):
-            yield variation
+        name = hyperparameter.name
+        # a class that has no lr by default finds its step size itself
+        finds_its_lr = name == "lr" and hyperparameter.default is None
+        for values in [[None]] if finds_its_lr else switched(hyperparameter, trial.value(name)):
+            choices: Iterator[Arguments] = ({name: value} for value in values)
+            if variation := next(filter(trial.attempt, choices), None):
+                yield variation
