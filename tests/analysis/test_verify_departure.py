@@ -12,8 +12,9 @@ from torch import Tensor
 from optitrace.analysis.verification.cause import likely_causes
 from optitrace.analysis.verification.check import Check, Verdict
 from optitrace.analysis.verification.recording import record
+from optitrace.analysis.verification.scope import DTYPES, Scope
 from optitrace.analysis.verification.subject import subject_of_own
-from optitrace.analysis.verification.verify import DTYPES, Own, Scope, check_in_dtypes, verify
+from optitrace.analysis.verification.verify import Own, check_in_dtypes, verify
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.rules.catalogue import OPTIMIZERS

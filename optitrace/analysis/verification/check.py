@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -128,6 +128,15 @@ class Verification:
 
     checks: tuple[Check, ...] = ()
     conformances: tuple[Conformance, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Iterable[Verification]) -> Verification:
+        """Return several verifications as one."""
+        parts = list(parts)
+        return cls(
+            tuple(check for part in parts for check in part.checks),
+            tuple(conformance for part in parts for conformance in part.conformances),
+        )
 
     @property
     def passed(self) -> bool:
