@@ -152,8 +152,9 @@ def test_what_a_sound_class_prints_or_changes_does_not_reach_the_verdict(
 
 
 def test_a_class_is_not_judged_by_the_torch_that_it_changes(verify: Callable[..., Finished]) -> None:
-    # judged by the subtraction that it puts into torch, it would agree
-    finished = verify("--rule", "sgd", "-f", "json", at_import="torch.Tensor.__sub__ = torch.Tensor.add")
+    # judged by the product that it puts into torch, which is twice as large, it would agree
+    twice = "torch.Tensor.__rmul__ = lambda tensor, number: tensor.mul(2 * number)"
+    finished = verify("--rule", "sgd", "-f", "json", at_import=twice)
     [check] = json.loads(finished.stdout)["checks"]
 
     assert finished.code == 1
