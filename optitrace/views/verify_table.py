@@ -155,7 +155,17 @@ def _place(departure: Departure) -> list[str]:
         f"first at step {departure.step} with {settings or 'the defaults'}: {departure.quantity}, {where}",
         *([f"rule:  {departure.line}"] if departure.line else []),
         f"class: {departure.found:.12g}, where the rule gives {departure.expected:.12g}",
+        *_suspects(departure),
     ]
+
+
+def _suspects(departure: Departure) -> Iterator[str]:
+    if len(departure.suspects) > 1:
+        yield "only weights and state can be seen; if one line differs, it is one of these:"
+    elif departure.suspects:
+        yield "if one line differs, it is this one:"
+    for suspect in departure.suspects:
+        yield f"  {suspect.line} would be {suspect.needed:.12g}, not {suspect.expected:.12g}"
 
 
 def _run(check: Check) -> str:

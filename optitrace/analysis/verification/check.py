@@ -31,6 +31,21 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """A line of a rule that, alone, can explain what a class does otherwise.
+
+    Attributes:
+        line: the line, in symbols.
+        expected: what the rule gives.
+        needed: what the class would have to have computed.
+    """
+
+    line: str
+    expected: float
+    needed: float
+
+
+@dataclass(frozen=True, slots=True)
 class Departure:
     """The first place where a class does not do what the rule says.
 
@@ -45,6 +60,8 @@ class Departure:
         expected: what the rule gives.
         found: what the class gives.
         error: how far they are apart, in units of the dtype.
+        suspects: the lines that can be the cause, in the rule's order; as only weights and state can be
+            seen, there may be several, and none where more than one line must differ.
     """
 
     settings: Mapping[str, Any]
@@ -57,6 +74,7 @@ class Departure:
     expected: float
     found: float
     error: float
+    suspects: tuple[Suspect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
