@@ -161,9 +161,9 @@ def _place(departure: Departure) -> list[str]:
 
 def _suspects(departure: Departure) -> Iterator[str]:
     if len(departure.suspects) > 1:
-        yield "only weights and state can be seen; if one line differs, it is one of these:"
+        yield "only weights and state can be seen; each of these lines, alone, would explain this step:"
     elif departure.suspects:
-        yield "if one line differs, it is this one:"
+        yield "this line, alone, would explain this step:"
     for suspect in departure.suspects:
         yield f"  {suspect.line} would be {suspect.needed:.12g}, not {suspect.expected:.12g}"
 

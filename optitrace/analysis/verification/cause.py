@@ -39,7 +39,13 @@ def likely_causes(rule: Rule, recordings: Sequence[Recording]) -> tuple[str, ...
         steps = list(_first_steps(rule, recordings, trusted))
         if not steps:  # it agrees, and so would a mistake that changes nothing here
             return ()
-        for candidates in _known(rule.name), _derived(rule.name), _pairs(rule, steps, trusted):
+        known, derived = _known(rule.name), _derived(rule.name)
+        for candidates in (
+            known,
+            derived,
+            _pairs(rule, steps, trusted, known),
+            _pairs(rule, steps, trusted, (*known, *derived)),
+        ):
             clauses = (
                 " and ".join(mistake.name for mistake in mistakes)
                 for mistakes, wrong in candidates
@@ -70,8 +76,13 @@ def _damage(name: str, choices: Iterable[tuple[Mistake, ...]]) -> Iterator[Candi
             continue
 
 
-def _pairs(rule: Rule, steps: Sequence[tuple[Recording, Recomputed]], trusted: bool) -> Iterator[Candidate]:
-    """Yield two mistakes at once, those that are likely to explain a departure first.
+def _pairs(
+    rule: Rule,
+    steps: Sequence[tuple[Recording, Recomputed]],
+    trusted: bool,
+    singles: Sequence[Candidate],
+) -> Iterator[Candidate]:
+    """Yield two mistakes at once that may explain a departure.
 
     Where the class departs in several quantities, a first mistake is to explain the first of them by
     itself. Where none does, both mistakes are to change what departs, and nothing else.
@@ -80,10 +91,10 @@ def _pairs(rule: Rule, steps: Sequence[tuple[Recording, Recomputed]], trusted: b
         rule: the rule.
         steps: the first step that departs of each recording.
         trusted: whether the state is the class's own.
+        singles: the mistakes, one at a time.
     """
     recording, probe = max(steps, key=lambda pair: len(pair[1].departing))
     first = next((name for name in probe.departing if name not in (WEIGHTS, COUNT)), WEIGHTS)
-    singles = [*_known(rule.name), *_derived(rule.name)]
     explaining: list[Mistake] = []
     changing: list[Mistake] = []
     for mistakes, wrong in singles:

@@ -45,8 +45,9 @@ def suspects(
         given = trial.given()
         if given is None or not given.isfinite().all():
             continue
-        needed = _solve(trial, given, quantity)
-        if needed is not None and trial.explains(needed):
+        # of the values that give one quantity, as a square is one of two numbers, not all give another
+        solutions = (_solve(trial, given, name) for name in (quantity, *step.departing))
+        if (needed := next(filter(trial.explains, solutions), None)) is not None:
             told = place if given.dim() else 0
             yield Suspect(line.text, given.flatten()[told].item(), needed.flatten()[told].item())
 
@@ -90,11 +91,13 @@ class _Trial:
             return torch.full_like(found, torch.nan)
         return torch.as_tensor(computed, dtype=torch.float64) - found
 
-    def explains(self, value: Tensor) -> bool:
-        """Tell whether, with this value of the line, weights and state are those of the class."""
+    def explains(self, value: Tensor | None) -> bool:
+        """Tell whether there is a value of the line with which weights and state are those of the class."""
+        if value is None:
+            return False
         outputs = zip(self.keys, self.before, self._with(value), strict=True)
         return COUNT not in self.step.departing and not any(
-            compare(before, computed, found.found, self.recording.dtype, found.allowed).departs
+            compare(before, computed, found.found, found.dtype, found.allowed).departs
             for key, before, computed in outputs
             if (found := self.step.found.get(key))
         )
@@ -132,9 +135,11 @@ def _solve(trial: _Trial, given: Tensor, quantity: str) -> Tensor | None:
         return None
     factors = torch.tensor(FACTORS, dtype=torch.float64)
     low, high = factors[place] * unit, factors[place + 1] * unit
-    sign = errors.gather(0, place.unsqueeze(0)).squeeze(0).sign()
+    first, last = (errors.gather(0, at.unsqueeze(0)).squeeze(0) for at in (place, place + 1))
+    ends = torch.where(first == 0, low, high)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        same = error(middle).sign() == sign
+        same = error(middle).sign() == first.sign()
         low, high = torch.where(same, middle, low), torch.where(same, high, middle)
-    return torch.where(wrong, high, given)
+    solved = torch.where((first == 0) | (last == 0), ends, high)
+    return torch.where(wrong, solved, given)
