@@ -144,7 +144,7 @@ def _departures(checks: Iterable[Check]) -> Iterator[list[str]]:
             f"{check.optimizer} departs from the rule of {check.rule} ({where})",
             *(_place(check.departure) if check.departure else [_run(check)]),
             *(f"agrees with {check.rule} if {cause}" for cause in check.causes),
-            *([] if check.causes else [f"no known mistake in {check.rule} explains it"]),
+            *([] if check.causes else [f"no mistake in {check.rule} was found that explains it"]),
         ]
 
 
