@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.rules.telling import gradient, start
+from optitrace.tracing.series import plain
 from optitrace.tracing.stepping import construct
 
 Shape = tuple[int, ...]
@@ -99,21 +100,11 @@ class Bench:
     def state(self, index: int = 0) -> dict[str, Tensor]:
         """Return the numbers in the state of a tensor of weights as they are now, by the class's names."""
         entries = self.optimizer.state.get(self.weights[index], {})
-        numbers = {str(key): _numbers(value) for key, value in entries.items()}
-        return {key: value for key, value in numbers.items() if value is not None}
-
-
-def _numbers(value: Any) -> Tensor | None:
-    """Return what an entry of a state holds, as a plain tensor of its own; None if that cannot be read."""
-    if not isinstance(value, Tensor | float | int):
-        return None
-    if not isinstance(value, Tensor) or type(value) is Tensor:
-        return torch.as_tensor(value).detach().clone()
-    try:
-        with torch.no_grad():
-            return torch.empty(value.shape, dtype=value.dtype, device=value.device).copy_(value)
-    except Exception:  # a tensor subclass need not do all that torch's own tensors do
-        return None
+        return {
+            str(key): numbers
+            for key, value in entries.items()
+            if isinstance(value, Tensor | float | int) and (numbers := plain(value)) is not None
+        }
 
 
 @contextmanager

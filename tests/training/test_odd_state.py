@@ -5,6 +5,7 @@ import torch
 from odd_state import PackedMomentum
 from watched import numbers
 
+import optitrace
 from optitrace.tracing.bench import Bench
 from optitrace.tracing.trace import Outcome
 from optitrace.tracing.watching.interception import Interception
@@ -50,6 +51,12 @@ def test_a_state_that_cannot_be_measured_is_told_where_it_is_wanted() -> None:
     )
     assert list(trace.state) == ["steps"]
     assert watched(RecordingWish())[0].unmeasured() == []
+
+
+def test_a_trace_leaves_out_state_that_cannot_be_read() -> None:
+    found = optitrace.trace("odd_state:PackedMomentum", steps=2).record
+
+    assert list(found.state) == ["steps"]
 
 
 def test_a_bench_leaves_out_state_that_cannot_be_read() -> None:
