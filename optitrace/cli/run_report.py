@@ -90,7 +90,8 @@ def tell(
     if rank.number == 0:
         _show(training, findings, report)
     complaints = watcher.complaints()
-    for sentence in [*(complaints if rank.number == 0 else []), *map(str, errors)]:
+    remarks = [*watcher.unmeasured(), *complaints] if rank.number == 0 else []
+    for sentence in [*dict.fromkeys(remarks), *map(str, errors)]:
         terminal.say(sentence)
     for sentence in failures:
         terminal.say(sentence)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from optitrace.analysis.verification.check import Verification
+from optitrace.analysis.verification.scope import DTYPES, Scope
+from optitrace.analysis.verification.separate_process import Report, Request, verify_separately
 from optitrace.cli import options, terminal
 from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import UsageError, one_of, quoted
-from optitrace.experiment.own_class import OwnClass, is_own, load
-from optitrace.rules.catalogue import OPTIMIZERS, find
-
-if TYPE_CHECKING:
-    from optitrace.analysis.verification.verify import Report
-
+from optitrace.errors import UsageError, one_of
+from optitrace.experiment.own_class import is_own
+from optitrace.rules.catalogue import OPTIMIZERS, Optimizer, find
 
 OWN = "A class of your own"
 
@@ -97,23 +96,19 @@ def verify_optimizers(**given: Any) -> None:
     if (rule or given["settings"]) and chosen:
         option = "--rule" if rule else "--set"
         raise UsageError(f"{option} is for a class of your own; {chosen[0].name} has its rule and settings.")
-    load_torch()
-    from optitrace.analysis.verification import verify as verifying
-    from optitrace.analysis.verification.subject import find_rule
-    from optitrace.tracing.devices import choose_device
     from optitrace.views.verify_table import verify_json, verify_table
 
-    scope = verifying.Scope(
-        dtypes=(given["dtype"],) if given["dtype"] else verifying.DTYPES,
+    scope = Scope(
+        dtypes=(given["dtype"],) if given["dtype"] else DTYPES,
         implementation=given["implementation"] or "",
-        device=choose_device() if given["device"] == "auto" else given["device"],
+        device=given["device"],
     )
-    classes = [
-        verifying.Own(own, _hyperparameters(own, given["settings"]), find_rule(rule) if rule else None)
-        for own in (load(name) for name in names if is_own(name))
-    ]
     with _progress() as report:
-        verification = verifying.verify(chosen, classes, scope, report)
+        parts = [_verify_catalogued(chosen, scope, report)] if chosen else []
+        for name in filter(is_own, names):
+            request = Request(name, scope, texts=tuple(given["settings"]), rule=rule)
+            parts.append(verify_separately(request, report))
+    verification = Verification.of(parts)
     if format == "json":
         terminal.print_text([verify_json(verification)])
     else:
@@ -127,18 +122,12 @@ verify_optimizers.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore
 verify_optimizers.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}
 
 
-def _hyperparameters(own: OwnClass, texts: Sequence[str]) -> Mapping[str, Any]:
-    """Return the hyperparameters of a class that the texts stand for."""
-    known = {hyperparameter.name: hyperparameter for hyperparameter in own.hyperparameters}
-    values = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set is {quoted(text)}; it must be NAME=VALUE, such as eps=1e-6.")
-        if name not in known:
-            raise UsageError(own.has_no(name))
-        values[name] = known[name].parse(value)
-    return values
+def _verify_catalogued(chosen: Sequence[Optimizer], scope: Scope, report: Report) -> Verification:
+    """Verify optimizers of torch, in this process."""
+    load_torch()
+    from optitrace.analysis.verification.verify import verify
+
+    return verify(chosen, [], scope, report)
 
 
 @contextmanager

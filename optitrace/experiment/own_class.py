@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from optitrace.errors import UsageError, did_you_mean
+from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_name
 from optitrace.rules.catalogue import DEFAULT_LR, Implementation, Needs, find
 from optitrace.rules.catalogue import Optimizer as Entry
@@ -109,6 +109,23 @@ class OwnClass:
             raise UsageError(
                 f"{self.name} has no default for {listed(missing)}; give it as in --set {missing[0]}=VALUE."
             )
+
+    def read(self, texts: Iterable[str]) -> dict[str, Any]:
+        """Return the hyperparameters that texts such as ``eps=1e-6`` stand for.
+
+        Raises:
+            UsageError: a text is of another form, or the class has no such hyperparameter or value.
+        """
+        known = {hyperparameter.name: hyperparameter for hyperparameter in self.hyperparameters}
+        values = {}
+        for text in texts:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise UsageError(f"--set is {quoted(text)}; it must be NAME=VALUE, such as eps=1e-6.")
+            if name not in known:
+                raise UsageError(self.has_no(name))
+            values[name] = known[name].parse(value)
+        return values
 
     def has_no(self, name: str) -> str:
         """Return the sentence that says that there is no such hyperparameter, and which there are."""

@@ -69,7 +69,7 @@ def verify(
 
     Args:
         *optimizers: names of the catalogue, classes, or names of classes such as ``mine.py:Adam``; all
-            of torch if none.
+            of torch if none. A class given by its name is run in a process of its own.
         rule: the optimizer whose rule the classes of one's own are to follow; where there is none, they
             are held against what every good optimizer does alone.
         dtypes: ``float32``, ``float64``, or both.
@@ -81,18 +81,20 @@ def verify(
         UsageError: a name is not known, or a class cannot be verified so.
         DeviceError: the device is not there.
     """
-    from optitrace.analysis.verification import verify as verifying
+    from optitrace.analysis.verification import check
+    from optitrace.analysis.verification.scope import Scope
+    from optitrace.analysis.verification.separate_process import Request, verify_separately
     from optitrace.analysis.verification.subject import find_rule
-    from optitrace.experiment.own_class import OwnClass, is_own, load
+    from optitrace.analysis.verification.verify import Own
+    from optitrace.analysis.verification.verify import verify as verify_here
+    from optitrace.experiment.own_class import OwnClass, is_own
     from optitrace.rules.catalogue import OPTIMIZERS, find
-    from optitrace.tracing.devices import choose_device
 
     named = [o for o in optimizers or OPTIMIZERS if isinstance(o, str)]
-    own = [OwnClass.of(o) for o in optimizers if not isinstance(o, str)] + [
-        load(o) for o in named if is_own(o)
-    ]
-    scope = verifying.Scope(tuple(dtypes), implementation, choose_device() if device == "auto" else device)
     its_rule = find_rule(rule) if rule else None
-    classes = [verifying.Own(each, hyperparameters, its_rule) for each in own]
+    scope = Scope(tuple(dtypes), implementation, device)
+    classes = [Own(OwnClass.of(o), hyperparameters, its_rule) for o in optimizers if not isinstance(o, str)]
     chosen = [find(name) for name in named if not is_own(name)]
-    return Verification(verifying.verify(chosen, classes, scope))
+    here = [verify_here(chosen, classes, scope)] if chosen or classes else []
+    requests = [Request(n, scope, given=hyperparameters, rule=rule) for n in named if is_own(n)]
+    return Verification(check.Verification.of([*here, *map(verify_separately, requests)]))

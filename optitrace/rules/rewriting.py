@@ -63,29 +63,38 @@ class _Replacement(ast.NodeTransformer):
     def __init__(self, piece: str, stead: str) -> None:
         self.stead = stead
         self.piece = ast.parse(piece).body
+        self.expression = self.piece[0].value if isinstance(self.piece[0], ast.Expr) else None
+        self.dumped = [ast.dump(statement) for statement in self.piece]
         self.found = False
 
     def visit(self, node: ast.AST) -> ast.AST:
-        match self.piece:
-            case [ast.Expr(expression)] if ast.dump(node) == ast.dump(expression):
-                self.found = True
-                return ast.parse(self.stead, mode="eval").body
+        if (
+            isinstance(node, ast.expr)
+            and type(node) is type(self.expression)
+            and self._is_here([ast.Expr(node)])
+        ):
+            self.found = True
+            return ast.parse(self.stead, mode="eval").body
         self.generic_visit(node)
         for block in ("body", "orelse"):
             statements = getattr(node, block, None)
             if isinstance(statements, list):
-                setattr(node, block, self._in_block(statements))
+                left = self._in_block(statements)
+                # a guard whose only line is left out
+                setattr(node, block, left or [ast.Pass()] if block == "body" else left)
         return node
 
     def _in_block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
         length = len(self.piece)
         for start in range(len(statements) - length + 1):
-            if _dump(statements[start : start + length]) == _dump(self.piece):
+            if self._is_here(statements[start : start + length]):
                 self.found = True
                 after = self._in_block(statements[start + length :])
                 return [*statements[:start], *ast.parse(self.stead).body, *after]
         return statements
 
-
-def _dump(statements: list[ast.stmt]) -> list[str]:
-    return [ast.dump(statement) for statement in statements]
+    def _is_here(self, statements: list[ast.stmt]) -> bool:
+        return all(
+            type(statement) is type(part) and ast.dump(statement) == dumped
+            for statement, part, dumped in zip(statements, self.piece, self.dumped, strict=True)
+        )

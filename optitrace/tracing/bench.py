@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.rules.telling import gradient, start
+from optitrace.tracing.series import plain
 from optitrace.tracing.stepping import construct
 
 Shape = tuple[int, ...]
@@ -131,9 +132,9 @@ class Bench:
         """Return the numbers in the state of a tensor of weights as they are now, by the class's names."""
         entries = self.optimizer.state.get(self.weights[index], {})
         return {
-            str(key): torch.as_tensor(value).detach().clone()
+            str(key): numbers
             for key, value in entries.items()
-            if isinstance(value, Tensor | float | int)
+            if isinstance(value, Tensor | float | int) and (numbers := plain(value)) is not None
         }
 
     def _tensors(self, numbers: Callable[[int], list[float]]) -> list[Tensor]:

@@ -104,8 +104,23 @@ class DeviceSeries:
 def is_recordable(value: Any) -> bool:
     """Tell whether a series can take a value: a dense tensor of numbers, a number, or a list."""
     if isinstance(value, Tensor):
-        return value.layout is torch.strided and not value.is_complex() and value.numel() > 0
+        is_dense = value.layout is torch.strided and not value.is_complex() and value.numel() > 0
+        return is_dense and (type(value) is Tensor or plain(value) is not None)
     return isinstance(value, int | float | list)
+
+
+def plain(value: Tensor | float) -> Tensor | None:
+    """Return numbers as a tensor of their own, of torch's own class; None if they cannot be read.
+
+    A tensor subclass need not do all that torch's own tensors do.
+    """
+    if not isinstance(value, Tensor) or type(value) is Tensor:
+        return torch.as_tensor(value).detach().clone()
+    try:
+        with torch.no_grad():
+            return torch.empty(value.shape, dtype=value.dtype, device=value.device).copy_(value)
+    except Exception:  # whatever the subclass raises
+        return None
 
 
 def series_like(value: Any) -> Series:

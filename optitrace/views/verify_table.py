@@ -144,7 +144,7 @@ def _departures(checks: Iterable[Check]) -> Iterator[list[str]]:
             f"{check.optimizer} departs from the rule of {check.rule} ({where})",
             *(_place(check.departure) if check.departure else [_run(check)]),
             *(f"agrees with {check.rule} if {cause}" for cause in check.causes),
-            *([] if check.causes else [f"no known mistake in {check.rule} explains it"]),
+            *([] if check.causes else [f"no mistake in {check.rule} was found that explains it"]),
         ]
 
 
@@ -155,7 +155,17 @@ def _place(departure: Departure) -> list[str]:
         f"first at step {departure.step} with {settings or 'the defaults'}: {departure.quantity}, {where}",
         *([f"rule:  {departure.line}"] if departure.line else []),
         f"class: {departure.found:.12g}, where the rule gives {departure.expected:.12g}",
+        *_suspects(departure),
     ]
+
+
+def _suspects(departure: Departure) -> Iterator[str]:
+    if len(departure.suspects) > 1:
+        yield "only weights and state can be seen; each of these lines, alone, would explain this step:"
+    elif departure.suspects:
+        yield "this line, alone, would explain this step:"
+    for suspect in departure.suspects:
+        yield f"  {suspect.line} would be {suspect.needed:.12g}, not {suspect.expected:.12g}"
 
 
 def _run(check: Check) -> str:

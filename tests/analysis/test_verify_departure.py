@@ -10,14 +10,15 @@ from descents import Descent, optimizer_of
 from torch import Tensor
 
 from optitrace.analysis.verification.cause import likely_causes
-from optitrace.analysis.verification.check import Check, Verdict
+from optitrace.analysis.verification.check import Check, Departure, Verdict
 from optitrace.analysis.verification.recording import record
+from optitrace.analysis.verification.scope import DTYPES, Scope
 from optitrace.analysis.verification.subject import subject_of_own
-from optitrace.analysis.verification.verify import DTYPES, Own, Scope, check_in_dtypes, verify
+from optitrace.analysis.verification.verify import Own, check_in_dtypes, verify
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
+from optitrace.rules.mistakes import MISTAKES, Mistake, damaged, derived_mistakes
 from optitrace.rules.rule import Rule
 from optitrace.tracing.devices import one_thread
 
@@ -88,6 +89,66 @@ def test_a_departure_that_comes_late_is_placed_where_it_comes() -> None:
     assert check.departure.step == 5
 
 
+M_HAT = "m_hat = m / (1 − β₁ᵗ)"
+V_HAT = "v_hat = (v_max if amsgrad else v) / (1 − β₂ᵗ)"
+STEP_OF_ADAM = "w - lr * m_hat / (sqrt(v_hat) + eps)"
+STEP = "w = w − lr·m_hat / (√v_hat + eps)"
+
+
+def departure_of(name: str, *changes: Mapping[str, str]) -> Departure:
+    """Return how a class departs from a rule that does what the rule, changed so, says."""
+    wrong = damaged(RULES[name], *(Mistake(str(number), change) for number, change in enumerate(changes)))
+    [_, check] = checks_of(optimizer_of(wrong), name)
+    assert check.departure is not None
+    return check.departure
+
+
+def test_where_only_the_weights_can_be_seen_every_line_that_can_explain_them_is_named() -> None:
+    departure = departure_of("adam", {"beta1**t": "beta1 ** (t + 1)"})
+    suspects = {suspect.line: suspect for suspect in departure.suspects}
+
+    assert (departure.step, departure.quantity) == (1, "weights")
+    assert list(suspects) == [M_HAT, V_HAT, STEP]
+    # with the default beta1, m is a tenth of the gradient, 1.964921, and 1 − 0.9² is 0.19
+    assert suspects[M_HAT].expected == pytest.approx(1.964921)
+    assert suspects[M_HAT].needed == pytest.approx(1.964921 * 0.1 / 0.19)
+    # a step that is 1.9 times as small can as well come of a root that is 1.9 times as large
+    assert suspects[V_HAT].needed == pytest.approx((1.9 * 1.964921) ** 2)
+    assert suspects[STEP].needed == departure.found
+
+
+def test_a_line_that_no_value_can_make_explain_the_step_is_not_named() -> None:
+    # a step uphill: no root is negative
+    departure = departure_of("adam", {STEP_OF_ADAM: STEP_OF_ADAM.replace("w -", "w +")})
+
+    lines = [suspect.line for suspect in departure.suspects]
+    assert M_HAT in lines
+    assert STEP in lines
+    assert V_HAT not in lines
+
+
+def test_a_line_whose_result_and_operands_are_seen_is_named_alone() -> None:
+    departure = departure_of("adam", {"beta1 * m": "beta2 * m"})
+
+    assert departure.step == 2  # m is zero before
+    assert [suspect.line for suspect in departure.suspects] == ["m = β₁·m + (1 − β₁)·g"]
+
+
+def test_where_two_lines_must_differ_none_is_named() -> None:
+    departure = departure_of("adam", {"(1 - beta1) * g": "g"}, {"(1 - beta2) * g**2": "g**2"})
+
+    assert departure.suspects == ()
+
+
+@pytest.mark.parametrize(
+    "mistake", [pytest.param(m, id=m.name) for m in derived_mistakes(RULES["sgd"]) if "replaced" in m.name]
+)
+def test_the_line_that_is_wrong_is_among_those_named(mistake: Mistake) -> None:
+    departure = departure_of("sgd", mistake.changes)
+
+    assert mistake.name.partition(" is replaced by ")[0] in [suspect.line for suspect in departure.suspects]
+
+
 def test_a_state_that_means_something_else_is_noticed_though_the_weights_agree() -> None:
     wrong = optimizer_of(rule_with("sgd", "lr is inside the momentum_buffer"))
     [_, check] = checks_of(wrong, "sgd")
@@ -132,6 +193,52 @@ def test_two_mistakes_at_once_are_recognized() -> None:
     [_, check] = checks_of(optimizer_of(rule_with("sgd", *two)), "sgd")
 
     assert check.causes == (" and ".join(two),)
+
+
+AVERAGE = "m = β₁·m + (1 − β₁)·g is replaced by"
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        (
+            [{"m / (1 - beta1**t)": "m / (1 - beta1 ** (t + 1))"}],
+            f"{M_HAT} is replaced by m_hat = m / (1 − β₁^(t + 1))",
+        ),
+        # the first step divides by zero
+        (
+            [{"m / (1 - beta1**t)": "m / (1 - beta1 ** (t - 1))"}],
+            f"{M_HAT} is replaced by m_hat = m / (1 − β₁^(t − 1))",
+        ),
+        ([{"beta1 * m": "beta2 * m"}], f"{AVERAGE} m = β₂·m + (1 − β₁)·g"),
+        (
+            [{"m = beta1 * m + (1 - beta1) * g": "m = beta2 * m + (1 - beta2) * g"}],
+            f"{AVERAGE} m = β₂·m + (1 − β₂)·g",
+        ),
+        (
+            [{STEP_OF_ADAM: STEP_OF_ADAM.replace("w -", "w +")}],
+            f"{STEP} is replaced by {STEP.replace('−', '+')}",
+        ),
+        # one that is seen in the state, from step 2 on, and one in the weights
+        (
+            [{"beta1 * m": "beta2 * m"}, {"sqrt(v_hat) + eps": "sqrt(v_hat + eps)"}],
+            f"eps is inside the square root and {AVERAGE} m = β₂·m + (1 − β₁)·g",
+        ),
+        # two that are seen in the weights alone
+        (
+            [
+                {"m / (1 - beta1**t)": "m / (1 - beta1 ** (t + 1))"},
+                {"sqrt(v_hat) + eps": "sqrt(v_hat + eps)"},
+            ],
+            f"eps is inside the square root and {M_HAT} is replaced by m_hat = m / (1 − β₁^(t + 1))",
+        ),
+    ],
+)
+def test_a_change_of_one_line_or_of_two_is_recognized(changes: list[Mapping[str, str]], cause: str) -> None:
+    wrong = damaged(RULES["adam"], *(Mistake(str(number), change) for number, change in enumerate(changes)))
+    [_, check] = checks_of(optimizer_of(wrong), "adam")
+
+    assert check.causes == (cause,)
 
 
 def test_what_no_mistake_explains_has_no_cause() -> None:

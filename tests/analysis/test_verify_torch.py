@@ -12,8 +12,9 @@ from optitrace.analysis.verification.agreement import check_subject, record_all
 from optitrace.analysis.verification.check import ALLOWED, RUN_ALLOWED, Verdict
 from optitrace.analysis.verification.one_step import agrees, recompute
 from optitrace.analysis.verification.recording import Recording
+from optitrace.analysis.verification.scope import Scope
 from optitrace.analysis.verification.subject import subject_of
-from optitrace.analysis.verification.verify import Scope, verify
+from optitrace.analysis.verification.verify import verify
 from optitrace.analysis.verification.whole_run import run_error
 from optitrace.errors import DeviceError, UsageError
 from optitrace.rules.catalogue import OPTIMIZERS

@@ -97,6 +97,14 @@ def test_a_class_that_departs_is_told_where_and_why_and_exits_with_1(mine: str) 
     # 2 − 0.1·1.964921 / √(3.860915 + 0.01)
     [found] = [line for line in said if line.startswith("class: ")]
     assert found.startswith("class: 1.90012")
+    # 1.964921·(√3.860915 + 0.01) / √(3.860915 + 0.01)
+    after = said[said.index(found) + 1 :]
+    assert (
+        after[0] == "only weights and state can be seen; each of these lines, alone, would explain this step:"
+    )
+    assert after[1].startswith("m_hat = m / (1 − β₁ᵗ) would be 1.97236")
+    assert after[2].startswith("v_hat = (v_max if amsgrad else v) / (1 − β₂ᵗ) would be ")
+    assert after[3].startswith("w = w − lr·m_hat / (√v_hat + eps) would be 1.90012")
 
 
 def test_a_class_without_a_rule_is_held_against_claims_alone(mine: str) -> None:

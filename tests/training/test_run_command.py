@@ -85,6 +85,19 @@ def _main(words: list[str], folder: Path, place: Path) -> None:
     os._exit(code)
 
 
+def test_a_state_that_cannot_be_measured_is_told_and_nothing_else_is_lost(tmp_path: Path) -> None:
+    text = f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n" + STEPPED.replace(
+        "torch.optim.SGD", "__import__('odd_state').PackedMomentum"
+    )
+    ran = run_script(text, tmp_path, options=("--state",))
+
+    assert ran.code == 0
+    assert "exp_avg in the state of PackedMomentum cannot be measured and is left out: NotImp" in ran.stderr
+    assert "completed after 3 steps" in ran.stderr
+    assert ran.written is not None
+    assert len(ran.written["optimizers"][0]["steps"]) == 3
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -32,6 +32,21 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """A line of a rule that, alone, can explain what a class does otherwise.
+
+    Attributes:
+        line: the line, in symbols.
+        expected: what the rule gives.
+        needed: what the class would have to have computed.
+    """
+
+    line: str
+    expected: float
+    needed: float
+
+
+@dataclass(frozen=True, slots=True)
 class Departure:
     """The first place where a class does not do what the rule says.
 
@@ -46,6 +61,8 @@ class Departure:
         expected: what the rule gives.
         found: what the class gives.
         error: how far they are apart, in units of the dtype.
+        suspects: the lines that can be the cause, in the rule's order; as only weights and state can be
+            seen, there may be several, and none where more than one line must differ.
     """
 
     settings: Mapping[str, Any]
@@ -58,6 +75,7 @@ class Departure:
     expected: float
     found: float
     error: float
+    suspects: tuple[Suspect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +147,15 @@ class Verification:
 
     checks: tuple[Check, ...] = ()
     conformances: tuple[Conformance, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Iterable[Verification]) -> Verification:
+        """Return several verifications as one."""
+        parts = list(parts)
+        return cls(
+            tuple(check for part in parts for check in part.checks),
+            tuple(conformance for part in parts for conformance in part.conformances),
+        )
 
     @property
     def passed(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from optitrace.analysis.verification.check import Departure
 from optitrace.analysis.verification.one_step import Recomputed, recompute
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, Found
 from optitrace.analysis.verification.recording import Recording
+from optitrace.analysis.verification.suspects import suspects
 from optitrace.rules.reader import Line, read
 from optitrace.rules.rule import Rule
 
@@ -21,18 +23,24 @@ DIGITS = 6
 def first_departure(rule: Rule, recordings: Sequence[Recording]) -> Departure | None:
     """Return the first departure under the settings that show it best; None if there is none.
 
-    What can be seen of a class is its weights and its state, so the line named is the first one of the
-    rule whose result is seen and is not the class's: the fault is in it, or in a line above it whose
-    result is not kept.
+    What can be seen of a class is its weights and its state, so the line shown is the first one of the
+    rule whose result is seen and is not the class's. The fault is in one of the suspects: it, or a line
+    above it whose result is not kept.
     """
     first = (_first(rule, recording) for recording in recordings)
-    return max(filter(None, first), key=_size, default=None)
+    found = max(filter(None, first), key=lambda pair: _size(pair[0]), default=None)
+    if found is None:
+        return None
+    departure, (recording, step) = found
+    place = (departure.coordinate or 1) - 1
+    lines = suspects(rule, recording, step, departure.quantity, place) if departure.line else ()
+    return replace(departure, suspects=tuple(lines))
 
 
-def _first(rule: Rule, recording: Recording) -> Departure | None:
+def _first(rule: Rule, recording: Recording) -> tuple[Departure, tuple[Recording, Recomputed]] | None:
     departing = (step for step in recompute(rule, recording) if step.departing)
     step = next(departing, None)
-    return None if step is None else _departure(rule, recording, step)
+    return None if step is None else (_departure(rule, recording, step), (recording, step))
 
 
 def _size(departure: Departure) -> float:

@@ -23,12 +23,14 @@ class Found:
         expected: what the rule gives, float64.
         found: what the class has, float64.
         errors: how far they are apart, in units of the class's dtype.
+        dtype: the class's dtype.
         allowed: how far they may be.
     """
 
     expected: Tensor
     found: Tensor
     errors: Tensor
+    dtype: torch.dtype
     allowed: float
 
     @property
@@ -60,10 +62,10 @@ def compare(before: Any, expected: Any, found: Tensor, dtype: torch.dtype, allow
     scale = torch.maximum(before.abs(), found.abs()).clamp(min=information.tiny) * information.eps
     is_same = (expected == found) | (expected.isnan() & found.isnan())
     errors = torch.where(is_same, 0.0, (expected - found).abs() / scale)
-    return Found(expected.expand_as(found), found, errors, allowed)
+    return Found(expected.expand_as(found), found, errors, dtype, allowed)
 
 
 def compare_count(number: int, found: Tensor) -> Found:
     """Hold the entry that counts the steps against the step's number, which it must be exactly."""
     expected = torch.full_like(found, number, dtype=torch.float64)
-    return Found(expected, found.double(), (expected - found).abs(), 0.0)
+    return Found(expected, found.double(), (expected - found).abs(), found.dtype, 0.0)

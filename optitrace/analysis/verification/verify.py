@@ -2,66 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
 from optitrace.analysis.verification.agreement import check_subject, likely_causes_of
 from optitrace.analysis.verification.check import Check, Conformance, Verdict, Verification
 from optitrace.analysis.verification.conformance import conform
+from optitrace.analysis.verification.guard import Guard
+from optitrace.analysis.verification.scope import Scope
+from optitrace.analysis.verification.separate_process import Report
 from optitrace.analysis.verification.subject import Subject, absence, subject_of, subject_of_own
-from optitrace.errors import UsageError, did_you_mean
+from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.rules import catalogue
 from optitrace.rules.catalogue import Implementation
-from optitrace.rules.numerals import listed
 from optitrace.rules.rule import Rule
-from optitrace.tracing.devices import one_thread, open_device
-
-DTYPES = ("float32", "float64")
-"""The dtypes in which an optimizer can be verified.
-
-In float16 and bfloat16 the units are so large that hardly any mistake would show.
-"""
-
-Report: TypeAlias = Callable[[int, int, str], None]
-"""Is told how many things are done, of how many, and what is next."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """In what ways optimizers are verified.
-
-    Attributes:
-        dtypes: some of `DTYPES`.
-        implementation: the only implementation to be tried; every one that there is if empty.
-        device: where it is computed.
-
-    Raises:
-        UsageError: a dtype or an implementation that there is not.
-    """
-
-    dtypes: tuple[str, ...] = DTYPES
-    implementation: str = ""
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        for dtype in self.dtypes:
-            if dtype not in DTYPES:
-                raise UsageError(f"verify has no dtype '{dtype}'; it has {listed(DTYPES)}.")
-        if self.implementation not in ("", *_IMPLEMENTATIONS):
-            guess = did_you_mean(self.implementation, _IMPLEMENTATIONS) or ";"
-            known = ", ".join(_IMPLEMENTATIONS)
-            raise UsageError(f"unknown implementation '{self.implementation}'{guess} there are {known}.")
-
-    def implementations(self, subject: Subject) -> list[Implementation]:
-        """Return the implementations of a subject that are to be tried."""
-        return [i for i in subject.implementations if self.implementation in ("", i)]
-
-
-_IMPLEMENTATIONS = ("single", "foreach", "fused")
+from optitrace.tracing.devices import choose_device, one_thread, open_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +31,18 @@ class Own:
         own: the class.
         given: hyperparameters that are to have these values.
         rule: what it is to do; None if that is not known.
+        guard: what it is run by.
     """
 
     own: OwnClass
     given: Mapping[str, Any]
     rule: Rule | None
+    guard: Guard = field(default_factory=Guard)
+
+    @property
+    def guarded(self) -> OwnClass:
+        """The class as the guard lets it run."""
+        return self.guard.guarded(self.own)
 
 
 def verify(
@@ -98,14 +64,14 @@ def verify(
             such implementation; or torch lacks all that was asked for.
         DeviceError: the device is not there.
     """
-    device = open_device(scope.device)
+    device = open_device(choose_device() if scope.device == "auto" else scope.device)
     absent = [optimizer for optimizer in optimizers if absence(optimizer)]
     if absent and not classes and len(absent) == len(optimizers):
         raise UsageError(f"{absence(absent[0])}.")
     there = [optimizer for optimizer in optimizers if optimizer not in absent]
     ruled = [subject_of(optimizer) for optimizer in there if optimizer.rule is not None]
-    subjects = [*ruled, *(subject_of_own(c.own, c.rule, c.given) for c in classes if c.rule is not None)]
-    planned = [(s, i) for s in subjects for i in scope.implementations(s)]
+    subjects = [*ruled, *(subject_of_own(c.guarded, c.rule, c.given) for c in classes if c.rule is not None)]
+    planned = [(s, i) for s in subjects for i in scope.of(s.implementations)]
     if subjects and not planned:
         names = " or ".join(subject.name for subject in subjects)
         raise UsageError(f"there is no {scope.implementation} implementation of {names}.")
@@ -118,9 +84,10 @@ def verify(
             checks += check_in_dtypes(subject, implementation, scope.dtypes, device)
         for done, each in enumerate(classes, start=len(planned)):
             report(done, steps, each.own.name)
-            conformances += conform(each.own, each.given)
-    unruled = [_unchecked(o, scope, Verdict.NO_RULE, NO_RULE) for o in there if o.rule is None]
-    missing = [_unchecked(o, scope, Verdict.NO_CLASS, absence(o)) for o in absent]
+            conformances += conform(each.guarded, each.given)
+            conformances += each.guard.conformances(each.own.name)
+    unruled = [_unchecked(o, device, Verdict.NO_RULE, NO_RULE) for o in there if o.rule is None]
+    missing = [_unchecked(o, device, Verdict.NO_CLASS, absence(o)) for o in absent]
     return Verification((*checks, *unruled, *missing), tuple(conformances))
 
 
@@ -146,13 +113,13 @@ NO_RULE = "what it does in a step depends on the data, so that there is no rule 
 """What is said of an optimizer without a rule."""
 
 
-def _unchecked(optimizer: catalogue.Optimizer, scope: Scope, verdict: Verdict, note: str) -> Check:
+def _unchecked(optimizer: catalogue.Optimizer, device: torch.device, verdict: Verdict, note: str) -> Check:
     return Check(
         optimizer=optimizer.name,
         rule="",
         implementation=optimizer.implementations[0],
         dtype="",
-        device=scope.device,
+        device=str(device),
         configurations=0,
         worst_step_error=None,
         worst_run_error=None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from optitrace.rules.rewriting import compiled, definition, replaced
-from optitrace.rules.rule import Rule
+from optitrace.rules.rule import Rule, RuleFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +22,29 @@ class Mistake:
     """
 
     name: str
-    changes: Mapping[str, str]
+    changes: Mapping[str, str] = field(hash=False)
 
 
-def damaged(rule: Rule, mistake: Mistake) -> Rule:
-    """Return the rule with the mistake in it.
+def damaged(rule: Rule, *mistakes: Mistake) -> Rule:
+    """Return the rule with mistakes in it, made in this order.
 
     Raises:
-        LookupError: the rule has no such piece, so the mistake no longer fits it.
+        LookupError: the rule has no such piece, so the mistake does not fit it, or no longer does.
     """
-    tree = definition(rule.function)
-    for piece, stead in mistake.changes.items():
+    tree = _tree(rule.function, mistakes)
+    clause = " and ".join(mistake.name for mistake in mistakes)
+    return replace(rule, function=compiled(tree, rule.function, f"{rule.name} if {clause}"))
+
+
+def _tree(function: RuleFunction, mistakes: tuple[Mistake, ...]) -> ast.FunctionDef:
+    if not mistakes:
+        return definition(function)
+    *before, last = mistakes
+    tree = _kept_tree(function, tuple(before))
+    for piece, stead in last.changes.items():
         tree = replaced(tree, piece, stead)
-    return replace(rule, function=compiled(tree, rule.function, f"{rule.name} if {mistake.name}"))
+    return tree
+
+
+_kept_tree = lru_cache(maxsize=1)(_tree)
+"""The same for a mistake that many others are put beside, one after the other."""

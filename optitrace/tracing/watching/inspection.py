@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optitrace.experiment.own_module import reason
 from optitrace.tracing.watching.gauge import Gauge
 from optitrace.tracing.watching.list_gauge import norms
 from optitrace.tracing.watching.sharding import local
@@ -35,26 +36,39 @@ def lost_updates(parameters: Sequence[Tensor], gauge: Gauge) -> Tensor:
 
 def state_norms(
     parameters: Sequence[Tensor], state: Mapping[Tensor, Mapping[str, Any]]
-) -> dict[str, float | Tensor]:
+) -> tuple[dict[str, float | Tensor], dict[str, str]]:
     """Return the norm of each state entry for each parameter; of an entry of one number, the first's.
 
     What is no number is left out.
+
+    Returns:
+        The norms; and the entries that cannot be measured, and why: a tensor subclass need not do all that
+        torch's own tensors do.
     """
     found: dict[str, float | Tensor] = {}
+    unmeasured: dict[str, str] = {}
     entries = [state.get(p, {}) for p in parameters]
-    device = parameters[0].device
     for key in dict.fromkeys(key for entry in entries for key in entry):
         values = [entry.get(key) for entry in entries]
         first = next(value for value in values if value is not None)
         if isinstance(first, bool) or not isinstance(first, Tensor | int | float):
             continue
-        if not isinstance(first, Tensor):
-            found[str(key)] = float(first)
-        elif first.numel() == 1 and _is_scalar(first, parameters, values):
-            found[str(key)] = first.detach().reshape(()).double() if device.type == "cpu" else first.detach()
-        else:
-            found[str(key)] = norms([v if isinstance(v, Tensor) else None for v in values], device)
-    return found
+        try:
+            found[str(key)] = _norm(first, values, parameters)
+        except Exception as error:
+            if type(first) is Tensor:
+                raise
+            unmeasured[str(key)] = reason(error)
+    return found, unmeasured
+
+
+def _norm(first: Tensor | float, values: Sequence[Any], parameters: Sequence[Tensor]) -> float | Tensor:
+    device = parameters[0].device
+    if not isinstance(first, Tensor):
+        return float(first)
+    if first.numel() == 1 and _is_scalar(first, parameters, values):
+        return first.detach().reshape(()).double() if device.type == "cpu" else first.detach()
+    return norms([v if isinstance(v, Tensor) else None for v in values], device)
 
 
 def _is_scalar(value: Tensor, parameters: Sequence[Tensor], values: Sequence[Any]) -> bool:

@@ -66,6 +66,7 @@ class KnownOptimizers:
         self._class_counts: dict[str, int] = {}
         self._ownership = Ownership()
         self._patterns: list[Matches] = []
+        self._unmeasured: list[tuple[str, Mapping[str, str]]] = []
 
     def add(self, optimizer: Optimizer) -> SeenOptimizer | None:
         """Know an optimizer; return what is known of it, None if it is not to be watched."""
@@ -162,6 +163,14 @@ class KnownOptimizers:
         """Return a sentence for each pattern that named nothing, or no place that there is."""
         return complaints(self._wish.patterns, self._patterns)
 
+    def unmeasured(self) -> list[str]:
+        """Return a sentence for each entry of a state that cannot be measured though it is wanted."""
+        return [
+            f"{key} in the state of {name} cannot be measured and is left out: {why}."
+            for name, entries in self._unmeasured
+            for key, why in entries.items()
+        ]
+
     def _begin(self, optimizer: Optimizer, seen: SeenOptimizer) -> WatchedOptimizer:
         name, taken = seen.part_name, seen.taken
         if seen.watched is not None:
@@ -185,6 +194,7 @@ class KnownOptimizers:
             keeps_weight_norms=self._keeps_weight_norms,
             taken=taken,
         )
+        self._unmeasured.append((seen.name, watched.unmeasured))
         if self._make_probe is not None:
             watched.probe = self._make_probe(optimizer, watched)
         return watched

@@ -26,7 +26,11 @@ VALUES = "values "
 
 
 class Measurement:
-    """Measures the steps of one optimizer. Nothing of it waits for an accelerator."""
+    """Measures the steps of one optimizer. Nothing of it waits for an accelerator.
+
+    Attributes:
+        unmeasured: the entries of the state that cannot be measured though they are wanted, and why.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Measurement:
         self._gauge = gauge(parameters, by_parameter=by_parameter)
         self._looks_closely = wish.state or bool(values)
         self._unclipped: Norm | None = None
+        self.unmeasured: dict[str, str] = {}
 
     def remember(self) -> None:
         """Keep the weights as they are before a step that is yet to find its gradient."""
@@ -101,7 +106,9 @@ class Measurement:
 
     def _look_closely(self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], *, is_deep: bool) -> None:
         if self._wish.state or is_deep:
-            entries = state_norms(self._parameters, state)
+            entries, unmeasured = state_norms(self._parameters, state)
+            if self._wish.state:
+                self.unmeasured |= unmeasured
             row |= {f"{STATE}{printable(name)}": value for name, value in entries.items()}
         if is_deep:
             row[LOST] = lost_updates(self._parameters, self._gauge)

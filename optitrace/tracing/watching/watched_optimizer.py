@@ -117,6 +117,11 @@ class WatchedOptimizer:
         """Whether it took a step since it is watched."""
         return self.taken > self._taken_before
 
+    @property
+    def unmeasured(self) -> Mapping[str, str]:
+        """The entries of the state that cannot be measured though they are wanted, and why; it grows."""
+        return self._measurement.unmeasured
+
     def before_step(self) -> None:
         """Note the weights before a step."""
         self._begin_step()

@@ -227,6 +227,10 @@ class Watcher:
         """Return a sentence for each pattern that named nothing, or no place that there is."""
         return self._optimizers.complaints()
 
+    def unmeasured(self) -> list[str]:
+        """Return a sentence for each entry of a state that cannot be measured though it is wanted."""
+        return self._optimizers.unmeasured()
+
     @harmless_to_others
     def _after_closure(self, optimizer: Optimizer) -> None:
         if (seen := self._optimizers.get(optimizer)) and seen.watched is not None:

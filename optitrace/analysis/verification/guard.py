@@ -1,0 +1,163 @@
+"""The guard between a custom optimizer class and what judges it, in the process that both run in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optitrace.analysis.verification.check import Conformance, Outcome
+from optitrace.analysis.verification.tried_settings import (
+    ENDS,
+    Settings,
+    TriedSettings,
+    first_avoided,
+    sentence,
+)
+from optitrace.experiment.float_formats import dtype_name
+from optitrace.experiment.own_class import OwnClass
+from optitrace.rules.hyperparameter import show
+from optitrace.tracing.stepping import construct
+
+
+class ProcessEndedError(RuntimeError):
+    """A class ended the process, or tried to; it is judged as one that raises an error."""
+
+
+class Guard:
+    """Runs the constructor and the step of a class so that neither can end the process or change the judge.
+
+    Attributes:
+        endings: the settings under which it ended the process, and how, each once.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[Settings], None] = lambda settings: None,
+        avoided: Sequence[tuple[Settings, str]] = (),
+    ) -> None:
+        """Guard a class that is not yet imported, if what it does to torch while imported is to count.
+
+        Args:
+            report: told of the settings of each optimizer before it is made.
+            avoided: settings that ended an earlier process, and how; they are not tried again.
+        """
+        self._report = report
+        self._avoided = avoided
+        self._tried = TriedSettings()
+        self._torch = _TorchFunctions()
+        self.endings: dict[str, None] = dict.fromkeys(sentence(*each) for each in avoided)
+
+    def guarded(self, own: OwnClass) -> OwnClass:
+        """Return a class whose optimizers are guarded."""
+
+        def make(parameters: list[Tensor], **arguments: Any) -> Optimizer:
+            settings = _settings(parameters, arguments)
+            if how := first_avoided(settings, self._avoided):
+                raise ProcessEndedError(how)
+            self._tried.begin(settings)
+            self._report(settings)
+            with self.guarding():
+                optimizer = construct(own.optimizer_class, parameters, arguments)
+            step = optimizer.step
+
+            def guarded_step() -> object:
+                with self.guarding():
+                    return step()
+
+            # where a learning rate scheduler puts its own, too
+            setattr(optimizer, "step", guarded_step)  # noqa: B010
+            return optimizer
+
+        return replace(own, optimizer_class=cast("type[Optimizer]", make))
+
+    @contextmanager
+    def guarding(self) -> Iterator[None]:
+        """Give a class torch as it has changed it, take the changes back, and let no exit through.
+
+        Raises:
+            ProcessEndedError: the code inside raised what is no `Exception`, and would end the process.
+        """
+        try:
+            with self._torch.as_changed():
+                yield
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            how = _how(error)
+            if culprit := self._tried.abandon():
+                self.endings.setdefault(sentence(culprit, how))
+            raise ProcessEndedError(how) from error
+
+    def conformances(self, name: str) -> Iterator[Conformance]:
+        """Yield what is to be said of the settings under which the class ended the process, if any."""
+        if self.endings:
+            yield Conformance(name, ENDS, Outcome.FAILED, "; ".join(self.endings))
+
+
+class _TorchFunctions:
+    """torch's functions as they were at first, and what a class has put in the place of some."""
+
+    def __init__(self) -> None:
+        # torch imports its compiler, which changes some, with the first optimizer
+        torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        self._found = [(holder, dict(vars(holder))) for holder in (torch, Tensor)]
+        self._changes: dict[tuple[Any, str], Any] = {}
+
+    @contextmanager
+    def as_changed(self) -> Iterator[None]:
+        for (holder, name), value in self._changes.items():
+            _put(holder, name, value)
+        try:
+            yield
+        finally:
+            for holder, found in self._found:
+                self._take_back(holder, found)
+
+    def _take_back(self, holder: Any, found: dict[str, Any]) -> None:
+        now = dict(vars(holder))
+        if now == found:  # compares by identity first, and takes a third of the time of the loop below
+            return
+        for name in found.keys() | now.keys():
+            before, after = found.get(name, _ABSENT), now.get(name, _ABSENT)
+            if before is after:
+                continue
+            if callable(before) or _hides(holder, name, before):
+                self._changes[holder, name] = after
+                _put(holder, name, before)
+            else:  # torch imports parts of itself late
+                found[name] = after
+
+
+_ABSENT = object()
+
+
+def _hides(holder: Any, name: str, before: Any) -> bool:
+    """Tell whether a new name hides one that is inherited, as that of most methods of a tensor is."""
+    return before is _ABSENT and isinstance(holder, type) and any(name in vars(b) for b in holder.__mro__[1:])
+
+
+def _put(holder: Any, name: str, value: Any) -> None:
+    if value is not _ABSENT:
+        setattr(holder, name, value)
+    elif name in vars(holder):
+        delattr(holder, name)
+
+
+def _settings(parameters: Sequence[Tensor], arguments: Mapping[str, Any]) -> dict[str, str]:
+    settings = {name: show(value) for name, value in arguments.items()}
+    first = parameters[0]
+    shapes = " and ".join("×".join(map(str, p.shape)) for p in parameters)
+    return {**settings, "weights": f"{dtype_name(first.dtype)} of {shapes}"}
+
+
+def _how(error: BaseException) -> str:
+    if not isinstance(error, SystemExit):
+        return f"it raises {type(error).__name__}"
+    code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    return f"it raises SystemExit (exit code {code})"

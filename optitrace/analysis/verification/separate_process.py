@@ -1,0 +1,176 @@
+"""A custom optimizer class verified in a process of its own, which it can end, but not this one.
+
+This side imports neither torch nor the class. What the class prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import IO, Any, TypeAlias
+
+from optitrace.analysis.verification.check import Conformance, Outcome, Verification
+from optitrace.analysis.verification.scope import Scope
+from optitrace.analysis.verification.tried_settings import ENDS, Settings, TriedSettings, sentence
+from optitrace.errors import DeviceError, OptitraceError, UsageError
+
+MOST_ENDINGS = 8
+"""How many settings may each end a process until no more are tried."""
+
+PATIENCE = 0.2
+"""Seconds between two looks at whether the process has ended."""
+
+Report: TypeAlias = Callable[[int, int, str], None]
+"""Is told how many things are done, of how many, and what is next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be verified in a process of its own.
+
+    Attributes:
+        name: of the class, ``package.module:Class`` or ``path/file.py:Class``.
+        scope: in what ways.
+        texts: hyperparameters of the class as ``NAME=VALUE``.
+        given: hyperparameters of the class as values.
+        rule: the name of the rule; None if there is none to hold it against.
+        avoided: settings that ended the process, and how; they are not tried again.
+    """
+
+    name: str
+    scope: Scope
+    texts: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
+    rule: str | None = None
+    avoided: tuple[tuple[Settings, str], ...] = ()
+
+
+def verify_separately(request: Request, report: Report = lambda done, of, what: None) -> Verification:
+    """Verify a class in a process of its own, and once more for each of its settings that ended it.
+
+    Raises:
+        OptitraceError: as `optitrace.analysis.verification.verify.verify`, or it could not be judged.
+    """
+    tried = TriedSettings()
+    while True:
+        outcome = _in_a_process(request, tried, report)
+        if isinstance(outcome, Verification):
+            return outcome
+        what = "it" if tried.current else "importing it"
+        culprit = tried.abandon() or {}
+        avoided = (*request.avoided, (culprit, f"{what} {outcome}"))
+        if not culprit or len(avoided) > MOST_ENDINGS:
+            finding = "; ".join([*(sentence(*each) for each in avoided), "nothing else could be tried"])
+            return Verification(conformances=(Conformance(request.name, ENDS, Outcome.FAILED, finding),))
+        request = replace(request, avoided=avoided)
+
+
+def _in_a_process(request: Request, tried: TriedSettings, report: Report) -> Verification | str:
+    """Return what a process found; a clause that says how it ended if it found nothing."""
+    with _child(request) as (process, messages):
+        while True:
+            try:
+                message = messages.get(timeout=PATIENCE)
+            except Empty:
+                # what the class has started may hold the pipe open when the process has ended
+                if process.poll() is not None and messages.empty():
+                    return _ending(process.returncode)
+                continue
+            match message:
+                case "tried", settings:
+                    tried.begin(settings)
+                case "report", arguments:
+                    report(*arguments)
+                case "found", Verification() as verification:
+                    return verification
+                case "refused", (error_name, text):
+                    raise _ERRORS[error_name](text)
+                case _:
+                    return _ending_of(process)
+
+
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
+    "from optitrace.analysis.verification.child_process import main; main()"
+)
+
+
+@contextmanager
+def _child(request: Request) -> Iterator[tuple[subprocess.Popen[bytes], SimpleQueue[Any]]]:
+    """Start a process and send it the request; end it in any case.
+
+    It has a session of its own, so that Ctrl-C reaches this process alone, which then ends the other.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BOOT, json.dumps([str(place) for place in sys.path])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    messages: SimpleQueue[Any] = SimpleQueue()
+    try:
+        _send(process.stdin, request)
+        Thread(target=_read, args=(process.stdout, messages), daemon=True).start()
+        yield process, messages
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+
+
+def _send(stream: IO[bytes], request: Request) -> None:
+    """Send a request; the stream stays open, as its end tells the other process that this one ended."""
+    try:
+        pickle.dump(request, stream)
+        stream.flush()
+    except BrokenPipeError:  # it has ended already, which is seen later
+        return
+
+
+def _read(stream: IO[bytes], messages: SimpleQueue[Any]) -> None:
+    """Put what the process sends into a queue, and None at its end."""
+    with stream:
+        try:
+            while True:
+                messages.put(_Unpickler(stream).load())
+        except Exception:  # the class may have written anything into the pipe
+            messages.put(None)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes values of this package alone, whatever the class has sent."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if not module.startswith("optitrace.analysis.verification."):
+            raise pickle.UnpicklingError(f"{module}.{name}")
+        return super().find_class(module, name)
+
+
+_KINDS: tuple[type[OptitraceError], ...] = (OptitraceError, UsageError, DeviceError)
+_ERRORS = {kind.__name__: kind for kind in _KINDS}
+
+
+def _ending_of(process: subprocess.Popen[bytes]) -> str:
+    try:
+        return _ending(process.wait(timeout=PATIENCE))
+    except subprocess.TimeoutExpired:
+        return "spoils the pipe that its results are sent through"
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ends the process with exit code {code}"
+    try:
+        return f"ends the process by signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ends the process by signal {-code}"
