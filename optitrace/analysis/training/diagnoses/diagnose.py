@@ -49,7 +49,7 @@ OF_A_TRAINING: tuple[Callable[[Training], Iterable[Diagnosis]], ...] = (
 
 
 def diagnose(training: Training) -> tuple[Diagnosis, ...]:
-    """Return the faults of a training: those of a step first, in the order of the steps.
+    """Return the faults of a training, those of a step first, in the order of the steps, then the remarks.
 
     They are told from the values of the training alone, so that a saved one has the same as a fresh one.
     Facts and remedies are clauses without a point at the end, as the two halves of an error message.
@@ -64,5 +64,5 @@ def diagnose(training: Training) -> tuple[Diagnosis, ...]:
     return tuple(sorted(found, key=_place))
 
 
-def _place(diagnosis: Diagnosis) -> tuple[bool, int]:
-    return diagnosis.step is None, diagnosis.step or 0
+def _place(diagnosis: Diagnosis) -> tuple[bool, bool, int]:
+    return not diagnosis.is_fault, diagnosis.step is None, diagnosis.step or 0
