@@ -134,6 +134,7 @@ def test_a_training_is_what_the_schema_says(made: Training) -> None:
         (("optimizers", 0, "hyperparameters"), []),
         (("diagnoses", 0, "fact"), None),
         (("diagnoses", 0, "severity"), "hint"),
+        (("optimizers", 0, "clippings", "used", "limits"), [1.0]),
         (("ranks", "norms"), [1.0]),
     ],
     ids=str,

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from optitrace.analysis.training.diagnoses.clipping import (
+    clipped_always,
+    clipped_before_backward,
+    clipped_micro_batches,
+    clipped_while_scaled,
+)
 from optitrace.analysis.training.diagnoses.gradients import (
     accumulated_gradient,
-    clipped_always,
     no_gradient,
     scaled_gradient,
     skipped_steps,
@@ -32,6 +37,9 @@ OF_AN_OPTIMIZER: tuple[Callable[[OptimizerTrace], Diagnosis | None], ...] = (
     not_finite,
     skipped_steps,
     lost_updates,
+    clipped_before_backward,
+    clipped_while_scaled,
+    clipped_micro_batches,
     clipped_always,
     no_gradient,
     unused_parameters,
