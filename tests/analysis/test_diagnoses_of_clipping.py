@@ -143,6 +143,13 @@ def test_the_steps_of_a_linear_rule_are_as_long_as_the_gradient(name: str, momen
     assert step_growth(optimizer, 12.0, 1.0) == pytest.approx(12.0, rel=0.01)
 
 
+def test_a_rule_is_judged_with_the_lr_that_a_warm_up_leads_to() -> None:
+    optimizer = cut_always(12.0, 1.0, hyperparameters=({"lr": 0.0},))
+
+    assert step_growth(optimizer, 12.0, 1.0) == pytest.approx(12.0)
+    assert only(optimizer).severity == "fault"
+
+
 def test_every_rule_of_torch_is_judged() -> None:
     assert {*INVARIANT, *LINEAR, "SparseAdam", "Adadelta"} == {
         optimizer.class_path.rpartition(".")[2] for optimizer in OPTIMIZERS.values() if optimizer.rule

@@ -261,6 +261,33 @@ def test_a_clipping_that_every_step_uses_is_counted_in_every_step(program: Calla
     assert all(b > a for b, a in zip(before, after, strict=True))
 
 
+def test_a_clipping_with_an_infinite_limit_is_none() -> None:
+    def program(task: Task) -> None:
+        for _ in steps(SGD(task.model.parameters(), lr=LR)):
+            backward(task.loss())
+            clip(task, inf)
+
+    trace = watched(program)
+
+    assert trace.clippings == {}
+    assert "unclipped_gradient_norm" not in trace.columns
+
+
+def test_many_parameters_that_are_clipped_one_by_one_are_one_clipping() -> None:
+    def program(task: Task) -> None:
+        weights = [torch.ones(2, requires_grad=True) for _ in range(100)]
+        for _ in steps(SGD(weights, lr=LR)):
+            backward(torch.stack([w.sum() for w in weights]).sum())
+            for w in weights:
+                clip_grad_norm_(w, LIMIT)
+
+    trace = watched(program)
+
+    assert trace.clippings["used"].cut == Tally(STEPS, 1)
+    assert trace.clippings["used"].parameters == ()
+    assert numbers(trace, "unclipped_gradient_norm")[0] == pytest.approx(200**0.5)
+
+
 def test_the_norm_before_clipping_is_that_before_the_first_of_several() -> None:
     task = Task()
     backward(task.loss())
@@ -395,6 +422,17 @@ def test_a_step_whose_last_backward_is_not_clipped_has_no_norm_before_clipping()
     assert "unclipped_gradient_norm" not in trace.columns
 
 
+def test_micro_batches_that_reach_a_part_of_the_parameters_are_clipped_as_any() -> None:
+    def program(task: Task) -> None:
+        for _ in steps(SGD(task.model.parameters(), lr=LR)):
+            for last in (False, True):
+                backward((task.model.weight * task.inputs[:3]).square().mean())
+                if not last:
+                    clip(task, 1e-6)
+
+    assert watched(program).clippings["micro-batch"].cut == Tally(STEPS, 1)
+
+
 def test_a_clipping_after_the_step_of_what_is_not_cleared_is_none_of_micro_batches() -> None:
     def program(task: Task) -> None:
         optimizer = SGD(task.model.parameters(), lr=LR)
@@ -465,6 +503,25 @@ def test_a_gradient_that_is_unscaled_by_hand_is_not_taken_for_scaled() -> None:
             optimizer.step()
 
     assert watched(program).clippings.keys() == {"used"}
+
+
+def test_a_step_that_is_scaled_itself_has_one_fault_and_norms_of_one_scale() -> None:
+    def program(task: Task) -> None:
+        optimizer = SGD(task.model.parameters(), lr=LR)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            backward(scaler.scale(task.loss()))
+            clip(task, 1000.0)
+            optimizer.step()
+
+    trace = watched(program)
+
+    assert trace.clippings.keys() == {"used"}
+    assert numbers(trace, "gradient_norm")[0] == pytest.approx(1000.0, rel=1e-3)
+    assert numbers(trace, "unclipped_gradient_norm")[0] > 1000
+    assert told(program)[0] == ("scaled gradient", "fault")
+    assert all(fault != "clipping of a scaled gradient" for fault, _ in told(program))
 
 
 def test_a_disabled_scaler_scales_nothing() -> None:

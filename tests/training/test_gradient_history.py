@@ -266,3 +266,16 @@ def test_a_gradient_that_is_set_to_zero_before_a_step_is_cleared_for_it() -> Non
     parameter.grad.zero_()
 
     assert history.mark_of_step() == mark._replace(clearings=mark.clearings + 1)
+
+
+def test_a_gradient_that_was_changed_after_a_scaled_backward_is_not_known_to_be_scaled() -> None:
+    parameter = weights()
+    history = GradientHistory([parameter])
+    history.before_backward()
+    parameter.sum().backward()  # type: ignore[no-untyped-call]
+    history.after_backward(Backward(2.0, True))
+    assert history.mark().is_scaled
+    assert parameter.grad is not None
+    parameter.grad.div_(1024.0)
+
+    assert not history.mark().is_scaled
