@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
@@ -552,6 +554,24 @@ def test_a_step_that_the_scaler_leaves_out_uses_no_clipping() -> None:
             scaler.update()
 
     assert only(watcher).clippings["used"].steps == Tally(2, 1)
+
+
+def test_a_clipping_that_fails_keeps_no_optimizer_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(torch, "_foreach_mul_", fail)
+    task = Task()
+    with watching():
+        optimizer = SGD(task.model.parameters(), lr=LR)
+        backward(task.loss())
+        with pytest.raises(RuntimeError, match="out of memory"):
+            clip(task)
+        gone = weakref.ref(optimizer)
+        del optimizer
+        gc.collect()
+
+        assert gone() is None
 
 
 # --- several optimizers

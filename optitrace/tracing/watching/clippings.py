@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from optitrace.tracing.watching.gauge import Norm
 from optitrace.tracing.watching.gradient_history import GradientMark
@@ -29,16 +31,19 @@ class ClippingCall:
         limit: of the norm or of the values.
         measured: the norm or the largest value before, shape (); None if every process has a part of it.
         is_used: whether a step of any optimizer has used what was clipped.
+        optimizers: those whose gradients are clipped, as long as they live.
     """
 
     limit: float
     measured: Tensor | None = None
     is_used: bool = False
+    optimizers: Sequence[weakref.ref[Optimizer]] = ()
 
-    def done(self, measured: Tensor) -> None:
-        """Keep what was measured."""
+    def done(self, measured: Tensor) -> Sequence[Optimizer]:
+        """Keep what was measured, and return the optimizers."""
         if not is_sharded(measured):
             self.measured = local(measured).detach()
+        return [optimizer for each in self.optimizers if (optimizer := each()) is not None]
 
 
 @dataclass(slots=True, eq=False)

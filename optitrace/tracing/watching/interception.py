@@ -172,7 +172,7 @@ class Interception:
             clipped = _listed(parameters)
             call = self._listener.before_clipping(clipped, float(max_norm))
             clip(clipped, max_norm, total_norm, *args, **kwargs)
-            self._listener.after_clipping(call, clipped, total_norm)
+            self._listener.after_clipping(call, total_norm)
 
         return wrapped
 
@@ -187,7 +187,7 @@ class Interception:
             clip(clipped, clip_value, *args, **kwargs)
             if largest:
                 measured = torch.stack([value.to(largest[0].device) for value in largest]).amax()
-                self._listener.after_clipping(call, clipped, measured)
+                self._listener.after_clipping(call, measured)
 
         return wrapped
 

@@ -56,7 +56,7 @@ class Listener(Protocol):
     def before_clipping(self, parameters: Sequence[Tensor], limit: float) -> ClippingCall:
         """The gradients of parameters are about to be clipped; what is returned is given back after."""
 
-    def after_clipping(self, call: ClippingCall, parameters: Sequence[Tensor], measured: Tensor) -> None:
+    def after_clipping(self, call: ClippingCall, measured: Tensor) -> None:
         """They were, where what was measured, their norm or their largest value, was above the limit."""
 
     def scheduler_made(self, scheduler: LRScheduler) -> None:

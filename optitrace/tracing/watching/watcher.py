@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -167,16 +168,17 @@ class Watcher:
     @harmless
     def before_clipping(self, parameters: Sequence[Tensor], limit: float) -> ClippingCall:
         """Note which gradients are about to be clipped."""
-        call, keys = ClippingCall(limit), set(map(id, parameters))
-        for optimizer in self._optimizers.owning(keys):
+        keys = set(map(id, parameters))
+        optimizers = self._optimizers.owning(keys)
+        call = ClippingCall(limit, optimizers=[weakref.ref(optimizer) for optimizer in optimizers])
+        for optimizer in optimizers:
             self._before_clipping(optimizer, call, keys)
         return call
 
     @harmless
-    def after_clipping(self, call: ClippingCall, parameters: Sequence[Tensor], measured: Tensor) -> None:
+    def after_clipping(self, call: ClippingCall, measured: Tensor) -> None:
         """Note what was measured."""
-        call.done(measured)
-        for optimizer in self._optimizers.owning(set(map(id, parameters))):
+        for optimizer in call.done(measured):
             self._after_clipping(optimizer)
 
     @harmless
