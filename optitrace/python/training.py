@@ -118,7 +118,7 @@ class Training(Shown):
 
     @property
     def diagnoses(self) -> tuple[Diagnosis, ...]:
-        """The faults that were found so far."""
+        """The faults that were found so far, and remarks."""
         return diagnose(self.record)
 
     @property

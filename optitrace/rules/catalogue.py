@@ -90,6 +90,18 @@ def find(name: str) -> Optimizer:
         raise UsageError(f"unknown optimizer {quoted(name)}{near} 'optitrace list' shows all.") from None
 
 
+def rule_of_class(class_path: str) -> Rule | None:
+    """Return the rule of a class of torch.optim, by its path: ``torch.optim.adamw.AdamW``; None of another.
+
+    >>> rule_of_class("torch.optim.adamw.AdamW").name, rule_of_class("lion_pytorch.Lion")
+    ('adamw', None)
+    """
+    package, _, name = class_path.rpartition(".")
+    if not f"{package}.".startswith("torch.optim."):
+        return None
+    return next((o.rule for o in OPTIMIZERS.values() if o.class_path.rpartition(".")[2] == name), None)
+
+
 def _ruled(
     class_name: str,
     rule: Rule,

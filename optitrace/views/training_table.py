@@ -100,14 +100,14 @@ def _lines(lines: Sequence[str], ascii_only: bool) -> Iterator[RenderableType]:
 def _faults(
     training: Training, findings: TrainingFindings, look: Look, ascii_only: bool
 ) -> Iterator[RenderableType]:
-    """Yield each fault with its remedy indented below it; where there is none, that."""
+    """Yield each fault and remark with its remedy indented below it; where there is no fault, that."""
     spell = to_ascii if ascii_only else str
+    if is_sound(training, findings):
+        yield Text(NO_FAULTS)
     if not findings.diagnoses:
-        if is_sound(training, findings):
-            yield Text(NO_FAULTS)
         return
     yield Text()
     for diagnosis in told(findings.diagnoses, tells_all=look.all_rows):
-        yield Text(spell(printable(diagnosis.fact)), style="red")
+        yield Text(spell(printable(diagnosis.fact)), style="red" if diagnosis.is_fault else "yellow")
         yield Padding(Text(spell(printable(diagnosis.remedy))), (0, 0, 0, 2), expand=False)
     yield Text()

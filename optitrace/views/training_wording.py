@@ -113,12 +113,12 @@ def _steps_taken(optimizers: Sequence[OptimizerTrace]) -> str:
 
 
 def closing_lines(training: Training, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:
-    """Yield all that is said below the tables where nothing can be indented, each fault with its remedy."""
+    """Yield all that is said below the tables where nothing can be indented, a diagnosis in one line."""
     yield from ending_lines(training)
-    faults = told(findings.diagnoses, tells_all=tells_all)
-    yield from (f"{printable(fault.fact)}: {printable(fault.remedy)}" for fault in faults)
     if is_sound(training, findings):
         yield NO_FAULTS
+    diagnoses = told(findings.diagnoses, tells_all=tells_all)
+    yield from (f"{printable(found.fact)}: {printable(found.remedy)}" for found in diagnoses)
     yield from findings_lines(findings, tells_all=tells_all)
 
 

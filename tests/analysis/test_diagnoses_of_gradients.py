@@ -88,29 +88,3 @@ def test_an_optimizer_that_never_has_a_gradient_is_told_once_and_not_for_each_pa
 
 def test_a_step_without_a_gradient_between_others_is_no_fault() -> None:
     assert diagnose(seen(stepped(gradients={"none": Tally(19, 1), "fresh": Tally(1, 20)}))) == ()
-
-
-@pytest.mark.parametrize(
-    ("clipped", "taken", "is_fault"),
-    [(19, 20, True), (18, 20, False), (19, 19, False), (100, 100, True), (95, 100, True), (94, 100, False)],
-)
-def test_clipping_is_a_fault_from_95_of_100_and_from_20_steps_on(
-    clipped: int, taken: int, is_fault: bool
-) -> None:
-    found = diagnose(seen(stepped(steps=taken, clipped=Tally(clipped, 2))))
-
-    assert [(one.fault, one.step) for one in found] == [("clipped gradient", 2)] * is_fault
-    assert all(one.fact.endswith(f"in {clipped} of {taken} steps") for one in found)
-
-
-def test_clipping_tells_the_median_norm_before_and_after_of_the_steps_that_are_clipped() -> None:
-    columns = {
-        "unclipped_gradient_norm": [12.0] * 10 + [14.0] * 9 + [0.5],
-        "gradient_norm": [1.0] * 19 + [0.5],
-    }
-    (diagnosis,) = diagnose(seen(stepped(columns=columns, clipped=Tally(19, 1))))
-
-    assert diagnosis.fact == (
-        "clipping cuts the gradient of SGD in 19 of 20 steps, typically from norm 12 to 1"
-    )
-    assert diagnosis.remedy.startswith("the limit, not the loss, sets the size of the steps")

@@ -22,6 +22,16 @@ UNOWNED = Diagnosis(
     remedy="it never changes; give it to an optimizer, or freeze it with requires_grad_(False)",
 )
 
+REMARK = Diagnosis(
+    fault="clipped gradient",
+    optimizer="AdamW",
+    step=1,
+    parameter=None,
+    fact="clipping cuts the gradient of AdamW in 3 of 3 steps",
+    remedy="this hardly changes the size of its steps",
+    severity="remark",
+)
+
 AGREES = RuleAgreement("AdamW", "adamw", steps=1200, coordinates=64, worst=2.125)
 
 DEPARTS = RuleAgreement(

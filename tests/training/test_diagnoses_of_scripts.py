@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from script_runs import SCRIPTS, diagnoses_of
@@ -20,7 +20,10 @@ FAULTY: dict[str, Fault] = {
     "scaled": ("scaled gradient", "Adam", 1, None),
     "scaler_skips": ("skipped steps", "SGD", 1, None),
     "no_gradient": ("no gradient", "SGD", 1, None),
-    "clipped_always": ("clipped gradient", "Adam", 1, None),
+    "clipped_always": ("clipped gradient", "SGD", 1, None),
+    "clipped_after_step": ("clipping without effect", "SGD", 2, None),
+    "clipped_before_backward": ("clipping without effect", "SGD", 1, None),
+    "clipped_while_scaled": ("clipping of a scaled gradient", "SGD", 1, None),
     "unowned": ("parameter without optimizer", "", None, "head.weight"),
     "never_used": ("parameter without gradient", "Adam", None, "second.weight"),
     "shared": ("parameter in two optimizers", "Adam", None, "encoder.0.weight"),
@@ -36,12 +39,19 @@ FAULTY: dict[str, Fault] = {
 }
 """The one fault of each script that has one."""
 
+REMARKED: dict[str, Fault] = {
+    "clipped_under_adam": ("clipped gradient", "Adam", 1, None),
+    "clipped_micro_batches": ("clipping of micro-batches", "SGD", 1, None),
+}
+"""The one remark on each script that has one and no fault."""
+
 SOUND = (
     "fresh",
     "clearing",
     "deliberate_accumulation",
     "scaler",
     "clipped_at_times",
+    "clipped_for_a_log",
     "owned",
     "used_at_times",
     "one_after_another",
@@ -58,13 +68,22 @@ SOUND = (
 """The scripts that are like them without having a fault."""
 
 
+def told(diagnosis: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(diagnosis[key] for key in ("fault", "optimizer", "step", "parameter", "severity"))
+
+
 @pytest.mark.parametrize("script", FAULTY)
 def test_a_script_with_a_fault_has_that_fault_and_no_other(script: str, tmp_path: Path) -> None:
     found = diagnoses_of(script, tmp_path)
 
-    assert [tuple(one[key] for key in ("fault", "optimizer", "step", "parameter")) for one in found] == [
-        FAULTY[script]
-    ]
+    assert [told(one) for one in found] == [(*FAULTY[script], "fault")]
+
+
+@pytest.mark.parametrize("script", REMARKED)
+def test_a_script_with_something_worth_a_remark_has_that_and_no_fault(script: str, tmp_path: Path) -> None:
+    found = diagnoses_of(script, tmp_path)
+
+    assert [told(one) for one in found] == [(*REMARKED[script], "remark")]
 
 
 @pytest.mark.parametrize("script", SOUND)
@@ -73,4 +92,4 @@ def test_a_script_without_a_fault_has_none(script: str, tmp_path: Path) -> None:
 
 
 def test_every_script_is_run() -> None:
-    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*FAULTY, *SOUND}
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*FAULTY, *REMARKED, *SOUND}

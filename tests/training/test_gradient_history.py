@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from optitrace.tracing.watching.backwards import Backward
-from optitrace.tracing.watching.gradient_history import GradientHistory
+from optitrace.tracing.watching.gradient_history import GradientHistory, GradientMark
 
 
 def weights() -> Tensor:
@@ -197,3 +200,82 @@ def test_gradients_of_a_trunk_that_are_never_cleared_are_accumulated() -> None:
         history.stepped()
 
     assert kinds == ["fresh", "accumulated", "accumulated"]
+
+
+class OnAccelerator:
+    """A parameter on an accelerator, of whose gradient nobody reads a number."""
+
+    def __init__(self) -> None:
+        self.requires_grad = True
+        self.grad: Any = None
+        self.layout = torch.sparse_coo
+
+    def detach(self) -> OnAccelerator:
+        return self
+
+    def numel(self) -> int:
+        return 2
+
+    def add(self) -> None:
+        """Change the gradient as a backward does, or whatever else."""
+        if self.grad is None:
+            self.grad = SimpleNamespace(_version=0, device=torch.device("cuda"), is_cpu=False)
+        else:
+            self.grad._version += 1
+
+
+def test_on_an_accelerator_a_clipping_is_no_clearing_and_what_another_change_was_is_not_known() -> None:
+    parameter: Any = OnAccelerator()
+    history = GradientHistory([parameter])
+
+    def backward() -> None:
+        history.before_backward()
+        parameter.add()
+        history.after_backward(Backward(1.0, False))
+
+    def clip() -> GradientMark:
+        mark = history.before_clipping(None)
+        parameter.add()
+        history.after_clipping()
+        return mark
+
+    backward()
+    first = clip()
+    assert history.mark_of_step() == first
+    backward()
+    assert history.mark() == first._replace(backwards=2)
+    second = clip()
+    parameter.add()  # as noise does, or zero_grad(set_to_none=False)
+    assert history.mark_of_step() == second
+    backward()
+    assert history.mark() == second._replace(changes=1, backwards=3)
+    parameter.grad = None
+    assert history.mark_of_step().clearings == second.clearings + 1
+
+
+def test_a_gradient_that_is_set_to_zero_before_a_step_is_cleared_for_it() -> None:
+    parameter = weights()
+    history = GradientHistory([parameter])
+    backward(history, parameter)
+    mark = history.before_clipping(None)
+    history.after_clipping()
+    assert history.mark_of_step() == mark
+    assert parameter.grad is not None
+    parameter.grad.mul_(0.5)
+    assert history.mark_of_step() == mark
+    parameter.grad.zero_()
+
+    assert history.mark_of_step() == mark._replace(clearings=mark.clearings + 1)
+
+
+def test_a_gradient_that_was_changed_after_a_scaled_backward_is_not_known_to_be_scaled() -> None:
+    parameter = weights()
+    history = GradientHistory([parameter])
+    history.before_backward()
+    parameter.sum().backward()  # type: ignore[no-untyped-call]
+    history.after_backward(Backward(2.0, True))
+    assert history.mark().is_scaled
+    assert parameter.grad is not None
+    parameter.grad.div_(1024.0)
+
+    assert not history.mark().is_scaled

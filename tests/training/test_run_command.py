@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 from runs import run, run_process
-from script_runs import PRELOADED
+from script_runs import PRELOADED, SCRIPTS
 
 from optitrace.tracing.watching import running
 from optitrace.tracing.watching.training import Program
@@ -253,6 +253,32 @@ def test_strict_makes_a_fault_the_exit_code(tmp_path: Path) -> None:
     assert run_script(stale, tmp_path).code == 0
     assert run_script(stale, tmp_path, options=("--strict",)).code == 1
     assert run_script(STEPPED, tmp_path, options=("--strict",)).code == 0
+
+
+def test_a_remark_is_told_and_leaves_the_exit_code_under_strict(tmp_path: Path) -> None:
+    text = (SCRIPTS / "clipped_under_adam.py").read_text(encoding="utf-8")
+    ran = run_script(text, tmp_path, options=("--strict", "--params", "-o", str(tmp_path / "x.svg")))
+    shown = run("show", str(tmp_path / "trace.json"), "--strict", "--params")
+
+    assert (ran.code, shown.code) == (0, 0)
+    for said in (ran.stderr, shown.stdout):
+        assert "no faults found" in said
+        assert "with Adam the clipping limit does not set the size of the steps" in said
+    assert "clipping cuts the gradient of Adam in" in (tmp_path / "x.svg").read_text(encoding="utf-8")
+
+
+def test_a_clipping_without_effect_is_told_by_a_saved_training_too(tmp_path: Path) -> None:
+    text = (SCRIPTS / "clipped_after_step.py").read_text(encoding="utf-8")
+    ran = run_script(text, tmp_path, options=("--strict", "--params"))
+    saved = str(tmp_path / "trace.json")
+    shown = run("show", saved, "--strict")
+
+    assert (ran.code, shown.code) == (1, 1)
+    for said in (ran.stderr, shown.stdout):
+        assert "has no effect on the steps of SGD: it comes after step 1" in " ".join(said.split())
+        assert "call it between loss.backward() and optimizer.step()" in said
+        assert "unclipped" not in said
+    assert run("diff", saved, saved).code == 0
 
 
 def test_what_was_asked_for_is_not_offered_once_more(tmp_path: Path) -> None:

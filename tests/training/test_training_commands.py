@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from findings import FINDINGS, PARTED
+from findings import FINDINGS, PARTED, REMARK
 from made_trainings import optimizer, training, with_all
 from runs import environment, run
 
@@ -38,6 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
         "ALL": save(folder / "all.json", with_all(), FINDINGS),
         "PARTED": save(folder / "parted.json", training(), TrainingFindings(ranks=PARTED)),
+        "REMARKED": save(folder / "remarked.json", training(), TrainingFindings((REMARK,))),
         "ONE": save(folder / "one.jsonl", training()),
         "OTHER": save(folder / "other.json", training(optimizer((2.5, 2.25, 2.125)))),
         "LONG": save(folder / "long.json", training(optimizer([0.5] * 100))),
@@ -114,7 +115,7 @@ def test_a_long_table_is_whole_with_all(files: dict[str, str]) -> None:
     assert "hidden" not in run(*named(files, "show", "LONG", "--all")).stdout
 
 
-@pytest.mark.parametrize(("name", "code"), [("ALL", 1), ("PARTED", 1), ("ONE", 0)])
+@pytest.mark.parametrize(("name", "code"), [("ALL", 1), ("PARTED", 1), ("ONE", 0), ("REMARKED", 0)])
 def test_strict_asks_whether_the_training_has_a_fault(files: dict[str, str], name: str, code: int) -> None:
     assert run(*named(files, "show", name, "--strict")).code == code
     assert run(*named(files, "show", name)).code == 0

@@ -41,6 +41,7 @@ ABOVE: dict[str, Any] = {
             "parameter": None,
             "fact": "step 2 of AdamW used a stale gradient",
             "remedy": "call backward before it",
+            "severity": "fault",
         }
     ],
     "verified": [
@@ -132,6 +133,8 @@ def test_a_training_is_what_the_schema_says(made: Training) -> None:
         (("optimizers", 0, "parameters", 0, "shape"), [-1]),
         (("optimizers", 0, "hyperparameters"), []),
         (("diagnoses", 0, "fact"), None),
+        (("diagnoses", 0, "severity"), "hint"),
+        (("optimizers", 0, "clippings", "used", "limits"), [1.0]),
         (("ranks", "norms"), [1.0]),
     ],
     ids=str,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from findings import AGREES, DEPARTS, FINDINGS, NO_RULE, PARTED, STALE
+from findings import AGREES, DEPARTS, FINDINGS, NO_RULE, PARTED, REMARK, STALE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_trainings import ADAMW, any_training, by_parameter, optimizer, scalar, training, vector, with_all
@@ -25,6 +25,7 @@ from optitrace.views.training_formats import training_html
 from optitrace.views.training_grid import hidden_values, training_grid, training_grids
 from optitrace.views.training_table import render_training
 from optitrace.views.training_wording import (
+    closing_lines,
     ending,
     findings_lines,
     optimizer_subtitle,
@@ -363,6 +364,28 @@ def test_a_fault_is_told_with_its_remedy_below_it() -> None:
     assert f"\n{STALE.fact}\n  {STALE.remedy}\n" in text
     assert "no faults found" not in text
     assert "no faults found" in shown(training(), Look(), 80)
+
+
+def test_a_remark_is_told_like_a_fault_where_there_are_none() -> None:
+    findings = TrainingFindings((REMARK,))
+    text = printed(render_training(training(), findings, Look(), width=200), 200)
+
+    assert not findings.has_faults
+    assert f"\nno faults found\n\n{REMARK.fact}\n  {REMARK.remedy}\n" in text
+    assert list(closing_lines(training(), findings, tells_all=False)) == [
+        "completed after 3 steps",
+        "no faults found",
+        f"{REMARK.fact}: {REMARK.remedy}",
+    ]
+
+
+def test_a_fault_beside_a_remark_is_one() -> None:
+    findings = TrainingFindings((STALE, REMARK))
+    text = printed(render_training(training(), findings, Look(), width=200), 200)
+
+    assert findings.has_faults
+    assert "no faults found" not in text
+    assert REMARK.fact in text
 
 
 def test_an_optimizer_that_departs_from_its_rule_is_not_said_to_be_without_fault() -> None:

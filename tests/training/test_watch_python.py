@@ -55,6 +55,22 @@ def test_the_faults_of_a_loop_are_told() -> None:
     assert [(found.fault, found.step) for found in training.diagnoses] == [("accumulated gradient", 2)]
 
 
+def test_a_clipping_is_told_of_a_loop_and_of_its_pickled_copy() -> None:
+    task = Task()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    with optitrace.watch(optimizer, params=True) as training:
+        for _ in range(6):
+            torch.nn.utils.clip_grad_norm_(task.model.parameters(), 0.01)
+            optimizer.zero_grad()
+            task.loss().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    for told in (training, pickle.loads(pickle.dumps(training))):
+        assert [(found.fault, found.step) for found in told.diagnoses] == [("clipping without effect", 1)]
+        with pytest.raises(UsageError, match="SGD has no 'unclipped_gradient_norm'"):
+            told.column("unclipped_gradient_norm")
+
+
 def test_steps_are_held_against_the_rule_if_asked_for() -> None:
     task = Task()
     optimizer = torch.optim.AdamW(task.model.parameters())

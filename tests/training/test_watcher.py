@@ -241,7 +241,7 @@ def test_a_closures_first_gradient_is_recorded_as_it_left_it() -> None:
     trace = only(watcher)
     assert numbers(trace, "gradient_norm") == pytest.approx([0.25], rel=1e-5)
     assert numbers(trace, "unclipped_gradient_norm") == pytest.approx([unclipped])
-    assert trace.clipped == Tally(1, 1)
+    assert trace.clippings["used"].cut == Tally(1, 1)
 
 
 def test_clippings_that_take_effect_are_counted_and_others_are_not() -> None:
@@ -255,7 +255,8 @@ def test_clippings_that_take_effect_are_counted_and_others_are_not() -> None:
             clip_grad_value_(task.model.parameters(), 1e-4 if step in (4, 5) else 1e9)
             optimizer.step()
 
-    assert only(watcher).clipped == Tally(3, 2)
+    used = only(watcher).clippings["used"]
+    assert (used.steps, used.cut, used.limits) == (Tally(6, 1), Tally(3, 2), (1e-4, 1e9))
 
 
 def test_a_clipping_by_value_is_heard_by_each_of_two_watches() -> None:
@@ -267,7 +268,7 @@ def test_a_clipping_by_value_is_heard_by_each_of_two_watches() -> None:
         optimizer.step()
 
     for watcher in (outer, inner):
-        assert only(watcher).clipped == Tally(1, 1)
+        assert only(watcher).clippings["used"].cut == Tally(1, 1)
         assert numbers(only(watcher), "gradient_norm") == pytest.approx(
             [15**0.5 * 1e-4]
         )  # 12 weights, 3 biases
@@ -287,7 +288,7 @@ def test_a_clipping_that_torch_no_longer_decorates_is_heard_by_its_public_name(
         nn.utils.clip_grad_value_(task.model.parameters(), 1e-4)
         optimizer.step()
 
-    assert only(watcher).clipped == Tally(1, 1)
+    assert only(watcher).clippings["used"].cut == Tally(1, 1)
     assert nn.utils.clip_grad_value_ is plain
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from optitrace.analysis.verification.check import ALLOWED
+
+Severity: TypeAlias = Literal["fault", "remark"]
+"""Whether something is wrong, or only worth knowing: a remark does not make ``--strict`` fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A fault of a training.
+    """A fault of a training, or a remark on it.
 
     Attributes:
         fault: what it is called: ``stale gradient``.
@@ -18,7 +22,8 @@ class Diagnosis:
         step: the first step that has it; None if it is about no single step.
         parameter: the first parameter that has it; None if it is about none.
         fact: one sentence of what was seen, with step and parameter.
-        remedy: one sentence of the likely cause and what to do.
+        remedy: one sentence of the likely cause and what to do; of a remark, what follows from it.
+        severity: which of the two it is.
     """
 
     fault: str
@@ -27,6 +32,12 @@ class Diagnosis:
     parameter: str | None
     fact: str
     remedy: str
+    severity: Severity = "fault"
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether something is wrong."""
+        return self.severity == "fault"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,7 @@ class TrainingFindings:
     """What is found out about a training.
 
     Attributes:
-        diagnoses: its faults, in the order of their steps.
+        diagnoses: its faults in the order of their steps, then the remarks.
         verified: how each optimizer stands to its rule; empty unless asked for.
         ranks: how the processes stand to each other; None if there is one alone.
     """
@@ -113,7 +124,7 @@ class TrainingFindings:
     def has_faults(self) -> bool:
         """Whether there is a fault, an optimizer that departs from its rule, or ranks whose weights part."""
         parts = self.ranks is not None and self.ranks.agrees is False
-        return bool(self.diagnoses) or self.departs or parts
+        return any(diagnosis.is_fault for diagnosis in self.diagnoses) or self.departs or parts
 
     @property
     def departs(self) -> bool:

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from torch import Tensor
-
 from optitrace.tracing.watching.gauge import total
-from optitrace.tracing.watching.recording import BLOCK, fetch, ratio
+from optitrace.tracing.watching.recording import ratio
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE
 from optitrace.tracing.watching.training import (
     KINDS,
@@ -45,16 +43,13 @@ class Facts:
     """
 
     def __init__(self, names: Sequence[str], *, by_parameter: bool, state: bool) -> None:
-        self.clipped: Tally | None = None
         self.lost: list[LostUpdate] = []
         self._names = names
         self._by_parameter = by_parameter
         self._keeps_state = state
         self._is_clipping = False
-        self._last_clipped = 0
         self._used: dict[str, tuple[int, int]] = {}
         self._non_finite: dict[str, NonFinite] = {}
-        self._clips: list[tuple[int, dict[str, Any], float]] = []
 
     @property
     def gradients(self) -> dict[str, Tally]:
@@ -70,21 +65,6 @@ class Facts:
         """Count a step that used a gradient of a kind."""
         count, first = self._used.get(kind, (0, step))
         self._used[kind] = count + 1, first
-
-    def clips(self, step: int, measured: Tensor, limit: float) -> None:
-        """Note that before a step gradients were clipped, if what was measured is above the limit."""
-        self._clips.append((step, {"measured": measured.detach()}, limit))
-        if len(self._clips) >= BLOCK or measured.device.type == "cpu":
-            self.read_clips()
-
-    def read_clips(self) -> None:
-        """Count the clippings that took effect."""
-        clips, self._clips = self._clips, []
-        fetch([measured for _, measured, _ in clips])
-        for step, measured, limit in clips:
-            if not measured["measured"] <= limit and self._last_clipped != step:
-                self.clipped = _counted(self.clipped, step)
-                self._last_clipped = step
 
     def judge(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at the values of a recorded step; return those that are to be kept."""
@@ -162,7 +142,3 @@ class Facts:
 
     def _found(self, quantity: str, step: int, parameter: str | None) -> None:
         self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter))
-
-
-def _counted(tally: Tally | None, step: int) -> Tally:
-    return Tally(1, step) if tally is None else Tally(tally.count + 1, tally.first)

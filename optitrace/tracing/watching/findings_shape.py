@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
@@ -13,7 +13,7 @@ _CLOSED = ConfigDict(extra="forbid")
 
 
 class DiagnosisShape(TypedDict):
-    """A fault of the training."""
+    """A fault of the training, or a remark on it."""
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
 
@@ -23,6 +23,7 @@ class DiagnosisShape(TypedDict):
     parameter: str | None
     fact: str
     remedy: str
+    severity: NotRequired[Literal["fault", "remark"]]
 
 
 class VerifiedShape(TypedDict):

@@ -8,7 +8,7 @@ before and after each backward and each step knows what happened to it, without 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -16,6 +16,24 @@ from optitrace.tracing.watching.backwards import Backward
 from optitrace.tracing.watching.losses import Loss, add, loss_value
 from optitrace.tracing.watching.sharding import local
 from optitrace.tracing.watching.torch_internals import version
+
+
+class GradientMark(NamedTuple):
+    """Which gradient an optimizer's parameters have at a moment.
+
+    Attributes:
+        clearings: how often it was seen to be cleared.
+        changes: how often it was changed by others in a way that may have cleared it.
+        backwards: how many have reached it.
+        is_of_step_before: whether none of them has since the last step.
+        is_scaled: whether a GradScaler has multiplied it, and nobody has changed it since.
+    """
+
+    clearings: int
+    changes: int
+    backwards: int
+    is_of_step_before: bool
+    is_scaled: bool
 
 
 class GradientHistory:
@@ -48,6 +66,8 @@ class GradientHistory:
         self._losses: list[Any] = []
         self.is_scaled = False
         self.backwards = 0
+        self._clearings = self._changes = self._reached = self._reached_before = 0
+        self._is_as_before = False
         if heard is not None and any(p.grad is not None for p in parameters):
             self._choose_witness()
             self._look()
@@ -68,6 +88,7 @@ class GradientHistory:
         elif self._witness.grad is None:  # as zero_grad leaves it
             self._gradient, self._version = None, -1
             self._was_cleared, self.backwards = True, 0
+            self._clearings += 1
         else:
             self._note_clearing()
 
@@ -92,6 +113,7 @@ class GradientHistory:
         add(self._losses, backward.loss)
         self.is_scaled = backward.is_scaled
         self.backwards += 1
+        self._reached += 1
         self._look()
 
     def kind(self) -> str:
@@ -115,11 +137,49 @@ class GradientHistory:
         self._losses = [loss_value(self._losses)]  # of a stale gradient it is asked for again
         return self._losses[0]  # type: ignore[no-any-return]
 
+    def mark(self, underway: Backward | None = None) -> GradientMark:
+        """Return which gradient there is.
+
+        Args:
+            underway: the backward that goes on, if one does: the gradient is then taken for what it makes.
+        """
+        is_new = underway is not None and not self._is_told
+        return GradientMark(
+            self._clearings,
+            self._changes,
+            self._reached + is_new,
+            is_of_step_before=not is_new and self._reached == self._reached_before,
+            is_scaled=underway.is_scaled
+            if underway is not None and is_new
+            else self.is_scaled and self._is_unchanged(),
+        )
+
+    def mark_of_step(self) -> GradientMark:
+        """Return which gradient a step is about to use, which may have been cleared just now."""
+        mark = self.mark()
+        if not self._is_unchanged() and self._is_cleared() and self._is_surely_cleared():
+            return mark._replace(clearings=mark.clearings + 1)
+        return mark
+
+    def before_clipping(self, underway: Backward | None) -> GradientMark:
+        """Return which gradient is about to be clipped, as `mark` does."""
+        self._is_as_before = self._is_unchanged()
+        return self.mark(underway)
+
+    def after_clipping(self) -> None:
+        """Look at what a clipping has changed, which is no clearing."""
+        if self._is_as_before:
+            self._is_as_before = False
+            self._look()
+            if self._has_branches and self._gradient is None:
+                self._around = self._versions_now()
+
     def stepped(self) -> None:
         """Note that a step was taken."""
         if self._witness.grad is None:
             self._choose_witness()
         self._taken += 1
+        self._reached_before = self._reached
         self._was_cleared = False
         self._heard, self.backwards = [], 0
         self._look()
@@ -148,7 +208,16 @@ class GradientHistory:
         if self._is_cleared():
             self._was_cleared = True
             self.backwards = 0
+            if self._is_surely_cleared():
+                self._clearings += 1
+            else:
+                self._changes += 1
         self._look()
+
+    def _is_unchanged(self) -> bool:
+        """Tell whether the witness's gradient is what it was when it was last looked at."""
+        gradient = self._witness.grad
+        return gradient is self._gradient and (gradient is None or gradient._version == self._version)
 
     def _look(self) -> None:
         gradient = self._gradient = self._witness.grad
@@ -166,6 +235,11 @@ class GradientHistory:
         if version(gradient) == self._version:
             return False
         return gradient.device.type != "cpu" or not bool(local(gradient).any())
+
+    def _is_surely_cleared(self) -> bool:
+        """Tell whether a gradient that `_is_cleared` is gone or zero, not only another one."""
+        gradient = self._witness.grad
+        return gradient is None or (gradient is self._gradient and gradient.is_cpu)
 
     def _is_untouched(self) -> bool:
         """Tell whether all gradients are what they were after the last step."""

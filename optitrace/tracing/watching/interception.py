@@ -190,7 +190,7 @@ class Interception:
         def wrapped(scaler: GradScaler, outputs: Any) -> Any:
             scaled = scale(scaler, outputs)
             if scaler.is_enabled():
-                self._listener.scaled(outputs, scaled)
+                self._listener.scaled(scaler, outputs, scaled)
             return scaled
 
         return wrapped
@@ -235,9 +235,9 @@ class Interception:
         @functools.wraps(clip)
         def wrapped(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> None:
             clipped = _listed(parameters)
-            self._listener.before_clipping(clipped)
+            call = self._listener.before_clipping(clipped, float(max_norm))
             clip(clipped, max_norm, total_norm, *args, **kwargs)
-            self._listener.after_clipping(clipped, total_norm, float(max_norm))
+            self._listener.after_clipping(call, total_norm)
 
         return wrapped
 
@@ -245,14 +245,14 @@ class Interception:
         @functools.wraps(clip)
         def wrapped(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> None:
             clipped = _listed(parameters)
-            self._listener.before_clipping(clipped)
+            call = self._listener.before_clipping(clipped, float(clip_value))
             largest = [
                 part.abs().amax() for p in clipped if p.grad is not None and (part := local(p.grad)).numel()
             ]
             clip(clipped, clip_value, *args, **kwargs)
             if largest:
                 measured = torch.stack([value.to(largest[0].device) for value in largest]).amax()
-                self._listener.after_clipping(clipped, measured, float(clip_value))
+                self._listener.after_clipping(call, measured)
 
         return wrapped
 

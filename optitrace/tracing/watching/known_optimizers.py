@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -108,9 +107,9 @@ class KnownOptimizers:
         watched.follow(optimizer)
         return watched
 
-    def owning(self, parameters: Sequence[Tensor]) -> list[Optimizer]:
-        """Return the optimizers that have the first of these parameters."""
-        names = self._ownership.owners(parameters[0]) if parameters else ()
+    def owning(self, parameters: Collection[int]) -> list[Optimizer]:
+        """Return the optimizers that have any of the parameters with these ids."""
+        names = self._ownership.owners(parameters)
         return [one for seen in self.alive() if seen.name in names and (one := seen.optimizer()) is not None]
 
     def scheduled(self, scheduler: LRScheduler) -> SeenOptimizer | None:

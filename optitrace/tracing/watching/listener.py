@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 from torch.nn import Module
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.tracing.watching.backwards import Backward
+from optitrace.tracing.watching.clippings import ClippingCall
 
 StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional arguments of a step, the optimizer first, and those by name."""
@@ -42,7 +44,7 @@ class Listener(Protocol):
     def after_backward(self, backward: Backward, is_done: bool) -> None:
         """They were computed, or that has failed."""
 
-    def scaled(self, outputs: Any, scaled: Any) -> None:
+    def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
         """A GradScaler has multiplied outputs."""
 
     def unscaled(self, optimizer: Optimizer) -> None:
@@ -54,10 +56,10 @@ class Listener(Protocol):
     def after_scaler_step(self, optimizer: Optimizer, is_done: bool) -> None:
         """It has done either, or has failed."""
 
-    def before_clipping(self, parameters: Sequence[Tensor]) -> None:
-        """The gradients of parameters are about to be clipped."""
+    def before_clipping(self, parameters: Sequence[Tensor], limit: float) -> ClippingCall:
+        """The gradients of parameters are about to be clipped; what is returned is given back after."""
 
-    def after_clipping(self, parameters: Sequence[Tensor], measured: Tensor, limit: float) -> None:
+    def after_clipping(self, call: ClippingCall, measured: Tensor) -> None:
         """They were, where what was measured, their norm or their largest value, was above the limit."""
 
     def scheduler_made(self, scheduler: LRScheduler) -> None:

@@ -53,16 +53,15 @@ class Measurement:
         self._values = values
         self._gauge = gauge(parameters, by_parameter=by_parameter)
         self._looks_closely = wish.state or bool(values)
-        self._unclipped: Norm | None = None
         self.unmeasured: dict[str, str] = {}
 
     def remember(self) -> None:
         """Keep the weights as they are before a step that is yet to find its gradient."""
         self._gauge.remember()
 
-    def before_clipping(self) -> None:
-        """Keep the norm of the gradient that is about to be clipped, for the next step."""
-        self._unclipped = self._gauge.gradient()
+    def gradient(self) -> Norm:
+        """Return the norm of the gradient that there is."""
+        return self._gauge.gradient()
 
     def begin(self, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]) -> Row:
         """Keep the weights as they are before a step, and return what it is about to use; see `used`."""
@@ -99,8 +98,6 @@ class Measurement:
         if (lr := _lr(groups)) is not None:
             row["lr"] = lr
         row["gradient_norm"] = gradient
-        if self._unclipped is not None:
-            row["unclipped_gradient_norm"], self._unclipped = self._unclipped, None
         row["gradient"] = NUMBERS[kind]
         return row
 

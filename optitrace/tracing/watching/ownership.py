@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -50,9 +50,9 @@ class Ownership:
                 had_gradient = own.tensor.grad is not None
                 self._unowned[own.name] = _Unowned(weakref.ref(own.tensor), had_gradient)
 
-    def owners(self, parameter: Tensor) -> Sequence[str]:
-        """Return the names of the optimizers that have a parameter."""
-        return self._owners.get(id(parameter), ())
+    def owners(self, parameters: Iterable[int]) -> set[str]:
+        """Return the names of the optimizers that have any of the parameters with these ids."""
+        return {owner for key in parameters for owner in self._owners.get(key, ())}
 
     def sharing(self, optimizer: str) -> set[str]:
         """Return the names of the others that have any of an optimizer's parameters."""

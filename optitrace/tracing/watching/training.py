@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from optitrace.tracing.trace import Column, Outcome, Versions
 
@@ -32,6 +32,17 @@ NUMBERS = {kind: float(number) for number, kind in enumerate(KINDS)}
 
 WITHOUT_LOSS = ("by hand", "none")
 """The kinds of gradients that no loss is known of; the column ``loss`` then has NaN."""
+
+ClippingKind: TypeAlias = Literal["used", "scaled", "micro-batch", "before backward"]
+"""What the clipping of a gradient is to the step after it.
+
+``used``: the step uses the gradient that was clipped. ``scaled``: so it does, and a GradScaler had multiplied
+that gradient when it was clipped. ``micro-batch``: another backward adds to it before the step. ``before
+backward``: the gradient of the step before was clipped, or none, and the step uses another one.
+"""
+
+CLIPPING_KINDS: tuple[ClippingKind, ...] = get_args(ClippingKind)
+"""All of these."""
 
 COLUMNS = (
     *("loss", "lr", "gradient", "gradient_norm", "unclipped_gradient_norm"),
@@ -101,6 +112,25 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class ClippingTally:
+    """The clippings of one `ClippingKind`; those with an infinite limit are none.
+
+    Attributes:
+        steps: which steps had one.
+        cut: in which of them what was measured was above the limit; None if in none.
+        limits: the least limit and the greatest.
+        scale: of the GradScaler in the first step; None if the gradient was not scaled.
+        parameters: the names of those that were clipped in the first step; empty if all that have a gradient.
+    """
+
+    steps: Tally
+    cut: Tally | None
+    limits: tuple[float, float]
+    scale: float | None = None
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NonFinite:
     """The first number of a quantity that is not finite.
 
@@ -163,16 +193,16 @@ class OptimizerTrace:
         steps: the number of each row's step, from 1.
         columns: `loss`, the sum of what `backward` was called on for the gradient of this step; `lr`, a
             scalar, or a value for each group; `gradient_norm` of what the step used;
-            `unclipped_gradient_norm` where gradients are clipped; `update_norm` of the change that the step
-            made; `weight_norm` after it; `update_ratio`, update_norm / weight_norm; and `gradient`, whose
-            kind it is, by its place in `KINDS`.
+            `unclipped_gradient_norm` of it before it was clipped, if it was; `update_norm` of the change that
+            the step made; `weight_norm` after it; `update_ratio`, update_norm / weight_norm; and `gradient`,
+            whose kind it is, by its place in `KINDS`.
         by_parameter: `gradient_norm`, `update_norm`, `weight_norm` and `update_ratio` with a value for each
             parameter; empty unless asked for. The gradient of a parameter without one has norm 0.
         state: the norm of each state entry over all parameters after the step; of a scalar entry, such as
             Adam's step, its value for the first parameter. Empty unless asked for.
         values: the weights that were asked for, flat, by name: ``layer1.weight[0,3]``.
         gradients: how often each kind of gradient was used.
-        clipped: in which steps clipping changed the gradient; None if it never did.
+        clippings: what the clippings of gradients were to the steps, by kind.
         non_finite: the first of each quantity that is not finite, in the order of the steps.
         lost: the inspected steps in which updates were lost in rounding.
         scheduling: None if no scheduler was made for it; schedulers of an optimizer whose parameters change
@@ -190,7 +220,7 @@ class OptimizerTrace:
     state: Mapping[str, Column] = field(default_factory=dict)
     values: Mapping[str, Column] = field(default_factory=dict)
     gradients: Mapping[str, Tally] = field(default_factory=dict)
-    clipped: Tally | None = None
+    clippings: Mapping[ClippingKind, ClippingTally] = field(default_factory=dict)
     non_finite: tuple[NonFinite, ...] = ()
     lost: tuple[LostUpdate, ...] = ()
     scheduling: Scheduling | None = None

@@ -63,7 +63,7 @@ def _head(training: Training) -> dict[str, Any]:
 
 def _optimizer(optimizer: OptimizerTrace) -> dict[str, Any]:
     """Return all of an optimizer but its rows."""
-    more = {"clipped": optimizer.clipped, "scheduling": optimizer.scheduling}
+    clippings = {kind: asdict(tally) for kind, tally in optimizer.clippings.items()}
     return {
         "name": optimizer.name,
         "class_path": optimizer.class_path,
@@ -71,7 +71,8 @@ def _optimizer(optimizer: OptimizerTrace) -> dict[str, Any]:
         "parameters": [asdict(parameter) for parameter in optimizer.parameters],
         "taken": optimizer.taken,
         "gradients": {kind: asdict(tally) for kind, tally in optimizer.gradients.items()},
-        **{name: asdict(value) for name, value in more.items() if value is not None},
+        **({"clippings": clippings} if clippings else {}),
+        **({"scheduling": asdict(optimizer.scheduling)} if optimizer.scheduling else {}),
         "non_finite": [asdict(first) for first in optimizer.non_finite],
         "lost": [asdict(inspected) for inspected in optimizer.lost],
     }

@@ -16,6 +16,7 @@ from optitrace.tracing.watching.training import (
     KINDS,
     OF_A_PARAMETER,
     WITHOUT_LOSS,
+    ClippingTally,
     LostUpdate,
     NonFinite,
     OptimizerTrace,
@@ -130,7 +131,7 @@ def _optimizer(given: OptimizerHead, rows: Sequence[Row], at: str, place: PlaceO
     parameters = tuple(map(_parameter, given["parameters"]))
     _check_names(f"{at}parameters", [parameter.name for parameter in parameters])
     facts: Mapping[str, Any] = {**given}
-    clipped, scheduling = facts.get("clipped"), facts.get("scheduling")
+    scheduling = facts.get("scheduling")
     return OptimizerTrace(
         name=given["name"],
         class_path=given["class_path"],
@@ -143,12 +144,23 @@ def _optimizer(given: OptimizerHead, rows: Sequence[Row], at: str, place: PlaceO
         state=_named("state", rows, place),
         values=_named("values", rows, place),
         gradients={kind: Tally(**tally) for kind, tally in facts["gradients"].items()},
-        clipped=Tally(**clipped) if clipped else None,
+        clippings={kind: _clipping(tally) for kind, tally in facts.get("clippings", {}).items()},
         non_finite=tuple(NonFinite(**first) for first in facts["non_finite"]),
         lost=tuple(LostUpdate(**inspected) for inspected in facts["lost"]),
         scheduling=Scheduling(tuple(scheduling["schedulers"]), scheduling["steps"], scheduling["early"])
         if scheduling
         else None,
+    )
+
+
+def _clipping(given: Mapping[str, Any]) -> ClippingTally:
+    least, greatest = given["limits"]
+    return ClippingTally(
+        steps=Tally(**given["steps"]),
+        cut=Tally(**given["cut"]) if given["cut"] else None,
+        limits=(least, greatest),
+        scale=given["scale"],
+        parameters=tuple(given["parameters"]),
     )
 
 

@@ -15,7 +15,7 @@ from optitrace.tracing.trace_fault import Form
 from optitrace.tracing.trace_file import SCHEMA
 from optitrace.tracing.trace_shape import Count, Entry, Number, VersionsShape
 from optitrace.tracing.watching.findings_shape import DiagnosisShape, RanksShape, VerifiedShape
-from optitrace.tracing.watching.training import KINDS
+from optitrace.tracing.watching.training import KINDS, ClippingKind
 
 if TYPE_CHECKING:  # a literal type cannot be made of a tuple there
     Kind: TypeAlias = str
@@ -107,6 +107,18 @@ class TallyShape(TypedDict):
     first: Count
 
 
+class ClippingTallyShape(TypedDict):
+    """The clippings of one kind."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    steps: TallyShape
+    cut: TallyShape | None
+    limits: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    scale: Number | None
+    parameters: list[_Name]
+
+
 class NonFiniteShape(TypedDict):
     """The first number of a quantity that is not finite."""
 
@@ -148,7 +160,7 @@ class OptimizerHead(TypedDict):
     parameters: list[ParameterShape]
     taken: Count
     gradients: dict[Kind, TallyShape]
-    clipped: NotRequired[TallyShape]
+    clippings: NotRequired[dict[ClippingKind, ClippingTallyShape]]
     scheduling: NotRequired[SchedulingShape]
     non_finite: list[NonFiniteShape]
     lost: list[LostShape]
@@ -203,12 +215,29 @@ WHOLE = TypeAdapter(Whole)
 
 _SHAPES: tuple[type, ...] = (
     *(Whole, OptimizerShape, NamedRow, ParameterRow, ProgramShape, VersionsShape, EndShape, ParameterShape),
-    *(TallyShape, NonFiniteShape, LostShape, SchedulingShape, DiagnosisShape, VerifiedShape, RanksShape),
+    *(
+        TallyShape,
+        ClippingTallyShape,
+        NonFiniteShape,
+        LostShape,
+        SchedulingShape,
+        DiagnosisShape,
+        VerifiedShape,
+        RanksShape,
+    ),
 )
 
 FORM = Form(
     noun="training",
     fields=frozenset().union(*(shape.__annotations__ for shape in _SHAPES)),
-    named_by_the_file=("state", "values", "parameters", "hyperparameters", "versions", "gradients"),
+    named_by_the_file=(
+        "state",
+        "values",
+        "parameters",
+        "hyperparameters",
+        "versions",
+        "gradients",
+        "clippings",
+    ),
 )
 """What faults are told of."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import inf
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
+from optitrace.tracing.watching.backwards import Backward
+from optitrace.tracing.watching.clippings import ClippingCall, Clippings
 from optitrace.tracing.watching.description import hyperparameters_of
 from optitrace.tracing.watching.facts import EACH, STATE, Facts
 from optitrace.tracing.watching.gradient_history import GradientHistory
@@ -17,7 +19,6 @@ from optitrace.tracing.watching.members import Members
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Recording, Row
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE, told_by_scaler
-from optitrace.tracing.watching.sharding import is_sharded, local
 from optitrace.tracing.watching.training import OptimizerTrace
 from optitrace.tracing.watching.weight_norms import WeightNorms, WeightRecord
 from optitrace.tracing.watching.wish import RecordingWish
@@ -94,7 +95,7 @@ class WatchedOptimizer:
         self._records = False
         self._kind = ""
         self._row: Row = {}
-        self._clips: list[tuple[Tensor, float]] = []
+        self._clippings = Clippings(members)
         self._has_looked = self._is_remembered = False
 
     def has_changed(self, optimizer: Optimizer) -> bool:
@@ -152,11 +153,12 @@ class WatchedOptimizer:
             kind = "fresh"
         self._kind = kind
         self.members.look_at_gradients()
-        while self._clips:
-            self._facts.clips(self._step, *self._clips.pop(0))
+        unclipped = self._clippings.used_by(self._step, kind, self.history.mark_of_step())
         if self._records:
             look = self._measurement.used if self._is_remembered else self._measurement.begin
             self._row = look(kind, self.history, self.groups)
+            if unclipped is not None:
+                self._row["unclipped_gradient_norm"] = unclipped
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.during()
@@ -185,16 +187,33 @@ class WatchedOptimizer:
             self._record()
         self.history.stepped()
 
-    def before_clipping(self) -> None:
-        """Note the gradient before it is clipped, for the step to come."""
-        is_in_closure = self.is_in_step and not self._has_looked
-        if self._wish.takes(self._step if is_in_closure else self._step + 1):
-            self._measurement.before_clipping()
+    def before_clipping(
+        self,
+        call: ClippingCall,
+        parameters: Collection[int],
+        underway: Backward | None,
+        scale: Callable[[], float | None],
+    ) -> None:
+        """Note that gradients are about to be clipped, for the step to come.
 
-    def after_clipping(self, measured: Tensor, limit: float) -> None:
-        """Note what a clipping measured, unless every process has a part of that."""
-        if not is_sharded(measured):
-            self._clips.append((local(measured), limit))
+        Args:
+            call: the clipping.
+            parameters: the ids of those that it clips.
+            underway: the backward that goes on, if one does.
+            scale: returns what a GradScaler multiplies losses by, and may wait for a device.
+        """
+        is_in_closure = self.is_in_step and not self._has_looked
+        is_recorded = self._wish.takes(self._step if is_in_closure else self._step + 1)
+        mark = self.history.before_clipping(underway)
+        if not call.limit < inf:  # nothing is cut
+            return
+        if mark.is_scaled and self._clippings.scale is None:
+            self._clippings.scale = scale()
+        self._clippings.add(call, parameters, mark, self._measurement.gradient if is_recorded else None)
+
+    def after_clipping(self) -> None:
+        """Note that they were clipped."""
+        self.history.after_clipping()
 
     def trace(self, also_in: Mapping[int, str]) -> OptimizerTrace:
         """Return what was recorded so far; of what schedulers did, it knows nothing.
@@ -203,7 +222,6 @@ class WatchedOptimizer:
             also_in: the name of another optimizer that has a parameter too, by the parameter's id.
         """
         steps, columns = self._recording.whole()
-        self._facts.read_clips()
 
         def part(prefix: str) -> dict[str, Any]:
             return {n.removeprefix(prefix): c for n, c in columns.items() if n.startswith(prefix)}
@@ -221,7 +239,7 @@ class WatchedOptimizer:
             state=part(STATE),
             values=part(VALUES),
             gradients=self._facts.gradients,
-            clipped=self._facts.clipped,
+            clippings=self._clippings.tallies(),
             non_finite=self._facts.non_finite,
             lost=tuple(self._facts.lost),
         )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 from torch.nn import Module
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.tracing.trace import Outcome, Status, Versions
 from optitrace.tracing.watching.backwards import Backward, Backwards
+from optitrace.tracing.watching.clippings import ClippingCall
 from optitrace.tracing.watching.harmless import Failure, harmless, harmless_to_others
 from optitrace.tracing.watching.known_optimizers import KnownOptimizers, MakeProbe
 from optitrace.tracing.watching.listener import StepArguments
@@ -143,9 +146,9 @@ class Watcher:
                 self._optimizers.lose(seen, error)
 
     @harmless
-    def scaled(self, outputs: Any, scaled: Any) -> None:
+    def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
         """Remember what the scaled loss was."""
-        self._backwards.scaled_loss.remember(outputs, scaled)
+        self._backwards.scaled_loss.remember(scaler, outputs, scaled)
 
     @harmless_to_others
     def unscaled(self, optimizer: Optimizer) -> None:
@@ -171,16 +174,20 @@ class Watcher:
                 watched.skip()
 
     @harmless
-    def before_clipping(self, parameters: Sequence[Tensor]) -> None:
-        """Note the gradients before they are clipped."""
-        for optimizer in self._optimizers.owning(parameters):
-            self._before_clipping(optimizer)
+    def before_clipping(self, parameters: Sequence[Tensor], limit: float) -> ClippingCall:
+        """Note which gradients are about to be clipped."""
+        keys = set(map(id, parameters))
+        optimizers = self._optimizers.owning(keys)
+        call = ClippingCall(limit, optimizers=[weakref.ref(optimizer) for optimizer in optimizers])
+        for optimizer in optimizers:
+            self._before_clipping(optimizer, call, keys)
+        return call
 
     @harmless
-    def after_clipping(self, parameters: Sequence[Tensor], measured: Tensor, limit: float) -> None:
+    def after_clipping(self, call: ClippingCall, measured: Tensor) -> None:
         """Note what was measured."""
-        for optimizer in self._optimizers.owning(parameters):
-            self._after_clipping(optimizer, measured, limit)
+        for optimizer in call.done(measured):
+            self._after_clipping(optimizer)
 
     @harmless
     def scheduler_made(self, scheduler: LRScheduler) -> None:
@@ -237,14 +244,15 @@ class Watcher:
             seen.watched.after_closure()
 
     @harmless_to_others
-    def _before_clipping(self, optimizer: Optimizer) -> None:
+    def _before_clipping(self, optimizer: Optimizer, call: ClippingCall, parameters: Collection[int]) -> None:
         if watched := self._optimizers.watched(optimizer):
-            watched.before_clipping()
+            backwards = self._backwards
+            watched.before_clipping(call, parameters, backwards.underway, backwards.scaled_loss.scale)
 
     @harmless_to_others
-    def _after_clipping(self, optimizer: Optimizer, measured: Tensor, limit: float) -> None:
+    def _after_clipping(self, optimizer: Optimizer) -> None:
         if watched := self._optimizers.watched(optimizer):
-            watched.after_clipping(measured, limit)
+            watched.after_clipping()
 
     def _count(self, seen: SeenOptimizer) -> None:
         """Count a step of an optimizer among those of all."""

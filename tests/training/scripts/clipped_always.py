@@ -10,7 +10,7 @@ y = torch.randn(16, 1)
 recurrent = nn.GRU(4, 8, batch_first=True)
 head = nn.Linear(8, 1)
 parameters = [*recurrent.parameters(), *head.parameters()]
-optimizer = torch.optim.Adam(parameters, lr=1e-3)
+optimizer = torch.optim.SGD(parameters, lr=0.5)
 
 for _ in range(25):
     hidden, _ = recurrent(x)

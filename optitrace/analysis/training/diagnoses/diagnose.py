@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from optitrace.analysis.training.diagnoses.clipping import (
+    clipped_always,
+    clipped_before_backward,
+    clipped_micro_batches,
+    clipped_while_scaled,
+)
 from optitrace.analysis.training.diagnoses.gradients import (
     accumulated_gradient,
-    clipped_always,
     no_gradient,
     scaled_gradient,
     skipped_steps,
@@ -32,6 +37,9 @@ OF_AN_OPTIMIZER: tuple[Callable[[OptimizerTrace], Diagnosis | None], ...] = (
     not_finite,
     skipped_steps,
     lost_updates,
+    clipped_before_backward,
+    clipped_while_scaled,
+    clipped_micro_batches,
     clipped_always,
     no_gradient,
     unused_parameters,
@@ -49,7 +57,7 @@ OF_A_TRAINING: tuple[Callable[[Training], Iterable[Diagnosis]], ...] = (
 
 
 def diagnose(training: Training) -> tuple[Diagnosis, ...]:
-    """Return the faults of a training: those of a step first, in the order of the steps.
+    """Return the faults of a training, those of a step first, in the order of the steps, then the remarks.
 
     They are told from the values of the training alone, so that a saved one has the same as a fresh one.
     Facts and remedies are clauses without a point at the end, as the two halves of an error message.
@@ -64,5 +72,5 @@ def diagnose(training: Training) -> tuple[Diagnosis, ...]:
     return tuple(sorted(found, key=_place))
 
 
-def _place(diagnosis: Diagnosis) -> tuple[bool, int]:
-    return diagnosis.step is None, diagnosis.step or 0
+def _place(diagnosis: Diagnosis) -> tuple[bool, bool, int]:
+    return not diagnosis.is_fault, diagnosis.step is None, diagnosis.step or 0

@@ -1,11 +1,8 @@
-"""Faults of the gradients that steps use: outdated, added up, scaled, clipped, or not there."""
+"""Faults of the gradients that steps use: outdated, added up, scaled, or not there."""
 
 from __future__ import annotations
 
-from statistics import median
-
-from optitrace.analysis.training.diagnoses.rows import number, spread
-from optitrace.analysis.training.diagnoses.wording import share_of_steps, short
+from optitrace.analysis.training.diagnoses.wording import share_of_steps
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.tracing.watching.training import OptimizerTrace
 
@@ -14,12 +11,6 @@ SEARCH_FOR_THE_SCALE = 16
 
 MOST_SKIPPED = 0.1
 """The share of skipped steps beyond those: one trial of a larger scale in 2000 steps is the default."""
-
-FEWEST_CLIPPED = 20
-"""The number of steps from which on one can say that nearly all are clipped."""
-
-NEARLY_ALL = 0.95
-"""The share of clipped steps that is nearly all."""
 
 
 def stale_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
@@ -102,33 +93,3 @@ def no_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
         remedy="call loss.backward() before optimizer.step(), "
         "and make the optimizer of the parameters that the loss depends on",
     )
-
-
-def clipped_always(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for gradients that are clipped at nearly every step."""
-    tally, taken = optimizer.clipped, optimizer.steps_seen
-    if tally is None or taken < FEWEST_CLIPPED or tally.count < NEARLY_ALL * taken:
-        return None
-    return Diagnosis(
-        fault="clipped gradient",
-        optimizer=optimizer.name,
-        step=tally.first,
-        parameter=None,
-        fact=f"clipping cuts the gradient of {optimizer.name} in {share_of_steps(tally.count, taken)}"
-        f"{_typical_norms(optimizer)}",
-        remedy="the limit, not the loss, sets the size of the steps: raise it above the usual norm, "
-        "or clip no more and lower the lr",
-    )
-
-
-def _typical_norms(optimizer: OptimizerTrace) -> str:
-    """Return from which norm to which clipping takes the gradient; empty where no row tells."""
-    pairs = [
-        (number(optimizer, "unclipped_gradient_norm", row), number(optimizer, "gradient_norm", row))
-        for row in spread(optimizer)
-    ]
-    cut = [(before, after) for before, after in pairs if before > after]  # not true of NaN
-    if not cut:
-        return ""
-    before, after = (median(norms) for norms in zip(*cut, strict=True))
-    return f", typically from norm {short(before)} to {short(after)}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from optitrace.analysis.training.diagnoses.clipping import clipped_while_scaled, shortening
 from optitrace.analysis.training.diagnoses.rows import (
     FIRST_ROWS,
     is_at_work,
@@ -40,13 +41,20 @@ FEWEST_ROWS = 5
 
 
 def lost_updates(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for rounding that takes most updates, in most of the steps that were inspected."""
+    """Look for rounding that takes most updates, in most of the steps that were inspected.
+
+    Where a long dtype loses those that clipping on a scaled gradient has made small, that is reported alone.
+    """
     if not optimizer.lost:
         return None
     at_work, rows = is_at_work(optimizer), range(len(optimizer.steps))
     inspected = {optimizer.steps[row] for row in rows if is_inspected(row + 1) and at_work(row)}
     bad = [lost for lost in optimizer.lost if lost.step in inspected and _share(lost) > MOST_LOST]
-    return _told(optimizer, bad[0]) if len(bad) > len(inspected) / 2 else None
+    if len(bad) <= len(inspected) / 2:
+        return None
+    if SHORT_DTYPES.isdisjoint(_dtypes(optimizer)) and clipped_while_scaled(optimizer) is not None:
+        return None
+    return _told(optimizer, bad[0])
 
 
 def _share(lost: LostUpdate) -> float:
@@ -90,7 +98,8 @@ def _taken(dtypes: Sequence[str]) -> str:
 def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for a median update, after the beginning, that is far too small or too large for the weights.
 
-    Updates that are small because rounding takes them are told as lost, and not once more.
+    Updates that are small because rounding takes them, or because the gradient is clipped, are reported as
+    that, and not once more.
     """
     at_work = is_at_work(optimizer)
     ratios = [
@@ -105,7 +114,7 @@ def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
     usual, (least, most) = median(ratios), USUAL_RATIO
     if usual > most * FAR:
         remedy = "lower the lr ({lr}) until an update is about 0.001 of the weights"
-    elif usual < least / FAR and not _rest_on_others(optimizer) and lost_updates(optimizer) is None:
+    elif usual < least / FAR and not _have_another_cause(optimizer, usual):
         remedy = "raise the lr ({lr}) until an update is about 0.001 of the weights"
     else:
         return None
@@ -117,6 +126,16 @@ def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
         fact=f"an update of {optimizer.name} is {short(usual)} of the weights' norm "
         f"(median after step {FIRST_ROWS}); usual is {least:g} to {most:g}",
         remedy=remedy.format(lr=short(largest_lr(optimizer))),
+    )
+
+
+def _have_another_cause(optimizer: OptimizerTrace, usual: float) -> bool:
+    """Tell whether updates that are usually so small only look so, or are reported already."""
+    return (
+        _rest_on_others(optimizer)
+        or lost_updates(optimizer) is not None
+        or clipped_while_scaled(optimizer) is not None
+        or usual * shortening(optimizer) >= USUAL_RATIO[0] / FAR
     )
 
 

@@ -1,0 +1,182 @@
+"""Faults of gradient clipping: without an effect, on scaled gradients, or in nearly every step."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from optitrace.analysis.training.diagnoses.rows import number, spread
+from optitrace.analysis.training.diagnoses.step_size import step_growth
+from optitrace.analysis.training.diagnoses.wording import share_of_steps, short
+from optitrace.analysis.training.findings import Diagnosis
+from optitrace.rules.numerals import counted, first_of
+from optitrace.tracing.watching.training import ClippingTally, OptimizerTrace
+
+FEWEST_CLIPPED = 20
+"""The number of steps from which on one can say that nearly all are clipped."""
+
+FEWEST_MISPLACED = 3
+"""The number of steps from which on the place of a clipping in the program is no single occurrence."""
+
+NEARLY_ALL = 0.95
+"""The share of clipped steps that is nearly all."""
+
+SMALL_CUT = 2
+"""How many times shorter clipping may make a step without setting its size: an lr is hardly known closer."""
+
+MEANT_FOR_THE_SCALE = 0.01
+"""The part of a GradScaler's scale from which on a limit may have been multiplied by the scale, too."""
+
+MOST_NAMED = 2
+"""How many parameters are named of those that are clipped."""
+
+
+def clipped_before_backward(optimizer: OptimizerTrace) -> Diagnosis | None:
+    """Look for clipping between a step and the next backward, which no step uses."""
+    tally, taken = optimizer.clippings.get("before backward"), optimizer.steps_seen
+    if tally is None or tally.steps.count < max(FEWEST_MISPLACED, NEARLY_ALL * (taken - 1)):
+        return None
+    norms = _norms(optimizer)
+    if tally.cut is None and max(norms, default=0.0) <= tally.limits[0]:
+        return None
+    step = tally.steps.first
+    after = f"after step {step - 1} and " if step > 1 else ""
+    used = f"; the steps use gradients of norm {short(median(norms))} (median)" if norms else ""
+    return Diagnosis(
+        fault="clipping without effect",
+        optimizer=optimizer.name,
+        step=step,
+        parameter=None,
+        fact=f"clipping ({_limit(tally)}) has no effect on the steps of {optimizer.name}: it comes {after}"
+        f"before the backward of step {step} ({share_of_steps(tally.steps.count, taken)}){used}",
+        remedy="call it between loss.backward() and optimizer.step()",
+    )
+
+
+def clipped_while_scaled(optimizer: OptimizerTrace) -> Diagnosis | None:
+    """Look for gradients that are clipped while a GradScaler's scale is still in them."""
+    tally = optimizer.clippings.get("scaled")
+    if tally is None or tally.cut is None or tally.scale is None or tally.scale <= 1:
+        return None
+    limit = tally.limits[0]
+    if limit >= MEANT_FOR_THE_SCALE * tally.scale:
+        return None
+    return Diagnosis(
+        fault="clipping of a scaled gradient",
+        optimizer=optimizer.name,
+        step=tally.cut.first,
+        parameter=None,
+        fact=f"step {tally.cut.first} of {optimizer.name} uses a gradient that was clipped while multiplied "
+        f"by the scale of a GradScaler: the limit {limit:g} acts as {limit:g}/{tally.scale:.0f} = "
+        f"{short(limit / tally.scale)} ({share_of_steps(tally.cut.count, optimizer.steps_seen)})",
+        remedy="call scaler.unscale_(optimizer) before clipping",
+    )
+
+
+def clipped_micro_batches(optimizer: OptimizerTrace) -> Diagnosis | None:
+    """Look for clipping before the last backward of nearly every step."""
+    tally, taken = optimizer.clippings.get("micro-batch"), optimizer.steps_seen
+    if tally is None or tally.cut is None or tally.steps.count < max(FEWEST_MISPLACED, NEARLY_ALL * taken):
+        return None
+    return Diagnosis(
+        fault="clipping of micro-batches",
+        optimizer=optimizer.name,
+        step=tally.cut.first,
+        parameter=None,
+        fact=f"clipping ({_limit(tally)}) comes before the last backward of step {tally.cut.first} of "
+        f"{optimizer.name}, which adds to the clipped gradient ({share_of_steps(tally.steps.count, taken)})",
+        remedy="this clips each micro-batch together with those before it; to limit the gradient that the "
+        "step uses, clip once, after the last backward",
+        severity="remark",
+    )
+
+
+def clipped_always(optimizer: OptimizerTrace) -> Diagnosis | None:
+    """Look for gradients that are clipped at nearly every step.
+
+    It is a fault where this makes the steps much shorter. What the gradient's size is to that of a step is
+    read from the rule: much to SGD, hardly anything to Adam. Of a class without a rule nothing is known.
+    """
+    tally, cut = optimizer.clippings.get("used"), _usual_cut(optimizer)
+    if tally is None or tally.cut is None or cut is None:
+        return None
+    before, after = cut
+    growth = step_growth(optimizer, before, after)
+    return Diagnosis(
+        fault="clipped gradient",
+        optimizer=optimizer.name,
+        step=tally.cut.first,
+        parameter=None,
+        fact=f"clipping cuts the gradient of {_clipped_parts(optimizer, tally)} in "
+        f"{share_of_steps(tally.cut.count, optimizer.steps_seen)}, "
+        f"typically from norm {short(before)} to {short(after)}",
+        remedy=_consequence(optimizer, growth, before / after),
+        severity="fault" if growth is not None and growth >= SMALL_CUT else "remark",
+    )
+
+
+def shortening(optimizer: OptimizerTrace) -> float:
+    """Return how many times shorter clipping makes nearly all steps; 1 if it does not, or nobody knows."""
+    cut = _usual_cut(optimizer)
+    return 1.0 if cut is None else step_growth(optimizer, *cut) or 1.0
+
+
+def _consequence(optimizer: OptimizerTrace, growth: float | None, factor: float) -> str:
+    """Return what follows from clipping.
+
+    Args:
+        optimizer: that whose gradients are clipped.
+        growth: how many times as long its steps would be without; None if that is not known.
+        factor: how many times as large its gradients would be.
+    """
+    if growth is None:
+        return (
+            f"whether this makes the steps shorter depends on the update rule of {optimizer.name}, which is "
+            "not known; a rule that divides by the size of the gradient, as Adam's does, keeps their length"
+        )
+    if growth >= SMALL_CUT:
+        return (
+            f"this makes the steps {short(growth)} times shorter: the limit, not the loss, sets their size; "
+            "raise it above the usual norm, or stop clipping and lower the lr"
+        )
+    if factor < SMALL_CUT:
+        return f"this makes the steps {growth:.2g} times shorter; no change is needed"
+    length = "just as long" if f"{growth:.2g}" == "1" else f"{growth:.2g} times as long"
+    return (
+        f"with {optimizer.name} the clipping limit does not set the size of the steps: "
+        f"by its rule they would be {length} without clipping"
+    )
+
+
+def _usual_cut(optimizer: OptimizerTrace) -> tuple[float, float] | None:
+    """Return the median norms before clipping and after, of the rows that are cut; None if few steps are."""
+    tally, taken = optimizer.clippings.get("used"), optimizer.steps_seen
+    if tally is None or tally.cut is None or taken < FEWEST_CLIPPED or tally.cut.count < NEARLY_ALL * taken:
+        return None
+    pairs = [
+        (number(optimizer, "unclipped_gradient_norm", row), number(optimizer, "gradient_norm", row))
+        for row in spread(optimizer)
+    ]
+    cut = [(before, after) for before, after in pairs if math.inf > before > after > 0]  # not true of NaN
+    if not cut:
+        return None
+    before, after = (median(norms) for norms in zip(*cut, strict=True))
+    return before, after
+
+
+def _norms(optimizer: OptimizerTrace) -> list[float]:
+    norms = (number(optimizer, "gradient_norm", row) for row in spread(optimizer))
+    return [norm for norm in norms if math.isfinite(norm)]
+
+
+def _limit(tally: ClippingTally) -> str:
+    least, greatest = tally.limits
+    return f"limit {least:g}" if least == greatest else f"limits {least:g} to {greatest:g}"
+
+
+def _clipped_parts(optimizer: OptimizerTrace, tally: ClippingTally) -> str:
+    """Return what is clipped: all parameters of an optimizer, or how many of them."""
+    if not tally.parameters:
+        return optimizer.name
+    named = first_of(tally.parameters, MOST_NAMED)
+    return f"{counted(len(tally.parameters), 'parameter')} of {optimizer.name} ({named})"
