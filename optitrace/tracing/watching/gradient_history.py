@@ -1,20 +1,49 @@
-"""Where the gradient of a step comes from: told from one small parameter, whose gradient is followed closely.
+"""Where the gradient of each parameter comes from that a step uses.
 
 torch counts the changes of a tensor. A backward adds to the gradient that is there, which counts as one, or
 makes a new one; clearing takes it away, or sets it to zero, which counts too. So whoever looks at a gradient
-before and after each backward and each step knows what happened to it, without reading a number of it.
+before and after each backward and each step knows what happened to it, without reading its numbers.
+
+To look at all gradients takes time. Where `zero_grad` was called of the optimizer or of a module that has all
+its parameters, or no parameter has a gradient before the first backward of a step, all gradients are new, and
+one parameter, the witness, is enough from there to the step: it tells whether a backward reached the
+optimizer, and whether the gradient was changed since. Where something was left, each is followed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import math
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter, eq, is_
+from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
+from torch.nn import Module
+from torch.optim import Optimizer
 
 from optitrace.tracing.watching.backwards import Backward
 from optitrace.tracing.watching.losses import Loss, add, loss_value
 from optitrace.tracing.watching.sharding import local
+
+Mark: TypeAlias = tuple[int, int]
+"""A gradient at a moment: which tensor it is, and how often that was changed."""
+
+NO_GRADIENT: Mark = (0, -1)
+"""The mark of a parameter that has none."""
+
+SAMPLE = 4096
+"""How many numbers of a gradient are read to see that it is not zero."""
+
+FEW = 64
+"""How many numbers are added sooner by Python than by torch."""
+
+MOST_OWNERS = 64
+"""Of how many modules and optimizers it is remembered whether they have all parameters."""
+
+_gradient = attrgetter("grad")
 
 
 class GradientMark(NamedTuple):
@@ -41,6 +70,11 @@ class GradientHistory:
     Attributes:
         is_scaled: whether they are those of a loss that a GradScaler multiplied, and not divided since.
         backwards: how many backwards the gradient of the next step has.
+        ungraded: the places of the parameters that ask for a gradient and have had none so far.
+        parts: after `kind`, the places of the parameters whose gradient is ``stale`` or ``accumulated`` where
+            that is not so of all.
+        cleared_by: after `kind` has returned ``cleared``, what was: ``zero_grad``, ``by hand``; or
+            ``not finite`` if the gradient was not, whatever has cleared it.
     """
 
     def __init__(self, parameters: Sequence[Tensor], heard: Backward | None = None) -> None:
@@ -51,22 +85,30 @@ class GradientHistory:
             heard: where gradients come from that are there already, as far as that was heard.
         """
         self._parameters = parameters
+        self._nothing = [NO_GRADIENT] * len(parameters)
+        self._covering: dict[int, tuple[weakref.ref[Module | Optimizer], bool]] = {}
         self._witness = min(parameters, key=_cost)
-        self._gradient = self._witness.grad
-        self._version = -1 if self._gradient is None else self._gradient._version
+        self._look()
         self._stepped_gradient: Tensor | None = None
-        self._versions = self._versions_now()
         self._taken = 0
-        self._was_cleared = True
         self._is_told = False
-        self._has_branches = False
-        self._around: list[int] = []
+        self._has_branches = self._leaves_gradients = False
+        self._is_clear = False
+        self._after_step: list[Mark] | None = self._marks()
+        self._around: list[Mark] | None = self._after_step
+        self._left: dict[int, Mark] = {}
+        self._added: dict[int, Mark] = {}
         self._heard: list[Any] = []
         self._losses: list[Any] = []
+        self._size: float | None = None
+        self._lost_gradient: Tensor | None = None
+        self._lost_by = self.cleared_by = ""
+        self.parts: Mapping[str, Sequence[int]] = {}
         self.is_scaled = False
         self.backwards = 0
         self._clearings = self._changes = self._reached = self._reached_before = 0
         self._is_as_before = False
+        self.ungraded = {k for k, p in enumerate(parameters) if p.requires_grad and p.numel()}
         if heard is not None and any(p.grad is not None for p in parameters):
             self._choose_witness()
             self._look()
@@ -75,21 +117,52 @@ class GradientHistory:
 
     def follow(self, parameters: Sequence[Tensor]) -> None:
         """Go on with other parameters, such as those of before and some more."""
-        self._parameters = parameters
+        before = {id(p): k for k, p in enumerate(self._parameters)}
+        places = [before.get(id(p)) for p in parameters]
+        if places == list(range(len(before))):
+            return
+        now = {old: new for new, old in enumerate(places) if old is not None}
+        if (marks := self._after_step) is not None:
+            self._after_step = [NO_GRADIENT if k is None else marks[k] for k in places]
+        self._left, self._added = (
+            {now[k]: mark for k, mark in marks.items() if k in now} for marks in (self._left, self._added)
+        )
+        self.ungraded = {now[k] for k in self.ungraded if k in now} | {
+            k for k, p in enumerate(parameters) if places[k] is None and p.requires_grad and p.numel()
+        }
+        self._parameters, self._around = parameters, None
+        self._nothing, self._covering = [NO_GRADIENT] * len(parameters), {}
         if not any(self._witness is p for p in parameters):
             self._choose_witness()
 
+    def zeroed(self, owner: Module | Optimizer, parameters: Callable[[], Iterable[Tensor]]) -> None:
+        """Note that `zero_grad` was called.
+
+        Args:
+            owner: what it was called of, this optimizer or any other or a module.
+            parameters: returns the owner's parameters.
+        """
+        if not self._is_covered(owner, parameters):
+            if self.backwards and not self._is_unchanged():  # else it is seen at the next backward
+                self._zeroed_in_part(self._others(parameters()))
+            return
+        self._clearings += 1
+        self._lose("zero_grad")
+        self._left, self._added, self._around = {}, {}, None
+        self._is_clear = True
+        self._look()
+
     def before_backward(self) -> None:
-        """Note whether the gradient was cleared since it was last looked at."""
+        """Note whether gradients were cleared since they were last looked at."""
         self._is_told = False
-        if self._heard or self._has_branches:
-            self._note_clearing_of_any()
-        elif self._witness.grad is None:  # as zero_grad leaves it
-            self._gradient, self._version = None, -1
-            self._was_cleared, self.backwards = True, 0
-            self._clearings += 1
-        else:
-            self._note_clearing()
+        if not self._is_clear:
+            if self._heard or self.backwards:
+                self._note_clearing()
+            else:
+                self._note_what_is_left()
+        elif self._has_branches:
+            self._around = self._marks()
+        self._look()
 
     def after_backward(self, backward: Backward) -> None:
         """Note a loss, if its gradient went to these parameters; it is read when it is asked for.
@@ -97,15 +170,11 @@ class GradientHistory:
         For a step within a backward this is told before that is done, and then once more.
         """
         if self._is_told:
-            self._note_clearing()
+            self._note_the_rest()
             return
         self._is_told = True
         add(self._heard, backward.loss)
-        gradient = self._witness.grad
-        is_reached = gradient is not None and (
-            gradient is not self._gradient or gradient._version != self._version
-        )
-        if not is_reached and not self._has_reached_others():
+        if not self._is_reached():
             return
         if not self.backwards:
             self._losses = []
@@ -113,23 +182,37 @@ class GradientHistory:
         self.is_scaled = backward.is_scaled
         self.backwards += 1
         self._reached += 1
+        self._is_clear, self._lost_by = False, ""
         self._look()
+        self._size = _size(self._seen)
+        self._note_gradients()
+        for k, mark in list(self._left.items()):
+            if (now := self._mark(k)) != mark:
+                del self._left[k]
+                self._added[k] = now
 
     def kind(self) -> str:
-        """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken."""
-        if not self.backwards:
-            if all(p.grad is None for p in self._parameters):
-                return "none"
-            if self._heard and not self._is_untouched():
-                self._choose_witness()
-                self._losses, self.backwards, self._was_cleared = self._heard, len(self._heard), True
+        """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken.
+
+        Where parameters differ, that is the kind of most new gradients; `parts` then has the others.
+        """
+        self.parts, self.cleared_by = {}, ""
+        self._note_gradients()
+        if self.backwards and not self._is_unchanged():
+            self._note_what_is_gone()
         if self.backwards:
-            if self.is_scaled:
-                return "scaled"
-            return "fresh" if self._was_cleared or not self._taken else "accumulated"
-        if self._taken and self._is_untouched():
-            return "stale"
-        return "by hand"
+            kind = self._kind_of_new()
+            return "scaled" if self.is_scaled else kind
+        if self._lost_by and not self._has_numbers():
+            self.cleared_by = self._lost_by if self._was_finite() else "not finite"
+            return "cleared"
+        if all(p.grad is None for p in self._parameters):
+            return "none"
+        if self._heard and not self._lost_by and not self._is_untouched():
+            self._choose_witness()
+            self._losses, self.backwards = self._heard, len(self._heard)
+            return "scaled" if self.is_scaled else "fresh"
+        return "stale" if self._taken and self._is_untouched() else "by hand"
 
     def loss(self) -> Loss:
         """Return the sum of the losses whose gradient the next step uses, or the last one used."""
@@ -160,6 +243,11 @@ class GradientHistory:
             return mark._replace(clearings=mark.clearings + 1)
         return mark
 
+    def unscaled(self) -> None:
+        """Note that a GradScaler has divided the gradient by its scale."""
+        self.is_scaled, self._is_as_before = False, True
+        self.after_clipping()
+
     def before_clipping(self, underway: Backward | None) -> GradientMark:
         """Return which gradient is about to be clipped, as `mark` does."""
         self._is_as_before = self._is_unchanged()
@@ -170,8 +258,11 @@ class GradientHistory:
         if self._is_as_before:
             self._is_as_before = False
             self._look()
-            if self._has_branches and self._gradient is None:
-                self._around = self._versions_now()
+            self._left, self._added = (
+                {k: self._mark(k) for k in marks} for marks in (self._left, self._added)
+            )
+            if self._around is not None and self._has_branches:
+                self._around = self._marks()
 
     def stepped(self) -> None:
         """Note that a step was taken."""
@@ -179,48 +270,193 @@ class GradientHistory:
             self._choose_witness()
         self._taken += 1
         self._reached_before = self._reached
-        self._was_cleared = False
-        self._heard, self.backwards = [], 0
+        is_known = self._heard and self._taken > 1 and not self._leaves_gradients
+        self._heard, self.backwards, self._left, self._added = [], 0, {}, {}
+        self._is_clear, self._lost_by, self._lost_gradient = False, "", None
         self._look()
-        self._stepped_gradient = self._gradient
-        self._versions = self._versions_now()
+        self._stepped_gradient = self._seen
+        self._after_step = None if is_known else self._marks()
+        self._around = None
 
-    def _has_reached_others(self) -> bool:
-        """Tell whether a backward has changed gradients, though not the witness's.
+    # around a backward
 
-        From the first such one on all gradients are looked at around each: several may share but a trunk.
+    def _zeroed_in_part(self, others: Sequence[int]) -> None:
+        """Go on with the parameters that were not cleared; where none of them has a gradient, all were."""
+        if not any(self._parameters[k].grad is not None for k in others):
+            self._clearings += 1
+            self._lose("zero_grad")
+        self._left, self._added = (
+            {k: marks[k] for k in others if k in marks} for marks in (self._left, self._added)
+        )
+        self._choose_witness(others)
+        self._look()
+
+    def _is_covered(self, owner: Module | Optimizer, parameters: Callable[[], Iterable[Tensor]]) -> bool:
+        """Tell whether an owner has all parameters; remember it, as it takes time to find out."""
+        known, is_covered = self._covering.get(id(owner), (None, False))
+        if known is None or known() is not owner:
+            is_covered = not self._others(parameters())
+            if len(self._covering) == MOST_OWNERS:
+                self._covering.clear()
+            self._covering[id(owner)] = weakref.ref(owner), is_covered
+        return is_covered
+
+    def _others(self, parameters: Iterable[Tensor]) -> list[int]:
+        """Return the places of all parameters but these."""
+        keys = set(map(id, parameters))
+        return [k for k, p in enumerate(self._parameters) if id(p) not in keys]
+
+    def _note_what_is_left(self) -> None:
+        """Note the gradients that were not cleared before the first backward since the last step."""
+        self._around = now = self._marks()
+        if self._is_cleared():
+            self._count_clearing()
+        self._left = self._left_over(now) if self._taken else {}
+        self._is_clear = bool(self._taken) and not self._left
+        self._leaves_gradients = self._leaves_gradients or now is not self._nothing
+
+    def _left_over(self, now: Sequence[Mark]) -> dict[int, Mark]:
+        """Return the marks of the gradients that are still those of the last step, or changed and not zero.
+
+        Where nobody has looked at them after the step, those that are not zero are: all are read, once, as
+        they are looked at from then on.
         """
-        before, self._around = self._around, self._versions_now()
-        if len(self._heard) == 1 and not self._has_branches:  # nobody looked at them before it
-            before = [-1] * len(self._around) if self._witness.grad is None else self._versions
-        self._has_branches = True
-        return self._around != before
-
-    def _note_clearing_of_any(self) -> None:
-        """Note a clearing where several backwards make a gradient: what one has left is not cleared."""
-        now = self._versions_now()
-        if not self._has_branches or not self.backwards or now != self._around:
-            self._note_clearing()
-        self._around = now
+        if now is self._nothing or (
+            self._witness.grad is not None and self._witness.grad is not self._stepped_gradient
+        ):
+            return {}  # or others were put in their place
+        before = self._after_step
+        if before is not None and not any(map(eq, now, before)) and _is_surely_zero(self._witness):
+            return {}
+        present = [k for k, mark in enumerate(now) if mark != NO_GRADIENT]
+        if before is None:
+            return {k: now[k] for k in present if not _is_zero(self._parameters[k])}
+        changed = [k for k in present if now[k] != before[k] and now[k][0] == before[k][0]]
+        if self._are_surely_zero(changed):
+            changed = []
+        return {k: now[k] for k in present if now[k] == before[k]} | {k: now[k] for k in changed}
 
     def _note_clearing(self) -> None:
-        if self._is_cleared():
-            self._was_cleared = True
-            self.backwards = 0
-            if self._is_surely_cleared():
-                self._clearings += 1
-            else:
-                self._changes += 1
+        """Note a clearing between two backwards whose gradients one step would use."""
+        if not self._has_branches:
+            if not self._is_cleared():
+                return
+        else:
+            before, self._around = self._around, self._marks()
+            if before is None or not self._are_gone(before, self._around):
+                return
+        self._count_clearing()
+        self._lose("by hand")
+        self._left, self._added = (
+            {k: mark for k, mark in marks.items() if self._mark(k) == mark}
+            for marks in (self._left, self._added)
+        )
+        self._is_clear = bool(self._taken) and not self._left and not self._added
+
+    def _are_gone(self, before: Sequence[Mark], now: Sequence[Mark]) -> bool:
+        """Tell whether nothing is left of the gradients that there were: they are gone, replaced or zero."""
+        present = [k for k, mark in enumerate(before) if mark != NO_GRADIENT]
+        if not present or any(now[k] == before[k] for k in present):
+            return False
+        changed = [k for k in present if now[k][0] == before[k][0]]
+        return not changed or self._are_surely_zero(changed)
+
+    def _is_reached(self) -> bool:
+        """Tell whether a backward has changed any gradient.
+
+        From the first one on that has not reached the witness all gradients are looked at around each:
+        several may share but a trunk.
+        """
+        if not self._has_branches and self._witness.grad is not None and not self._is_unchanged():
+            self._around = None
+            return True
+        before = self._around
+        self._has_branches = True
+        self._around = now = self._marks()
+        is_reached = now != before
+        if before is None and self._is_clear:  # nobody looked; but what is not zero is new
+            is_reached = self._has_numbers()
+        if is_reached and self._witness.grad is None:
+            self._choose_witness()
+        return is_reached
+
+    def _note_the_rest(self) -> None:
+        """Look at the gradients again at the end of a backward within which a step was taken."""
+        if not self._is_unchanged():
+            self._is_clear = False
+            self._look()
+        if self._after_step is not None:
+            self._after_step = self._marks()
+        if self._has_branches:
+            self._around = self._marks()
+
+    # before a step
+
+    def _note_what_is_gone(self) -> None:
+        """Note a clearing by hand between the last backward and a step, of the witness and of all others."""
+        if self._witness.grad is None:
+            if any(p.grad is not None for p in self._parameters):
+                self._choose_witness()  # the others have theirs
+                self._look()
+                return
+        elif not self._size or not self._is_cleared() or self._has_numbers():
+            return
+        self._clearings += 1
+        self._lose("by hand")
         self._look()
+
+    def _kind_of_new(self) -> str:
+        """Return the kind of most new gradients, and note the parts that have another."""
+        if not self._left and not self._added:
+            return "fresh"
+        stale = [k for k, mark in self._left.items() if self._mark(k) == mark]
+        added = [k for k in self._added if self._parameters[k].grad is not None]
+        changed = [k for k in added if self._mark(k) != self._added[k]]
+        if self._are_surely_zero(changed):
+            added = [k for k in added if self._mark(k) == self._added[k]]
+        old = {*self._left, *added}
+        fresh = sum(p.grad is not None and k not in old for k, p in enumerate(self._parameters))
+        found = {"stale": stale, "accumulated": added if fresh else []}
+        self.parts = {kind: sorted(places) for kind, places in found.items() if places}
+        return "accumulated" if added and len(added) >= fresh else "fresh"
+
+    def _lose(self, by: str) -> None:
+        """Note that gradients were cleared that a backward has computed since the last step, if any were."""
+        if self.backwards:
+            self._lost_by = by
+            self._lost_gradient = self._seen if self._seen is not self._witness.grad else None
+        self.backwards = 0
+
+    def _was_finite(self) -> bool:
+        """Tell whether the witness's gradient was finite before it was cleared, as far as that is known."""
+        if self._size is not None:
+            return math.isfinite(self._size)
+        return self._lost_gradient is None or bool(_numbers(self._lost_gradient).isfinite().all())
+
+    def _is_untouched(self) -> bool:
+        """Tell whether the gradients that there are are what they were after the last step."""
+        witness = self._witness.grad
+        if witness is None or witness is not self._stepped_gradient:
+            return False
+        if self._after_step is None:
+            return self._is_unchanged()
+        pairs = zip(self._after_step, self._marks(), strict=True)
+        return all(now in (before, NO_GRADIENT) for before, now in pairs)
+
+    def _note_gradients(self) -> None:
+        if self.ungraded:
+            self.ungraded = {k for k in self.ungraded if self._parameters[k].grad is None}
+
+    # the witness
+
+    def _look(self) -> None:
+        gradient = self._seen = self._witness.grad
+        self._version = -1 if gradient is None else gradient._version
 
     def _is_unchanged(self) -> bool:
         """Tell whether the witness's gradient is what it was when it was last looked at."""
         gradient = self._witness.grad
-        return gradient is self._gradient and (gradient is None or gradient._version == self._version)
-
-    def _look(self) -> None:
-        gradient = self._gradient = self._witness.grad
-        self._version = -1 if gradient is None else gradient._version
+        return gradient is self._seen and (gradient is None or gradient._version == self._version)
 
     def _is_cleared(self) -> bool:
         """Tell whether the witness's gradient is no longer what it was, or is zero.
@@ -229,34 +465,85 @@ class GradientHistory:
         a clearing.
         """
         gradient = self._witness.grad
-        if gradient is None or gradient is not self._gradient:
+        if gradient is None or gradient is not self._seen:
             return True
-        if gradient._version == self._version:
-            return False
-        return gradient.device.type != "cpu" or not bool(local(gradient).any())
+        return gradient._version != self._version and (not gradient.is_cpu or not has_numbers(gradient))
 
     def _is_surely_cleared(self) -> bool:
         """Tell whether a gradient that `_is_cleared` is gone or zero, not only another one."""
         gradient = self._witness.grad
-        return gradient is None or (gradient is self._gradient and gradient.is_cpu)
+        return gradient is None or (gradient is self._seen and gradient.is_cpu)
 
-    def _is_untouched(self) -> bool:
-        """Tell whether all gradients are what they were after the last step."""
-        if self._witness.grad is None or self._witness.grad is not self._stepped_gradient:
-            return False
-        return self._versions == self._versions_now()
+    def _count_clearing(self) -> None:
+        if self._is_surely_cleared():
+            self._clearings += 1
+        else:
+            self._changes += 1
 
-    def _versions_now(self) -> list[int]:
-        """Return how often each gradient was changed, -1 of a parameter that has none."""
-        return [-1 if (g := p.grad) is None else g._version for p in self._parameters]
+    def _choose_witness(self, places: Collection[int] | None = None) -> None:
+        """Follow a parameter that has a gradient, if any has, of all or of those at some places."""
+        among = self._parameters if places is None else [self._parameters[k] for k in places]
+        having = [p for p in among if p.grad is not None]
+        self._witness = min(having or among, key=_cost)
 
-    def _choose_witness(self) -> None:
-        """Follow a parameter that has a gradient, if any has."""
-        having = [p for p in self._parameters if p.grad is not None]
-        self._witness = min(having or self._parameters, key=_cost)
+    # all gradients
+
+    def _marks(self) -> list[Mark]:
+        """Return the mark of each gradient."""
+        gradients: list[Tensor | None] = list(map(_gradient, self._parameters))
+        if all(map(is_, gradients, repeat(None))):
+            return self._nothing
+        return [NO_GRADIENT if g is None else (id(g), g._version) for g in gradients]
+
+    def _mark(self, place: int) -> Mark:
+        gradient = self._parameters[place].grad
+        return NO_GRADIENT if gradient is None else (id(gradient), gradient._version)
+
+    def _has_numbers(self) -> bool:
+        """Tell whether any gradient is not zero."""
+        return not all(map(_is_zero, self._parameters))
+
+    def _are_surely_zero(self, places: Sequence[int]) -> bool:
+        """Tell whether gradients that were changed are zero, from one; false if there is none."""
+        return bool(places) and _is_surely_zero(min((self._parameters[k] for k in places), key=_cost))
 
 
 def _cost(parameter: Tensor) -> tuple[bool, int]:
     """Return what it costs to follow a parameter: the gradient of a small one is soon read."""
     here = local(parameter).numel()
     return not parameter.requires_grad or not here, here
+
+
+def _numbers(gradient: Tensor) -> Tensor:
+    """Return the numbers of a gradient that may be sparse, or split over devices: its part here."""
+    here = gradient.detach()
+    return local(here) if here.layout is torch.strided else here.coalesce().values()
+
+
+def has_numbers(gradient: Tensor) -> bool:
+    """Tell whether any number of a gradient is not zero; of one that is split over devices, any here."""
+    return bool(_numbers(gradient).any())
+
+
+def _is_zero(parameter: Tensor) -> bool:
+    return parameter.grad is None or not has_numbers(parameter.grad)
+
+
+def _is_surely_zero(parameter: Tensor) -> bool:
+    """Tell whether a gradient that was changed is zero; one on an accelerator is taken for that."""
+    return parameter.grad is None or not parameter.grad.is_cpu or not has_numbers(parameter.grad)
+
+
+def _size(gradient: Tensor | None) -> float | None:
+    """Return a number that is zero if the first numbers of a gradient are, and not finite if they are not.
+
+    None on an accelerator, which would have to be waited for.
+    """
+    if gradient is None or not gradient.is_cpu:
+        return None
+    if gradient.layout is torch.strided and gradient.ndim == 1 and len(gradient) <= FEW:
+        return float(sum(map(abs, local(gradient).tolist())))  # four times as fast
+    numbers = _numbers(gradient)
+    if numbers.numel() > SAMPLE:
+        numbers = numbers.flatten()[:SAMPLE]
+    return float(torch.linalg.vector_norm(numbers)) if numbers.numel() else 0.0

@@ -1,8 +1,8 @@
 """Hearing what a program does with torch: functions are put around torch's, and taken away in the end.
 
 The steps of optimizers and the making of modules are seen through torch's own global hooks. What torch has no
-hook for is wrapped: the making of optimizers, copies of modules, backward, clipping, and the gradient scaler;
-and schedulers, see `SchedulerInterception`.
+hook for is wrapped: the making of optimizers, copies of modules, backward, zero_grad, clipping, and the
+gradient scaler; and schedulers, see `SchedulerInterception`.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class Interception:
         self._wrap(Module, "__setstate__", self._restoring)
         self._wrap(Optimizer, "__init__", self._making)
         self._wrap(torch.autograd, "backward", self._backward)
+        self._wrap(Optimizer, "zero_grad", self._zeroing)
+        self._wrap(Module, "zero_grad", self._zeroing)
         self._wrap(GradScaler, "scale", self._scaling)
         self._wrap(GradScaler, "unscale_", self._unscaling)
         self._wrap(GradScaler, "step", self._scaler_step)
@@ -128,6 +130,16 @@ class Interception:
                 is_done = True
             finally:
                 told.after_backward(begun, is_done)
+
+        return wrapped
+
+    def _zeroing(self, zero_grad: Callable[..., None]) -> Callable[..., None]:
+        told = _uncompiled(lambda owner: self._listener.zeroed(owner))
+
+        @functools.wraps(zero_grad)
+        def wrapped(owner: Optimizer | Module, *args: Any, **kwargs: Any) -> None:
+            zero_grad(owner, *args, **kwargs)
+            told(owner)
 
         return wrapped
 

@@ -119,6 +119,18 @@ class ClippingTallyShape(TypedDict):
     parameters: list[_Name]
 
 
+class CaseShape(TypedDict):
+    """A kind of gradient that not all parameters have, or that has a cause."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    kind: Kind
+    cause: str
+    steps: TallyShape
+    last: Count
+    parameters: list[_Name]
+
+
 class NonFiniteShape(TypedDict):
     """The first number of a quantity that is not finite."""
 
@@ -160,6 +172,7 @@ class OptimizerHead(TypedDict):
     parameters: list[ParameterShape]
     taken: Count
     gradients: dict[Kind, TallyShape]
+    cases: NotRequired[list[CaseShape]]
     clippings: NotRequired[dict[ClippingKind, ClippingTallyShape]]
     scheduling: NotRequired[SchedulingShape]
     non_finite: list[NonFiniteShape]
@@ -217,6 +230,7 @@ _SHAPES: tuple[type, ...] = (
     *(
         TallyShape,
         ClippingTallyShape,
+        CaseShape,
         NonFiniteShape,
         LostShape,
         SchedulingShape,

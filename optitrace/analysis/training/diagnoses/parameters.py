@@ -31,7 +31,7 @@ def unowned_parameters(training: Training) -> Iterator[Diagnosis]:
 def unused_parameters(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for parameters that never had a gradient, in an optimizer that had some."""
     unused = [p.name for p in optimizer.parameters if not p.had_gradient and not p.is_frozen]
-    if not unused or not optimizer.gradients.keys() - {"none"}:
+    if not unused or not optimizer.gradients.keys() - {"none", "cleared"}:
         return None
     return Diagnosis(
         fault="parameter without gradient",
