@@ -160,8 +160,10 @@ class GradientHistory:
                 self._note_clearing()
             else:
                 self._note_what_is_left()
-        elif self._has_branches:
-            self._around = self._marks()
+        else:
+            self._clearings += 1  # whatever was done since, it was done to nothing
+            if self._has_branches:
+                self._around = self._marks()
         self._look()
 
     def after_backward(self, backward: Backward) -> None:
