@@ -23,6 +23,7 @@ from optitrace.tracing.watching.training import (
     Scheduling,
     Tally,
     Training,
+    UnownedParameter,
     WatchedParameter,
 )
 
@@ -141,7 +142,7 @@ def with_all() -> Training:
         program=Program(("package.train", "--name", "a b\n"), is_module=True),
         outcome=Outcome(Status.FAILED, 3, reason="ValueError: no more data"),
         idle=("Adam",),
-        unowned=("head.weight",),
+        unowned=(UnownedParameter("head.weight", "AdamW"), UnownedParameter("scale", "AdamW", 9, 16)),
         rank=1,
         world_size=2,
     )

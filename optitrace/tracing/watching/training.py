@@ -272,6 +272,24 @@ class OptimizerTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class UnownedParameter:
+    """A parameter of the model that gets gradients and that no optimizer has.
+
+    Attributes:
+        name: the model's name for it.
+        optimizer: one that has others of the model's parameters, and whose steps are counted.
+        since: the first of them by which it can have had a gradient: 1, or that after the last one after
+            which it had none.
+        by: the step by which it had one.
+    """
+
+    name: str
+    optimizer: str
+    since: int = 1
+    by: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """What was seen of a program.
 
@@ -282,7 +300,7 @@ class Training:
         optimizers: every optimizer that took a step, in the order in which they were made; one that was given
             other parameters on the way once for each time.
         idle: the names of optimizers that were made and took none.
-        unowned: the names of parameters of the model that get a gradient and that no optimizer has.
+        unowned: the parameters of the model that get a gradient and that no optimizer has.
         rank: the number of this process among those that train together, from 0.
         world_size: how many they are.
     """
@@ -292,6 +310,6 @@ class Training:
     outcome: Outcome
     optimizers: tuple[OptimizerTrace, ...]
     idle: tuple[str, ...] = ()
-    unowned: tuple[str, ...] = ()
+    unowned: tuple[UnownedParameter, ...] = ()
     rank: int = 0
     world_size: int = 1

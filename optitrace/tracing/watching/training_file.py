@@ -56,7 +56,7 @@ def _head(training: Training) -> dict[str, Any]:
         "outcome": outcome_fields(training.outcome),
         **(together if training.world_size > 1 else {}),
         "idle": training.idle,
-        "unowned": training.unowned,
+        "unowned": [asdict(parameter) for parameter in training.unowned],
     }
 
 

@@ -25,6 +25,7 @@ from optitrace.tracing.watching.training import (
     Scheduling,
     Tally,
     Training,
+    UnownedParameter,
     WatchedParameter,
 )
 
@@ -119,7 +120,10 @@ def _saved(head: Head | Whole, optimizers: Sequence[OptimizerTrace]) -> SavedTra
         outcome=Outcome(Status(outcome["status"]), outcome.get("step"), reason=outcome.get("reason")),
         optimizers=tuple(optimizers),
         idle=tuple(head["idle"]),
-        unowned=tuple(head["unowned"]),
+        unowned=tuple(
+            UnownedParameter(one["name"], one["optimizer"], one["since"], one["by"])
+            for one in head["unowned"]
+        ),
         rank=rank,
         world_size=world_size,
     )

@@ -98,6 +98,17 @@ class ParameterShape(TypedDict):
     also_in: str
 
 
+class UnownedShape(TypedDict):
+    """A parameter of the model that gets gradients and that no optimizer has."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    name: _Name
+    optimizer: _Name
+    since: Count
+    by: Count
+
+
 class TallyShape(TypedDict):
     """How often something was seen."""
 
@@ -199,7 +210,7 @@ class _Above(TypedDict):
     rank: NotRequired[Count]
     world_size: NotRequired[_Step]
     idle: list[str]
-    unowned: list[str]
+    unowned: list[UnownedShape]
     diagnoses: NotRequired[list[DiagnosisShape]]
     verified: NotRequired[list[VerifiedShape]]
     ranks: NotRequired[RanksShape]
@@ -228,6 +239,7 @@ WHOLE = TypeAdapter(Whole)
 _SHAPES: tuple[type, ...] = (
     *(Whole, OptimizerShape, NamedRow, ParameterRow, ProgramShape, VersionsShape, EndShape, ParameterShape),
     *(
+        UnownedShape,
         TallyShape,
         ClippingTallyShape,
         CaseShape,

@@ -116,6 +116,11 @@ class WatchedOptimizer:
         return self._step - self.is_in_step
 
     @property
+    def rows(self) -> int:
+        """How many steps it has recorded."""
+        return self._recording.rows
+
+    @property
     def has_stepped(self) -> bool:
         """Whether it took a step since it is watched."""
         return self.taken > self._taken_before

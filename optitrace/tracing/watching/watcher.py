@@ -117,6 +117,7 @@ class Watcher:
         if seen is not None and seen.watched is not None and seen.watched.is_in_step:
             self._count(seen)
             seen.watched.after_step(optimizer)
+            self._optimizers.stepped(seen)
 
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
