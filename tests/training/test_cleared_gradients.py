@@ -498,3 +498,35 @@ def test_the_loss_of_micro_batches_of_which_one_is_used_is_that_one() -> None:
     assert numbers(only(watcher), "loss") == [4.0, 8.0]
     assert numbers(only(watcher), "gradient_norm") == [4.0, 8.0]
     assert gradient_kinds(only(watcher)) == ["fresh", "fresh"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # the compiler's own
+@pytest.mark.parametrize("clear", [by_module, by_module_to_zero])
+def test_a_compiled_function_that_clears_gradients_stays_one_graph(clear: Clear) -> None:
+    torch.compiler.reset()
+    model = nn.Linear(3, 1)
+
+    def cleared(inputs: Tensor) -> Tensor:
+        clear(model, optimizer)
+        return model(inputs).square().sum()
+
+    with watching() as watcher:
+        optimizer = SGD(model.parameters(), lr=0.01)
+        compiled = torch.compile(cleared, backend="eager", fullgraph=True)
+        for _ in range(3):
+            backward(compiled(torch.ones(2, 3)))
+            optimizer.step()
+
+    assert gradient_kinds(only(watcher)) == ["fresh"] * 3
+    assert diagnose(seen(watcher)) == ()
+
+
+def test_what_is_put_around_zero_grad_is_taken_back() -> None:
+    def functions() -> list[object]:
+        return [Optimizer.zero_grad, nn.Module.zero_grad]
+
+    before = functions()
+    with watching():
+        assert all(a is not b for a, b in zip(before, functions(), strict=True))
+
+    assert all(a is b for a, b in zip(before, functions(), strict=True))

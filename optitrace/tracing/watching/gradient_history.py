@@ -519,7 +519,8 @@ def _cost(parameter: Tensor) -> tuple[bool, int]:
 def _numbers(gradient: Tensor) -> Tensor:
     """Return the numbers of a gradient that may be sparse, or split over devices: its part here."""
     here = gradient.detach()
-    return local(here) if here.layout is torch.strided else here.coalesce().values()
+    here = local(here) if here.layout is torch.strided else here.coalesce().values()
+    return here.float() if here.itemsize == 1 else here
 
 
 def has_numbers(gradient: Tensor) -> bool:
@@ -539,13 +540,16 @@ def _is_surely_zero(parameter: Tensor) -> bool:
 def _size(gradient: Tensor | None) -> float | None:
     """Return a number that is zero if the first numbers of a gradient are, and not finite if they are not.
 
-    None on an accelerator, which would have to be waited for.
+    None on an accelerator, which would have to be waited for, and of what cannot be read.
     """
     if gradient is None or not gradient.is_cpu:
         return None
-    if gradient.layout is torch.strided and gradient.ndim == 1 and len(gradient) <= FEW:
-        return float(sum(map(abs, local(gradient).tolist())))  # four times as fast
-    numbers = _numbers(gradient)
-    if numbers.numel() > SAMPLE:
-        numbers = numbers.flatten()[:SAMPLE]
-    return float(torch.linalg.vector_norm(numbers)) if numbers.numel() else 0.0
+    try:
+        if gradient.layout is torch.strided and gradient.ndim == 1 and len(gradient) <= FEW:
+            return float(sum(map(abs, local(gradient).tolist())))  # four times as fast
+        numbers = _numbers(gradient)
+        if numbers.numel() > SAMPLE:
+            numbers = numbers.flatten()[:SAMPLE]
+        return float(torch.linalg.vector_norm(numbers)) if numbers.numel() else 0.0
+    except (RuntimeError, NotImplementedError, TypeError):
+        return None

@@ -134,12 +134,11 @@ class Interception:
         return wrapped
 
     def _zeroing(self, zero_grad: Callable[..., None]) -> Callable[..., None]:
-        told = _uncompiled(lambda owner: self._listener.zeroed(owner))
-
         @functools.wraps(zero_grad)
         def wrapped(owner: Optimizer | Module, *args: Any, **kwargs: Any) -> None:
             zero_grad(owner, *args, **kwargs)
-            told(owner)
+            if not torch.compiler.is_compiling():  # else the graph would break here
+                self._listener.zeroed(owner)
 
         return wrapped
 
