@@ -508,7 +508,8 @@ def test_a_compiled_function_that_clears_gradients_stays_one_graph(clear: Clear)
 
     def cleared(inputs: Tensor) -> Tensor:
         clear(model, optimizer)
-        return model(inputs).square().sum()
+        made: Tensor = model(inputs).square().sum()
+        return made
 
     with watching() as watcher:
         optimizer = SGD(model.parameters(), lr=0.01)

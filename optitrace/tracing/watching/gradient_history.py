@@ -12,38 +12,26 @@ optimizer, and whether the gradient was changed since. Where something was left,
 
 from __future__ import annotations
 
+import itertools
 import math
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import repeat
-from operator import attrgetter, eq, is_
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
 
 from optitrace.tracing.watching.backwards import Backward
+from optitrace.tracing.watching.gradient_numbers import has_numbers, is_zero, numbers, size
+from optitrace.tracing.watching.leftover_gradients import NO_GRADIENT, LeftoverGradients, Mark, cost
 from optitrace.tracing.watching.losses import Loss, add, loss_value
-from optitrace.tracing.watching.sharding import local
 
-Mark: TypeAlias = tuple[int, int]
-"""A gradient at a moment: which tensor it is, and how often that was changed."""
-
-NO_GRADIENT: Mark = (0, -1)
-"""The mark of a parameter that has none."""
-
-SAMPLE = 4096
-"""How many numbers of a gradient are read to see that it is not zero."""
-
-FEW = 64
-"""How many numbers are added sooner by Python than by torch."""
+FEW = 8
+"""Among how many parameters the one is chosen that is followed, where it changes often."""
 
 MOST_OWNERS = 64
 """Of how many modules and optimizers it is remembered whether they have all parameters."""
-
-_gradient = attrgetter("grad")
 
 
 class GradientMark(NamedTuple):
@@ -85,24 +73,23 @@ class GradientHistory:
             heard: where gradients come from that are there already, as far as that was heard.
         """
         self._parameters = parameters
-        self._nothing = [NO_GRADIENT] * len(parameters)
-        self._covering: dict[int, tuple[weakref.ref[Module | Optimizer], bool]] = {}
-        self._witness = min(parameters, key=_cost)
+        self._leftovers = LeftoverGradients(parameters)
+        self._not_theirs: dict[int, tuple[weakref.ref[Module | Optimizer], list[int]]] = {}
+        self._witness = min(parameters, key=cost)
         self._look()
         self._stepped_gradient: Tensor | None = None
         self._taken = 0
         self._is_told = False
         self._has_branches = self._leaves_gradients = False
         self._is_clear = False
-        self._after_step: list[Mark] | None = self._marks()
+        self._after_step: list[Mark] | None = self._leftovers.marks()
         self._around: list[Mark] | None = self._after_step
-        self._left: dict[int, Mark] = {}
-        self._added: dict[int, Mark] = {}
         self._heard: list[Any] = []
         self._losses: list[Any] = []
         self._size: float | None = None
         self._lost_gradient: Tensor | None = None
         self._lost_by = self.cleared_by = ""
+        self._part_by = "by hand"
         self.parts: Mapping[str, Sequence[int]] = {}
         self.is_scaled = False
         self.backwards = 0
@@ -124,14 +111,12 @@ class GradientHistory:
         now = {old: new for new, old in enumerate(places) if old is not None}
         if (marks := self._after_step) is not None:
             self._after_step = [NO_GRADIENT if k is None else marks[k] for k in places]
-        self._left, self._added = (
-            {now[k]: mark for k, mark in marks.items() if k in now} for marks in (self._left, self._added)
-        )
+        self._leftovers.follow(parameters, now)
         self.ungraded = {now[k] for k in self.ungraded if k in now} | {
             k for k, p in enumerate(parameters) if places[k] is None and p.requires_grad and p.numel()
         }
         self._parameters, self._around = parameters, None
-        self._nothing, self._covering = [NO_GRADIENT] * len(parameters), {}
+        self._not_theirs = {}
         if not any(self._witness is p for p in parameters):
             self._choose_witness()
 
@@ -142,14 +127,26 @@ class GradientHistory:
             owner: what it was called of, this optimizer or any other or a module.
             parameters: returns the owner's parameters.
         """
-        if not self._is_covered(owner, parameters):
-            if self.backwards and not self._is_unchanged():  # else it is seen at the next backward
-                self._zeroed_in_part(self._others(parameters()))
-            return
+        others = self._others(owner, parameters)
+        if others and (len(others) == len(self._parameters) or not (self.backwards or self._leftovers)):
+            return  # what has none of ours clears none; and what is cleared is seen at the next backward
+        if others:
+            cleared = sorted(set(range(len(self._parameters))).difference(others))
+            self._leftovers.clear(cleared)
+            remaining = self._leftovers.remaining(others)
+            if remaining:
+                self._part_by = "zero_grad"
+                if not any(self._witness is self._parameters[k] for k in cleared):
+                    return
+                self._choose_witness(remaining)
+                self._look()
+                if not self._witness.is_cpu or not is_zero(self._witness) or self._has_numbers():
+                    return
+        if self._leftovers or self._leaves_gradients:
+            self._leftovers.clear()
         self._clearings += 1
         self._lose("zero_grad")
-        self._left, self._added, self._around = {}, {}, None
-        self._is_clear = True
+        self._around, self._is_clear = None, True
         self._look()
 
     def before_backward(self) -> None:
@@ -163,7 +160,7 @@ class GradientHistory:
         else:
             self._clearings += 1  # whatever was done since, it was done to nothing
             if self._has_branches:
-                self._around = self._marks()
+                self._around = self._leftovers.marks()
         self._look()
 
     def after_backward(self, backward: Backward) -> None:
@@ -184,14 +181,14 @@ class GradientHistory:
         self.is_scaled = backward.is_scaled
         self.backwards += 1
         self._reached += 1
-        self._is_clear, self._lost_by = False, ""
+        self._is_clear, self._lost_by, self._part_by = False, "", "by hand"
         self._look()
-        self._size = _size(self._seen)
+        self._size = size(self._seen)
         self._note_gradients()
-        for k, mark in list(self._left.items()):
-            if (now := self._mark(k)) != mark:
-                del self._left[k]
-                self._added[k] = now
+        if self._leftovers:
+            self._leftovers.reach()
+        if backward.is_scaled:  # `unscaled` comes when it is too late
+            self._leftovers.prepare()
 
     def kind(self) -> str:
         """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken.
@@ -202,19 +199,31 @@ class GradientHistory:
         self._note_gradients()
         if self.backwards and not self._is_unchanged():
             self._note_what_is_gone()
-        if self.backwards:
+        kind = "fresh"
+        if self._leftovers:
+            self._leftovers.check()
             kind = self._kind_of_new()
+        if self.backwards and kind == "stale":  # what was new was cleared
+            self._lose(self._part_by)
+        if self.backwards:
             return "scaled" if self.is_scaled else kind
-        if self._lost_by and not self._has_numbers():
+        if self._lost_by and (kind == "stale" or not self._has_numbers()):
             self.cleared_by = self._lost_by if self._was_finite() else "not finite"
+            if kind != "stale":
+                self._leftovers.clear()
             return "cleared"
-        if all(p.grad is None for p in self._parameters):
+        self.parts = {}
+        if self._leftovers.is_nothing(self._leftovers.marks()):
             return "none"
-        if self._heard and not self._lost_by and not self._is_untouched():
+        if kind == "stale" or (self._taken and self._is_untouched()):
+            return "stale"
+        if self._heard and not self._lost_by and not self._is_clear and self._has_numbers():
             self._choose_witness()
             self._losses, self.backwards = self._heard, len(self._heard)
             return "scaled" if self.is_scaled else "fresh"
-        return "stale" if self._taken and self._is_untouched() else "by hand"
+        if self._witness.is_cpu and not self._has_numbers():
+            self._leftovers.clear()
+        return "by hand"
 
     def loss(self) -> Loss:
         """Return the sum of the losses whose gradient the next step uses, or the last one used."""
@@ -253,6 +262,7 @@ class GradientHistory:
     def before_clipping(self, underway: Backward | None) -> GradientMark:
         """Return which gradient is about to be clipped, as `mark` does."""
         self._is_as_before = self._is_unchanged()
+        self._leftovers.prepare()
         return self.mark(underway)
 
     def after_clipping(self) -> None:
@@ -260,11 +270,11 @@ class GradientHistory:
         if self._is_as_before:
             self._is_as_before = False
             self._look()
-            self._left, self._added = (
-                {k: self._mark(k) for k in marks} for marks in (self._left, self._added)
-            )
+            self._leftovers.keep()
             if self._around is not None and self._has_branches:
-                self._around = self._marks()
+                self._around = self._leftovers.marks()
+            if self._after_step is not None and not self.backwards:
+                self._after_step = self._leftovers.marks()
 
     def stepped(self) -> None:
         """Note that a step was taken."""
@@ -273,95 +283,53 @@ class GradientHistory:
         self._taken += 1
         self._reached_before = self._reached
         is_known = self._heard and self._taken > 1 and not self._leaves_gradients
-        self._heard, self.backwards, self._left, self._added = [], 0, {}, {}
+        self._heard, self.backwards = [], 0
         self._is_clear, self._lost_by, self._lost_gradient = False, "", None
         self._look()
         self._stepped_gradient = self._seen
-        self._after_step = None if is_known else self._marks()
+        self._after_step = None if is_known else self._leftovers.marks()
+        self._leftovers.step(self._after_step)
         self._around = None
 
     # around a backward
 
-    def _zeroed_in_part(self, others: Sequence[int]) -> None:
-        """Go on with the parameters that were not cleared; where none of them has a gradient, all were."""
-        if not any(self._parameters[k].grad is not None for k in others):
-            self._clearings += 1
-            self._lose("zero_grad")
-        self._left, self._added = (
-            {k: marks[k] for k in others if k in marks} for marks in (self._left, self._added)
-        )
-        self._choose_witness(others)
-        self._look()
-
-    def _is_covered(self, owner: Module | Optimizer, parameters: Callable[[], Iterable[Tensor]]) -> bool:
-        """Tell whether an owner has all parameters; remember it, as it takes time to find out."""
-        known, is_covered = self._covering.get(id(owner), (None, False))
+    def _others(self, owner: Module | Optimizer, parameters: Callable[[], Iterable[Tensor]]) -> list[int]:
+        """Return the places of the parameters that an owner has not; remember them, as it takes time."""
+        known, places = self._not_theirs.get(id(owner), (None, []))
         if known is None or known() is not owner:
-            is_covered = not self._others(parameters())
-            if len(self._covering) == MOST_OWNERS:
-                self._covering.clear()
-            self._covering[id(owner)] = weakref.ref(owner), is_covered
-        return is_covered
-
-    def _others(self, parameters: Iterable[Tensor]) -> list[int]:
-        """Return the places of all parameters but these."""
-        keys = set(map(id, parameters))
-        return [k for k, p in enumerate(self._parameters) if id(p) not in keys]
+            keys = set(map(id, parameters()))
+            places = [k for k, p in enumerate(self._parameters) if id(p) not in keys]
+            if len(self._not_theirs) == MOST_OWNERS:
+                self._not_theirs.clear()
+            self._not_theirs[id(owner)] = weakref.ref(owner), places
+        return places
 
     def _note_what_is_left(self) -> None:
         """Note the gradients that were not cleared before the first backward since the last step."""
-        self._around = now = self._marks()
+        self._around = now = self._leftovers.marks()
         if self._is_cleared():
             self._count_clearing()
-        self._left = self._left_over(now) if self._taken else {}
-        self._is_clear = bool(self._taken) and not self._left
-        self._leaves_gradients = self._leaves_gradients or now is not self._nothing
-
-    def _left_over(self, now: Sequence[Mark]) -> dict[int, Mark]:
-        """Return the marks of the gradients that are still those of the last step, or changed and not zero.
-
-        Where nobody has looked at them after the step, those that are not zero are: all are read, once, as
-        they are looked at from then on.
-        """
-        if now is self._nothing or (
-            self._witness.grad is not None and self._witness.grad is not self._stepped_gradient
-        ):
-            return {}  # or others were put in their place
-        before = self._after_step
-        if before is not None and not any(map(eq, now, before)) and _is_surely_zero(self._witness):
-            return {}
-        present = [k for k, mark in enumerate(now) if mark != NO_GRADIENT]
-        if before is None:
-            return {k: now[k] for k in present if not _is_zero(self._parameters[k])}
-        changed = [k for k in present if now[k] != before[k] and now[k][0] == before[k][0]]
-        if self._are_surely_zero(changed):
-            changed = []
-        return {k: now[k] for k in present if now[k] == before[k]} | {k: now[k] for k in changed}
+        is_nothing = self._leftovers.is_nothing(now)
+        is_replaced = self._witness.grad is not None and self._witness.grad is not self._stepped_gradient
+        if self._taken and not is_nothing and not is_replaced:
+            self._leftovers.find(now, self._after_step if self._leaves_gradients else None, self._witness)
+        self._is_clear = is_nothing or (bool(self._taken) and not is_replaced and not self._leftovers)
+        self._leaves_gradients = self._leaves_gradients or not is_nothing
 
     def _note_clearing(self) -> None:
         """Note a clearing between two backwards whose gradients one step would use."""
+        if self._leftovers:
+            self._leftovers.check()
         if not self._has_branches:
             if not self._is_cleared():
                 return
         else:
-            before, self._around = self._around, self._marks()
-            if before is None or not self._are_gone(before, self._around):
+            before, self._around = self._around, self._leftovers.marks()
+            if before is None or not self._leftovers.are_gone(before, self._around):
                 return
         self._count_clearing()
         self._lose("by hand")
-        self._left, self._added = (
-            {k: mark for k, mark in marks.items() if self._mark(k) == mark}
-            for marks in (self._left, self._added)
-        )
-        self._is_clear = bool(self._taken) and not self._left and not self._added
-
-    def _are_gone(self, before: Sequence[Mark], now: Sequence[Mark]) -> bool:
-        """Tell whether nothing is left of the gradients that there were: they are gone, replaced or zero."""
-        present = [k for k, mark in enumerate(before) if mark != NO_GRADIENT]
-        if not present or any(now[k] == before[k] for k in present):
-            return False
-        changed = [k for k in present if now[k][0] == before[k][0]]
-        return not changed or self._are_surely_zero(changed)
+        self._is_clear = not self._leftovers
 
     def _is_reached(self) -> bool:
         """Tell whether a backward has changed any gradient.
@@ -374,12 +342,14 @@ class GradientHistory:
             return True
         before = self._around
         self._has_branches = True
-        self._around = now = self._marks()
+        self._around = now = self._leftovers.marks()
         is_reached = now != before
         if before is None and self._is_clear:  # nobody looked; but what is not zero is new
             is_reached = self._has_numbers()
-        if is_reached and self._witness.grad is None:
-            self._choose_witness()
+        if is_reached and self._is_unchanged():  # follow one that was reached, of the first few
+            parameters = enumerate(self._parameters)
+            changed = (k for k, p in parameters if (now[k] != before[k] if before else not is_zero(p)))
+            self._choose_witness(list(itertools.islice(changed, FEW)))
         return is_reached
 
     def _note_the_rest(self) -> None:
@@ -388,9 +358,9 @@ class GradientHistory:
             self._is_clear = False
             self._look()
         if self._after_step is not None:
-            self._after_step = self._marks()
+            self._after_step = self._leftovers.marks()
         if self._has_branches:
-            self._around = self._marks()
+            self._around = self._leftovers.marks()
 
     # before a step
 
@@ -403,24 +373,19 @@ class GradientHistory:
                 return
         elif not self._size or not self._is_cleared() or self._has_numbers():
             return
+        self._leftovers.clear()
         self._clearings += 1
         self._lose("by hand")
         self._look()
 
     def _kind_of_new(self) -> str:
-        """Return the kind of most new gradients, and note the parts that have another."""
-        if not self._left and not self._added:
-            return "fresh"
-        stale = [k for k, mark in self._left.items() if self._mark(k) == mark]
-        added = [k for k in self._added if self._parameters[k].grad is not None]
-        changed = [k for k in added if self._mark(k) != self._added[k]]
-        if self._are_surely_zero(changed):
-            added = [k for k in added if self._mark(k) == self._added[k]]
-        old = {*self._left, *added}
-        fresh = sum(p.grad is not None and k not in old for k, p in enumerate(self._parameters))
-        found = {"stale": stale, "accumulated": added if fresh else []}
-        self.parts = {kind: sorted(places) for kind, places in found.items() if places}
-        return "accumulated" if added and len(added) >= fresh else "fresh"
+        """Return the kind of most new gradients, ``stale`` if there is none; note `parts`."""
+        old, added, new = self._leftovers.kinds()
+        found = {"stale": old, "accumulated": added if new else []}
+        self.parts = {kind: places for kind, places in found.items() if places}
+        if not new and not added:
+            return "stale" if old else "fresh"
+        return "accumulated" if len(added) >= new else "fresh"
 
     def _lose(self, by: str) -> None:
         """Note that gradients were cleared that a backward has computed since the last step, if any were."""
@@ -433,7 +398,7 @@ class GradientHistory:
         """Tell whether the witness's gradient was finite before it was cleared, as far as that is known."""
         if self._size is not None:
             return math.isfinite(self._size)
-        return self._lost_gradient is None or bool(_numbers(self._lost_gradient).isfinite().all())
+        return self._lost_gradient is None or bool(numbers(self._lost_gradient).isfinite().all())
 
     def _is_untouched(self) -> bool:
         """Tell whether the gradients that there are are what they were after the last step."""
@@ -442,7 +407,7 @@ class GradientHistory:
             return False
         if self._after_step is None:
             return self._is_unchanged()
-        pairs = zip(self._after_step, self._marks(), strict=True)
+        pairs = zip(self._after_step, self._leftovers.marks(), strict=True)
         return all(now in (before, NO_GRADIENT) for before, now in pairs)
 
     def _note_gradients(self) -> None:
@@ -482,74 +447,12 @@ class GradientHistory:
         else:
             self._changes += 1
 
-    def _choose_witness(self, places: Collection[int] | None = None) -> None:
-        """Follow a parameter that has a gradient, if any has, of all or of those at some places."""
-        among = self._parameters if places is None else [self._parameters[k] for k in places]
+    def _choose_witness(self, places: Collection[int] = ()) -> None:
+        """Follow a parameter that has a gradient, if any has, of those at some places, or of all."""
+        among = [self._parameters[k] for k in places] or self._parameters
         having = [p for p in among if p.grad is not None]
-        self._witness = min(having or among, key=_cost)
-
-    # all gradients
-
-    def _marks(self) -> list[Mark]:
-        """Return the mark of each gradient."""
-        gradients: list[Tensor | None] = list(map(_gradient, self._parameters))
-        if all(map(is_, gradients, repeat(None))):
-            return self._nothing
-        return [NO_GRADIENT if g is None else (id(g), g._version) for g in gradients]
-
-    def _mark(self, place: int) -> Mark:
-        gradient = self._parameters[place].grad
-        return NO_GRADIENT if gradient is None else (id(gradient), gradient._version)
+        self._witness = min(having or among, key=cost)
 
     def _has_numbers(self) -> bool:
         """Tell whether any gradient is not zero."""
-        return not all(map(_is_zero, self._parameters))
-
-    def _are_surely_zero(self, places: Sequence[int]) -> bool:
-        """Tell whether gradients that were changed are zero, from one; false if there is none."""
-        return bool(places) and _is_surely_zero(min((self._parameters[k] for k in places), key=_cost))
-
-
-def _cost(parameter: Tensor) -> tuple[bool, int]:
-    """Return what it costs to follow a parameter: the gradient of a small one is soon read."""
-    here = local(parameter).numel()
-    return not parameter.requires_grad or not here, here
-
-
-def _numbers(gradient: Tensor) -> Tensor:
-    """Return the numbers of a gradient that may be sparse, or split over devices: its part here."""
-    here = gradient.detach()
-    here = local(here) if here.layout is torch.strided else here.coalesce().values()
-    return here.float() if here.itemsize == 1 else here
-
-
-def has_numbers(gradient: Tensor) -> bool:
-    """Tell whether any number of a gradient is not zero; of one that is split over devices, any here."""
-    return bool(_numbers(gradient).any())
-
-
-def _is_zero(parameter: Tensor) -> bool:
-    return parameter.grad is None or not has_numbers(parameter.grad)
-
-
-def _is_surely_zero(parameter: Tensor) -> bool:
-    """Tell whether a gradient that was changed is zero; one on an accelerator is taken for that."""
-    return parameter.grad is None or not parameter.grad.is_cpu or not has_numbers(parameter.grad)
-
-
-def _size(gradient: Tensor | None) -> float | None:
-    """Return a number that is zero if the first numbers of a gradient are, and not finite if they are not.
-
-    None on an accelerator, which would have to be waited for, and of what cannot be read.
-    """
-    if gradient is None or not gradient.is_cpu:
-        return None
-    try:
-        if gradient.layout is torch.strided and gradient.ndim == 1 and len(gradient) <= FEW:
-            return float(sum(map(abs, local(gradient).tolist())))  # four times as fast
-        numbers = _numbers(gradient)
-        if numbers.numel() > SAMPLE:
-            numbers = numbers.flatten()[:SAMPLE]
-        return float(torch.linalg.vector_norm(numbers)) if numbers.numel() else 0.0
-    except (RuntimeError, NotImplementedError, TypeError):
-        return None
+        return not all(map(is_zero, self._parameters))

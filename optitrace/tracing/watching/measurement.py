@@ -13,7 +13,8 @@ from optitrace.errors import printable
 from optitrace.tracing.watching.facts import LOST, STATE
 from optitrace.tracing.watching.gauge import Norm
 from optitrace.tracing.watching.gauges import gauge
-from optitrace.tracing.watching.gradient_history import GradientHistory, has_numbers
+from optitrace.tracing.watching.gradient_history import GradientHistory
+from optitrace.tracing.watching.gradient_numbers import has_numbers
 from optitrace.tracing.watching.inspection import lost_updates, state_norms
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Row, Value
