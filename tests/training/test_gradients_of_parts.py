@@ -193,7 +193,7 @@ def test_many_sets_of_parameters_are_folded_into_one() -> None:
     found = [d for d in found_in(program) if d.fault == "stale gradient"]
     assert len(found) == 3
     assert found[1].fact.endswith("(7 of 9 steps of SGD)")
-    assert found[2].fact.endswith("(6 of 9 steps of SGD); so it is with 10 other parameters")
+    assert found[2].fact.endswith("(6 of 9 steps of SGD); the same holds for 10 other parameters")
 
 
 def a_left_over_gradient_of_zero() -> None:

@@ -134,7 +134,7 @@ def _of_part(fault: str, optimizer: OptimizerTrace, case: GradientCase, fact: st
     cases = [one for one in optimizer.cases if one.kind == case.kind]
     others = {name for one in cases[MOST_CASES:] for name in one.parameters}
     is_last = case is cases[:MOST_CASES][-1]
-    more = f"; so it is with {counted(len(others), 'other parameter')}" if others and is_last else ""
+    more = f"; the same holds for {counted(len(others), 'other parameter')}" if others and is_last else ""
     return Diagnosis(
         fault=fault,
         optimizer=optimizer.name,
