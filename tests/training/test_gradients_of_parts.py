@@ -224,7 +224,23 @@ def a_group_whose_lr_is_zero() -> None:
         optimizer.step()
 
 
-@pytest.mark.parametrize("program", [a_left_over_gradient_of_zero, a_group_whose_lr_is_zero])
+def a_gradient_of_zero_beside_momentum() -> None:
+    """The weights move on by what the momentum remembers."""
+    model = layers()
+    optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for step in range(1, 7):
+        if step == 3:
+            model[0].requires_grad_(False)
+        if step < 3:
+            model[0].zero_grad()
+        model[2].zero_grad()
+        backward(loss_of(model) * (0 if step == 2 else 1))
+        optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "program", [a_gradient_of_zero_beside_momentum, a_left_over_gradient_of_zero, a_group_whose_lr_is_zero]
+)
 def test_a_left_over_gradient_that_moves_nothing_is_no_fault(program: Callable[[], None]) -> None:
     assert [d for d in found_in(program) if d.fault in ("stale gradient", "accumulated gradient")] == []
 
@@ -248,3 +264,19 @@ def test_a_step_without_clearing_between_others_is_told_from_the_first_time_on()
         "step 3 adds the gradient of 0.weight, 0.bias to that of the step before, "
         "which was not cleared (2 of 8 steps of SGD)"
     )
+
+
+def test_a_step_that_a_scaler_leaves_out_moves_nothing_by_an_old_gradient() -> None:
+    with watching() as watcher:
+        model, scaler = layers(), torch.amp.GradScaler("cpu", init_scale=4.0)
+        optimizer = SGD(model.parameters(), lr=0.01)
+        for step in range(1, 7):
+            if step == 2:
+                model[0].requires_grad_(False)
+            model[2].zero_grad()
+            backward(scaler.scale(loss_of(model) * (float("inf") if step == 4 else 1)))
+            scaler.step(optimizer)
+            scaler.update()
+
+    assert gradient_kinds(only(watcher)) == ["fresh"] * 3 + ["skipped"] + ["fresh"] * 2
+    assert [case.steps for case in only(watcher).cases] == [Tally(4, 2)]

@@ -17,7 +17,7 @@ from optitrace.tracing.watching.wish import RecordingWish
 
 def unfreezing(
     at: int, steps: int, then: Callable[[nn.Sequential, Adam], None] | None = None
-) -> nn.Sequential:
+) -> tuple[nn.Sequential, Adam]:
     model = layers()
     model[0].requires_grad_(False)
     optimizer = Adam([p for p in model.parameters() if p.requires_grad], lr=0.01)
@@ -29,7 +29,7 @@ def unfreezing(
         optimizer.zero_grad()
         backward(loss_of(model))
         optimizer.step()
-    return model
+    return model, optimizer
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def unfreezing(
         (11, 20, 1, 9, 16),
         (16, 20, 1, 9, 16),
         (18, 20, 10, 11, 20),  # steps 1, 10 and 20 are recorded; the second row is step 10
-        (300, 310, 1, 257, 310),
+        (600, 800, 1, 513, 768),
     ],
 )
 def test_unfrozen_parameters_in_no_optimizer_are_found(
@@ -54,12 +54,17 @@ def test_unfrozen_parameters_in_no_optimizer_are_found(
     )
 
 
-def test_the_end_of_a_program_is_looked_at_while_its_model_lives() -> None:
+def test_the_end_of_a_program_is_looked_at_whether_its_optimizer_lives_or_not() -> None:
     with watching() as watcher:
-        kept = unfreezing(18, 20)
+        model = unfreezing(18, 20)[0]
+        other, optimizer = unfreezing(18, 20)
 
-    assert kept[0].weight.requires_grad
-    assert [(one.since, one.by) for one in seen(watcher).unowned] == [(17, 20)] * 2
+    unowned = seen(watcher).unowned
+    assert len(list(model.parameters())) == len(list(other.parameters())) == 4
+    assert optimizer.param_groups
+    assert [(one.optimizer, one.since, one.by) for one in unowned] == [("Adam", 17, 20)] * 2 + [
+        ("Adam 2", 17, 20)
+    ] * 2
 
 
 def test_a_group_that_is_added_for_unfrozen_parameters_is_the_remedy() -> None:

@@ -141,7 +141,7 @@ class Clippings:
             The norm before it was clipped of what the step uses; None if it was not clipped or not measured.
         """
         pending, self._pending = self._pending, []
-        if kind in ("none", "skipped", "cleared") or not pending:
+        if kind in ("none", "skipped") or not pending:
             return None
         found: dict[ClippingKind, list[_Clipped]] = {}
         for clipped in pending:

@@ -48,7 +48,7 @@ def _since(parameter: UnownedParameter) -> str:
 def unused_parameters(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for parameters that never had a gradient, in an optimizer that had some."""
     unused = [p.name for p in optimizer.parameters if not p.had_gradient and not p.is_frozen]
-    if not unused or not optimizer.gradients.keys() - {"none", "cleared"}:
+    if not unused or not optimizer.gradients.keys() - {"none"}:
         return None
     return Diagnosis(
         fault="parameter without gradient",
