@@ -232,7 +232,7 @@ def a_gradient_of_zero_beside_momentum() -> None:
         if step == 3:
             model[0].requires_grad_(False)
         if step < 3:
-            model[0].zero_grad()
+            model[0].zero_grad(set_to_none=False)
         model[2].zero_grad()
         backward(loss_of(model) * (0 if step == 2 else 1))
         optimizer.step()
