@@ -11,7 +11,14 @@ from trainings import INTERRUPTED, PARAMETERS, seen, stepped
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.tracing.trace import Outcome, Status
-from optitrace.tracing.watching.training import NonFinite, Scheduling, Tally, Training, WatchedParameter
+from optitrace.tracing.watching.training import (
+    NonFinite,
+    Scheduling,
+    Tally,
+    Training,
+    UnownedParameter,
+    WatchedParameter,
+)
 
 FAILED = Outcome(Status.FAILED, 20, reason="ValueError: 3")
 
@@ -39,7 +46,7 @@ def test_faults_come_in_the_order_of_their_steps_and_those_of_no_step_last() -> 
         gradients={"accumulated": Tally(1, 4), "fresh": Tally(19, 1)},
         parameters=(*PARAMETERS, UNUSED),
     )
-    found = diagnose(seen(one, two, idle=("LBFGS",), unowned=("head.weight",)))
+    found = diagnose(seen(one, two, idle=("LBFGS",), unowned=(UnownedParameter("head.weight", "SGD"),)))
 
     assert [(d.fault, d.optimizer, d.step) for d in found] == [
         ("not finite", "SGD", 4),
@@ -58,16 +65,31 @@ def test_diagnosing_imports_no_torch() -> None:
 
 
 def test_a_parameter_that_no_optimizer_has_is_told_with_how_many_more() -> None:
-    diagnosis = only(seen(unowned=("head.weight", "head.bias")))
+    unowned = tuple(UnownedParameter(name, "SGD") for name in ("head.weight", "head.bias"))
+    diagnosis = only(seen(unowned=unowned))
 
     assert diagnosis.parameter == "head.weight"
     assert diagnosis.fact == (
         "head.weight and 1 more of the model's parameters get gradients and are in no optimizer"
     )
     assert "model.parameters()" in diagnosis.remedy
-    assert only(seen(unowned=("scale",))).fact == (
+    assert only(seen(unowned=(UnownedParameter("scale", "SGD"),))).fact == (
         "scale of the model's parameters gets gradients and is in no optimizer"
     )
+
+
+def test_parameters_that_are_unfrozen_later_are_told_with_the_steps_between_which_that_was() -> None:
+    first = UnownedParameter("head.weight", "SGD")
+    later = [UnownedParameter(name, "SGD", since=9, by=16) for name in ("0.weight", "0.bias")]
+    last = UnownedParameter("1.weight", "SGD", since=17, by=17)
+    found = diagnose(seen(unowned=(first, *later, last)))
+
+    assert [(d.parameter, d.fact.partition(" of the model's parameters ")[2]) for d in found] == [
+        ("head.weight", "gets gradients and is in no optimizer"),
+        ("0.weight", "get gradients since a step between 9 and 16 of SGD and are in no optimizer"),
+        ("1.weight", "gets gradients since step 17 of SGD and is in no optimizer"),
+    ]
+    assert ["add_param_group" in d.remedy for d in found] == [False, True, True]
 
 
 def test_a_parameter_that_never_gets_a_gradient_is_told() -> None:

@@ -9,7 +9,7 @@ from trainings import PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.tracing.watching.training import Tally
+from optitrace.tracing.watching.training import GradientCase, Tally
 
 
 def test_a_stale_gradient_is_told_with_its_first_step_and_how_many_have_it() -> None:
@@ -88,3 +88,90 @@ def test_an_optimizer_that_never_has_a_gradient_is_told_once_and_not_for_each_pa
 
 def test_a_step_without_a_gradient_between_others_is_no_fault() -> None:
     assert diagnose(seen(stepped(gradients={"none": Tally(19, 1), "fresh": Tally(1, 20)}))) == ()
+
+
+CLEARED = {"cleared": Tally(20, 1)}
+
+
+def test_a_cleared_gradient_is_told_with_what_has_cleared_it() -> None:
+    case = GradientCase("cleared", "zero_grad", Tally(20, 1), 20)
+    (diagnosis,) = diagnose(seen(stepped(gradients=CLEARED, cases=(case,))))
+
+    assert diagnosis == Diagnosis(
+        fault="cleared gradient",
+        optimizer="SGD",
+        step=1,
+        parameter=None,
+        fact="step 1 of SGD has no gradient to use: zero_grad() came between backward and step "
+        "(20 of 20 steps)",
+        remedy="call zero_grad() before loss.backward() or after optimizer.step()",
+    )
+
+
+def test_gradients_that_zero_grad_has_cleared_and_others_that_it_has_not_are_one_fault() -> None:
+    cases = (
+        GradientCase("cleared", "by hand", Tally(6, 2), 20),
+        GradientCase("cleared", "zero_grad", Tally(4, 3), 19),
+        GradientCase("cleared", "not finite", Tally(5, 4), 18),
+    )
+    kinds = {"fresh": Tally(5, 1), "cleared": Tally(15, 2)}
+    (diagnosis,) = diagnose(seen(stepped(gradients=kinds, cases=cases)))
+
+    assert diagnosis.fact == (
+        "step 2 of SGD has no gradient to use: the gradients were cleared between backward and step "
+        "(10 of 20 steps)"
+    )
+    assert diagnosis.remedy == "clear them before loss.backward() or after optimizer.step()"
+
+
+@pytest.mark.parametrize(("count", "is_fault"), [(1, False), (2, True)])
+def test_clearing_is_a_remark_below_a_tenth_of_the_steps(count: int, is_fault: bool) -> None:
+    case = GradientCase("cleared", "zero_grad", Tally(count, 3), 9)
+    kinds = {"fresh": Tally(20 - count, 1), "cleared": Tally(count, 3)}
+    (diagnosis,) = diagnose(seen(stepped(gradients=kinds, cases=(case,))))
+
+    assert diagnosis.is_fault is is_fault
+
+
+def test_one_parameter_is_told_of_in_the_singular() -> None:
+    frozen = GradientCase("stale", "frozen", Tally(19, 2), 20, ("scale",))
+    unused = GradientCase("stale", "", Tally(3, 4), 8, ("0.bias",))
+    found = diagnose(seen(stepped(cases=(frozen, unused))))
+
+    assert [(d.fault, d.step, d.parameter, d.fact) for d in found] == [
+        (
+            "stale gradient",
+            2,
+            "scale",
+            "scale does not require a gradient since step 2, and is moved by the gradient of step 1 "
+            "(19 of 20 steps of SGD)",
+        ),
+        (
+            "stale gradient",
+            4,
+            "0.bias",
+            "0.bias gets no gradient in step 4, and is moved by that of an earlier step "
+            "(3 of 20 steps of SGD)",
+        ),
+    ]
+    assert "frozen" in found[0].remedy
+    assert "zero_grad()" in found[1].remedy
+
+
+def test_accumulation_of_all_is_told_as_that_though_a_part_had_it_once() -> None:
+    part = GradientCase("accumulated", "", Tally(1, 20), 20, ("0.bias",))
+    kinds = {"fresh": Tally(2, 1), "accumulated": Tally(18, 2)}
+    (diagnosis,) = diagnose(seen(stepped(gradients=kinds, cases=(part,))))
+
+    assert (diagnosis.parameter, diagnosis.fact[:34]) == (None, "step 2 of SGD adds its gradient to")
+
+
+def test_parameters_beyond_three_sets_are_counted() -> None:
+    cases = tuple(
+        GradientCase("accumulated", "", Tally(20 - k, k + 1), 20, (f"{k}.weight", f"{k}.bias"))
+        for k in range(1, 6)
+    )
+    found = diagnose(seen(stepped(cases=cases)))
+
+    assert [d.parameter for d in found] == ["1.weight", "2.weight", "3.weight"]
+    assert [d.fact.partition("; ")[2] for d in found] == ["", "", "the same holds for 4 other parameters"]

@@ -15,6 +15,7 @@ from optitrace.tracing.watching.training import (
     KINDS,
     WITHOUT_LOSS,
     ClippingTally,
+    GradientCase,
     LostUpdate,
     NonFinite,
     OptimizerTrace,
@@ -22,6 +23,7 @@ from optitrace.tracing.watching.training import (
     Scheduling,
     Tally,
     Training,
+    UnownedParameter,
     WatchedParameter,
 )
 
@@ -117,6 +119,10 @@ def with_all() -> Training:
         by_parameter=by_parameter([[1.0, 2.0, 0.0, 0.0], [1.5, 2.5, 0.0, 0.0], [inf, 3.0, 0.0, 0.0]]),
         state={"step": scalar([1.0, 2.0, 3.0]), "exp_avg": scalar([0.25, nan], first=1)},
         values={"fc1.weight[0,3]": scalar([0.5, -0.5, -0.0]), "fc1.bias": vector([[1.0, 2.0]] * 3)},
+        cases=(
+            GradientCase("stale", "frozen", Tally(2, 2), 3, ("fc1.weight", "fc2.bias")),
+            GradientCase("cleared", "zero_grad", Tally(1, 3), 3),
+        ),
         clippings={
             "used": ClippingTally(Tally(3, 1), Tally(2, 2), (1.0, 5.0), parameters=("fc1.weight",)),
             "scaled": ClippingTally(Tally(1, 3), None, (1.0, 1.0), 65536.0),
@@ -136,7 +142,7 @@ def with_all() -> Training:
         program=Program(("package.train", "--name", "a b\n"), is_module=True),
         outcome=Outcome(Status.FAILED, 3, reason="ValueError: no more data"),
         idle=("Adam",),
-        unowned=("head.weight",),
+        unowned=(UnownedParameter("head.weight", "AdamW"), UnownedParameter("scale", "AdamW", 9, 16)),
         rank=1,
         world_size=2,
     )

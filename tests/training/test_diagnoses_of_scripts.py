@@ -17,6 +17,9 @@ Fault: TypeAlias = tuple[str, str, int | None, str | None]
 FAULTY: dict[str, Fault] = {
     "stale": ("stale gradient", "SGD", 2, None),
     "accumulated": ("accumulated gradient", "Adam", 2, None),
+    "zeroed_before_step": ("cleared gradient", "SGD", 1, None),
+    "frozen_moves": ("stale gradient", "SGD", 2, "0.weight"),
+    "late_unfrozen": ("parameter without optimizer", "", None, "0.weight"),
     "scaled": ("scaled gradient", "Adam", 1, None),
     "scaler_skips": ("skipped steps", "SGD", 1, None),
     "no_gradient": ("no gradient", "SGD", 1, None),
@@ -49,6 +52,8 @@ SOUND = (
     "fresh",
     "clearing",
     "deliberate_accumulation",
+    "frozen_and_cleared",
+    "unfrozen_and_added",
     "scaler",
     "clipped_at_times",
     "clipped_for_a_log",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optitrace.tracing.watching.backwards import Backward
-from optitrace.tracing.watching.gradient_history import GradientHistory, GradientMark
+from optitrace.tracing.watching.gradient_history import MOST_OWNERS, GradientHistory, GradientMark
 
 
 def weights() -> Tensor:
@@ -279,3 +280,108 @@ def test_a_gradient_that_was_changed_after_a_scaled_backward_is_not_known_to_be_
     parameter.grad.div_(1024.0)
 
     assert not history.mark().is_scaled
+
+
+def clip(history: GradientHistory, *parameters: Tensor) -> None:
+    history.before_clipping(None)
+    for p in parameters:
+        if p.grad is not None:
+            p.grad.mul_(0.5)
+    history.after_clipping()
+
+
+def test_a_gradient_that_is_clipped_after_a_step_and_stepped_on_is_stale() -> None:
+    parameter = weights()
+    history = GradientHistory([parameter])
+    backward(history, parameter)
+    history.stepped()
+    clip(history, parameter)
+
+    assert history.kind() == "stale"
+
+
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_what_was_zero_and_is_reached_is_no_longer_known_as_zero(is_scaled: bool) -> None:
+    """A clipping or a scaler changes it after the backward, and zeros as well."""
+    reached, other = weights(), weights()
+    history = GradientHistory([reached, other])
+    backward(history, reached, other)
+    history.stepped()
+    for _ in range(2):  # from the second time on what a step leaves is known
+        for p in (reached, other):
+            assert p.grad is not None
+            p.grad.zero_()
+        history.before_backward()
+        reached.sum().backward()  # type: ignore[no-untyped-call]
+        history.after_backward(Backward(2.0, is_scaled))
+        if is_scaled:
+            for p in (reached, other):
+                assert p.grad is not None
+                p.grad.mul_(0.5)
+            history.unscaled()
+        else:
+            clip(history, reached, other)
+        assert (history.kind(), history.parts) == ("fresh", {})
+        history.stepped()
+    backward(history, reached, other)
+
+    assert (history.kind(), history.parts) == ("accumulated", {"accumulated": [0]})
+
+
+def test_gradients_that_are_changed_by_hand_between_steps_and_not_to_zero_add_up() -> None:
+    parameters = weights(), weights()
+    history = GradientHistory(parameters)
+    kinds = []
+    for _ in range(4):
+        backward(history, *parameters)
+        kinds.append(history.kind())
+        history.stepped()
+        for p in parameters:
+            assert p.grad is not None
+            p.grad.mul_(0.5)
+
+    assert kinds == ["fresh"] + ["accumulated"] * 3
+
+
+def test_gradients_of_two_modules_that_are_cleared_one_after_the_other_are_cleared() -> None:
+    first, second = (torch.nn.ParameterList([torch.nn.Parameter(torch.ones(2))]) for _ in range(2))
+    history = GradientHistory([*first, *second])
+    backward(history, *first, *second)
+    kinds = []
+    for module in (first, second):
+        module.zero_grad(set_to_none=False)
+        history.zeroed(module, module.parameters)
+        kinds.append(history.kind())
+
+    assert kinds == ["fresh", "cleared"]  # the second has its gradient after the first
+    assert history.cleared_by == "zero_grad"
+
+
+def test_a_module_in_the_place_of_another_is_not_taken_for_that() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2))
+    owner, other = torch.nn.ParameterList([parameter]), torch.nn.ParameterList([weights()])
+    history = GradientHistory([parameter])
+    backward(history, parameter)
+    history._not_theirs[id(other)] = (weakref.ref(owner), [])  # as if it had been there
+    history.zeroed(other, other.parameters)
+
+    assert history.kind() == "fresh"
+
+
+def test_thousands_of_modules_are_not_remembered() -> None:
+    history = GradientHistory([weights()])
+    modules = [torch.nn.ParameterList() for _ in range(3 * MOST_OWNERS)]
+    for module in modules:
+        history.zeroed(module, module.parameters)
+
+    assert len(history._not_theirs) <= MOST_OWNERS
+
+
+def test_a_parameter_that_never_had_a_gradient_is_known_after_others_were_added() -> None:
+    used, unused, late = weights(), weights(), weights()
+    history = GradientHistory([used, unused])
+    backward(history, used)
+    history.stepped()
+    history.follow([unused, used, late])
+
+    assert history.ungraded == {0, 2}

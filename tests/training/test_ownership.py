@@ -5,6 +5,7 @@ from torch import Tensor
 
 from optitrace.tracing.watching.naming import Owned
 from optitrace.tracing.watching.ownership import Ownership
+from optitrace.tracing.watching.training import UnownedParameter
 
 
 def parameter(gradient: float | None = None) -> Tensor:
@@ -13,28 +14,37 @@ def parameter(gradient: float | None = None) -> Tensor:
     return made
 
 
+def names(ownership: Ownership) -> list[str]:
+    return [one.name for one in ownership.unowned()]
+
+
 def test_a_parameter_is_unowned_if_it_gets_gradients_and_no_optimizer_has_it() -> None:
     owned, head, target = parameter(1.0), parameter(1.0), parameter()
     ownership = Ownership()
     ownership.own("SGD", [owned])
-    ownership.look_at([[Owned("body", owned), Owned("head", head), Owned("target", target)]])
+    ownership.look_at([[Owned("body", owned), Owned("head", head), Owned("target", target)]], "SGD", 1)
 
-    assert ownership.unowned() == ("head",)
+    assert names(ownership) == ["head"]
 
 
 def test_the_gradient_of_an_unowned_parameter_may_come_later_or_be_gone() -> None:
     late, cleared = parameter(), parameter(1.0)
     ownership = Ownership()
-    ownership.look_at([[Owned("late", late), Owned("cleared", cleared)]])
+    ownership.look_at([[Owned("late", late), Owned("cleared", cleared)]], "SGD", 1)
     late.grad, cleared.grad = torch.ones(1), None
 
-    assert ownership.unowned() == ("late", "cleared")
+    ownership.look_again("SGD", 9)
+
+    assert ownership.unowned() == (
+        UnownedParameter("late", "SGD", since=2, by=9),
+        UnownedParameter("cleared", "SGD", since=1, by=1),
+    )
 
 
 def test_a_parameter_that_comes_to_an_optimizer_later_is_owned() -> None:
     head = parameter(1.0)
     ownership = Ownership()
-    ownership.look_at([[Owned("head", head)]])
+    ownership.look_at([[Owned("head", head)]], "SGD", 1)
     ownership.own("SGD", [head])
 
     assert ownership.unowned() == ()
@@ -43,9 +53,38 @@ def test_a_parameter_that_comes_to_an_optimizer_later_is_owned() -> None:
 
 def test_a_frozen_parameter_is_not_unowned() -> None:
     ownership = Ownership()
-    ownership.look_at([[Owned("frozen", torch.zeros(1))]])
+    frozen = torch.zeros(1)
+    frozen.grad = torch.ones(1)
+    ownership.look_at([[Owned("frozen", frozen)]], "SGD", 1)
 
     assert ownership.unowned() == ()
+
+
+def test_a_parameter_that_is_unfrozen_is_unowned_since_a_step_after_the_last_look() -> None:
+    ownership, late = Ownership(), torch.zeros(1)
+    ownership.look_at([[Owned("late", late)]], "SGD", 1)
+    for step in (2, 4, 8):
+        ownership.look_again("SGD", step)
+    late.requires_grad_()
+    late.grad = torch.ones(1)
+    ownership.look_again("Adam", 9)  # whose steps are others
+    ownership.look_at([[Owned("late", late)]], "SGD", 16)
+    ownership.look_again("SGD", 20)
+
+    assert ownership.unowned() == (UnownedParameter("late", "SGD", since=9, by=16),)
+
+
+def test_what_takes_the_place_of_an_unowned_parameter_that_is_no_more_hides_it_not() -> None:
+    ownership = Ownership()
+    models = [[Owned("head", parameter(1.0))]]
+    ownership.look_at(models, "SGD", 1)
+    [key] = ownership._candidates
+    models.clear()
+    other = parameter()
+    ownership._candidates[id(other)] = ownership._candidates.pop(key)  # as if it were in its place
+    ownership.look_at([[Owned("other", other)]], "SGD", 2)
+
+    assert names(ownership) == ["head"]
 
 
 def test_a_parameter_is_shared_with_those_that_are_asked_about() -> None:
@@ -77,7 +116,7 @@ def test_what_takes_the_place_of_the_parameters_of_a_lost_optimizer_is_not_its()
     ownership = Ownership()
     ownership.own("SGD", [head])
     ownership.let_go("SGD")
-    ownership.look_at([[Owned("head", head)]])
+    ownership.look_at([[Owned("head", head)]], "Adam", 1)
 
     assert not ownership.owners([id(head)])
-    assert ownership.unowned() == ("head",)
+    assert names(ownership) == ["head"]

@@ -135,6 +135,8 @@ def test_a_training_is_what_the_schema_says(made: Training) -> None:
         (("diagnoses", 0, "fact"), None),
         (("diagnoses", 0, "severity"), "hint"),
         (("optimizers", 0, "clippings", "used", "limits"), [1.0]),
+        (("optimizers", 0, "cases", 0, "kind"), "old"),
+        (("unowned", 0), "head.weight"),
         (("ranks", "norms"), [1.0]),
     ],
     ids=str,

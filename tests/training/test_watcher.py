@@ -17,7 +17,7 @@ from watched import Task, gradient_kinds, numbers, only, seen, watching
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.torch_internals import clipping_with_norm
-from optitrace.tracing.watching.training import Scheduling, Tally
+from optitrace.tracing.watching.training import Scheduling, Tally, UnownedParameter
 from optitrace.tracing.watching.watcher import Watcher
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.tracing.watching.wrapping import Attribute, Decorated, wrap
@@ -544,7 +544,7 @@ def test_parameters_that_no_optimizer_or_that_two_have_are_told() -> None:
             second.step()
 
     training = seen(watcher)
-    assert training.unowned == ("1.weight", "1.bias")
+    assert training.unowned == (UnownedParameter("1.weight", "SGD"), UnownedParameter("1.bias", "SGD"))
     assert [p.also_in for p in training.optimizers[0].parameters] == ["Adam", ""]
     assert [p.also_in for p in training.optimizers[1].parameters] == ["SGD"]
 

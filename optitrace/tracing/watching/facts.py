@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -14,6 +14,7 @@ from optitrace.tracing.watching.training import (
     NUMBERS,
     OF_A_PARAMETER,
     WITHOUT_LOSS,
+    GradientCase,
     LostUpdate,
     NonFinite,
     Tally,
@@ -49,12 +50,28 @@ class Facts:
         self._keeps_state = state
         self._is_clipping = False
         self._used: dict[str, tuple[int, int]] = {}
+        self._cases: dict[tuple[str, str, int | None], tuple[Tally, int]] = {}
         self._non_finite: dict[str, NonFinite] = {}
 
     @property
     def gradients(self) -> dict[str, Tally]:
         """The kinds of gradients that steps have used, in the order in which they came."""
         return {kind: Tally(count, first) for kind, (count, first) in self._used.items()}
+
+    def cases(self, moved: Collection[int]) -> tuple[GradientCase, ...]:
+        """Return the kinds that not all parameters have, or that have a cause: those alike as one.
+
+        Args:
+            moved: the places of the parameters that an old gradient has moved; that of others is no case.
+        """
+        alike: dict[tuple[str, str, Tally, int], list[str]] = {}
+        for (kind, cause, place), (steps, last) in self._cases.items():
+            if place is None:
+                alike[kind, cause, steps, last] = []
+            elif kind != "stale" or place in moved:
+                alike.setdefault((kind, cause, steps, last), []).append(self._names[place])
+        cases = (GradientCase(*case, tuple(names)) for case, names in alike.items())
+        return tuple(sorted(cases, key=lambda case: case.steps.first))
 
     @property
     def non_finite(self) -> tuple[NonFinite, ...]:
@@ -65,6 +82,12 @@ class Facts:
         """Count a step that used a gradient of a kind."""
         count, first = self._used.get(kind, (0, step))
         self._used[kind] = count + 1, first
+
+    def had(self, kind: str, cause: str, step: int, places: Iterable[int | None] = (None,)) -> None:
+        """Count a step in which parameters at some places had a kind of gradient; None stands for all."""
+        for place in places:
+            steps, _ = self._cases.get((kind, cause, place), (None, 0))
+            self._cases[kind, cause, place] = _counted(steps, step), step
 
     def judge(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at the values of a recorded step; return those that are to be kept."""
@@ -142,3 +165,7 @@ class Facts:
 
     def _found(self, quantity: str, step: int, parameter: str | None) -> None:
         self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter))
+
+
+def _counted(tally: Tally | None, step: int) -> Tally:
+    return Tally(1, step) if tally is None else Tally(tally.count + 1, tally.first)

@@ -1,8 +1,8 @@
 """Hearing what a program does with torch: functions are put around torch's, and taken away in the end.
 
 The steps of optimizers and the making of modules are seen through torch's own global hooks. What torch has no
-hook for is wrapped: the making of optimizers, copies of modules, backward, clipping, and the gradient scaler;
-and schedulers, see `SchedulerInterception`.
+hook for is wrapped: the making of optimizers, copies of modules, backward, zero_grad, clipping, and the
+gradient scaler; and schedulers, see `SchedulerInterception`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Interception:
             (torch_internals.MODULE_REGISTRATION, self._hook_module_registration),
             (torch_internals.RESTORATION, self._hook_restoration),
             (torch_internals.CONSTRUCTION, self._hook_construction),
+            (torch_internals.ZERO_GRAD, self._hook_zero_grad),
             (torch_internals.SCALER, self._hook_scaler),
             (torch_internals.CLIPPING_BY_NORM, self._hook_clipping_by_norm),
             (torch_internals.CLIPPING_BY_VALUE, self._hook_clipping_by_value),
@@ -110,6 +111,10 @@ class Interception:
 
     def _hook_construction(self) -> None:
         self._wrap(Optimizer, "__init__", self._making)
+
+    def _hook_zero_grad(self) -> None:
+        self._wrap(Optimizer, "zero_grad", self._zeroing)
+        self._wrap(Module, "zero_grad", self._zeroing)
 
     def _hook_scaler(self) -> None:
         self._wrap(GradScaler, "scale", self._scaling)
@@ -185,6 +190,15 @@ class Interception:
 
         return wrapped
 
+    def _zeroing(self, zero_grad: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(zero_grad)
+        def wrapped(owner: Optimizer | Module, *args: Any, **kwargs: Any) -> None:
+            zero_grad(owner, *args, **kwargs)
+            if not torch.compiler.is_compiling():  # else the graph would break here
+                self._listener.zeroed(owner)
+
+        return wrapped
+
     def _scaling(self, scale: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(scale)
         def wrapped(scaler: GradScaler, outputs: Any) -> Any:
@@ -224,9 +238,9 @@ class Interception:
         @functools.wraps(clip)
         def wrapped(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Tensor:
             clipped = _listed(parameters)
-            self._listener.before_clipping(clipped)
+            call = self._listener.before_clipping(clipped, float(max_norm))
             total_norm = clip(clipped, max_norm, *args, **kwargs)
-            self._listener.after_clipping(clipped, total_norm, float(max_norm))
+            self._listener.after_clipping(call, total_norm)
             return total_norm
 
         return wrapped

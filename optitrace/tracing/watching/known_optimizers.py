@@ -19,10 +19,10 @@ from optitrace.tracing.watching.naming import models_of, names_of
 from optitrace.tracing.watching.ownership import Ownership
 from optitrace.tracing.watching.patterns import Matches, complaints, match
 from optitrace.tracing.watching.seen import SeenOptimizer
-from optitrace.tracing.watching.training import OptimizerTrace
+from optitrace.tracing.watching.training import OptimizerTrace, UnownedParameter
 from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
 from optitrace.tracing.watching.weight_norms import WeightNorms
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.tracing.watching.wish import RecordingWish, is_inspected
 
 Part = TypeVar("Part")
 
@@ -154,8 +154,17 @@ class KnownOptimizers:
             seen.name for seen in self._order if not seen.taken and not seen.wrapped and seen.name not in lost
         )
 
-    def unowned(self) -> tuple[str, ...]:
-        """Return the names of parameters that get gradients and that no optimizer has."""
+    def stepped(self, seen: SeenOptimizer) -> None:
+        """Look for parameters that no optimizer has, after the recorded steps that are inspected."""
+        rows = 0 if seen.watched is None else seen.watched.rows
+        if rows != seen.looked_at and rows > 1 and is_inspected(rows):
+            seen.looked_at = rows
+            self._look_for_unowned(seen)
+
+    def unowned(self) -> tuple[UnownedParameter, ...]:
+        """Return the parameters that get gradients and that no optimizer has."""
+        for seen in self.alive():
+            self._look_for_unowned(seen)
         return self._ownership.unowned()
 
     def complaints(self) -> list[str]:
@@ -179,7 +188,8 @@ class KnownOptimizers:
         self._ownership.own(seen.name, parameters)
         self._note_wrappers(optimizer, seen)
         models = models_of(parameters, self._models or self.modules.owning(parameters))
-        self._ownership.look_at(models)
+        seen.has_models = bool(models)
+        self._ownership.look_at(models, seen.name, taken + 1)
         names = names_of(groups_of(optimizer), models)
         matches = match(self._wish.patterns, names, [tuple(p.shape) for p in parameters])
         self._patterns.append(matches)
@@ -198,6 +208,13 @@ class KnownOptimizers:
             watched.probe = self._make_probe(optimizer, watched)
         return watched
 
+    def _look_for_unowned(self, seen: SeenOptimizer) -> None:
+        optimizer = seen.optimizer()
+        if optimizer is not None and seen.has_models:  # else a search among all objects would find none again
+            parameters = parameters_of(optimizer)
+            models = models_of(parameters, self._models or self.modules.owning(parameters))
+            self._ownership.look_at(models, seen.name, seen.taken)
+
     def _parts(self, parts_of: Callable[[SeenOptimizer], Sequence[Part]]) -> Iterator[Part]:
         for seen in self._order:
             try:
@@ -209,6 +226,7 @@ class KnownOptimizers:
     def _gone(self, key: int, seen: SeenOptimizer) -> None:
         """Keep what is known of an optimizer that is no more, and let its parameters go."""
         self._given_up.discard(key)
+        self._ownership.look_again(seen.name, seen.taken)
         if self._alive.pop(key, None) is not None:
             try:
                 seen.finish(self._also_in(seen))

@@ -44,6 +44,9 @@ class Listener(Protocol):
     def after_backward(self, backward: Backward, is_done: bool) -> None:
         """They were computed, or that has failed."""
 
+    def zeroed(self, owner: Optimizer | Module) -> None:
+        """`zero_grad` of an optimizer or a module was called."""
+
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
         """A GradScaler has multiplied outputs."""
 

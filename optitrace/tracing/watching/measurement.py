@@ -14,6 +14,7 @@ from optitrace.tracing.watching.facts import LOST, STATE
 from optitrace.tracing.watching.gauge import Norm
 from optitrace.tracing.watching.gauges import gauge
 from optitrace.tracing.watching.gradient_history import GradientHistory
+from optitrace.tracing.watching.gradient_numbers import has_numbers
 from optitrace.tracing.watching.inspection import lost_updates, state_norms
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Row, Value
@@ -90,6 +91,13 @@ class Measurement:
         if is_deep or self._looks_closely:
             with torch.no_grad():
                 self._look_closely(row, state, is_deep=is_deep)
+
+    def is_moved(self, place: int) -> bool:
+        """Tell whether the last step has moved a parameter whose gradient is not zero; waits for a device."""
+        gradient = self._parameters[place].grad
+        if gradient is None or not has_numbers(gradient):
+            return False
+        return bool(local(self._gauge.change(place)).any())
 
     def _row(
         self, gradient: Norm, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter, is_
 
@@ -37,7 +37,6 @@ class Members:
         self._groups: list[list[Tensor]] = [list(group["params"]) for group in optimizer.param_groups]
         self._numbers = list(chain.from_iterable([g] * len(group) for g, group in enumerate(groups)))
         self._shapes = list(map(_shape, self.parameters))
-        self._ungraded = {k for k, p in enumerate(self.parameters) if p.requires_grad and p.numel()}
 
     def are_those_of(self, optimizer: Optimizer) -> bool:
         """Tell whether an optimizer still has these, in these groups."""
@@ -54,15 +53,13 @@ class Members:
         """Tell whether the weights still have the shapes that they had."""
         return list(map(_shape, self.parameters)) == self._shapes
 
-    def look_at_gradients(self) -> None:
-        """See which of those that ask for a gradient have had one."""
-        if self._ungraded:
-            self._ungraded = {k for k in self._ungraded if self.parameters[k].grad is None}
-
-    def described(self, also_in: Mapping[int, str]) -> tuple[WatchedParameter, ...]:
+    def described(
+        self, ungraded: Collection[int], also_in: Mapping[int, str]
+    ) -> tuple[WatchedParameter, ...]:
         """Return what they are.
 
         Args:
+            ungraded: the places of those that ask for a gradient and never had one.
             also_in: the name of another optimizer that has a parameter too, by the parameter's id.
         """
         each = zip(self.names, self.parameters, self._shapes, self._numbers, strict=True)
@@ -73,7 +70,7 @@ class Members:
                 dtype=dtype_name(p.dtype),
                 group=group,
                 is_frozen=not p.requires_grad,
-                had_gradient=k not in self._ungraded,
+                had_gradient=k not in ungraded,
                 also_in=also_in.get(id(p), ""),
             )
             for k, (name, p, shape, group) in enumerate(each)

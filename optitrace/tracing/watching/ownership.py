@@ -9,12 +9,35 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from optitrace.tracing.watching.naming import Owned
+from optitrace.tracing.watching.training import UnownedParameter
 
 
-@dataclass(frozen=True, slots=True)
-class _Unowned:
+@dataclass(slots=True)
+class _Candidate:
+    """A parameter of a model that no optimizer has, and may have no gradient.
+
+    Attributes:
+        name: the model's name for it.
+        tensor: the parameter.
+        optimizer: the optimizer whose steps are counted: one that has others of the model.
+        looked: the last of them after which it had no gradient.
+        by: the first one by which it had one; None if there is none so far.
+    """
+
+    name: str
     tensor: weakref.ref[Tensor]
-    had_gradient: bool
+    optimizer: str
+    looked: int = 0
+    by: int | None = None
+
+    def look(self, step: int) -> None:
+        """See whether it has a gradient after a step."""
+        tensor = self.tensor()
+        if self.by is None and tensor is not None:
+            if tensor.requires_grad and tensor.grad is not None:
+                self.by = step
+            else:
+                self.looked = step
 
 
 class Ownership:
@@ -23,32 +46,57 @@ class Ownership:
     def __init__(self) -> None:
         self._owners: dict[int, list[str]] = {}
         self._owned: dict[str, set[int]] = {}
-        self._unowned: dict[str, _Unowned] = {}
+        self._candidates: dict[int, _Candidate] = {}
+        self._gone: list[_Candidate] = []
 
     def own(self, optimizer: str, parameters: Sequence[Tensor]) -> None:
         """Note that an optimizer has parameters."""
-        named = {id(one.tensor()): name for name, one in self._unowned.items()}
         owned = self._owned.setdefault(optimizer, set())
         for parameter in parameters:
-            self._unowned.pop(named.get(id(parameter), ""), None)
+            if (known := self._candidates.get(id(parameter))) is not None and known.tensor() is parameter:
+                del self._candidates[id(parameter)]
             if id(parameter) not in owned:
                 owned.add(id(parameter))
                 self._owners.setdefault(id(parameter), []).append(optimizer)
 
     def let_go(self, optimizer: str) -> None:
         """Note that an optimizer is no more; what comes later may be in the place of its parameters."""
+        self._candidates = {
+            key: one
+            for key, one in self._candidates.items()
+            if one.optimizer != optimizer or one.by is not None
+        }
         for key in self._owned.pop(optimizer, ()):
             owners = self._owners[key]
             owners.remove(optimizer)
             if not owners:
                 del self._owners[key]
 
-    def look_at(self, models: Sequence[Sequence[Owned]]) -> None:
-        """Note the parameters of models that no optimizer has so far."""
+    def look_at(self, models: Sequence[Sequence[Owned]], optimizer: str, step: int) -> None:
+        """Look for gradients of the parameters of models that no optimizer has so far.
+
+        Args:
+            models: that an optimizer has parameters of.
+            optimizer: its name.
+            step: which of its steps is about to be taken, or was just taken.
+        """
         for own in (own for model in models for own in model):
-            if own.tensor.requires_grad and not self._owners.get(id(own.tensor)):
-                had_gradient = own.tensor.grad is not None
-                self._unowned[own.name] = _Unowned(weakref.ref(own.tensor), had_gradient)
+            key = id(own.tensor)
+            if self._owners.get(key):
+                continue
+            known = self._candidates.get(key)
+            if known is not None and known.tensor() is not own.tensor:  # it is no more
+                self._gone += [known] * (known.by is not None)
+                known = None
+            if known is None:
+                self._candidates[key] = _Candidate(own.name, weakref.ref(own.tensor), optimizer)
+        self.look_again(optimizer, step)
+
+    def look_again(self, optimizer: str, step: int) -> None:
+        """Look at the parameters that are known not to be in any, after a step of an optimizer."""
+        for candidate in self._candidates.values():
+            if candidate.optimizer == optimizer:
+                candidate.look(step)
 
     def owners(self, parameters: Iterable[int]) -> set[str]:
         """Return the names of the optimizers that have any of the parameters with these ids."""
@@ -67,13 +115,13 @@ class Ownership:
             if (sharing := [owner for owner in self._owners[key] if owner in others])
         }
 
-    def unowned(self) -> tuple[str, ...]:
-        """Return the names of parameters that get gradients and that no optimizer has.
+    def unowned(self) -> tuple[UnownedParameter, ...]:
+        """Return the parameters that get gradients and that no optimizer has.
 
         One that wants a gradient and gets none is no fault: a target network is used without a graph.
         """
         return tuple(
-            name
-            for name, one in self._unowned.items()
-            if one.had_gradient or ((tensor := one.tensor()) is not None and tensor.grad is not None)
+            UnownedParameter(one.name, one.optimizer, one.looked + 1, one.by)
+            for one in (*self._gone, *self._candidates.values())
+            if one.by is not None
         )

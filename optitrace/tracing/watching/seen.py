@@ -30,6 +30,8 @@ class SeenOptimizer:
         wrapped: the names of the optimizers in it, whose steps and parameters are then its own, too.
         first: its first step among those of all optimizers; 0 if it took none.
         last: its last one among them.
+        has_models: whether any module is known to have parameters of it.
+        looked_at: the recorded step, by its number among those, after which others of theirs were looked for.
     """
 
     def __init__(self, optimizer: Optimizer, name: str, heard: Backward | None) -> None:
@@ -45,7 +47,8 @@ class SeenOptimizer:
         self.history = GradientHistory(parameters_of(optimizer), heard)
         self.watched: WatchedOptimizer | None = None
         self.wrapped: set[str] = set()
-        self.first = self.last = 0
+        self.first = self.last = self.looked_at = 0
+        self.has_models = False
         self._scheduling: Scheduling | None = None
         self._finished: list[OptimizerTrace] = []
         self._finished_norms: list[WeightNorms] = []

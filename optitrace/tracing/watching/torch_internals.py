@@ -76,6 +76,12 @@ SCALER = Dependency(
     ("GradScaler.scale", "GradScaler.unscale_", "GradScaler.step"),
 )
 
+ZERO_GRAD = Dependency(
+    "that zero_grad() cleared gradients is not told from clearing them by hand",
+    "torch",
+    ("optim.Optimizer.zero_grad", "nn.Module.zero_grad"),
+)
+
 SCHEDULERS = Dependency(
     "learning rate schedulers are not observed",
     "torch.optim.lr_scheduler",

@@ -19,10 +19,14 @@ GRADIENT_KINDS: Mapping[str, str] = {
     "accumulated": "added to the gradient of the step before, which was not cleared",
     "scaled": "still multiplied with the scale of a GradScaler",
     "skipped": "not finite, so that a GradScaler left the step out",
+    "cleared": "computed since the step before, and cleared before the step",
     "by hand": "put there by other means than a backward",
     "none": "no parameter has one",
 }
-"""What the gradient of a step can be, and what that means."""
+"""What the gradient of a step can be, and what that means.
+
+Where parameters differ, it is that of most of those that have a new one, ``accumulated`` if as many have that
+as ``fresh``; the cases of the optimizer tell which have another."""
 
 KINDS = tuple(GRADIENT_KINDS)
 """The kinds by number, as the column ``gradient`` has them."""
@@ -30,7 +34,7 @@ KINDS = tuple(GRADIENT_KINDS)
 NUMBERS = {kind: float(number) for number, kind in enumerate(KINDS)}
 """The number of each kind, as the column has it."""
 
-WITHOUT_LOSS = ("by hand", "none")
+WITHOUT_LOSS = ("cleared", "by hand", "none")
 """The kinds of gradients that no loss is known of; the column ``loss`` then has NaN."""
 
 ClippingKind: TypeAlias = Literal["used", "scaled", "micro-batch", "before backward"]
@@ -84,7 +88,7 @@ class WatchedParameter:
         dtype: of the tensor, ``float32``.
         group: the number of its parameter group, from 0.
         is_frozen: whether it asks for no gradient.
-        had_gradient: whether it had a gradient in any step, if it asked for one at the first.
+        had_gradient: whether it ever had a gradient, if it asked for one when the optimizer was made.
         also_in: the name of another optimizer that has it too, and takes steps between those of this one;
             empty if none does.
     """
@@ -127,6 +131,26 @@ class ClippingTally:
     cut: Tally | None
     limits: tuple[float, float]
     scale: float | None = None
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GradientCase:
+    """A kind of gradient that not all parameters of an optimizer have, or that has a cause.
+
+    Attributes:
+        kind: which of `GRADIENT_KINDS`: ``stale``, of parameters that it moves; ``accumulated``; ``cleared``.
+        cause: of ``stale``: ``frozen``, where the parameters ask for no gradient; of ``cleared``:
+            ``zero_grad`` if that was called, ``not finite`` if the gradient was not, else ``by hand``.
+        steps: in how many steps, and the first.
+        last: the last one.
+        parameters: the names of those that have it; none if all do.
+    """
+
+    kind: str
+    cause: str
+    steps: Tally
+    last: int
     parameters: tuple[str, ...] = ()
 
 
@@ -202,6 +226,7 @@ class OptimizerTrace:
             Adam's step, its value for the first parameter. Empty unless asked for.
         values: the weights that were asked for, flat, by name: ``layer1.weight[0,3]``.
         gradients: how often each kind of gradient was used.
+        cases: the kinds that not all parameters have, or that have a cause, by their first steps.
         clippings: what the clippings of gradients were to the steps, by kind.
         non_finite: the first of each quantity that is not finite, in the order of the steps.
         lost: the inspected steps in which updates were lost in rounding.
@@ -220,6 +245,7 @@ class OptimizerTrace:
     state: Mapping[str, Column] = field(default_factory=dict)
     values: Mapping[str, Column] = field(default_factory=dict)
     gradients: Mapping[str, Tally] = field(default_factory=dict)
+    cases: tuple[GradientCase, ...] = ()
     clippings: Mapping[ClippingKind, ClippingTally] = field(default_factory=dict)
     non_finite: tuple[NonFinite, ...] = ()
     lost: tuple[LostUpdate, ...] = ()
@@ -246,6 +272,24 @@ class OptimizerTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class UnownedParameter:
+    """A parameter of the model that gets gradients and that no optimizer has.
+
+    Attributes:
+        name: the model's name for it.
+        optimizer: one that has others of the model's parameters, and whose steps are counted.
+        since: the first of them by which it can have had a gradient: 1, or that after the last one after
+            which it had none.
+        by: the step by which it had one.
+    """
+
+    name: str
+    optimizer: str
+    since: int = 1
+    by: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """What was seen of a program.
 
@@ -256,7 +300,7 @@ class Training:
         optimizers: every optimizer that took a step, in the order in which they were made; one that was given
             other parameters on the way once for each time.
         idle: the names of optimizers that were made and took none.
-        unowned: the names of parameters of the model that get a gradient and that no optimizer has.
+        unowned: the parameters of the model that get a gradient and that no optimizer has.
         unobserved: what could not be observed with this torch, each a sentence with its cause.
         rank: the number of this process among those that train together, from 0.
         world_size: how many they are.
@@ -267,7 +311,7 @@ class Training:
     outcome: Outcome
     optimizers: tuple[OptimizerTrace, ...]
     idle: tuple[str, ...] = ()
-    unowned: tuple[str, ...] = ()
+    unowned: tuple[UnownedParameter, ...] = ()
     unobserved: tuple[str, ...] = ()
     rank: int = 0
     world_size: int = 1

@@ -56,7 +56,7 @@ def _head(training: Training) -> dict[str, Any]:
         "outcome": outcome_fields(training.outcome),
         **(together if training.world_size > 1 else {}),
         "idle": training.idle,
-        "unowned": training.unowned,
+        "unowned": [asdict(parameter) for parameter in training.unowned],
         **({"unobserved": training.unobserved} if training.unobserved else {}),
     }
 
@@ -71,6 +71,7 @@ def _optimizer(optimizer: OptimizerTrace) -> dict[str, Any]:
         "parameters": [asdict(parameter) for parameter in optimizer.parameters],
         "taken": optimizer.taken,
         "gradients": {kind: asdict(tally) for kind, tally in optimizer.gradients.items()},
+        **({"cases": [asdict(case) for case in optimizer.cases]} if optimizer.cases else {}),
         **({"clippings": clippings} if clippings else {}),
         **({"scheduling": asdict(optimizer.scheduling)} if optimizer.scheduling else {}),
         "non_finite": [asdict(first) for first in optimizer.non_finite],

@@ -17,6 +17,7 @@ from optitrace.tracing.watching.training import (
     OF_A_PARAMETER,
     WITHOUT_LOSS,
     ClippingTally,
+    GradientCase,
     LostUpdate,
     NonFinite,
     OptimizerTrace,
@@ -24,6 +25,7 @@ from optitrace.tracing.watching.training import (
     Scheduling,
     Tally,
     Training,
+    UnownedParameter,
     WatchedParameter,
 )
 
@@ -118,7 +120,10 @@ def _saved(head: Head | Whole, optimizers: Sequence[OptimizerTrace]) -> SavedTra
         outcome=Outcome(Status(outcome["status"]), outcome.get("step"), reason=outcome.get("reason")),
         optimizers=tuple(optimizers),
         idle=tuple(head["idle"]),
-        unowned=tuple(head["unowned"]),
+        unowned=tuple(
+            UnownedParameter(one["name"], one["optimizer"], one["since"], one["by"])
+            for one in head["unowned"]
+        ),
         unobserved=tuple(head.get("unobserved", ())),
         rank=rank,
         world_size=world_size,
@@ -144,6 +149,7 @@ def _optimizer(given: OptimizerHead, rows: Sequence[Row], at: str, place: PlaceO
         state=_named("state", rows, place),
         values=_named("values", rows, place),
         gradients={kind: Tally(**tally) for kind, tally in facts["gradients"].items()},
+        cases=tuple(map(_case, facts.get("cases", ()))),
         clippings={kind: _clipping(tally) for kind, tally in facts.get("clippings", {}).items()},
         non_finite=tuple(NonFinite(**first) for first in facts["non_finite"]),
         lost=tuple(LostUpdate(**inspected) for inspected in facts["lost"]),
@@ -161,6 +167,12 @@ def _clipping(given: Mapping[str, Any]) -> ClippingTally:
         limits=(least, greatest),
         scale=given["scale"],
         parameters=tuple(given["parameters"]),
+    )
+
+
+def _case(given: Mapping[str, Any]) -> GradientCase:
+    return GradientCase(
+        given["kind"], given["cause"], Tally(**given["steps"]), given["last"], tuple(given["parameters"])
     )
 
 

@@ -98,6 +98,17 @@ class ParameterShape(TypedDict):
     also_in: str
 
 
+class UnownedShape(TypedDict):
+    """A parameter of the model that gets gradients and that no optimizer has."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    name: _Name
+    optimizer: _Name
+    since: Count
+    by: Count
+
+
 class TallyShape(TypedDict):
     """How often something was seen."""
 
@@ -116,6 +127,18 @@ class ClippingTallyShape(TypedDict):
     cut: TallyShape | None
     limits: Annotated[list[Number], Field(min_length=2, max_length=2)]
     scale: Number | None
+    parameters: list[_Name]
+
+
+class CaseShape(TypedDict):
+    """A kind of gradient that not all parameters have, or that has a cause."""
+
+    __pydantic_config__ = _CLOSED  # type: ignore[misc]
+
+    kind: Kind
+    cause: str
+    steps: TallyShape
+    last: Count
     parameters: list[_Name]
 
 
@@ -160,6 +183,7 @@ class OptimizerHead(TypedDict):
     parameters: list[ParameterShape]
     taken: Count
     gradients: dict[Kind, TallyShape]
+    cases: NotRequired[list[CaseShape]]
     clippings: NotRequired[dict[ClippingKind, ClippingTallyShape]]
     scheduling: NotRequired[SchedulingShape]
     non_finite: list[NonFiniteShape]
@@ -186,7 +210,7 @@ class _Above(TypedDict):
     rank: NotRequired[Count]
     world_size: NotRequired[_Step]
     idle: list[str]
-    unowned: list[str]
+    unowned: list[UnownedShape]
     unobserved: NotRequired[list[str]]
     diagnoses: NotRequired[list[DiagnosisShape]]
     verified: NotRequired[list[VerifiedShape]]
@@ -216,8 +240,10 @@ WHOLE = TypeAdapter(Whole)
 _SHAPES: tuple[type, ...] = (
     *(Whole, OptimizerShape, NamedRow, ParameterRow, ProgramShape, VersionsShape, EndShape, ParameterShape),
     *(
+        UnownedShape,
         TallyShape,
         ClippingTallyShape,
+        CaseShape,
         NonFiniteShape,
         LostShape,
         SchedulingShape,

@@ -94,6 +94,8 @@ class WatchedOptimizer:
         self._hyperparameters = hyperparameters_of(optimizer)
         self._records = False
         self._kind = ""
+        self._parts: Mapping[str, Sequence[int]] = {}
+        self._moved: dict[int, bool] = {}
         self._row: Row = {}
         self._clippings = Clippings(members)
         self._has_looked = self._is_remembered = False
@@ -112,6 +114,11 @@ class WatchedOptimizer:
     def taken(self) -> int:
         """How many steps it took."""
         return self._step - self.is_in_step
+
+    @property
+    def rows(self) -> int:
+        """How many steps it has recorded."""
+        return self._recording.rows
 
     @property
     def has_stepped(self) -> bool:
@@ -148,11 +155,12 @@ class WatchedOptimizer:
             kind: which of the kinds it is, if that is known already.
         """
         self._has_looked = True
+        is_asked = not kind
         kind = kind or self.history.kind()
+        self._parts = self.history.parts if is_asked else {}
         if kind == "scaled" and self.is_in_scaler:
             kind = "fresh"
         self._kind = kind
-        self.members.look_at_gradients()
         unclipped = self._clippings.used_by(self._step, kind, self.history.mark_of_step())
         if self._records:
             look = self._measurement.used if self._is_remembered else self._measurement.begin
@@ -231,7 +239,7 @@ class WatchedOptimizer:
             name=self.name,
             class_path=f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}",
             hyperparameters=self._hyperparameters,
-            parameters=self.members.described(also_in),
+            parameters=self.members.described(self.history.ungraded, also_in),
             taken=self.taken,
             steps=steps,
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
@@ -239,6 +247,7 @@ class WatchedOptimizer:
             state=part(STATE),
             values=part(VALUES),
             gradients=self._facts.gradients,
+            cases=self._facts.cases({place for place, is_moved in self._moved.items() if is_moved}),
             clippings=self._clippings.tallies(),
             non_finite=self._facts.non_finite,
             lost=tuple(self._facts.lost),
@@ -266,7 +275,16 @@ class WatchedOptimizer:
     def _end_step(self) -> None:
         self.is_in_step = False
         self._facts.used(self._kind, self._step)
+        if self._kind == "cleared":
+            self._facts.had("cleared", self.history.cleared_by, self._step)
+        for kind, places in self._parts.items():
+            frozen = {k for k in places if kind == "stale" and not self.members.parameters[k].requires_grad}
+            self._facts.had(kind, "frozen", self._step, frozen)
+            self._facts.had(kind, "", self._step, (k for k in places if k not in frozen))
 
     def _record(self) -> None:
         self._measurement.made(self._row, self._state, self._recording.rows + 1)
+        for place in self._parts.get("stale", ()):
+            if place not in self._moved:  # read once: it may wait for a device
+                self._moved[place] = self._measurement.is_moved(place)
         self._recording.add(self._step, self._row)

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from optitrace.tracing.trace import Outcome, Status, Versions
 from optitrace.tracing.watching.backwards import Backward, Backwards
 from optitrace.tracing.watching.clippings import ClippingCall
+from optitrace.tracing.watching.description import parameters_of
 from optitrace.tracing.watching.harmless import Failure, harmless, harmless_to_others
 from optitrace.tracing.watching.known_optimizers import KnownOptimizers, MakeProbe
 from optitrace.tracing.watching.listener import StepArguments
@@ -124,6 +125,7 @@ class Watcher:
         if seen is not None and seen.watched is not None and seen.watched.is_in_step:
             self._count(seen)
             seen.watched.after_step(optimizer)
+            self._optimizers.stepped(seen)
 
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
@@ -146,6 +148,19 @@ class Watcher:
                 self._optimizers.lose(seen, error)
 
     @harmless
+    def zeroed(self, owner: Optimizer | Module) -> None:
+        """Note that gradients were cleared."""
+
+        def parameters() -> Iterable[Tensor]:
+            return parameters_of(owner) if isinstance(owner, Optimizer) else owner.parameters()
+
+        for seen in self._optimizers.alive():
+            try:
+                seen.history.zeroed(owner, parameters)
+            except Exception as error:
+                self._optimizers.lose(seen, error)
+
+    @harmless
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
         """Remember what the scaled loss was."""
         self._backwards.scaled_loss.remember(scaler, outputs, scaled)
@@ -154,7 +169,7 @@ class Watcher:
     def unscaled(self, optimizer: Optimizer) -> None:
         """Note that the gradients have their size again."""
         if seen := self._optimizers.add(optimizer):
-            seen.history.is_scaled = False
+            seen.history.unscaled()
 
     @harmless_to_others
     def before_scaler_step(self, optimizer: Optimizer) -> None:

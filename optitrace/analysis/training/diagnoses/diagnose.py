@@ -12,6 +12,7 @@ from optitrace.analysis.training.diagnoses.clipping import (
 )
 from optitrace.analysis.training.diagnoses.gradients import (
     accumulated_gradient,
+    cleared_gradient,
     no_gradient,
     scaled_gradient,
     skipped_steps,
@@ -29,10 +30,15 @@ from optitrace.analysis.training.diagnoses.updates import lost_updates, update_r
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.tracing.watching.training import OptimizerTrace, Training
 
-OF_AN_OPTIMIZER: tuple[Callable[[OptimizerTrace], Diagnosis | None], ...] = (
+OF_ITS_PARAMETERS: tuple[Callable[[OptimizerTrace], Iterable[Diagnosis]], ...] = (
     stale_gradient,
     accumulated_gradient,
+    cleared_gradient,
     scaled_gradient,
+)
+"""The faults that an optimizer can have several times, of other parameters each; they come first."""
+
+OF_AN_OPTIMIZER: tuple[Callable[[OptimizerTrace], Diagnosis | None], ...] = (
     scheduler_stepped_early,
     not_finite,
     skipped_steps,
@@ -62,12 +68,11 @@ def diagnose(training: Training) -> tuple[Diagnosis, ...]:
     They are told from the values of the training alone, so that a saved one has the same as a fresh one.
     Facts and remedies are clauses without a point at the end, as the two halves of an error message.
     """
-    found = [
-        diagnosis
-        for optimizer in training.optimizers
-        for fault in OF_AN_OPTIMIZER
-        if (diagnosis := fault(optimizer)) is not None
-    ]
+    found: list[Diagnosis] = []
+    for optimizer in training.optimizers:
+        for faults in OF_ITS_PARAMETERS:
+            found += faults(optimizer)
+        found += filter(None, (fault(optimizer) for fault in OF_AN_OPTIMIZER))
     found += [diagnosis for fault in OF_A_TRAINING for diagnosis in fault(training)]
     return tuple(sorted(found, key=_place))
 

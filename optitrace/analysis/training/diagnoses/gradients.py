@@ -1,10 +1,26 @@
-"""Faults of the gradients that steps use: outdated, added up, scaled, or not there."""
+"""Faults of the gradients that steps use: outdated, added up, cleared, scaled, or not there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from optitrace.analysis.training.diagnoses.wording import share_of_steps
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.tracing.watching.training import OptimizerTrace
+from optitrace.rules.numerals import counted, first_of
+from optitrace.tracing.watching.training import GradientCase, OptimizerTrace, Tally
+
+MOST_NAMED = 3
+"""How many parameters are named of those that differ from the others."""
+
+MOST_CASES = 3
+"""How many sets of parameters are told of that differ, each in a sentence of its own."""
+
+CLEAR_ALL = (
+    "call optimizer.zero_grad(), which clears the gradients of all its parameters, before loss.backward()"
+)
+
+MOST_LEFT_OUT = 0.1
+"""The share of steps that a program may mean to leave out by clearing their gradients."""
 
 SEARCH_FOR_THE_SCALE = 16
 """How many skipped steps a GradScaler may need to find its scale: so many halvings take 2**16 to 1."""
@@ -13,31 +29,79 @@ MOST_SKIPPED = 0.1
 """The share of skipped steps beyond those: one trial of a larger scale in 2000 steps is the default."""
 
 
-def stale_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for steps on a gradient that was stepped on before."""
-    return _of_kind(
+def stale_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
+    """Look for steps on a gradient that was stepped on before, of all parameters or of some."""
+    yield from _of_kind(
         optimizer,
         "stale",
         "stale gradient",
         "uses the gradient of the step before once more: no backward came between",
         "call loss.backward() before each optimizer.step()",
     )
+    for case in _told(optimizer, "stale"):
+        is_one, first = len(case.parameters) == 1, case.steps.first
+        when, old = f"since step {first}", f"the gradient of step {first - 1}"
+        if case.steps.count <= case.last - first:  # not in all steps since
+            when, old = f"in step {first}", "that of an earlier step"
+        lacks, remedy = f"{'gets' if is_one else 'get'} no gradient", CLEAR_ALL
+        if case.cause == "frozen":
+            lacks = f"{'does' if is_one else 'do'} not require a gradient"
+            remedy = (
+                "clear the gradients of frozen parameters, with zero_grad() or p.grad = None, "
+                "or leave the parameters out of the optimizer"
+            )
+        moved = f"{'is' if is_one else 'are'} moved by {old}"
+        fact = f"{first_of(case.parameters, MOST_NAMED)} {lacks} {when}, and {moved}"
+        yield _of_part("stale gradient", optimizer, case, fact, remedy)
 
 
-def accumulated_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for gradients that were added to those of the step before."""
-    return _of_kind(
-        optimizer,
-        "accumulated",
-        "accumulated gradient",
-        "adds its gradient to that of the step before, which was not cleared",
-        "call optimizer.zero_grad() before loss.backward()",
+def accumulated_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
+    """Look for gradients that were added to those of the step before, of all parameters or of some."""
+    cases, tally = _told(optimizer, "accumulated"), optimizer.gradients.get("accumulated", Tally(0, 0))
+    if all(case.steps.count < tally.count for case in cases):
+        yield from _of_kind(
+            optimizer,
+            "accumulated",
+            "accumulated gradient",
+            "adds its gradient to that of the step before, which was not cleared",
+            "call optimizer.zero_grad() before loss.backward()",
+        )
+        return
+    for case in cases:
+        fact = (
+            f"step {case.steps.first} adds the gradient of {first_of(case.parameters, MOST_NAMED)} "
+            "to that of the step before, which was not cleared"
+        )
+        yield _of_part("accumulated gradient", optimizer, case, fact, CLEAR_ALL)
+
+
+def cleared_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
+    """Look for gradients that were cleared between backward and step.
+
+    Those that were not finite are cleared on purpose, and those of a few steps may be.
+    """
+    cases = [case for case in optimizer.cases if case.kind == "cleared" and case.cause != "not finite"]
+    if not cases:
+        return
+    count, taken = sum(case.steps.count for case in cases), optimizer.steps_seen
+    is_called = all(case.cause == "zero_grad" for case in cases)
+    what = "zero_grad() came" if is_called else "the gradients were cleared"
+    call = "zero_grad()" if is_called else "them"
+    yield Diagnosis(
+        fault="cleared gradient",
+        optimizer=optimizer.name,
+        step=cases[0].steps.first,
+        parameter=None,
+        fact=f"step {cases[0].steps.first} of {optimizer.name} has no gradient to use: {what} "
+        f"between backward and step ({share_of_steps(count, taken)})",
+        remedy=f"{'call' if is_called else 'clear'} {call} before loss.backward() or after optimizer.step()",
+        severity="remark" if count < MOST_LEFT_OUT * taken else "fault",
     )
 
 
-def scaled_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
+def scaled_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
     """Look for steps on gradients that still have the scale of a GradScaler."""
-    return _of_kind(
+    yield from _of_kind(
         optimizer,
         "scaled",
         "scaled gradient",
@@ -48,16 +112,35 @@ def scaled_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
 
 def _of_kind(
     optimizer: OptimizerTrace, kind: str, fault: str, what_it_does: str, remedy: str
-) -> Diagnosis | None:
-    if (tally := optimizer.gradients.get(kind)) is None:
-        return None
+) -> Iterator[Diagnosis]:
+    if tally := optimizer.gradients.get(kind):
+        yield Diagnosis(
+            fault=fault,
+            optimizer=optimizer.name,
+            step=tally.first,
+            parameter=None,
+            fact=f"step {tally.first} of {optimizer.name} {what_it_does} "
+            f"({share_of_steps(tally.count, optimizer.steps_seen)})",
+            remedy=remedy,
+        )
+
+
+def _told(optimizer: OptimizerTrace, kind: str) -> list[GradientCase]:
+    """Return the first cases of a kind, those that have a sentence of their own."""
+    return [case for case in optimizer.cases if case.kind == kind][:MOST_CASES]
+
+
+def _of_part(fault: str, optimizer: OptimizerTrace, case: GradientCase, fact: str, remedy: str) -> Diagnosis:
+    cases = [one for one in optimizer.cases if one.kind == case.kind]
+    others = {name for one in cases[MOST_CASES:] for name in one.parameters}
+    is_last = case is cases[:MOST_CASES][-1]
+    more = f"; the same holds for {counted(len(others), 'other parameter')}" if others and is_last else ""
     return Diagnosis(
         fault=fault,
         optimizer=optimizer.name,
-        step=tally.first,
-        parameter=None,
-        fact=f"step {tally.first} of {optimizer.name} {what_it_does} "
-        f"({share_of_steps(tally.count, optimizer.steps_seen)})",
+        step=case.steps.first,
+        parameter=case.parameters[0],
+        fact=f"{fact} ({share_of_steps(case.steps.count, optimizer.steps_seen)} of {optimizer.name}){more}",
         remedy=remedy,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.rules.numerals import counted, first_of
 from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.tracing.watching.training import OptimizerTrace, Training, UnownedParameter
 
 MOST_NAMED = 3
 """How many idle optimizers a diagnosis names."""
@@ -15,17 +15,34 @@ MOST_NAMED = 3
 
 def unowned_parameters(training: Training) -> Iterator[Diagnosis]:
     """Look for parameters of the model that get gradients and that no optimizer has."""
-    if training.unowned:
-        verb = "gets gradients and is" if len(training.unowned) == 1 else "get gradients and are"
+    alike: dict[str, list[str]] = {}
+    for parameter in training.unowned:
+        alike.setdefault(_since(parameter), []).append(parameter.name)
+    for since, names in alike.items():
+        gets, are = ("gets", "is") if len(names) == 1 else ("get", "are")
         yield Diagnosis(
             fault="parameter without optimizer",
             optimizer="",
             step=None,
-            parameter=training.unowned[0],
-            fact=f"{first_of(training.unowned, 1)} of the model's parameters {verb} in no optimizer",
-            remedy="make the optimizer of all of model.parameters(), "
+            parameter=names[0],
+            fact=f"{first_of(names, 1)} of the model's parameters {gets} gradients{since} and {are} "
+            "in no optimizer",
+            remedy="call optimizer.add_param_group() for parameters that are unfrozen later, "
+            "or make the optimizer of all of model.parameters() from the start"
+            if since
+            else "make the optimizer of all of model.parameters(), "
             "or freeze what is to stay as it is with requires_grad_(False)",
         )
+
+
+def _since(parameter: UnownedParameter) -> str:
+    """Return since when a parameter gets gradients; empty if from the first step on."""
+    first, last = parameter.since, parameter.by
+    if last <= 1:
+        return ""
+    if first == last:
+        return f" since step {last} of {parameter.optimizer}"
+    return f" since a step between {first} and {last} of {parameter.optimizer}"
 
 
 def unused_parameters(optimizer: OptimizerTrace) -> Diagnosis | None:
