@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from optitrace.errors import printable
 from optitrace.tracing.watching.description import hyperparameters_of
 from optitrace.tracing.watching.facts import EACH, STATE, Facts
 from optitrace.tracing.watching.gradient_history import GradientHistory
@@ -206,7 +207,7 @@ class WatchedOptimizer:
         prefixes = (STATE, VALUES, EACH)
         return OptimizerTrace(
             name=self.name,
-            class_path=f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}",
+            class_path=printable(f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}"),
             hyperparameters=self._hyperparameters,
             parameters=self.members.described(also_in),
             taken=self.taken,
