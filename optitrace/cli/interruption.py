@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a run: the first ends it in good order, the second at once."""
+"""Ctrl-C, SIGTERM and SIGHUP during a run: the first ends it in good order, the second at once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that end a program which does not handle them."""
+
+SIGNALS = (signal.SIGINT, *ENDING)
 
 
 class LeftAtOnce(BaseException):
@@ -24,32 +28,57 @@ class LeftAtOnce(BaseException):
 
 
 class Terminated(BaseException):
-    """A program was told to end by SIGTERM."""
+    """A program was told to end by SIGTERM or SIGHUP.
+
+    Attributes:
+        signal: the number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.signal = number
+        super().__init__()
+
+
+_raising_in = 0
+"""The process in which signals that end a program raise `Terminated`."""
 
 
 @contextmanager
 def raising_terminated() -> Iterator[None]:
-    """While entered, have SIGTERM raise `Terminated`, unless somebody has taken it over already or does so.
+    """While entered, have SIGTERM and SIGHUP raise `Terminated`, unless somebody else has taken them over.
 
     Processes that are forked meanwhile end by the signal, as they would otherwise.
     """
-    process = os.getpid()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        if os.getpid() == process:
-            raise Terminated
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, end)
+    global _raising_in
+    before, _raising_in = _raising_in, os.getpid()
+    for number in ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _raise_terminated)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is end:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _raising_in = before
+        for number in ENDING:
+            if signal.getsignal(number) is _raise_terminated:
+                signal.signal(number, signal.SIG_DFL)
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> None:
+    if os.getpid() == _raising_in:
+        raise Terminated(number)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def rest_handlers() -> None:
+    """Have no handler run any more that a program has set which has ended, as if its process had ended."""
+    for number in signal.valid_signals() - set(SIGNALS):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, _ignore)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing, where SIG_IGN would be what processes inherit."""
 
 
 class Interruption:
@@ -61,6 +90,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
         """Tell whether the run is to end."""
@@ -68,12 +98,16 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """What a process ended by the signal exits with: 130 for Ctrl-C, 143 for SIGTERM."""
+        """What a process ended by the signal exits with: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + (self.signal or 0)
 
     def __enter__(self) -> Interruption:
-        """Take over the signals."""
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        """Take over the signals, but for those that are ignored, as SIGHUP is under nohup."""
+        self._before = {}
+        for number in SIGNALS:
+            if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.SIG_DFL if handler is _raise_terminated else handler
+                signal.signal(number, self._note)
         return self
 
     def __exit__(

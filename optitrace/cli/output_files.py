@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optitrace.errors import OutputError, UsageError, quoted
+from optitrace.experiment.own_module import reason
 from optitrace.views.formats import format_of
 
 STDOUT = "-"
@@ -68,6 +69,8 @@ def write_files(files: Iterable[OutputFile], chunks: Callable[[OutputFile], Chun
             write_file(file.path, chunks(file))
         except OutputError as error:
             errors.append(error)
+        except Exception as error:  # a fault in one format loses no other file
+            errors.append(_cannot_write(file.path, f"{reason(error)}; choose another format"))
     return errors
 
 
@@ -106,7 +109,8 @@ def _replace(path: Path, chunks: Chunks) -> None:
 
 
 def _encoded(chunk: str | bytes) -> bytes:
-    return chunk if isinstance(chunk, bytes) else chunk.encode()
+    """Return the bytes of a chunk; a lone surrogate, which UTF-8 cannot encode, becomes an escape."""
+    return chunk if isinstance(chunk, bytes) else chunk.encode(errors="backslashreplace")
 
 
 def _mode(path: Path) -> int:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optitrace.cli import options, terminal
-from optitrace.cli.interruption import Interruption, raising_terminated
+from optitrace.cli.interruption import Interruption, raising_terminated, rest_handlers
 from optitrace.cli.output_files import STDOUT, OutputFile, plan_files
 from optitrace.cli.picturing import check_formats
+from optitrace.cli.run_command_line import RunCommandLine
 from optitrace.cli.run_ending import Ending
 from optitrace.cli.run_rank import Rank
 from optitrace.cli.run_report import Report, tell
@@ -22,9 +24,11 @@ from optitrace.cli.run_rules import Rules
 from optitrace.cli.run_status import RunStatus
 from optitrace.errors import UsageError
 from optitrace.experiment.text import whole_number
+from optitrace.rules.numerals import listed
 from optitrace.tracing.watching.patterns import check_pattern
 from optitrace.tracing.watching.running import check_program, run_program
 from optitrace.tracing.watching.session import Session
+from optitrace.tracing.watching.signal_deferral import forget_waiting, undisturbed
 from optitrace.tracing.watching.training import Program
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.views.formats import FORMATS
@@ -41,6 +45,8 @@ Run a training script, unchanged, and trace every optimizer that it steps.
 Write [bold]optitrace run train.py --epochs 3[/] where you write [bold]python train.py --epochs 3[/]: \
 the script's output, files and exit code are its own. The table goes to standard error, after the script has \
 ended, with the faults that were found: a stale gradient, a forgotten zero_grad, updates lost in rounding, …
+
+Options of optitrace go before the script; everything after it is passed to the script.
 """
 
 EXAMPLES = """\
@@ -79,33 +85,34 @@ _ARGUMENTS = inspect.Parameter(
 )
 
 
-@options.takes(
-    (
-        _ARGUMENTS,
-        options.parameter("module", bool, _MODULE),
-        options.flag("params", panel=RECORDING, help="Record every parameter by itself, too."),
-        options.flag("state", panel=RECORDING, help="Record the norms of the optimizer's state."),
-        options.parameter("watch", list[str], _WATCH),
-        options.text_option(
-            "every", metavar="K", default="1", panel=RECORDING, help="Record the first and every K-th step."
-        ),
-        options.text_option(
-            "first", "--from", metavar="STEP", default="1", panel=RECORDING, help="Record from this step on."
-        ),
-        options.text_option("last", "--to", metavar="STEP", panel=RECORDING, help="Record up to this step."),
-        options.flag(
-            "verify",
-            panel=RECORDING,
-            help="Recompute each step from the published rule, on some coordinates.",
-        ),
-        options.output_option(FORMATS),
-        options.PLOT_OPTION,
-        options.PRECISION_OPTION,
-        options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer, however many."),
-        options.COLOR_OPTION,
-        options.flag("strict", panel=options.OUTPUT, help="Exit with 1 if a fault is found."),
-    )
+OPTIONS = (
+    options.flag("params", panel=RECORDING, help="Record every parameter by itself, too."),
+    options.flag("state", panel=RECORDING, help="Record the norms of the optimizer's state."),
+    options.parameter("watch", list[str], _WATCH),
+    options.text_option(
+        "every", metavar="K", default="1", panel=RECORDING, help="Record the first and every K-th step."
+    ),
+    options.text_option(
+        "first", "--from", metavar="STEP", default="1", panel=RECORDING, help="Record from this step on."
+    ),
+    options.text_option("last", "--to", metavar="STEP", panel=RECORDING, help="Record up to this step."),
+    options.flag(
+        "verify",
+        panel=RECORDING,
+        help="Recompute each step from the published rule, on some coordinates.",
+    ),
+    options.output_option(FORMATS),
+    options.PLOT_OPTION,
+    options.PRECISION_OPTION,
+    options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer, however many."),
+    options.COLOR_OPTION,
+    options.flag(
+        "strict", panel=options.OUTPUT, help="Exit with 1 if a fault is found, or nothing could be recorded."
+    ),
 )
+
+
+@options.takes((_ARGUMENTS, options.parameter("module", bool, _MODULE), *OPTIONS))
 def run_training(**given: Any) -> None:
     """Run a program, watch its optimizers, show what was seen, and exit as the program does."""
     program = Program(tuple(given["arguments"]), is_module=given["module"])
@@ -121,6 +128,7 @@ def run_training(**given: Any) -> None:
         color=terminal.check_color(given["color"]),
         plots=given["plot"],
         strict=given["strict"],
+        command=_command_line(program, given, rank),
     )
     wish = RecordingWish(
         every=whole_number("every", given["every"], least=1),
@@ -133,28 +141,59 @@ def run_training(**given: Any) -> None:
     process, stderr = os.getpid(), sys.stderr
     rules = Rules() if given["verify"] else None
     session = Session(lambda: _watcher(wish, rank, rules))
-    with session.watching():
-        check_program(program)
-        ended = _run(program, session)
-    if os.getpid() != process:  # a child that the program has forked, and that has come to the program's end
-        raise typer.Exit(ended.code)
-    with Interruption() as interruption, terminal.standard_error(stderr):
-        findings_code = tell(program, session, ended, rank, report, rules, interruption)
-    ended.say()
-    raise typer.Exit(ended.code or findings_code)
+    interruption = Interruption()
+    with ExitStack() as taken_over:
+        with session.watching():
+            check_program(program)
+            if rank.number == 0:
+                _say_passed_on(report.command)
+            ended = _run(program, session, lambda: _take_over(taken_over, interruption))
+        if os.getpid() != process:  # a child that the program has forked has come to the program's end
+            raise typer.Exit(ended.code)
+        with terminal.standard_error(stderr):
+            findings_code = tell(program, session, ended, rank, report, rules, interruption)
+    raise typer.Exit(ended.say() or findings_code)
 
 
-def _run(program: Program, session: Session) -> Ending:
+def _command_line(program: Program, given: Mapping[str, Any], rank: Rank) -> RunCommandLine:
+    if rank.world_size == 1:
+        return RunCommandLine(OPTIONS, given, program)
+    torchrun = ("torchrun", "--nproc-per-node", str(rank.world_size), "-m", "optitrace", "run")
+    return RunCommandLine(OPTIONS, given, program, torchrun)
+
+
+def _say_passed_on(command: RunCommandLine) -> None:
+    """Say which options go to the script though optitrace has them, too: they stand behind it."""
+    passed, moved = command.passed_on()
+    if passed:
+        terminal.say(
+            f"{listed(passed)} {'is' if len(passed) == 1 else 'are'} passed to the script; "
+            f"options of optitrace go before it, as in: {moved.text}"
+        )
+
+
+def _run(program: Program, session: Session, when_ended: Callable[[], None]) -> Ending:
     try:
         with (
             raising_terminated(),
             terminal.streams_of_a_program(),
             RunStatus(lambda passed: _status(session, passed)),
         ):
-            run_program(program)
+            try:
+                run_program(program)
+            finally:
+                when_ended()
     except BaseException as error:  # whatever it raises is the program's own, and told when it has ended
         return Ending(error)
     return Ending()
+
+
+@undisturbed
+def _take_over(taken_over: ExitStack, interruption: Interruption) -> None:
+    """Have signals end no report of what was seen: neither those that end a process nor the program's."""
+    taken_over.enter_context(interruption)
+    rest_handlers()
+    forget_waiting()
 
 
 def _status(session: Session, passed: float) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from optitrace.cli import terminal
 from optitrace.cli.interruption import Terminated
+from optitrace.errors import OutputError
 from optitrace.experiment.own_module import reason
 from optitrace.tracing import watching
 from optitrace.tracing.trace import Outcome, Status
@@ -16,7 +18,7 @@ from optitrace.tracing.trace import Outcome, Status
 LISTENERS = str(Path(watching.__file__).parent)
 """Where the code lies that is called in the midst of a program, and is no part of it."""
 
-RUNNERS = ("runpy", "optitrace.cli.run_command")
+RUNNERS = ("runpy", "optitrace.cli.run_command", __name__)
 """The modules that stand in a traceback before the program begins."""
 
 
@@ -40,19 +42,14 @@ class Ending:
                 return code
             case KeyboardInterrupt():
                 return 130
-            case Terminated():
-                return 143
+            case Terminated(signal=number):
+                return 128 + int(number)
         return 1
 
     @property
     def has_failed(self) -> bool:
         """Whether the program did not end well: what it says of that itself is enough."""
         return self.code != 0
-
-    @property
-    def has_left(self) -> bool:
-        """Whether the program ended itself before its last line, and well, as ``--help`` does."""
-        return self.error is not None and self.code == 0
 
     def outcome(self, steps: int) -> Outcome:
         """Return how the training ended after so many steps."""
@@ -62,21 +59,64 @@ class Ending:
             return Outcome(Status.INTERRUPTED, steps)
         return Outcome(Status.FAILED, steps, reason=self._reason())
 
-    def say(self) -> None:
-        """Say on standard error what Python says of it there."""
+    def say(self) -> int:
+        """Say on standard error what Python says of it there; return what Python exits with then."""
         error = self.error
-        if isinstance(error, SystemExit):
-            if error.code is not None and not isinstance(error.code, int):
-                terminal.print_text([f"{error.code}\n"], sys.stderr)
-        elif error is not None and not isinstance(error, Terminated):
-            own = _own_traceback(error)
-            sys.excepthook(type(error), error.with_traceback(own), own)
+        with terminal.streams_of_a_program():
+            if isinstance(error, SystemExit):
+                if error.code is not None and not isinstance(error.code, int):
+                    _print(f"{_text(error.code)}\n")
+            elif error is not None and not isinstance(error, Terminated):
+                try:
+                    _call_hook(error)
+                except SystemExit as left:
+                    return Ending(left).say()
+        return self.code
 
     def _reason(self) -> str:
         if isinstance(self.error, SystemExit):
             return f"the program left with exit code {self.code}"
         assert self.error is not None
         return reason(self.error)
+
+
+def _call_hook(error: BaseException) -> None:
+    """Have an error printed as Python does, by the hook that the program may have set."""
+    for each in _chain(error):
+        each.__traceback__ = _own_traceback(each)
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit:
+        raise
+    except BaseException as failed:
+        failed.__context__, failed.__traceback__ = None, _own_traceback(failed)
+        _print("Error in sys.excepthook:\n")
+        sys.__excepthook__(type(failed), failed, failed.__traceback__)
+        _print("\nOriginal exception was:\n")
+        sys.__excepthook__(type(error), error, error.__traceback__)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error and those that Python prints with it."""
+    chain = [error]
+    for each in chain:
+        linked = [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]
+        new = [one for one in linked if isinstance(one, BaseException)]
+        chain += [one for one in new if not any(one is known for known in chain)]
+    return chain
+
+
+def _print(text: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OutputError):
+            terminal.print_text([text], sys.stderr)
+
+
+def _text(code: object) -> str:
+    try:
+        return str(code)
+    except Exception:
+        return ""
 
 
 def _own_traceback(error: BaseException) -> TracebackType | None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import RankAgreement, TrainingFindings
+from optitrace.analysis.training.findings import Diagnosis, RankAgreement, TrainingFindings
 from optitrace.cli import terminal
 from optitrace.cli.output_files import OutputFile
+from optitrace.cli.run_command_line import RunCommandLine
 from optitrace.cli.run_ending import Ending
 from optitrace.cli.run_rank import Rank
 from optitrace.cli.run_rules import Rules
 from optitrace.cli.training_showing import training_tables, write_training
-from optitrace.errors import OutputError, UsageError
+from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.own_module import reason
-from optitrace.rules.numerals import first_of, tallied
+from optitrace.rules.numerals import first_of, listed, tallied
+from optitrace.tracing.trace import Outcome, Status
 from optitrace.tracing.watching.session import Session
 from optitrace.tracing.watching.training import Program, Training
 from optitrace.views.grid import Look
@@ -26,6 +28,15 @@ from optitrace.views.grid import Look
 if TYPE_CHECKING:
     from optitrace.tracing.watching.watcher import Watcher
 
+
+NO_TORCH = (
+    "the program did not load torch, and made no torch.optim optimizer; run a script that trains with one."
+)
+
+NO_OPTIMIZER = (
+    "the program made no torch.optim optimizer in this process, and updates by Keras or by hand are not "
+    "observed; start processes of its own with torchrun -m optitrace run."
+)
 
 MOST_NAMED = 3
 """How many optimizers a message lists."""
@@ -40,7 +51,8 @@ class Report:
         look: what the table shows, and how.
         color: when to use colour.
         plots: whether to draw the training, too.
-        strict: whether a fault makes the exit code 1.
+        strict: whether a fault makes the exit code 1, or that nothing could be recorded.
+        command: the command line of the run.
     """
 
     files: Sequence[OutputFile]
@@ -48,6 +60,7 @@ class Report:
     color: str
     plots: bool
     strict: bool
+    command: RunCommandLine
 
 
 def tell(
@@ -59,16 +72,14 @@ def tell(
     rules: Rules | None,
     is_interrupted: Callable[[], bool],
 ) -> int:
-    """Write and show what was seen; return the exit code that this asks for."""
+    """Show and write what was seen; return the exit code that this asks for."""
     watcher = session.watcher
     if session.failure is not None:
         if rank.number == 0:
             terminal.say(f"no optimizer is observed: {reason(session.failure)}.")
-        return 0
+        return int(report.strict)
     if watcher is None:
-        return _say_nothing_seen(
-            "the program made no optimizer of torch: it did not load torch.", ended, rank
-        )
+        return _say_nothing_seen([NO_TORCH], ended, rank, report)
     outcome = ended.outcome(watcher.step)
     training = watcher.training(program, outcome, rank=rank.number, world_size=rank.world_size)
     ranks = _compare_ranks(watcher, training, is_interrupted) if rank.world_size > 1 else None
@@ -77,38 +88,53 @@ def tell(
         for sentence in training.unobserved if rank.number == 0 else ():
             terminal.say(sentence)
         if watcher.is_blind:
-            return 0
-        if not failures:
-            return _say_nothing_seen(_nothing(training, watcher.numberless()), ended, rank)
-        for sentence in failures if rank.number == 0 else ():
-            terminal.say(sentence)
-        return 1
+            return int(report.strict)
+        sentences = failures or [_nothing(training, watcher.numberless())]
+        return _say_nothing_seen(sentences, ended, rank, report, is_failure=bool(failures))
+    training, diagnoses = _diagnosed(training, failures)
     findings = TrainingFindings(
-        diagnoses=diagnose(training), verified=rules.agreements() if rules else (), ranks=ranks
+        diagnoses=diagnoses, verified=rules.agreements() if rules else (), ranks=ranks
     )
-    errors = write_training(training, findings, report.files, report.look, plots=report.plots)
     if rank.number == 0:
-        _show(training, findings, report)
+        failures += _show(training, findings, report)
+    errors = write_training(training, findings, report.files, report.look, plots=report.plots)
     complaints = watcher.complaints()
     remarks = [*watcher.unmeasured(), *complaints] if rank.number == 0 else []
-    for sentence in [*dict.fromkeys(remarks), *map(str, errors)]:
+    for sentence in [*dict.fromkeys(remarks), *map(str, errors), *failures]:
         terminal.say(sentence)
-    for sentence in failures:
-        terminal.say(sentence)
-    if failures:
-        return 1
     if errors:
         return OutputError.exit_code
     if complaints:
         return UsageError.exit_code
-    return int(findings.departs or (report.strict and findings.has_faults))
+    return int(findings.departs or (report.strict and (findings.has_faults or bool(failures))))
 
 
-def _say_nothing_seen(sentence: str, ended: Ending, rank: Rank) -> int:
-    """Say why nothing is shown, unless the program failed; return the exit code that this asks for."""
-    if rank.number == 0 and not ended.has_failed:
-        terminal.say(sentence)
-    return int(not ended.has_left)
+def _say_nothing_seen(
+    sentences: Sequence[str], ended: Ending, rank: Rank, report: Report, *, is_failure: bool = False
+) -> int:
+    """Say why nothing is shown and written, unless the program failed; return the exit code for it."""
+    if rank.number == 0 and (is_failure or not ended.has_failed):
+        for sentence in sentences:
+            terminal.say(sentence)
+        if paths := [quoted(str(file.path)) for file in report.files]:
+            terminal.say(f"nothing was recorded: {listed(paths)} {_was(paths)} not written.")
+    return int(report.strict)
+
+
+def _was(things: Sequence[str]) -> str:
+    return "was" if len(things) == 1 else "were"
+
+
+def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, Sequence[Diagnosis]]:
+    """Return a training and its faults; where those cannot be told, it is kept as one that failed."""
+    try:
+        return training, diagnose(training)
+    except Exception as error:  # a fault of this program costs no record
+        failures.append(f"the training was not diagnosed: {reason(error)}.")
+        if training.outcome.status is Status.COMPLETED:
+            what = f"the diagnosis failed: {reason(error)}"
+            training = replace(training, outcome=Outcome(Status.FAILED, reason=what))
+        return training, ()
 
 
 def _compare_ranks(
@@ -136,25 +162,42 @@ def _nothing(training: Training, numberless: Sequence[str]) -> str:
     if numberless:
         of = first_of(numberless, MOST_NAMED)
         return f"the parameters of {of} are on meta or lazy, with no numbers to trace; give them some."
-    return (
-        "the program made no optimizer of torch in this process; "
-        "where it starts processes of its own, start them with torchrun -m optitrace run."
+    return NO_OPTIMIZER
+
+
+def _show(training: Training, findings: TrainingFindings, report: Report) -> list[str]:
+    """Show the table; return a sentence if that fails, as the files are still to be written."""
+    try:
+        tables = training_tables(training, findings, report.look, sys.stderr, notes=(), plots=report.plots)
+        with suppress(OutputError):  # whoever closed standard error does not want to read it
+            terminal.print_rich(tables, report.color, sys.stderr)
+            if more := _more(training, findings, report):
+                terminal.print_text([f"more: {more}\n"], sys.stderr)
+    except Exception as error:
+        return [f"the table cannot be shown: {reason(error)}; a file written by -o trace.json has all of it."]
+    return []
+
+
+def _more(training: Training, findings: TrainingFindings, report: Report) -> str:
+    """Return the command that shows and writes what this one has not; empty if there is no more."""
+    watched = next(iter(_watchable(training)), None)
+    command = report.command.having(
+        {
+            "params": True,
+            "state": True,
+            "watch": [watched] if watched else [],
+            "verify": True,
+            "plot": True,
+            "output": ["trace.json"],
+        }
     )
+    return "" if command == report.command else command.text
 
 
-def _show(training: Training, findings: TrainingFindings, report: Report) -> None:
-    notes = _hints(training, findings, report)
-    tables = training_tables(training, findings, report.look, sys.stderr, notes=notes, plots=report.plots)
-    with suppress(OutputError):  # whoever closed standard error does not want to read it
-        terminal.print_rich(tables, report.color, sys.stderr)
-
-
-def _hints(training: Training, findings: TrainingFindings, report: Report) -> list[str]:
-    """Return the line that says what else there is to see."""
-    more = [] if report.look.by_parameter else ["--params"]
-    more += [] if report.look.state else ["--state"]
-    more += [] if any(optimizer.values for optimizer in training.optimizers) else ["--watch 'NAME[0,3]'"]
-    more += [] if findings.verified else ["--verify"]
-    more += [] if report.plots else ["--plot"]
-    more += [] if report.files else ["-o trace.json"]
-    return [f"more: {', '.join(more)}"] if more else []
+def _watchable(training: Training) -> Iterator[str]:
+    """Yield patterns that name the first weight of each parameter."""
+    for optimizer in training.optimizers:
+        for parameter in optimizer.parameters:
+            if parameter.name.isascii() and not set(parameter.name) & set("*?["):
+                place = ",".join("0" for _ in parameter.shape)
+                yield f"{parameter.name}[{place}]" if place else parameter.name

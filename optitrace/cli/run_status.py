@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from optitrace.cli.terminal import can_rewrite, is_terminal, width
+from optitrace.tracing.watching.signal_deferral import undisturbed
 
 INTERVAL = 0.5
 """Seconds between two looks at where the training is."""
@@ -71,6 +72,7 @@ class RunStatus:
                 self._is_there = True
                 self._write(f"{CLEAR}{line}")
 
+    @undisturbed
     def _clear(self) -> None:
         if self._is_there:
             self._is_there = False

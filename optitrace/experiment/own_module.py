@@ -19,13 +19,25 @@ SEPARATOR = ":"
 LONGEST_REASON = 300
 """How many characters of an error are told: torch's can go on for thousands."""
 
+NO_TEXT = "<exception str() failed>"
+"""What Python writes in the place of the text of an error that has none."""
+
 
 def reason(error: BaseException) -> str:
     """Return what an error of anyone's code says, as a clause; of a very long one the beginning."""
-    said = printable(" ".join(str(error).split())).rstrip(".")
+    said = printable(" ".join(text_of(error).split())).rstrip(".")
     if len(said) > LONGEST_REASON:
         said = f"{said[:LONGEST_REASON]}…"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    name = printable(type(error).__name__)
+    return f"{name}: {said}" if said else name
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an error of anyone's code, which may fail to give it."""
+    try:
+        return str(error)
+    except (Exception, SystemExit):
+        return NO_TEXT
 
 
 def load_name(name: str) -> tuple[Any, ModuleType]:

@@ -12,6 +12,7 @@ from optitrace.python.training import Kept, Training
 from optitrace.tracing.trace import Outcome, Status
 from optitrace.tracing.watching import training
 from optitrace.tracing.watching.patterns import check_pattern
+from optitrace.tracing.watching.signal_deferral import deferring_handlers
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.views.grid import Look
 
@@ -41,6 +42,8 @@ class Watching:
     def begin(self) -> None:
         """Begin to watch."""
         self._is_over = False
+        self._deferring = deferring_handlers()
+        self._deferring.__enter__()
         self._interception.begin()
 
     def end(self, error: BaseException | None) -> None:
@@ -50,6 +53,7 @@ class Watching:
             UsageError: a pattern of the wish named nothing.
         """
         self._interception.end()
+        self._deferring.__exit__(None, None, None)
         self._is_over = True
         if isinstance(error, KeyboardInterrupt):
             self._outcome = Outcome(Status.INTERRUPTED, self._watcher.step)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run ends in good order, and what was traced is kept."""
+"""Ctrl-C, SIGTERM and SIGHUP: a run ends in good order, and what was traced is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from fcntl import ioctl
 from pathlib import Path
+from termios import TIOCSCTTY
 
 import pytest
 from runs import PROGRAM, environment, run
@@ -18,7 +20,8 @@ from optitrace.cli.interruption import Interruption, LeftAtOnce, Terminated, rai
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc to see what a process does")
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+ENDING = [(signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+SIGNALS = [(signal.SIGINT, 130), *ENDING]
 ENDLESS = ("sgd", "--steps", "1000000000", "--every", "100000")
 
 
@@ -135,51 +138,112 @@ def test_a_second_signal_is_no_failure_of_the_code_that_it_comes_into(
     assert not Path("x.json").exists()
 
 
-def test_sigterm_ends_a_program_as_an_exception_does_unless_the_program_sees_to_it() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated, match=r"^$"), raising_terminated():
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
+@pytest.mark.parametrize("number", [number for number, _ in ENDING])
+def test_sigterm_and_sighup_end_a_program_as_an_exception_does_unless_the_program_sees_to_it(
+    number: signal.Signals,
+) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Terminated, match=r"^$") as raised, raising_terminated():
+        signal.raise_signal(number)
+    assert raised.value.signal == number
+    assert signal.getsignal(number) is before
 
     heard: list[int] = []
     with raising_terminated():
-        signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
-        signal.raise_signal(signal.SIGTERM)
+        signal.signal(number, lambda number, frame: heard.append(number))
+        signal.raise_signal(number)
     with raising_terminated():
-        signal.raise_signal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, before)
+        signal.raise_signal(number)
+    signal.signal(number, before)
 
-    assert heard == [signal.SIGTERM] * 2
+    assert heard == [number] * 2
 
 
-def test_what_a_program_forks_is_ended_by_sigterm_as_ever() -> None:
+@pytest.mark.parametrize("number", [number for number, _ in ENDING])
+def test_what_a_program_forks_is_ended_by_a_signal_as_ever(number: signal.Signals) -> None:
     with raising_terminated():
         child = os.fork()
         if not child:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
             os._exit(0)
         _, status = os.waitpid(child, 0)
 
-    assert os.WTERMSIG(status) == signal.SIGTERM
+    assert os.WTERMSIG(status) == number
 
 
-def test_a_training_that_sigterm_ends_is_told_up_to_there(tmp_path: Path) -> None:
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    with raising_terminated(), Interruption() as interruption:
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    signal.signal(signal.SIGHUP, before)
+
+    assert not interruption()
+
+
+def test_an_interruption_that_takes_over_from_a_program_leaves_the_signals_as_they_were() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with raising_terminated():
+        interruption = Interruption()
+        interruption.__enter__()
+    signal.raise_signal(signal.SIGTERM)
+    interruption.__exit__(None, None, None)
+
+    assert interruption.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+TRAINING = """\
+import os, signal, sys, torch
+number = int(sys.argv[1])
+w = torch.ones(2, requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=0.1)
+for step in range(4):
+    optimizer.zero_grad()
+    w.square().sum().backward()
+    optimizer.step()
+    if step == 2:
+        os.kill(os.getpid(), number)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), ENDING)
+def test_a_training_that_a_signal_ends_is_told_up_to_there(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
     script, path = tmp_path / "train.py", tmp_path / "trace.json"
-    script.write_text(
-        "import os, signal, torch\n"
-        "w = torch.ones(2, requires_grad=True)\n"
-        "optimizer = torch.optim.SGD([w], lr=0.1)\n"
-        "for step in range(4):\n"
-        "    optimizer.zero_grad()\n"
-        "    w.square().sum().backward()\n"
-        "    optimizer.step()\n"
-        "    if step == 2:\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-    )
-    process = start("run", "-o", str(path), str(script))
-    _, stderr = process.communicate(timeout=60)
+    script.write_text(TRAINING)
+    process = start("run", "-o", str(path), str(script), str(int(number)))
+    _, stderr = process.communicate(timeout=120)
 
-    assert process.returncode == 143
+    assert process.returncode == code
     assert "interrupted after 3 steps" in stderr
     assert "Traceback" not in stderr
+    assert json.loads(path.read_text())["outcome"] == {"status": "interrupted", "step": 3}
+
+
+def test_a_training_whose_terminal_is_closed_is_written(tmp_path: Path) -> None:
+    script, path = tmp_path / "train.py", tmp_path / "trace.json"
+    script.write_text(
+        TRAINING.replace("    if step == 2:", "    if step == 2:\n        time.sleep(600)").replace(
+            "import os", "import time, os"
+        )
+    )
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "run", "-o", str(path), str(script), "0"],
+        env=environment(),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: ioctl(0, TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    received = b""
+    while b"step 3" not in received:  # the live status
+        received += os.read(ours, 4096)
+    os.close(ours)
+
+    assert process.wait(timeout=120) == 129
     assert json.loads(path.read_text())["outcome"] == {"status": "interrupted", "step": 3}

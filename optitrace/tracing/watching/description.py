@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
+from optitrace.errors import printable
+
 
 def groups_of(optimizer: Optimizer) -> list[list[Tensor]]:
     """Return the parameters of each group that have numbers: not those on ``meta``, and no lazy ones yet."""
@@ -22,6 +24,16 @@ def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     return [p for group in groups_of(optimizer) for p in group]
 
 
+def class_name(thing: object) -> str:
+    """Return the name of the class of an optimizer or a scheduler, which a program can make of any text."""
+    return shown_name(type(thing).__name__)
+
+
+def shown_name(name: str) -> str:
+    """Return a name that a program gives as it is shown: printable, and not empty."""
+    return printable(name) or "unnamed"
+
+
 def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:
     """Return each group's hyperparameters as numbers, texts, truth values or lists of them.
 
@@ -29,7 +41,7 @@ def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:
     """
     known = optimizer.defaults
     return tuple(
-        {str(name): _plain(value) for name, value in group.items() if name in known}
+        {printable(str(name)): _plain(value) for name, value in group.items() if name in known}
         for group in optimizer.param_groups
     )
 
@@ -39,4 +51,4 @@ def _plain(value: Any) -> Any:
         return value.item() if value.numel() == 1 else value.reshape(-1).tolist()
     if isinstance(value, list | tuple):
         return [_plain(member) for member in value]
-    return value if isinstance(value, bool | int | float | str | None) else str(value)
+    return value if isinstance(value, bool | int | float | None) else printable(str(value))

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import functools
+import sys
+from _thread import get_ident
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from threading import main_thread
 from typing import Any, TypeVar
 
+import optitrace
 from optitrace.experiment.own_module import reason
+from optitrace.tracing.watching.signal_deferral import undisturbed
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+ROOM = 1000
+"""How many calls deep the watcher may go, whatever the program's depth."""
+
+PACKAGE = str(Path(optitrace.__file__).parent)
+
+OWN_MODULES = ("builtins", "torch", "optitrace")
+"""Where the classes of the errors come from that lines of the watcher raise."""
+
+_MAIN_THREAD = main_thread().ident
+"""Where there is room: the limit is that of all threads, and only one of them may move it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +41,7 @@ class Failure:
 
     optimizer: str
     step: int
-    error: Exception
+    error: BaseException
 
     @property
     def clause(self) -> str:
@@ -41,7 +58,7 @@ class Failure:
         return f"{self.optimizer} was not watched{after}: {reason(self.error)}."
 
 
-def without_traceback(error: Exception) -> Exception:
+def without_traceback(error: BaseException) -> BaseException:
     """Return an error that keeps nothing alive of what it went through, such as copies of weights."""
     error.__traceback__ = error.__context__ = error.__cause__ = None
     return error
@@ -53,17 +70,10 @@ def harmless(method: Method) -> Method:
     Hours of someone's training must not end because of a fault, or a lack of memory, of what watches it.
     """
 
-    @functools.wraps(method)
-    def listening(self: Any, *args: Any) -> Any:
-        if self.failure is not None:
-            return None
-        try:
-            return method(self, *args)
-        except Exception as error:
-            self.failure = error
-            return None
+    def lose(self: Any, error: BaseException, *args: Any) -> None:
+        self.failure = error
 
-    return listening  # type: ignore[return-value]
+    return _isolated(method, lose)
 
 
 def harmless_to_others(method: Method) -> Method:
@@ -72,14 +82,51 @@ def harmless_to_others(method: Method) -> Method:
     An error ends the watching of that optimizer alone.
     """
 
-    @functools.wraps(method)
-    def listening(self: Any, optimizer: Any, *args: Any) -> Any:
+    def lose(self: Any, error: BaseException, optimizer: Any, *args: Any) -> None:
+        self.give_up(optimizer, error)
+
+    return _isolated(method, lose)
+
+
+def is_own(error: BaseException) -> bool:
+    """Tell whether the watcher has raised an error, or something that it called.
+
+    Another thread can raise one at any line (`PyThreadState_SetAsyncExc`, which timeout libraries use): it is
+    no `Exception`, or a line of the watcher has raised it and its class is the program's. What signal
+    handlers raise does not come here: they wait.
+    """
+    if not isinstance(error, Exception):
+        return False
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    is_from_here = traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(PACKAGE)
+    return not is_from_here or str(type(error).__module__).partition(".")[0] in OWN_MODULES
+
+
+def _isolated(method: Method, lose: Callable[..., None]) -> Method:
+    """Return a method that ends the watching where it fails, and that signal handlers wait for.
+
+    The program may be as deep in calls of its own as Python allows: the watcher has its room above that.
+    """
+
+    def working(self: Any, *args: Any) -> Any:
         if self.failure is not None:
             return None
+        limit = sys.getrecursionlimit() if get_ident() == _MAIN_THREAD else 0
+        if limit:
+            sys.setrecursionlimit(limit)  # raises where it could not be put back
+            sys.setrecursionlimit(limit + ROOM)
         try:
-            return method(self, optimizer, *args)
-        except Exception as error:
-            self.give_up(optimizer, error)
+            return method(self, *args)
+        except BaseException as error:
+            passes = not is_own(error)
+            lose(self, error, *args)
+            if passes:
+                raise
             return None
+        finally:
+            if limit and sys.getrecursionlimit() == limit + ROOM:
+                sys.setrecursionlimit(limit)
 
-    return listening  # type: ignore[return-value]
+    return functools.wraps(method)(undisturbed(working))  # type: ignore[return-value]

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.tracing.watching.backwards import Backwards
-from optitrace.tracing.watching.description import groups_of, parameters_of
+from optitrace.tracing.watching.description import class_name, groups_of, parameters_of
 from optitrace.tracing.watching.harmless import Failure, without_traceback
 from optitrace.tracing.watching.known_modules import KnownModules
 from optitrace.tracing.watching.members import Members
@@ -19,6 +19,7 @@ from optitrace.tracing.watching.naming import models_of, names_of
 from optitrace.tracing.watching.ownership import Ownership
 from optitrace.tracing.watching.patterns import Matches, complaints, match
 from optitrace.tracing.watching.seen import SeenOptimizer
+from optitrace.tracing.watching.signal_deferral import undisturbed_callback
 from optitrace.tracing.watching.training import OptimizerTrace, UnownedParameter
 from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
 from optitrace.tracing.watching.weight_norms import WeightNorms
@@ -61,6 +62,7 @@ class KnownOptimizers:
         self._only = None if only is None else {id(optimizer) for optimizer in only}
         self._alive: dict[int, SeenOptimizer] = {}
         self._given_up: set[int] = set()
+        self._references: dict[int, weakref.ref[Optimizer]] = {}
         self._order: list[SeenOptimizer] = []
         self._class_counts: dict[str, int] = {}
         self._ownership = Ownership()
@@ -75,12 +77,17 @@ class KnownOptimizers:
         parameters = parameters_of(optimizer)
         if not parameters:
             if optimizer.param_groups and any(group["params"] for group in optimizer.param_groups):
-                self.numberless[type(optimizer).__name__] = None
+                self.numberless[class_name(optimizer)] = None
             return None
-        cls = type(optimizer).__name__
+        cls = class_name(optimizer)
         count = self._class_counts[cls] = self._class_counts.get(cls, 0) + 1
         seen = SeenOptimizer(optimizer, cls if count == 1 else f"{cls} {count}", self._backwards.heard())
-        weakref.finalize(optimizer, self._gone, key, seen).atexit = False
+
+        @undisturbed_callback
+        def gone(reference: weakref.ref[Optimizer]) -> None:
+            self._gone(key, seen)
+
+        self._references[key] = weakref.ref(optimizer, gone)
         self._alive[key] = seen
         self._order.append(seen)
         self._ownership.own(seen.name, parameters)
@@ -121,17 +128,23 @@ class KnownOptimizers:
         found = (self.get(one) for one in (optimizer, *inner))
         return next((seen for seen in found if seen is not None), None)
 
-    def give_up(self, optimizer: Optimizer, error: Exception) -> None:
+    def give_up(self, optimizer: Optimizer, error: BaseException) -> None:
         """Watch an optimizer no longer, though it may not have come to be known."""
         seen = self.get(optimizer)
         if seen is None:
-            self._given_up.add(id(optimizer))
-            weakref.finalize(optimizer, self._given_up.discard, id(optimizer)).atexit = False
-            self.failures.append(Failure(type(optimizer).__name__, 0, without_traceback(error)))
+            key = id(optimizer)
+
+            @undisturbed_callback
+            def gone(reference: weakref.ref[Optimizer]) -> None:
+                self._forget(key)
+
+            self._given_up.add(key)
+            self._references[key] = weakref.ref(optimizer, gone)
+            self.failures.append(Failure(class_name(optimizer), 0, without_traceback(error)))
         else:
             self.lose(seen, error)
 
-    def lose(self, seen: SeenOptimizer, error: Exception) -> None:
+    def lose(self, seen: SeenOptimizer, error: BaseException) -> None:
         """Watch one no longer, as that has failed; what was recorded of it is kept."""
         for key in [key for key, one in self._alive.items() if one is seen]:
             del self._alive[key]
@@ -225,7 +238,7 @@ class KnownOptimizers:
 
     def _gone(self, key: int, seen: SeenOptimizer) -> None:
         """Keep what is known of an optimizer that is no more, and let its parameters go."""
-        self._given_up.discard(key)
+        self._forget(key)
         self._ownership.look_again(seen.name, seen.taken)
         if self._alive.pop(key, None) is not None:
             try:
@@ -234,6 +247,11 @@ class KnownOptimizers:
             except Exception as error:
                 self.lose(seen, error)
         self._ownership.let_go(seen.name)
+
+    def _forget(self, key: int) -> None:
+        """Let go of the id of an optimizer that is no more: another one may get it."""
+        self._given_up.discard(key)
+        del self._references[key]
 
     def _also_in(self, seen: SeenOptimizer) -> Mapping[int, str]:
         """Return the name of another optimizer that moves a parameter too, by the parameter's id."""

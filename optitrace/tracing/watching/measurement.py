@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.errors import printable
+from optitrace.tracing.watching.description import shown_name
 from optitrace.tracing.watching.facts import LOST, STATE
 from optitrace.tracing.watching.gauge import Norm
 from optitrace.tracing.watching.gauges import gauge
@@ -114,7 +114,7 @@ class Measurement:
             entries, unmeasured = state_norms(self._parameters, state)
             if self._wish.state:
                 self.unmeasured |= unmeasured
-            row |= {f"{STATE}{printable(name)}": value for name, value in entries.items()}
+            row |= {f"{STATE}{shown_name(name)}": value for name, value in entries.items()}
         if is_deep:
             row[LOST] = lost_updates(self._parameters, self._gauge)
         for found in self._values:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import Module
 
+from optitrace.errors import printable
+
 WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
 """What wrappers (DataParallel, torch.compile, FSDP) put before the names of the parameters that they wrap."""
 
@@ -57,7 +59,7 @@ def names_of(groups: Sequence[Sequence[Tensor]], models: Sequence[Sequence[Owned
 
 
 def _owned(model: Module) -> list[Owned]:
-    return [Owned(_short(name), tensor) for name, tensor in model.named_parameters()]
+    return [Owned(printable(_short(name)), tensor) for name, tensor in model.named_parameters()]
 
 
 def _short(name: str) -> str:

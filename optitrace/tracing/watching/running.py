@@ -7,12 +7,18 @@ import importlib.util
 import os
 import runpy
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
+from traceback import walk_stack
 from types import ModuleType
 from zipfile import is_zipfile
 
 from optitrace.errors import UsageError, quoted
 from optitrace.tracing.watching.training import Program
+
+CALLS_OF_HOOKS = 16
+"""How many calls there are, at most, between one of torch's and the watcher's, which has room of its own."""
 
 
 def check_program(program: Program) -> None:
@@ -35,6 +41,24 @@ def run_program(program: Program) -> None:
 
     Whatever the program raises is raised, `SystemExit` and `KeyboardInterrupt` among it.
     """
+    with _all_depth():
+        _run(program)
+
+
+@contextmanager
+def _all_depth() -> Iterator[None]:
+    """While entered, leave a program as many calls in each other as it has where nothing is below it."""
+    before = sys.getrecursionlimit()
+    with_ours = before + sum(1 for _ in walk_stack(None)) + CALLS_OF_HOOKS
+    sys.setrecursionlimit(with_ours)
+    try:
+        yield
+    finally:
+        if sys.getrecursionlimit() == with_ours:
+            sys.setrecursionlimit(before)
+
+
+def _run(program: Program) -> None:
     name = program.arguments[0]
     sys.argv[:] = program.arguments
     if program.is_module:

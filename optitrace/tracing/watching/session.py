@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from optitrace.tracing.watching.signal_deferral import deferring_handlers, undisturbed
 from optitrace.tracing.watching.torch_loading import once_torch_is_loaded
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Session:
         """Watch while entered."""
         undo: list[Callable[[], None]] = []
 
+        @undisturbed
         def begin() -> None:
             try:
                 from optitrace.tracing.watching.interception import Interception
@@ -48,7 +50,7 @@ class Session:
                 self.failure = error
 
         try:
-            with once_torch_is_loaded(begin):
+            with deferring_handlers(), once_torch_is_loaded(begin):
                 yield
         finally:
             for end in undo:

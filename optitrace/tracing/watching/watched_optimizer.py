@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch.optim import Optimizer
 
+from optitrace.errors import printable
 from optitrace.tracing.watching.backwards import Backward
 from optitrace.tracing.watching.clippings import ClippingCall, Clippings
 from optitrace.tracing.watching.description import hyperparameters_of
@@ -237,7 +238,7 @@ class WatchedOptimizer:
         prefixes = (STATE, VALUES, EACH)
         return OptimizerTrace(
             name=self.name,
-            class_path=f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}",
+            class_path=printable(f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}"),
             hyperparameters=self._hyperparameters,
             parameters=self.members.described(self.history.ungraded, also_in),
             taken=self.taken,

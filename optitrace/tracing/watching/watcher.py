@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,11 +14,12 @@ from torch.nn import Module
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from optitrace.errors import printable
 from optitrace.tracing.trace import Outcome, Status, Versions
 from optitrace.tracing.watching.backwards import Backward, Backwards
 from optitrace.tracing.watching.clippings import ClippingCall
-from optitrace.tracing.watching.description import parameters_of
-from optitrace.tracing.watching.harmless import Failure, harmless, harmless_to_others
+from optitrace.tracing.watching.description import class_name, parameters_of
+from optitrace.tracing.watching.harmless import Failure, harmless, harmless_to_others, is_own
 from optitrace.tracing.watching.known_optimizers import KnownOptimizers, MakeProbe
 from optitrace.tracing.watching.listener import StepArguments
 from optitrace.tracing.watching.seen import SeenOptimizer
@@ -55,7 +57,7 @@ class Watcher:
             make_probe: makes what else is to look at the steps of an optimizer, before its first; if given.
         """
         self.step = 0
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.is_blind = False
         only = None if only is None else list(only)
         self._backwards = Backwards()
@@ -133,7 +135,9 @@ class Watcher:
         for seen in self._optimizers.alive():
             try:
                 seen.history.before_backward()
-            except Exception as error:
+            except BaseException as error:
+                if not is_own(error):
+                    raise
                 self._optimizers.lose(seen, error)
         return self._backwards.begin(tensors)
 
@@ -144,7 +148,9 @@ class Watcher:
         for seen in self._optimizers.alive() if is_done else ():
             try:
                 seen.history.after_backward(backward)
-            except Exception as error:
+            except BaseException as error:
+                if not is_own(error):
+                    raise
                 self._optimizers.lose(seen, error)
 
     @harmless
@@ -208,15 +214,15 @@ class Watcher:
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Know a scheduler."""
         if seen := self._optimizers.scheduled(scheduler):
-            seen.scheduler_made(type(scheduler).__name__)
+            seen.scheduler_made(class_name(scheduler))
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count the step of a scheduler."""
         if seen := self._optimizers.scheduled(scheduler):
-            seen.scheduler_stepped(type(scheduler).__name__)
+            seen.scheduler_stepped(class_name(scheduler))
 
-    def give_up(self, optimizer: Optimizer, error: Exception) -> None:
+    def give_up(self, optimizer: Optimizer, error: BaseException) -> None:
         """Watch an optimizer no longer, as that has failed."""
         self._optimizers.give_up(optimizer, error)
 
@@ -226,7 +232,7 @@ class Watcher:
         if self.failures and outcome.status is Status.COMPLETED:
             outcome = Outcome(Status.FAILED, self.step, reason=self.failures[0].clause)
         return Training(
-            program=program,
+            program=replace(program, arguments=tuple(map(printable, program.arguments))),
             versions=Versions(optitrace=__version__, torch=torch.__version__),
             outcome=outcome,
             optimizers=tuple(traces),
