@@ -75,7 +75,7 @@ def tell(
             terminal.say(sentence)
         return 1
     findings = TrainingFindings(
-        diagnoses=diagnose(training), verified=rules.agreements() if rules else (), ranks=ranks
+        diagnoses=diagnose(training), verified=rules.agreements(watcher.names()) if rules else (), ranks=ranks
     )
     errors = write_training(training, findings, report.files, report.look, plots=report.plots)
     if rank.number == 0:

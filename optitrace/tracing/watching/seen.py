@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -30,6 +30,7 @@ class SeenOptimizer:
         wrapped: the names of the optimizers in it, whose steps and parameters are then its own, too.
         first: its first step among those of all optimizers; 0 if it took none.
         last: its last one among them.
+        variable: the name that the program gave to it when it was made; empty if none is known.
     """
 
     def __init__(self, optimizer: Optimizer, name: str, heard: Backward | None) -> None:
@@ -45,6 +46,7 @@ class SeenOptimizer:
         self.history = GradientHistory(parameters_of(optimizer), heard)
         self.watched: WatchedOptimizer | None = None
         self.wrapped: set[str] = set()
+        self.variable = ""
         self.first = self.last = 0
         self._scheduling: Scheduling | None = None
         self._finished: list[OptimizerTrace] = []
@@ -61,6 +63,13 @@ class SeenOptimizer:
     def part_name(self) -> str:
         """What the part is called that begins with the next step."""
         return f"{self.name}, from step {self.taken + 1} on" if self.taken else self.name
+
+    @property
+    def parameters(self) -> Sequence[str]:
+        """The names of its parameters, as far as it was watched."""
+        if self.watched is not None:
+            return self.watched.members.names
+        return [p.name for p in self._finished[-1].parameters] if self._finished else []
 
     def weight_norms(self) -> list[WeightNorms]:
         """Return the norms of the weights, as far as they are kept, of each part."""
