@@ -26,6 +26,8 @@ class ComparedRun:
         result: the name of the column that a step ends with.
         dtype: the dtype of the run.
         last: what is compared of the last step alone.
+        optional: the columns that are recorded only where they are asked for.
+        taken: how many steps were taken, recorded or not; the last recorded one if not given.
     """
 
     steps: Sequence[int]
@@ -33,11 +35,20 @@ class ComparedRun:
     result: str
     dtype: str
     last: Mapping[str, Column] = field(default_factory=dict)
+    optional: Set[str] = frozenset()
+    taken: int | None = None
 
     @property
     def last_step(self) -> int:
-        """The last step; 0 if there is no row."""
+        """The last step; 0 if there is none."""
+        if self.taken is not None:
+            return self.taken
         return self.steps[-1] if self.steps else 0
+
+    @property
+    def recorded(self) -> int:
+        """How many steps have a row; row 0 is the start."""
+        return sum(step > 0 for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +92,24 @@ class Differences:
     Attributes:
         tolerance: up to where numbers count as the same.
         last_steps: the last step of each.
-        compared_to: the last step that both have; 0 if they have none.
+        recorded: of how many steps each has a row.
+        compared: how many steps both have a row of.
+        compared_to: the last of those; 0 if there is none.
         quantities: what both have, in the order in which a step has it.
         incomparable: what they do not have alike.
+        only: what A alone was asked to record, and what B alone was; it is no difference.
         growth: the greatest difference at some of the steps from the first difference on: of the
             weights, the result of each step, if they differ, or else of the quantity that differs first.
     """
 
     tolerance: Tolerance
     last_steps: tuple[int, int]
+    recorded: tuple[int, int]
+    compared: int
     compared_to: int
     quantities: tuple[QuantityDifferences, ...]
     incomparable: tuple[Incomparable, ...]
+    only: tuple[tuple[str, ...], tuple[str, ...]]
     growth: tuple[Difference, ...]
 
     @property
@@ -113,11 +130,12 @@ def diff(a: Trace, b: Trace, tolerance: Tolerance = EXACT) -> Differences:
 
 def diff_runs(a: ComparedRun, b: ComparedRun, tolerance: Tolerance) -> Differences:
     """Compare what was recorded of two runs number by number, at the steps that both have."""
-    last_steps = a.last_step, b.last_step
+    last_steps, recorded = (a.last_step, b.last_step), (a.recorded, b.recorded)
     if a.steps != b.steps:
         common = set(a.steps) & set(b.steps)
         a, b = _at_steps(a, common), _at_steps(b, common)
-    columns, incomparable = _matched(a, b)
+    only = _only(a, b), _only(b, a)
+    columns, incomparable = _matched(_without(a, only[0]), _without(b, only[1]))
     dtypes = a.dtype, b.dtype
     pairs = [_paired(name, *both, a.steps, dtypes) for name, both in columns.items()]
     if last_steps[0] == last_steps[1]:
@@ -126,9 +144,12 @@ def diff_runs(a: ComparedRun, b: ComparedRun, tolerance: Tolerance) -> Differenc
     return Differences(
         tolerance=tolerance,
         last_steps=last_steps,
-        compared_to=a.last_step,
+        recorded=recorded,
+        compared=a.recorded,
+        compared_to=a.steps[-1] if a.steps else 0,
         quantities=tuple(quantities),
         incomparable=tuple(incomparable),
+        only=only,
         growth=tuple(_growth(pairs, quantities, a.result)),
     )
 
@@ -150,6 +171,15 @@ def _at_steps(run: ComparedRun, wanted: Set[int]) -> ComparedRun:
     rows = [row for row, step in enumerate(run.steps) if step in wanted]
     columns = {name: select_rows(column, rows) for name, column in run.columns.items()}
     return replace(run, steps=[run.steps[row] for row in rows], columns=columns)
+
+
+def _only(run: ComparedRun, other: ComparedRun) -> tuple[str, ...]:
+    """Return the columns that just one of two runs was asked to record."""
+    return tuple(name for name in run.columns if name in run.optional and name not in other.columns)
+
+
+def _without(run: ComparedRun, names: Sequence[str]) -> ComparedRun:
+    return replace(run, columns={name: c for name, c in run.columns.items() if name not in names})
 
 
 def _matched(a: ComparedRun, b: ComparedRun) -> tuple[dict[str, tuple[Column, Column]], list[Incomparable]]:

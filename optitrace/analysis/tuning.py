@@ -57,4 +57,5 @@ def tune(experiment: Experiment) -> Experiment:
     ranking = Ranking(space, goal, top=1)
     for block in run_blocks(space, goal, Workers(), lambda: False):
         ranking.add(block)
-    return space.experiment(ranking.best[0].configuration) if ranking.best else experiment
+    best = ranking.best()
+    return space.experiment(best[0].configuration) if best else experiment

@@ -93,7 +93,7 @@ def tell(
         return _say_nothing_seen(sentences, ended, rank, report, is_failure=bool(failures))
     training, diagnoses = _diagnosed(training, failures)
     findings = TrainingFindings(
-        diagnoses=diagnoses, verified=rules.agreements() if rules else (), ranks=ranks
+        diagnoses=diagnoses, verified=rules.agreements(watcher.names()) if rules else (), ranks=ranks
     )
     if rank.number == 0:
         failures += _show(training, findings, report)

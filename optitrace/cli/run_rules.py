@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from optitrace.analysis.training.findings import RuleAgreement
@@ -27,6 +28,6 @@ class Rules:
             self._watch = RuleWatch()
         return self._watch.make_probe(optimizer, watched)
 
-    def agreements(self) -> tuple[RuleAgreement, ...]:
-        """Return how each optimizer stands to its rule."""
-        return () if self._watch is None else self._watch.agreements()
+    def agreements(self, names: Mapping[str, str]) -> tuple[RuleAgreement, ...]:
+        """Return how each optimizer stands to its rule, under the names that they have in the end."""
+        return () if self._watch is None else self._watch.agreements(names)

@@ -76,7 +76,7 @@ class Watching:
     @property
     def verified(self) -> tuple[RuleAgreement, ...]:
         """How each optimizer stands to its rule so far."""
-        return self._rules.agreements()
+        return self._rules.agreements(self._watcher.names())
 
     def kept(self) -> Kept:
         """Return what stays of the training.

@@ -43,7 +43,7 @@ def diff_view(
     differences = report.differences
     lines = [
         *_settings(report),
-        *incomparable_lines(differences.incomparable, OF_WEIGHTS),
+        *incomparable_lines(differences, OF_WEIGHTS),
         verdict(differences, OF_WEIGHTS),
     ]
     if differences.first is not None:

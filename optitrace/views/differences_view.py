@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from optitrace.analysis.differences import Differences, Incomparable
+from optitrace.analysis.differences import Differences
 from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.rules.numerals import LARGEST_FIXED, counted
@@ -58,16 +58,21 @@ def verdict(differences: Differences, naming: Naming) -> str:
     if shorter < longer:
         name = "AB"[differences.last_steps.index(longer)]
         return f"A and B are {same} up to step {shorter}, where one ends; {name} goes on to step {longer}"
-    if differences.incomparable:
-        return f"what both have is {same}: {count} numbers"
-    return f"A and B are {same}: {count} numbers in {counted(longer, 'step')}"
+    if differences.incomparable or any(differences.only):
+        return f"what both have is {same}: {count} numbers in {counted(differences.compared, 'step')}"
+    return f"A and B are {same}: {count} numbers in {counted(differences.compared, 'step')}"
 
 
-def incomparable_lines(quantities: Sequence[Incomparable], naming: Naming) -> Iterator[str]:
+def incomparable_lines(differences: Differences, naming: Naming) -> Iterator[str]:
     """Yield what only one of the runs has, and what both have in different forms."""
-    for letter, other in (("A", "b"), ("B", "a")):
-        if only := [naming.quantity(q.quantity) for q in quantities if not getattr(q, other)]:
+    quantities = differences.incomparable
+    for letter, other, recorded in zip("AB", "ba", differences.only, strict=True):
+        missing = [q.quantity for q in quantities if not getattr(q, other)]
+        if only := [naming.quantity(name) for name in (*missing, *recorded)]:
             yield f"only {letter} has {', '.join(only)}"
+    if len(set(differences.recorded)) > 1 and len(set(differences.last_steps)) == 1:
+        a, b = differences.recorded
+        yield f"A has {counted(a, 'recorded step')} and B {b}; {differences.compared} are compared"
     for quantity in quantities:
         if quantity.a and quantity.b:
             yield f"{naming.quantity(quantity.quantity)}: A has {quantity.a} and B {quantity.b}"
@@ -132,6 +137,8 @@ def differences_data(
             for quantity in differences.quantities
         ],
         "incomparable": [asdict(incomparable) for incomparable in differences.incomparable],
+        "only_recorded_a": list(differences.only[0]),
+        "only_recorded_b": list(differences.only[1]),
     }
 
 

@@ -10,7 +10,7 @@ from optitrace.analysis.sweeping.axis import Axis, Range
 from optitrace.analysis.sweeping.ranking import Candidate
 from optitrace.analysis.sweeping.sweep import Sweep
 from optitrace.rules.hyperparameter import Value, show
-from optitrace.rules.numerals import format_number
+from optitrace.rules.numerals import format_number, format_significant
 from optitrace.views.wording import subtitle
 
 HEADINGS = {"final_loss": "final loss", "steps": "steps", "distance": "distance", "path": "path"}
@@ -125,7 +125,7 @@ def _best_of_each(sweeps: Sequence[Sweep], precision: int) -> Cells:
     names = [axis.name for axis in finished[0].space.axes]
     measures = _measures(finished[0])
     numbers = [*names, *(HEADINGS[name] for name in measures)]
-    finished.sort(key=lambda sweep: sweep.best[0].merit(sweep.goal.rank)[:2])
+    finished.sort(key=lambda sweep: sweep.best[0].merit(sweep.goal.rank))
     rows = [
         [sweep.space.base.optimizer, *_row(sweep.best[0], names, measures, precision)] for sweep in finished
     ]
@@ -153,8 +153,25 @@ def closing_lines(sweep: Sweep) -> Iterator[str]:
         f"{counts['converged']:,} converged{near if sweep.space.minima else ''}, "
         f"{counts['on the way']:,} still on the way, {counts['diverged']:,} diverged"
     )
+    if sweep.tied > 1:
+        tied = f"{sweep.tied:,} settings tie at {HEADINGS[sweep.goal.rank]} {_best_value(sweep)}"
+        yield f"{tied}; they are ranked by {_tie_breakers(sweep)}"
     if (line := spot_check_line(sweep)) is not None:
         yield line
+
+
+def _best_value(sweep: Sweep) -> str:
+    value = sweep.best[0].measures[sweep.goal.rank]
+    return str(int(value)) if sweep.goal.rank == "steps" else format_significant(value, 4)
+
+
+def _tie_breakers(sweep: Sweep) -> str:
+    """Return what settings that tie are ranked by, in its order."""
+    breakers = {"final_loss": "final loss"}
+    if sweep.space.minima:
+        breakers |= {"distance": "distance", "steps": "steps to tolerance"}
+    breakers.pop(sweep.goal.rank, None)
+    return ", then ".join([*breakers.values(), "smaller lr"])
 
 
 def _short(value: Value) -> str:
@@ -166,6 +183,6 @@ def _measure(name: str, candidate: Candidate, precision: int) -> str:
     value = candidate.measures[name]
     if name == "steps" and math.isfinite(value):
         return str(int(value))
-    return (
-        "not reached" if value == math.inf and name in ("steps", "path") else format_number(value, precision)
-    )
+    if value == math.inf and name in ("steps", "path"):
+        return "not reached"
+    return format_number(value, precision) if value else "0"

@@ -26,10 +26,13 @@ TITLE = "final loss (log)"
 def curve_lines(landscape: Landscape, *, width: int | None = None, ascii_only: bool = False) -> list[str]:
     """Return a curve, line by line."""
     signs = marks(ascii_only=ascii_only)
-    low, high = make_frame(landscape, 1000).finite
-    margin = max(len(exponent(low)), len(exponent(high))) + 1
+    whole = make_frame(landscape, 1000)
+    low, high = map(exponent, whole.finite)
+    if whole.is_cut:
+        low = f"{'<=' if ascii_only else '≤'} {low}"
+    margin = max(len(low), len(high)) + 1
     frame = make_frame(landscape, (width or USUAL_WIDTH) - margin)
-    labels = {HEIGHT - 1: exponent(high), 0: exponent(low)}
+    labels = {HEIGHT - 1: high, 0: low}
     rows = [
         f"{labels.get(line, ''):>{margin - 1}} {_line(frame, line, signs)}".rstrip()
         for line in reversed(range(HEIGHT))

@@ -12,6 +12,7 @@ from optitrace.views.sweep_picture import (
     Marks,
     axis_lines,
     exponent,
+    least_label,
     legend,
     make_frame,
     marks,
@@ -30,8 +31,9 @@ def map_lines(landscape: Landscape, *, width: int | None = None, ascii_only: boo
         for row, label in reversed(list(enumerate(_thinned(labels))))
     ]
     name = landscape.up.axis.name + (" (log)" if landscape.up.is_logarithmic else "")
-    low, high = frame.finite
-    shades = f"final loss {signs.shades[0]} {exponent(high)} to {signs.shades[-1]} {exponent(low)} or less"
+    shades = (
+        f"final loss {signs.shades[0]} {exponent(frame.finite[1])} to {signs.shades[-1]} {least_label(frame)}"
+    )
     told = wrap(", ".join([shades, *legend(frame, signs)]), width or USUAL_WIDTH, break_long_words=False)
     return [name, *rows, *axis_lines(landscape, frame, margin), *told]
 

@@ -57,12 +57,14 @@ class Frame:
         cell: characters of a column.
         best: the column and the row of the best configuration; None if nothing was run.
         limits: for each row the first column beyond the stability limit; None where there is none.
+        is_cut: whether some losses are lower than the lowest that is drawn.
     """
 
     losses: Sequence[Sequence[float]]
     cell: int
     best: tuple[int, int] | None
     limits: Sequence[int | None]
+    is_cut: bool
 
     @property
     def columns(self) -> int:
@@ -89,7 +91,9 @@ def make_frame(landscape: Landscape, room: int) -> Frame:
     columns = len(losses[0])
     limits = [_column(landscape.across.place(limit), merged, columns) for limit in landscape.limits]
     best = None if landscape.best is None else (landscape.best[0] // merged, landscape.best[1])
-    return Frame(losses, max(1, min(WIDEST_CELL, room // columns)), best, limits or [None] * len(losses))
+    is_cut = any(x < floor for row in landscape.losses for x in row)
+    cell = max(1, min(WIDEST_CELL, room // columns))
+    return Frame(losses, cell, best, limits or [None] * len(losses), is_cut)
 
 
 def axis_lines(landscape: Landscape, frame: Frame, margin: int) -> list[str]:
@@ -115,6 +119,11 @@ def legend(frame: Frame, signs: Marks) -> list[str]:
 def exponent(logarithm: float) -> str:
     """Return a loss of which the logarithm is given, short."""
     return f"{10.0**logarithm:.0e}"
+
+
+def least_label(frame: Frame) -> str:
+    """Return the lowest loss that is drawn, short, and whether it stands for lower ones too."""
+    return exponent(frame.finite[0]) + (" or less" if frame.is_cut else "")
 
 
 def _least(losses: Sequence[float]) -> float:

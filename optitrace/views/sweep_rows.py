@@ -91,6 +91,7 @@ def _found(sweep: Sweep, command: str) -> dict[str, Any]:
         "rank": sweep.goal.rank,
         "tolerance": sweep.goal.tolerance,
         "counts": dict(sweep.counts),
+        "tied": sweep.tied,
         "best": [_candidate(candidate) for candidate in sweep.best],
         "command": command or None,
         "spot_check": None

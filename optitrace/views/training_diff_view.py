@@ -13,6 +13,7 @@ from rich.text import Text
 from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.settings_difference import SettingDifference
 from optitrace.analysis.training.differences import (
+    BY_PARAMETER,
     NamedTraining,
     OptimizerDifferences,
     TrainingDifferences,
@@ -106,7 +107,7 @@ def _lines(optimizer: OptimizerDifferences, precision: int) -> Iterator[str]:
     differences, naming = optimizer.differences, _naming(optimizer)
     yield from _settings(optimizer.settings)
     yield from _only("parameter", optimizer.only)
-    yield from incomparable_lines(differences.incomparable, naming)
+    yield from incomparable_lines(differences, naming)
     yield verdict(differences, naming)
     if differences.first is not None:
         yield from number_lines(differences.first, precision, naming)
@@ -148,6 +149,8 @@ def _quantity(name: str) -> str:
     """Return the name of a quantity in words; that of a state entry or of weights is torch's."""
     if name == "gradient":
         return "kind of gradient"
+    if name == BY_PARAMETER:
+        return "norms of each parameter"
     return name.replace("_", " ") if name in COLUMNS else name
 
 

@@ -40,12 +40,33 @@ def program_line(training: Training) -> str:
 def optimizer_title(optimizer: OptimizerTrace) -> str:
     """Return an optimizer's name and what its parameter groups have; what is off is left out.
 
-    Where groups differ, their values stand beside each other: ``lr=0.1/0.01``.
+    Where groups differ, their values stand beside each other: ``lr=0.1/0.01``. An lr that moves is given as
+    the least and the greatest that was recorded: ``lr=1e-05 to 0.005``.
     """
     groups = optimizer.hyperparameters
     names = dict.fromkeys(name for group in groups for name in group if name not in NOT_TOLD)
-    shown = [_setting(name, groups) for name in names if name == "lr" or any(g.get(name) for g in groups)]
-    return f"{optimizer.name}({', '.join(shown)})"
+    lr = _range_of_lr(optimizer)
+    shown = [
+        lr if name == "lr" and lr else _setting(name, groups)
+        for name in names
+        if name == "lr" or any(g.get(name) for g in groups)
+    ]
+    cls = optimizer.class_path.rpartition(".")[2]
+    title = optimizer.name if optimizer.name.startswith(cls) else f"{optimizer.name}: {cls}"
+    return f"{title}({', '.join(shown)})"
+
+
+def _range_of_lr(optimizer: OptimizerTrace) -> str:
+    """Return the least and the greatest recorded lr of each group, if it moves in any; else an empty text."""
+    column = optimizer.columns.get("lr")
+    if column is None:
+        return ""
+    groups = [[x for x in column.values[k :: column.size] if math.isfinite(x)] for k in range(column.size)]
+    ends = [(min(lrs), max(lrs)) for lrs in groups if lrs]
+    if all(least == greatest for least, greatest in ends):
+        return ""
+    texts = [f"{low:.6g} to {high:.6g}" if low < high else f"{low:.6g}" for low, high in ends]
+    return _cut(f"lr={'/'.join(dict.fromkeys(texts))}")
 
 
 def _setting(name: str, groups: Sequence[Mapping[str, Any]]) -> str:

@@ -35,6 +35,32 @@ def test_the_best_are_those_of_all_put_in_order(rank: str, chunk: int) -> None:
     assert [c.measures[rank] for c in best] == [float(found[rank][k]) for k in order[:10]]
 
 
+def test_settings_that_tie_are_ranked_by_distance_then_steps_then_lr() -> None:
+    # A step multiplies w1 by 1 - 2·lr and w2 by 1 - 4·lr, until float32 rounds them to 0 or stops at its
+    # least number. The loss is below 1e-6 after 7 steps for lr 0.3 and 0.31, and after 8 for 0.35.
+    found = sweep(space("sgd", ["lr=0.45,0.35,0.31,0.3"], steps=3000), Goal())
+
+    assert found.tied == 4
+    assert {c.measures["final_loss"] for c in found.best} == {0.0}
+    assert [c.measures["distance"] for c in found.best] == [0, 0, 0, pytest.approx(2.8e-45, rel=0.01)]
+    assert [c.configuration["lr"] for c in found.best] == [0.3, 0.31, 0.35, 0.45]
+
+
+def test_a_sweep_by_class_breaks_ties_alike() -> None:
+    swept = space("sgd", ["lr=0.35,0.31,0.3"], steps=1500, clip_norm=1e9)
+    found = sweep(swept, Goal(), workers=Workers(threads=1))
+
+    assert not swept.has_rule
+    assert [c.configuration["lr"] for c in found.best] == [0.3, 0.31, 0.35]
+
+
+def test_only_the_first_that_tie_are_kept_where_all_diverge() -> None:
+    found = sweep(space("sgd", ["lr=1e3:1e4:100"], steps=200), Goal())
+
+    assert found.tied == 0
+    assert [candidate.number for candidate in found.best] == list(range(10))
+
+
 def test_the_counts_are_of_all() -> None:
     swept = space("sgd", FINE, steps=300)
     outcomes = everything(swept)["outcome"].tolist()

@@ -35,7 +35,7 @@ FEW = ["SGD", "SGD 2", "SGD 3", "SGD 3000"]
 
 
 def many(names: Sequence[str] = NAMES) -> Training:
-    own = optimizer()
+    own = optimizer(class_path="torch.optim.sgd.SGD")
     return training(*(replace(own, name=name) for name in names))
 
 

@@ -485,7 +485,7 @@ def test_an_optimizer_that_was_not_watched_to_its_end_is_named_and_the_others_ar
 
     assert (ran.code, ran.stdout) == (0, "[] __main__\n")
     assert ran.written is not None
-    assert [(o["name"], o["taken"]) for o in ran.written["optimizers"]] == [("SGD", 4)]
+    assert [(o["name"], o["taken"]) for o in ran.written["optimizers"]] == [("optimizer", 4)]
     assert ran.written["outcome"]["reason"].startswith("the watching of RMSprop failed: TypeError: no words")
     told = [line for line in ran.stderr.splitlines() if line.startswith("optitrace: ")]
     assert told == [

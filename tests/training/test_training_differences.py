@@ -7,6 +7,7 @@ import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from made_trainings import ADAMW, PARAMETERS, QUANTITIES, by_parameter, optimizer, scalar, training, with_all
@@ -221,12 +222,40 @@ def test_trainings_of_other_steps_are_compared_where_both_have_them() -> None:
     assert not diff(every, elsewhere).are_same
 
 
-def test_what_only_one_recorded_is_told() -> None:
-    a = training(optimizer(state={"exp_avg": scalar([1.0, 2.0, 3.0])}))
-    found = diff(a, training())
+@pytest.mark.parametrize(
+    ("other", "line"),
+    [
+        ({"state": {"exp_avg": scalar([1.0, 2.0, 3.0])}}, "only B has exp_avg\n"),
+        ({"values": {"fc1.bias[0]": scalar([1.0, 2.0, 3.0])}}, "only B has fc1.bias[0]\n"),
+        ({"by_parameter": NORMS}, "only B has norms of each parameter\n"),
+    ],
+)
+def test_what_only_one_was_asked_to_record_is_named_and_no_difference(
+    other: dict[str, Any], line: str
+) -> None:
+    found = diff(training(), training(optimizer(**other)))
 
+    assert found.are_same
+    assert line in said(found)
+    assert "what both have is the same bit for bit: 21 numbers in 3 steps" in said(found)
+    assert json.loads(training_diff_json(found))["same"] is True
+
+
+def test_state_that_one_lacks_although_it_records_state_is_a_difference() -> None:
+    a, b = ({"exp_avg": scalar([1.0, 2.0, 3.0])}, {"momentum_buffer": scalar([1.0, 2.0, 3.0])})
+    found = diff(training(optimizer(state=a)), training(optimizer(state=b)))
+
+    assert not found.are_same
     assert "only A has exp_avg\n" in said(found)
-    assert "what both have is the same bit for bit: 21 numbers" in said(found)
+
+
+def test_every_kth_step_of_one_training_is_the_same_to_its_end() -> None:
+    every = training(optimizer([3.0, 2.0, 1.0, 0.5]))
+    thin = training(optimizer([3.0, 1.0], steps=[1, 3], taken=4))
+    found = diff(every, thin)
+
+    assert found.are_same
+    assert "A has 4 recorded steps and B 2; 2 are compared\n" in said(found)
 
 
 def test_state_that_begins_later_in_one_is_told() -> None:

@@ -77,7 +77,7 @@ def test_an_optimizer_whose_watching_fails_keeps_its_record_and_the_others_are_w
     assert len(numbers(sgd, "weight_norm")) == 2
     taken = 3 if method == "made" else 2  # what comes after a step
     assert [failure.sentence for failure in watcher.failures] == [
-        f"SGD was not watched after step {taken}: MemoryError: no room for a copy of the weights."
+        f"ours was not watched after step {taken}: MemoryError: no room for a copy of the weights."
     ]
 
 
@@ -266,7 +266,7 @@ def test_a_history_that_fails_is_that_of_one_optimizer(method: str, monkeypatch:
     [adam] = seen(watcher).optimizers
     assert (adam.name, adam.taken) == ("Adam", 2)
     assert [f.sentence for f in watcher.failures] == [
-        "SGD was not watched: RuntimeError: the device is lost."
+        "ours was not watched: RuntimeError: the device is lost."
     ]
 
 

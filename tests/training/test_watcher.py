@@ -216,7 +216,7 @@ def test_the_losses_of_two_optimizers_that_take_turns_are_told_apart() -> None:
             expected.append((first.item() + second.item(), third.item()))
 
     ours, theirs = seen(watcher).optimizers
-    assert [ours.name, theirs.name] == ["SGD", "SGD 2"]
+    assert [ours.name, theirs.name] == ["of_judge", "of_generator"]
     assert numbers(ours, "loss") == pytest.approx([e[0] for e in expected])
     assert numbers(theirs, "loss") == pytest.approx([e[1] for e in expected])
     assert set(ours.gradients) == set(theirs.gradients) == {"fresh"}
@@ -544,9 +544,9 @@ def test_parameters_that_no_optimizer_or_that_two_have_are_told() -> None:
             second.step()
 
     training = seen(watcher)
-    assert training.unowned == (UnownedParameter("1.weight", "SGD"), UnownedParameter("1.bias", "SGD"))
-    assert [p.also_in for p in training.optimizers[0].parameters] == ["Adam", ""]
-    assert [p.also_in for p in training.optimizers[1].parameters] == ["SGD"]
+    assert training.unowned == (UnownedParameter("1.weight", "first"), UnownedParameter("1.bias", "first"))
+    assert [p.also_in for p in training.optimizers[0].parameters] == ["second", ""]
+    assert [p.also_in for p in training.optimizers[1].parameters] == ["first"]
 
 
 def test_optimizers_that_step_one_after_another_share_no_parameter() -> None:

@@ -77,6 +77,26 @@ def test_a_curve_is_high_where_the_loss_is() -> None:
     assert [body[0][0], body[0][3], body[-1][2]] == ["•", "×", "◆"]
 
 
+@pytest.mark.parametrize(
+    ("least", "label"), [(1e-3, "1e-03"), (0.0, "1e-16 or less"), (1e-30, "1e-16 or less")]
+)
+def test_or_less_is_said_where_lower_losses_are_drawn_alike(least: float, label: str) -> None:
+    axes = scale("lr", 0.1, 0.2, 2), scale("momentum", 0.0, 0.5, 2)
+    losses = [[1.0, least], [0.5, 0.5]]
+    drawn = map_lines(Landscape(*axes, losses, [], (1, 0)), width=80, ascii_only=True)
+    curve = curve_lines(Landscape(axes[0], None, losses[:1], [], (1, 0)), width=80, ascii_only=True)
+
+    assert drawn[-1] == f"final loss . 1e+00 to # {label}, @ best"
+    assert curve[HEIGHT].startswith("<= 1e-16 " if "less" in label else "1e-03 ")
+
+
+def test_settings_that_tie_are_counted_and_an_exact_zero_is_printed_as_0() -> None:
+    text = printed(swept("lr=0.25,0.3,0.35", steps=3000)[0], None)
+
+    assert "3 settings tie at final loss 0; they are ranked by distance, then steps to tolerance, " in text
+    assert text.splitlines()[-8].split() == ["1", "0.3", "0", "0"]
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(
     "axes", [("lr=log:1e-3:1:90", "momentum=0:0.99:50"), ("lr=log:1e-3:1:500",), ("lr=0.1,0.5",)]

@@ -122,12 +122,12 @@ def blocks_by_rule(
                 future.cancel()
 
 
-def run_numbers(space: Space, found: Sequence[Column]) -> Tensor:
-    """Return the last weights of a few configurations by the rule, given their values on each axis."""
+def run_numbers(space: Space, found: Sequence[Column], goal: Goal | None = None) -> Finish:
+    """Run some configurations by the rule, given their values on each axis; measure what a goal needs."""
     with one_thread(), torch.inference_mode():
-        finish = _run_kinds(space, None, len(found[0]), lambda: False, found)
+        finish = _run_kinds(space, goal, usual_chunk(space), lambda: False, found)
     assert finish is not None
-    return finish.weights
+    return finish
 
 
 def _run_block(

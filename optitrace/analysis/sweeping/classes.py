@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import CONVERGED, DIVERGED, ON_THE_WAY, Goal
 from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.values import columns, configurations
+from optitrace.analysis.sweeping.values import Column, columns, configurations
 from optitrace.errors import UsageError, one_of
 from optitrace.experiment.experiment import Experiment
 from optitrace.tracing.devices import one_thread
@@ -71,7 +72,7 @@ def blocks_by_class(
         UsageError: the backend is not installed, or torch refuses a setting.
     """
     check_backend(backend)
-    from joblib import Parallel, delayed
+    from joblib import Parallel
 
     with _on(backend), Parallel(n_jobs=threads or -1) as parallel:
         size = TASK * TASKS * parallel._effective_n_jobs()
@@ -79,15 +80,35 @@ def blocks_by_class(
             if stop():
                 return
             found = columns(space, first, min(size, space.size - first))
-            experiments = [_portable(space.experiment(c)) for c in configurations(space, found)]
-            tasks = [experiments[k : k + TASK] for k in range(0, len(experiments), TASK)]
-            done = [m for task in parallel(delayed(run_all)(task, goal) for task in tasks) for m in task]
+            done = _run_on(parallel, space, goal, found)
             yield Block(
                 first,
                 found,
                 torch.tensor([weights for weights, _ in done], dtype=torch.float64),
                 {name: torch.tensor([m[name] for _, m in done], dtype=torch.float64) for name in done[0][1]},
             )
+
+
+def steps_by_class(
+    space: Space, goal: Goal, found: Sequence[Column], *, threads: int | None, backend: str
+) -> Tensor:
+    """Return the steps of some configurations to within the tolerance, each a run of the real class."""
+    from joblib import Parallel
+
+    with _on(backend), Parallel(n_jobs=threads or -1) as parallel:
+        done = _run_on(parallel, space, goal, found)
+    return torch.tensor([measures["steps"] for _, measures in done], dtype=torch.float64)
+
+
+def _run_on(parallel: Any, space: Space, goal: Goal, found: Sequence[Column]) -> list[Measured]:
+    """Run some configurations, given their values on each axis, on the workers of joblib."""
+    from joblib import delayed
+
+    experiments = [_portable(space.experiment(c)) for c in configurations(space, found)]
+    tasks = [experiments[k : k + TASK] for k in range(0, len(experiments), TASK)]
+    return [
+        measured for task in parallel(delayed(run_all)(task, goal) for task in tasks) for measured in task
+    ]
 
 
 def run_all(experiments: list[Experiment], goal: Goal) -> list[Measured]:

@@ -1,21 +1,32 @@
-"""The ranking of a sweep: the best configurations so far, and how many came to what end."""
+"""The ranking of a sweep: the best configurations so far, and how many came to what end.
+
+Configurations are ranked by the chosen measure, then by the final loss, the distance from the nearest
+minimum, the steps to within the tolerance of it, the lr, and last by their number.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from optitrace.analysis.sweeping.axis import Range
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import CONVERGED, DIVERGED, ON_THE_WAY, Goal
 from optitrace.analysis.sweeping.space import Configuration, Space
-from optitrace.analysis.sweeping.values import configurations
+from optitrace.analysis.sweeping.values import Column, configurations, table
 
 OUTCOMES = {CONVERGED: "converged", ON_THE_WAY: "on the way", DIVERGED: "diverged"}
 """What came of a configuration, in words."""
+
+MOST_TIED = 65_536
+"""How many configurations that tie for the last place shown are kept, the first of them."""
+
+StepsOf = Callable[[Sequence[Column]], Tensor]
+"""Returns the steps to within the tolerance of configurations, given their values on each axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,61 +45,149 @@ class Candidate:
     measures: Mapping[str, float]
     weights: tuple[float, ...]
 
-    def merit(self, rank: str) -> tuple[float, float, int]:
-        """Return what it is ranked by, the least first: the rank, then the final loss, then its number."""
-        return _or_infinite(self.measures[rank]), _or_infinite(self.measures["final_loss"]), self.number
+    def merit(self, rank: str) -> tuple[float, float, float]:
+        """Return what it is ranked by: the rank, then the final loss, then the distance, the least first."""
+        names = (rank, "final_loss", "distance")
+        rank_value, loss, distance = (_or_infinite(self.measures.get(name, 0.0)) for name in names)
+        return rank_value, loss, distance
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """Configurations that can still be among the best, with `merits` of shape (3, configurations)."""
+
+    numbers: Tensor
+    columns: Sequence[Column]
+    weights: Tensor
+    measures: Mapping[str, Tensor]
+    merits: Tensor
+
+    def __getitem__(self, chosen: Tensor) -> _Entries:
+        return _Entries(
+            self.numbers[chosen],
+            [column[chosen] for column in self.columns],
+            self.weights[chosen],
+            {name: measure[chosen] for name, measure in self.measures.items()},
+            self.merits[:, chosen],
+        )
+
+    def joined(self, others: _Entries) -> _Entries:
+        return _Entries(
+            torch.cat([self.numbers, others.numbers]),
+            [torch.cat(pair) for pair in zip(self.columns, others.columns, strict=True)],
+            torch.cat([self.weights, others.weights]),
+            {name: torch.cat([measure, others.measures[name]]) for name, measure in self.measures.items()},
+            torch.cat([self.merits, others.merits], dim=1),
+        )
 
 
 class Ranking:
     """Takes the blocks of a sweep one after the other and keeps the best configurations.
 
     Attributes:
-        best: the best so far, best first.
         counts: how many configurations came to each outcome.
+        tied: how many have the best value of the rank.
     """
 
     def __init__(self, space: Space, goal: Goal, top: int) -> None:
-        self.best: list[Candidate] = []
         self.counts = dict.fromkeys(OUTCOMES.values(), 0)
+        self.tied = 0
         self._space = space
         self._rank = goal.rank
         self._top = top
+        self._least = math.inf
+        self._kept: _Entries | None = None
 
     def add(self, block: Block) -> None:
         """Take a block."""
         for code, name in OUTCOMES.items():
             self.counts[name] += int((block.measures["outcome"] == code).sum())
-        chosen = self._promising(block)
-        found = configurations(self._space, [column[chosen] for column in block.columns])
-        weights = block.weights[chosen].tolist()
-        names = [name for name in block.measures if name != "outcome"]
-        measures = zip(*(block.measures[name][chosen].tolist() for name in names), strict=True)
-        numbers = (block.first + chosen).tolist()
-        self.best += [
-            Candidate(number, values, dict(zip(names, measured, strict=True)), tuple(last))
-            for number, values, measured, last in zip(numbers, found, measures, weights, strict=True)
-        ]
-        self.best.sort(key=lambda candidate: candidate.merit(self._rank))
-        del self.best[self._top :]
-
-    def _promising(self, block: Block) -> Tensor:
-        """Return which configurations of a block can be among the best: no fewer than are needed."""
-        score, loss = (
-            block.measures[name].nan_to_num(torch.inf, torch.inf, -torch.inf)
-            for name in (self._rank, "final_loss")
+        merits = self._merits(block.measures)
+        self._count_ties(merits[0])
+        entries = _Entries(
+            block.first + torch.arange(len(block)),
+            block.columns,
+            block.weights,
+            {name: measure for name, measure in block.measures.items() if name != "outcome"},
+            merits,
         )
-        chosen = torch.arange(len(block))
-        if len(self.best) == self._top:
-            worst = self.best[-1].merit(self._rank)
-            chosen = (
-                (score < worst[0]).logical_or((score == worst[0]) & (loss < worst[1])).nonzero().squeeze(1)
-            )
-        if len(chosen) <= self._top:
-            return chosen
-        limit = score[chosen].topk(self._top, largest=False).values[-1]  # kthvalue is slow if scores fall
-        surely, maybe = chosen[score[chosen] < limit], chosen[score[chosen] == limit]
-        by_loss = loss[maybe].argsort(stable=True)[: self._top - len(surely)]
-        return torch.cat([surely, maybe[by_loss]])
+        promising = entries[self._promising(merits)]
+        joined = promising if self._kept is None else self._kept.joined(promising)
+        self._kept = joined[_first_of(joined.merits, self._top)]
+
+    def best(self, steps_of: StepsOf | None = None) -> list[Candidate]:
+        """Return the best configurations so far, best first.
+
+        Args:
+            steps_of: measures the steps of those that tie; they are not compared by them if not given.
+        """
+        if self._kept is None:
+            return []
+        kept = self._kept
+        keys = [*kept.merits, self._lrs(kept), kept.numbers]
+        if steps_of is not None and _has_ties(kept.merits):
+            keys.insert(len(kept.merits), steps_of(kept.columns))
+        first = kept[_sorted_by(keys)[: self._top]]
+        found = configurations(self._space, first.columns)
+        measures = zip(*(measure.tolist() for measure in first.measures.values()), strict=True)
+        rows = zip(first.numbers.tolist(), found, measures, first.weights.tolist(), strict=True)
+        return [
+            Candidate(number, values, dict(zip(first.measures, measured, strict=True)), tuple(last))
+            for number, values, measured, last in rows
+        ]
+
+    def _merits(self, measures: Mapping[str, Tensor]) -> Tensor:
+        """Return what configurations are compared by before their steps; infinite in place of NaN."""
+        nothing = torch.zeros_like(measures["final_loss"])
+        columns = [measures.get(name, nothing) for name in (self._rank, "final_loss", "distance")]
+        return torch.stack([column.nan_to_num(torch.inf, torch.inf, -torch.inf) for column in columns])
+
+    def _count_ties(self, values: Tensor) -> None:
+        least = float(values.min())
+        if least < self._least:
+            self._least, self.tied = least, 0
+        self.tied += int((values == self._least).sum()) if math.isfinite(self._least) else 0
+
+    def _promising(self, merits: Tensor) -> Tensor:
+        """Return which configurations of a block can be among the best: no fewer than are needed."""
+        score = merits[0]
+        if self._kept is not None and len(self._kept.numbers) >= self._top:
+            return (score <= self._kept.merits[0].max()).nonzero().squeeze(1)
+        if len(score) <= self._top:
+            return torch.arange(len(score))
+        limit = score.topk(self._top, largest=False).values[-1]  # kthvalue is slow if scores fall
+        return (score <= limit).nonzero().squeeze(1)
+
+    def _lrs(self, entries: _Entries) -> Tensor:
+        for axis, column in zip(self._space.axes, entries.columns, strict=True):
+            if axis.name == "lr":
+                return column if isinstance(axis.values, Range) else table(axis.values)[column]
+        return torch.zeros(len(entries.numbers))
+
+
+def _first_of(merits: Tensor, top: int) -> Tensor:
+    """Return which entries are among the first `top`, and those that tie with the last of them, in order."""
+    order = _sorted_by(list(merits))
+    if len(order) <= top:
+        return order
+    last = merits[:, order[top - 1]]
+    if not torch.isfinite(last).all():
+        return order[:top]
+    tied = (merits[:, order[top:]] == last[:, None]).all(0)
+    return torch.cat([order[:top], order[top:][tied]])[: top + MOST_TIED]
+
+
+def _sorted_by(keys: Sequence[Tensor]) -> Tensor:
+    """Return the places of entries, sorted by the first key, then by the second, and so on."""
+    order = torch.arange(len(keys[0]))
+    for key in reversed(keys):
+        order = order[key[order].argsort(stable=True)]
+    return order
+
+
+def _has_ties(merits: Tensor) -> bool:
+    ordered = merits[:, _sorted_by(list(merits))]
+    return bool((ordered[:, 1:] == ordered[:, :-1]).all(0).any())
 
 
 def _or_infinite(value: float) -> float:

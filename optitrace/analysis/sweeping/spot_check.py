@@ -61,7 +61,7 @@ def spot_check(space: Space, best: int, others: int = OTHERS) -> list[Check]:
     padded = torch.tensor(numbers + numbers[-1:] * (-len(numbers) % LANE))
     with torch.inference_mode():
         found = [column[: len(numbers)] for column in columns_at(space, padded)]
-    ours = run_numbers(space, found).tolist()
+    ours = run_numbers(space, found).weights.tolist()
     pairs = zip(configurations(space, found), ours, strict=True)
     return [_check(space, configuration, weights) for configuration, weights in pairs]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from optitrace.analysis.sweeping.blocks import Block, blocks_by_rule
-from optitrace.analysis.sweeping.classes import blocks_by_class, check_backend
+from optitrace.analysis.sweeping.blocks import Block, blocks_by_rule, run_numbers
+from optitrace.analysis.sweeping.classes import blocks_by_class, check_backend, steps_by_class
 from optitrace.analysis.sweeping.landscape import Landscape, Surveyor
 from optitrace.analysis.sweeping.measures import Goal, check_goal
-from optitrace.analysis.sweeping.ranking import Candidate, Ranking
+from optitrace.analysis.sweeping.ranking import Candidate, Ranking, StepsOf
 from optitrace.analysis.sweeping.space import Configuration, Space, corners, described
 from optitrace.analysis.sweeping.spot_check import Check, spot_check
 from optitrace.errors import UsageError
@@ -45,6 +46,7 @@ class Sweep:
         finished: how many configurations were run: fewer than the space has if it was interrupted.
         counts: how many of them converged, are still on the way, and diverged.
         best: the best of them, best first.
+        tied: how many have the best value of the rank; 0 if no value is finite.
         landscape: the final loss over the varied axes; None unless one or two numbers are varied.
         checks: the best and some others, traced with torch; None if torch itself was stepped anyway.
     """
@@ -54,6 +56,7 @@ class Sweep:
     finished: int
     counts: Mapping[str, int]
     best: Sequence[Candidate]
+    tied: int
     landscape: Landscape | None
     checks: Sequence[Check] | None
 
@@ -116,14 +119,16 @@ def sweep(
         surveyor.add(block)
         take(block)
         finished += len(block)
-    best = ranking.best
-    judged = bool(best) and space.has_rule and finished == space.size
+    is_complete = finished == space.size
+    best = ranking.best(_steps_of(space, goal, workers) if is_complete else None)
+    judged = bool(best) and space.has_rule and is_complete
     return Sweep(
         space=space,
         goal=goal,
         finished=finished,
         counts=ranking.counts,
         best=best,
+        tied=ranking.tied,
         landscape=surveyor.landscape(best[0] if best else None),
         checks=spot_check(space, best[0].number) if judged else None,
     )
@@ -134,6 +139,16 @@ def run_blocks(space: Space, goal: Goal, workers: Workers, stop: Callable[[], bo
     if space.has_rule:
         return blocks_by_rule(space, goal, threads=workers.threads, chunk=workers.chunk, stop=stop)
     return blocks_by_class(space, goal, threads=workers.threads, backend=workers.backend, stop=stop)
+
+
+def _steps_of(space: Space, goal: Goal, workers: Workers) -> StepsOf | None:
+    """Return what measures the steps of configurations that tie; None where they are known or have none."""
+    if goal.rank == "steps" or not space.minima:
+        return None
+    to_tolerance = replace(goal, rank="steps")
+    if space.has_rule:
+        return lambda found: run_numbers(space, found, to_tolerance).measures["steps"]
+    return partial(steps_by_class, space, to_tolerance, threads=workers.threads, backend=workers.backend)
 
 
 def _of_one_step(experiment: Experiment) -> Experiment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optitrace.analysis.differences import ComparedRun, Differences, diff_runs
@@ -17,6 +17,9 @@ from optitrace.tracing.watching.training import COLUMNS, OF_A_PARAMETER, Optimiz
 
 RESULT = "weight_norm"
 """What a step ends with."""
+
+BY_PARAMETER = "by_parameter"
+"""The name of the norms of each parameter, where just one training has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +108,25 @@ def _diff(a: OptimizerTrace, b: OptimizerTrace, tolerance: ToleranceOf) -> Optim
     common = [name for name in a.recorded_parameters if name in recorded]
     by_parameter = OF_A_PARAMETER if common else ()
     dtypes = _dtype(a), _dtype(b)
+    keeps_state = bool(a.state and b.state)
+    differences = diff_runs(
+        _compared(a, common, by_parameter, keeps_state=keeps_state),
+        _compared(b, common, by_parameter, keeps_state=keeps_state),
+        tolerance(dtypes),
+    )
+    only_a, only_b = differences.only
+    if bool(a.by_parameter) != bool(b.by_parameter):
+        only_a, only_b = (
+            (*names, BY_PARAMETER) if optimizer.by_parameter else names
+            for names, optimizer in ((only_a, a), (only_b, b))
+        )
     return OptimizerDifferences(
         name=a.name,
         settings=_differing(_hyperparameters(a), _hyperparameters(b)),
         parameters=tuple(common),
         by_parameter=by_parameter,
         only=_only(names, others),
-        differences=diff_runs(
-            _compared(a, common, by_parameter), _compared(b, common, by_parameter), tolerance(dtypes)
-        ),
+        differences=replace(differences, only=(only_a, only_b)),
     )
 
 
@@ -143,15 +156,25 @@ def _dtype(optimizer: OptimizerTrace) -> str:
     return next((p.dtype for p in optimizer.parameters if p.dtype in FORMATS), "float64")
 
 
-def _compared(optimizer: OptimizerTrace, common: Sequence[str], by_parameter: Sequence[str]) -> ComparedRun:
+def _compared(
+    optimizer: OptimizerTrace, common: Sequence[str], by_parameter: Sequence[str], *, keeps_state: bool
+) -> ComparedRun:
     """Return what is compared of an optimizer: norms of each parameter in place of those of all, if known."""
     columns = {name: optimizer.columns[name] for name in COLUMNS if name in optimizer.columns}
-    for what, others in (("state", optimizer.state), ("value", optimizer.values)):
-        columns |= {f"{what} {name}" if name in columns else name: c for name, c in others.items()}
+    optional: set[str] = set()
+    for what, others, is_optional in (
+        ("state", optimizer.state, not keeps_state),
+        ("value", optimizer.values, True),
+    ):
+        named = {f"{what} {name}" if name in columns else name: c for name, c in others.items()}
+        columns |= named
+        optional |= named.keys() if is_optional else set()
     own = {name: place for place, name in enumerate(optimizer.recorded_parameters)}
     for name in by_parameter:
         columns[name] = _at_places(optimizer.by_parameter[name], [own[parameter] for parameter in common])
-    return ComparedRun(optimizer.steps, columns, RESULT, _dtype(optimizer))
+    return ComparedRun(
+        optimizer.steps, columns, RESULT, _dtype(optimizer), optional=optional, taken=optimizer.taken
+    )
 
 
 def _at_places(column: Column, places: Sequence[int]) -> Column:

@@ -16,6 +16,7 @@ from optitrace.tracing.watching.harmless import Failure, without_traceback
 from optitrace.tracing.watching.known_modules import KnownModules
 from optitrace.tracing.watching.members import Members
 from optitrace.tracing.watching.naming import models_of, names_of
+from optitrace.tracing.watching.optimizer_names import told_apart
 from optitrace.tracing.watching.ownership import Ownership
 from optitrace.tracing.watching.patterns import Matches, complaints, match
 from optitrace.tracing.watching.seen import SeenOptimizer
@@ -166,6 +167,10 @@ class KnownOptimizers:
         return tuple(
             seen.name for seen in self._order if not seen.taken and not seen.wrapped and seen.name not in lost
         )
+
+    def names(self) -> Mapping[str, str]:
+        """Return what each optimizer is called in the end, by the class and number that it has until then."""
+        return told_apart([(seen.name, seen.variable, seen.parameters) for seen in self._order])
 
     def stepped(self, seen: SeenOptimizer) -> None:
         """Look for parameters that no optimizer has, after the recorded steps that are inspected."""

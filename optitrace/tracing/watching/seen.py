@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -32,6 +32,7 @@ class SeenOptimizer:
         last: its last one among them.
         has_models: whether any module is known to have parameters of it.
         looked_at: the recorded step, by its number among those, after which others of theirs were looked for.
+        variable: the name that the program gave to it when it was made; empty if none is known.
     """
 
     def __init__(self, optimizer: Optimizer, name: str, heard: Backward | None) -> None:
@@ -49,6 +50,7 @@ class SeenOptimizer:
         self.wrapped: set[str] = set()
         self.first = self.last = self.looked_at = 0
         self.has_models = False
+        self.variable = ""
         self._scheduling: Scheduling | None = None
         self._finished: list[OptimizerTrace] = []
         self._finished_norms: list[WeightNorms] = []
@@ -64,6 +66,13 @@ class SeenOptimizer:
     def part_name(self) -> str:
         """What the part is called that begins with the next step."""
         return f"{self.name}, from step {self.taken + 1} on" if self.taken else self.name
+
+    @property
+    def parameters(self) -> Sequence[str]:
+        """The names of its parameters, as far as it was watched."""
+        if self.watched is not None:
+            return self.watched.members.names
+        return [p.name for p in self._finished[-1].parameters] if self._finished else []
 
     def weight_norms(self) -> list[WeightNorms]:
         """Return the norms of the weights, as far as they are kept, of each part."""

@@ -16,14 +16,16 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.errors import printable
 from optitrace.tracing.trace import Outcome, Status, Versions
+from optitrace.tracing.watching.assigned_name import assigned_name
 from optitrace.tracing.watching.backwards import Backward, Backwards
 from optitrace.tracing.watching.clippings import ClippingCall
 from optitrace.tracing.watching.description import class_name, parameters_of
 from optitrace.tracing.watching.harmless import Failure, harmless, harmless_to_others, is_own
 from optitrace.tracing.watching.known_optimizers import KnownOptimizers, MakeProbe
 from optitrace.tracing.watching.listener import StepArguments
+from optitrace.tracing.watching.optimizer_names import renamed
 from optitrace.tracing.watching.seen import SeenOptimizer
-from optitrace.tracing.watching.training import Program, Training
+from optitrace.tracing.watching.training import OptimizerTrace, Program, Training
 from optitrace.tracing.watching.weight_norms import WeightNorms
 from optitrace.tracing.watching.wish import RecordingWish
 from optitrace.version import __version__
@@ -72,13 +74,15 @@ class Watcher:
         self._unobserved: dict[str, None] = {}
         self._steps_before = 0
         for optimizer in only or ():
-            self.made(optimizer)
+            self._optimizers.add(optimizer)
 
     @property
     def failures(self) -> list[Failure]:
         """What ended the watching of an optimizer, or all watching, before the program ended."""
         all_watching = [] if self.failure is None else [Failure("", self.step, self.failure)]
-        return [*all_watching, *self._optimizers.failures]
+        names = self.names()
+        failures = self._optimizers.failures
+        return [*all_watching, *(replace(f, optimizer=renamed(f.optimizer, names)) for f in failures)]
 
     def unobserved(self, loss: str, *, is_blind: bool = False) -> None:
         """Keep a loss to report it."""
@@ -92,8 +96,9 @@ class Watcher:
 
     @harmless_to_others
     def made(self, optimizer: Optimizer) -> None:
-        """Know an optimizer."""
-        self._optimizers.add(optimizer)
+        """Know an optimizer that the program is constructing."""
+        if seen := self._optimizers.add(optimizer):
+            seen.variable = assigned_name()
 
     @harmless_to_others
     def before_step(
@@ -228,7 +233,8 @@ class Watcher:
 
     def training(self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1) -> Training:
         """Return what was seen so far; what was not watched to its end has failed, though it completed."""
-        traces = self._optimizers.traces()
+        names = self.names()
+        traces = [_with_names(each, names) for each in self._optimizers.traces()]
         if self.failures and outcome.status is Status.COMPLETED:
             outcome = Outcome(Status.FAILED, self.step, reason=self.failures[0].clause)
         return Training(
@@ -236,8 +242,10 @@ class Watcher:
             versions=Versions(optitrace=__version__, torch=torch.__version__),
             outcome=outcome,
             optimizers=tuple(traces),
-            idle=self._optimizers.idle(),
-            unowned=self._optimizers.unowned(),
+            idle=tuple(names[idle] for idle in self._optimizers.idle()),
+            unowned=tuple(
+                replace(one, optimizer=renamed(one.optimizer, names)) for one in self._optimizers.unowned()
+            ),
             unobserved=tuple(self._unobserved),
             rank=rank,
             world_size=world_size,
@@ -249,7 +257,12 @@ class Watcher:
 
     def weight_norms(self) -> list[WeightNorms]:
         """Return the norms of the weights so far, as far as they are kept, in the order of `training`."""
-        return self._optimizers.weight_norms()
+        names = self.names()
+        return [replace(n, optimizer=renamed(n.optimizer, names)) for n in self._optimizers.weight_norms()]
+
+    def names(self) -> Mapping[str, str]:
+        """Return what each optimizer is called in the end, by the class and number that it has until then."""
+        return self._optimizers.names()
 
     def complaints(self) -> list[str]:
         """Return a sentence for each pattern that named nothing, or no place that there is."""
@@ -280,3 +293,9 @@ class Watcher:
         self.step += 1
         self._backwards.stepped()
         seen.count(self.step)
+
+
+def _with_names(trace: OptimizerTrace, names: Mapping[str, str]) -> OptimizerTrace:
+    """Return a trace in which optimizers have the names by which they are told apart."""
+    parameters = tuple(replace(p, also_in=renamed(p.also_in, names)) for p in trace.parameters)
+    return replace(trace, name=renamed(trace.name, names), parameters=parameters)

@@ -143,12 +143,14 @@ class Cells:
             runs diverged, NaN where there is none.
         low: the least finite one.
         high: the greatest finite one.
+        is_cut: whether `low` stands for lower ones too.
     """
 
     label: str
     rows: Sequence[Sequence[float]]
     low: float
     high: float
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

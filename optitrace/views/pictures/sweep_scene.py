@@ -88,7 +88,7 @@ def _map_panel(sweep: Sweep, landscape: Landscape, *, is_titled: bool) -> Panel:
         sweep.space.base.optimizer if is_titled else "",
         across,
         up,
-        cells=Cells(LOSS, frame.losses, low, high),
+        cells=Cells(LOSS, frame.losses, low, high, frame.is_cut),
         limits=(Line(LIMIT, strokes),) if strokes else (),
         marks=(Mark(Kind.BEST, at),) if at else (),
     )

@@ -1,7 +1,7 @@
 """The instructions of LLVM for one operation of a tape, on vectors of `LANE` numbers.
 
 What they compute is IEEE 754, each result rounded; nothing may be contracted or reordered. So it is
-what torch computes, to the last bit, but for roots, where torch takes a library's that can be one unit off.
+what torch computes, to the last bit, but for roots: see `optitrace.analysis.sweeping.square_root`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from optitrace.analysis.sweeping.native.tape import Tape
-from optitrace.rules.arithmetic import absolute, maximum, sign, sqrt, where
+from optitrace.analysis.sweeping.square_root import square_root
+from optitrace.rules.arithmetic import absolute, maximum, sign, where
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -19,7 +20,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "negative": operator.neg,
     "power": operator.pow,
     "reciprocal": lambda x: 1 / x,
-    "root": sqrt,
+    "root": square_root,
     "absolute": absolute,
     "sign": sign,
     "maximum": maximum,

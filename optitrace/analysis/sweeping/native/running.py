@@ -31,8 +31,7 @@ def can_run(batch: Batch) -> bool:
 def run_native(batch: Batch, watch: Watch) -> Tensor | None:
     """Return the last weights of a batch; None if told to stop.
 
-    They are to the last bit those of `run_by_torch`, but where torch is one unit off in a root: see
-    `optitrace.analysis.sweeping.native.instructions`.
+    They are bit for bit those of `run_by_torch`.
 
     Raises:
         UnrecordableError: the rule does what no tape says.

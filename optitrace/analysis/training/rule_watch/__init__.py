@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
 from torch.optim import Optimizer
 
 from optitrace.analysis.training.findings import RuleAgreement
@@ -9,6 +13,7 @@ from optitrace.analysis.training.rule_watch.batch import batches_of
 from optitrace.analysis.training.rule_watch.class_rule import rule_of
 from optitrace.analysis.training.rule_watch.probe import RuleProbe
 from optitrace.analysis.training.rule_watch.verdict import Verdict
+from optitrace.tracing.watching.optimizer_names import renamed
 from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
 
 
@@ -37,9 +42,13 @@ class RuleWatch:
         self._verdicts.append(verdict)
         return RuleProbe(optimizer, watched, batches, verdict)
 
-    def agreements(self) -> tuple[RuleAgreement, ...]:
+    def agreements(self, names: Mapping[str, str] = MappingProxyType({})) -> tuple[RuleAgreement, ...]:
         """Return how each optimizer stands to its rule so far, in the order of their first steps.
 
         An optimizer that was given other parameters on the way has one before and one after.
+
+        Args:
+            names: what optimizers are called in the end, by the names that they had when they were watched.
         """
-        return tuple(each.agreement() if isinstance(each, Verdict) else each for each in self._verdicts)
+        found = (each.agreement() if isinstance(each, Verdict) else each for each in self._verdicts)
+        return tuple(replace(each, optimizer=renamed(each.optimizer, names)) for each in found)

@@ -187,10 +187,10 @@ def _draw_cells(ax: Axes, cells: Cells, panel: Panel) -> None:
     finite = [[x if math.isfinite(x) else math.nan for x in row] for row in cells.rows]
     high = cells.high if cells.high > cells.low else cells.low + 1
     mesh = ax.pcolormesh(xs, ys, finite, cmap=CELLS, vmin=cells.low, vmax=high, zorder=0.6)
-    _draw_bar(ax, mesh, cells.label)
+    _draw_bar(ax, mesh, cells)
 
 
-def _draw_bar(ax: Axes, mesh: Any, label: str) -> None:
+def _draw_bar(ax: Axes, mesh: Any, cells: Cells) -> None:
     """Draw the bar of colours on the right of a heat map; the numbers are decimal logarithms."""
     beside = ax.inset_axes((1.0 + 0.14 / ax.get_position().width / WIDTH, 0.0, 0.02, 1.0))
     assert isinstance(ax.figure, Figure)
@@ -199,4 +199,6 @@ def _draw_bar(ax: Axes, mesh: Any, label: str) -> None:
     bar.locator = MaxNLocator(6, integer=True)
     bar.formatter = FuncFormatter(lambda x, _: f"{10.0**x:g}")
     bar.update_ticks()
-    beside.set_title(label, loc="left", fontsize=FONT - 1)
+    beside.set_title(cells.label, loc="left", fontsize=FONT - 1)
+    if cells.is_cut:
+        beside.set_xlabel(f"{10.0**cells.low:.0e}\nor less", loc="left", fontsize=FONT - 1)
