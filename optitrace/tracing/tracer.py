@@ -71,6 +71,8 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
         with torch.no_grad():
             while not run.has_reached_target():
                 if recorder.taken == experiment.steps:
+                    if experiment.until is not None:
+                        ended = Outcome(Status.TARGET_NOT_REACHED, recorder.taken, str(experiment.until))
                     break
                 if stop():
                     ended = Outcome(Status.INTERRUPTED, recorder.taken)
@@ -91,9 +93,10 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
         ended = Outcome(Status.FAILED, recorder.taken, reason=str(told))
         final_loss = run.last_known_loss()
     steps, columns, state = recorder.finish()
-    if ended.status is Status.COMPLETED and recorder.non_finite:
+    took_all = ended.status in (Status.COMPLETED, Status.TARGET_NOT_REACHED)
+    if took_all and recorder.non_finite:
         ended = recorder.non_finite
-    elif ended.status is Status.COMPLETED and not isfinite(final_loss):
+    elif took_all and not isfinite(final_loss):
         ended = Outcome(Status.NON_FINITE, recorder.taken, "final_loss")
     return Trace(
         experiment=experiment,
