@@ -203,7 +203,9 @@ COLOR_OPTION = text_option(
 
 WRITING_OPTIONS = (format_option(FORMATS), output_option(FORMATS), COLOR_OPTION)
 
-STRICT_OPTION = flag("strict", panel=OUTPUT, help="Exit with 1 if a number is no longer finite.")
+STRICT_OPTION = flag(
+    "strict", panel=OUTPUT, help="Exit with 1 if a number is no longer finite, or --until was not reached."
+)
 
 
 def precision(given: Mapping[str, Any]) -> int:

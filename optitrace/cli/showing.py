@@ -45,7 +45,8 @@ class Wish:
         coordinate: the coordinate to explain, from 1; all if None.
         theorizes: whether to say what theory predicts.
         plots: whether to draw the run in characters.
-        strict: whether a number that is not finite, or a fault of a training, is a failure.
+        strict: whether a number that is not finite, a target that was not reached, or a fault of a training
+            is a failure.
     """
 
     look: Look
@@ -150,7 +151,7 @@ def finish(trace: Trace, wish: Wish, errors: Sequence[OutputError]) -> None:
     """Exit with what a file that could not be written or the outcome means, if it means any."""
     if errors:
         raise typer.Exit(OutputError.exit_code)
-    if wish.strict and trace.outcome.status is Status.NON_FINITE:
+    if wish.strict and trace.outcome.status in (Status.NON_FINITE, Status.TARGET_NOT_REACHED):
         raise typer.Exit(1)
 
 

@@ -24,6 +24,7 @@ class Status(StrEnum):
     INTERRUPTED = "interrupted"
     OUT_OF_MEMORY = "out of memory"
     TARGET_REACHED = "target reached"
+    TARGET_NOT_REACHED = "target not reached"
     FAILED = "failed"
 
 
@@ -37,7 +38,7 @@ class Outcome:
             for a run that completed.
         quantity: which quantity was not finite: ``loss``, ``gradient``, ``weights``, a state entry, or
             the ``final_loss``, where the next step would have been the first; or the target that was
-            reached.
+            reached, or was not.
         reason: the sentence that says what failed, in a run that could not go on.
     """
 

@@ -145,7 +145,7 @@ def _check_ending(trace: Trace, place: PlaceOf) -> None:
         raise FaultError(
             f"outcome: a run that is {outcome.status} has {'a' if outcome.step is None else 'no'} step"
         )
-    named = outcome.status in (Status.NON_FINITE, Status.TARGET_REACHED)
+    named = outcome.status in (Status.NON_FINITE, Status.TARGET_REACHED, Status.TARGET_NOT_REACHED)
     if (outcome.quantity is None) is named:
         raise FaultError(f"outcome: a run that is {outcome.status} has {'a' if named else 'no'} quantity")
     if outcome.status is Status.NON_FINITE and outcome.quantity not in {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from math import isfinite
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +22,9 @@ from optitrace.tracing.scheduling import scheduled_momentum, scheduling
 from optitrace.tracing.stepping import make_optimizer, plain_step
 from optitrace.tracing.trace import Outcome, Status, Trace, Versions
 from optitrace.version import __version__
+
+TORCH = Path(torch.__file__).parent
+"""Where torch's own code lies."""
 
 _OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
@@ -66,6 +71,8 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
         with torch.no_grad():
             while not run.has_reached_target():
                 if recorder.taken == experiment.steps:
+                    if experiment.until is not None:
+                        ended = Outcome(Status.TARGET_NOT_REACHED, recorder.taken, str(experiment.until))
                     break
                 if stop():
                     ended = Outcome(Status.INTERRUPTED, recorder.taken)
@@ -78,7 +85,7 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
         ended = Outcome(Status.OUT_OF_MEMORY, recorder.taken)
         final_loss = float("nan")
     except (Exception, SystemExit) as error:
-        told = _told(experiment, recorder.taken, error)
+        told = _told(run, recorder.taken, error)
         if told is None:
             raise
         if not recorder.taken:
@@ -86,9 +93,10 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
         ended = Outcome(Status.FAILED, recorder.taken, reason=str(told))
         final_loss = run.last_known_loss()
     steps, columns, state = recorder.finish()
-    if ended.status is Status.COMPLETED and recorder.non_finite:
+    took_all = ended.status in (Status.COMPLETED, Status.TARGET_NOT_REACHED)
+    if took_all and recorder.non_finite:
         ended = recorder.non_finite
-    elif ended.status is Status.COMPLETED and not isfinite(final_loss):
+    elif took_all and not isfinite(final_loss):
         ended = Outcome(Status.NON_FINITE, recorder.taken, "final_loss")
     return Trace(
         experiment=experiment,
@@ -106,6 +114,7 @@ class _Run:
     """Weights, a loss, and an optimizer that moves the weights; takes one step at a time."""
 
     def __init__(self, experiment: Experiment, needs: Needs) -> None:
+        self.experiment = experiment
         dtype = getattr(torch, experiment.dtype)
         device = open_device(experiment.device)
         start = torch.tensor(experiment.start, dtype=dtype, device=device)
@@ -193,21 +202,32 @@ def _gradient(weights: Tensor) -> Tensor:
     return weights.grad
 
 
-def _told(experiment: Experiment, taken: int, error: BaseException) -> UsageError | None:
+def _told(run: _Run, taken: int, error: BaseException) -> UsageError | None:
     """Return an error as a person is to be told of it; None for one that is a fault of this program."""
     if isinstance(error, UsageError):
         return error
-    if experiment.own is not None:
-        return OwnClassError(experiment.optimizer, error, taken + 1)
-    is_of_torch = isinstance(error, RuntimeError | AssertionError)
-    is_overflow = isinstance(error, ArithmeticError) or (is_of_torch and "overflow" in str(error))
-    return _refusal(experiment, error) if is_overflow or (is_of_torch and not taken) else None
+    if run.experiment.own is not None:
+        return OwnClassError(run.experiment.optimizer, error, taken + 1)
+    # torch's compiled code has no frame of its own
+    refuses = not taken and isinstance(error, RuntimeError | AssertionError)
+    if refuses or isinstance(error, ArithmeticError) or _was_raised_in_torch(error):
+        return _refusal(run, error)
+    return None
 
 
-def _refusal(experiment: Experiment, error: BaseException) -> UsageError:
+def _was_raised_in_torch(error: BaseException) -> bool:
+    raised = traceback.extract_tb(error.__traceback__)[-1].filename
+    return Path(raised).is_relative_to(TORCH)
+
+
+def _refusal(run: _Run, error: BaseException) -> UsageError:
     """Return the sentence for what torch itself could not do."""
     reason = str(error.args[-1] if error.args else error).strip().partition("\n")[0].rstrip(".")
+    if not isinstance(error, RuntimeError | AssertionError | ArithmeticError):
+        reason = f"{type(error).__name__}: {reason}"
+    loss, experiment = run.last_known_loss(), run.experiment
+    cause = "" if isfinite(loss) else f"; the loss is {loss} there"
     return UsageError(
         f"torch cannot take a step of {experiment.optimizer} in {experiment.dtype} on {experiment.device} "
-        f"({experiment.implementation}): {reason}."
+        f"({experiment.implementation}): {reason}{cause}."
     )

@@ -18,6 +18,7 @@ from optitrace.views.side_by_side import side_by_side
 from optitrace.views.sparkline import sparklines
 from optitrace.views.spelling import to_ascii
 from optitrace.views.table import grid_tables
+from optitrace.views.wording import unreached
 
 COLUMNS = {
     "final_loss": "final loss",
@@ -125,6 +126,7 @@ def closing_lines(comparison: Comparison) -> Iterator[str]:
         outcome = named.trace.outcome
         if outcome.status in (Status.INTERRUPTED, Status.OUT_OF_MEMORY, Status.FAILED):
             yield f"{named.name}: {outcome.status} after step {outcome.step}"
+        yield from (f"{named.name}: {line}" for line in unreached(named.trace))
     yield sentence(comparison)
 
 

@@ -82,9 +82,11 @@ def visible_rows(count: int, look: Look) -> Sequence[int]:
     return [*range(END_ROWS), *range(count - END_ROWS, count)]
 
 
-def grid_of(columns: Sequence[GridColumn], count: int, look: Look, *, labels: int = 1) -> Grid:
-    """Return the grid of some columns, which have so many rows."""
-    rows = visible_rows(count, look)
+def grid_of(
+    columns: Sequence[GridColumn], count: int, look: Look, *, labels: int = 1, rows: Sequence[int] = ()
+) -> Grid:
+    """Return the grid of some columns, which have so many rows; of those given, if not of `visible_rows`."""
+    rows = rows or visible_rows(count, look)
     hidden = count - len(rows)
     quantities = [column.quantity for column in columns]
     return Grid(

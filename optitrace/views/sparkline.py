@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from optitrace.views.pictures.scales import axis_of
 from optitrace.views.pictures.scene import Axis
@@ -16,7 +16,7 @@ NON_FINITE, ASCII_NON_FINITE = "×", "x"
 """What stands where the numbers are not finite, as in a sweep where all diverged."""
 
 MOST_SIGNS = 32
-"""How many signs a sparkline has at most."""
+"""How many signs a sparkline has at most: two for each cell, where it has fewer signs than numbers."""
 
 LEAST_NUMBERS = 4
 """Fewer numbers say more by themselves."""
@@ -26,13 +26,16 @@ def sparkline(losses: Sequence[float], *, ascii_only: bool = False) -> str:
     """Return the course of a loss in at most `MOST_SIGNS` signs; nothing where it would say nothing.
 
     It says nothing of fewer than `LEAST_NUMBERS` numbers, and of numbers that are all the same. Where they
-    span decades, equal ratios are equally high, and ``(log)`` says so. Of the numbers that share a sign the
-    greatest decides, so that no leap is left out.
+    span decades, equal ratios are equally high, and ``(log)`` says so. Of more numbers than
+    there are signs, the least and the greatest of each cell are drawn, in their order, so that no leap is
+    left out, up or down.
 
     >>> sparkline([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], ascii_only=True)
     '#*+==-:.'
     >>> sparkline([1.0, 0.1, 0.01, 0.001, math.inf])
     '█▆▃▁× (log)'
+    >>> sparkline([*[8.0] * 50, 1.0, *[4.0] * 49, *[0.0] * 50, 8.0, *[0.0] * 49], ascii_only=True)
+    '########:=======........#.......'
 
     Args:
         losses: the numbers, one for each step; any may not be finite.
@@ -49,8 +52,10 @@ def sparklines(columns: Sequence[Sequence[float]], *, ascii_only: bool = False) 
         ascii_only: whether to spell them in ASCII.
     """
     longest = max(map(len, columns), default=0)
-    share = max(1.0, longest / MOST_SIGNS)
-    thinned = [_thinned(column, share) for column in columns]
+    thinned = columns
+    if longest > MOST_SIGNS:
+        share = longest / (MOST_SIGNS // 2)
+        thinned = [list(_extremes(column, share)) for column in columns]
     finite = {x for column in columns for x in column if math.isfinite(x)}
     if longest < LEAST_NUMBERS or len(finite) < 2:
         return [""] * len(columns)
@@ -59,11 +64,13 @@ def sparklines(columns: Sequence[Sequence[float]], *, ascii_only: bool = False) 
     return [f"{_drawn(column, axis, ascii_only=ascii_only)}{said}" for column in thinned]
 
 
-def _thinned(numbers: Sequence[float], share: float) -> list[float]:
-    """Return the greatest of every `share` numbers; NaN where any of them is not finite."""
-    count = math.ceil(len(numbers) / share - 1e-9)
-    groups = [numbers[math.floor(k * share) : math.floor((k + 1) * share + 1e-9)] for k in range(count)]
-    return [max(group) if all(map(math.isfinite, group)) else math.nan for group in groups]
+def _extremes(numbers: Sequence[float], share: float) -> Iterator[float]:
+    """Yield the least and the greatest of every `share` numbers, in order; what is not finite is greatest."""
+    for k in range(math.ceil(len(numbers) / share - 1e-9)):
+        cell = numbers[math.floor(k * share) : math.floor((k + 1) * share + 1e-9)]
+        heights = [x if math.isfinite(x) else math.inf for x in cell]
+        least, greatest = heights.index(min(heights)), heights.index(max(heights))
+        yield from (cell[min(least, greatest)], cell[max(least, greatest)])
 
 
 def _drawn(numbers: Sequence[float], axis: Axis, *, ascii_only: bool) -> str:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from optitrace.rules.numerals import format_significant
 from optitrace.tracing.trace import Column
 from optitrace.tracing.watching.training import KINDS, OF_A_PARAMETER, WITHOUT_LOSS, OptimizerTrace
 from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
-from optitrace.views.grid import Grid, GridColumn, Look, are_counts, grid_of, step_column, visible_rows
+from optitrace.views.grid import (
+    END_ROWS,
+    MOST_ROWS,
+    Grid,
+    GridColumn,
+    Look,
+    are_counts,
+    grid_of,
+    step_column,
+)
 
 HEADINGS = {
     "loss": ("loss", ""),
@@ -20,6 +31,9 @@ HEADINGS = {
 }
 """The headings of columns of one number a step."""
 
+PARTS = END_ROWS - 1
+"""Into how many parts the rows of a long table are divided, after the first and before the last."""
+
 FRESH = KINDS.index("fresh")
 
 Cells = Callable[[Sequence[int]], list[str]]
@@ -29,7 +43,7 @@ def training_grids(optimizer: OptimizerTrace, look: Look) -> list[Grid]:
     """Return the grid of an optimizer; beside rows of parameters, one of what those have no place for."""
     grids = [training_grid(optimizer, look)]
     if _is_by_parameter(optimizer, look) and (beside := _asked_for(optimizer, look)):
-        grids.append(grid_of([step_column(optimizer.steps), *beside], len(optimizer.steps), look))
+        grids.append(_grid_of_steps(optimizer, beside, look))
     return grids
 
 
@@ -40,8 +54,8 @@ def training_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
     """
     if _is_by_parameter(optimizer, look):
         return _parameter_grid(optimizer, look)
-    rows = visible_rows(len(optimizer.steps), look)
-    columns = [step_column(optimizer.steps)]
+    rows = rows_shown(optimizer, look)
+    columns = []
     if not set(optimizer.gradients) <= set(WITHOUT_LOSS):
         columns.append(_named("loss", _losses(optimizer, _digits(look))))
     if "lr" in optimizer.columns:
@@ -52,7 +66,33 @@ def training_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
         if name in optimizer.columns:
             columns.append(_named(name, _numbers(optimizer.columns[name], 0, _digits(look))))
     columns += _asked_for(optimizer, look)
-    return grid_of(columns, len(optimizer.steps), look)
+    return _grid_of_steps(optimizer, columns, look)
+
+
+def rows_shown(optimizer: OptimizerTrace, look: Look) -> Sequence[int]:
+    """Return which rows of a table of steps are shown: all, or of many the first ones, some, and the last.
+
+    Of each of `PARTS` equal parts of the rows between, it is the first with the greatest loss, of which one
+    that is not a number is the greatest, so that no leap is left out.
+    """
+    last = len(optimizer.steps) - 1
+    if last < MOST_ROWS or look.all_rows:
+        return range(last + 1)
+    losses = optimizer.columns["loss"]
+
+    def height(row: int) -> float:
+        (loss,) = losses.row(row) or (math.nan,)
+        return math.inf if math.isnan(loss) else loss
+
+    bounds = [END_ROWS + (last - END_ROWS) * k // PARTS for k in range(PARTS + 1)]
+    return [*range(END_ROWS), *(max(range(a, b), key=height) for a, b in pairwise(bounds)), last]
+
+
+def rows_remark(grid: Grid) -> list[str]:
+    """Return the line that says which of the hidden rows are shown, if `rows_shown` has chosen them."""
+    if not grid.hidden or grid.labels > 1:
+        return []
+    return [f"after row {END_ROWS}, each of {PARTS} equal parts shows its row with the greatest loss"]
 
 
 def hidden_values(optimizer: OptimizerTrace, look: Look) -> list[str]:
@@ -71,6 +111,11 @@ def hidden_values(optimizer: OptimizerTrace, look: Look) -> list[str]:
         for name, column in several.items()
         if column.size > MOST_COORDINATES
     ]
+
+
+def _grid_of_steps(optimizer: OptimizerTrace, columns: Sequence[GridColumn], look: Look) -> Grid:
+    rows = rows_shown(optimizer, look)
+    return grid_of([step_column(optimizer.steps), *columns], len(optimizer.steps), look, rows=rows)
 
 
 def _is_by_parameter(optimizer: OptimizerTrace, look: Look) -> bool:

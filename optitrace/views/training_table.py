@@ -18,7 +18,7 @@ from optitrace.views.spelling import to_ascii
 from optitrace.views.table import grid_tables, hidden_rows
 from optitrace.views.training_extent import extent
 from optitrace.views.training_faults import told
-from optitrace.views.training_grid import hidden_values, training_grids
+from optitrace.views.training_grid import hidden_values, rows_remark, training_grids
 from optitrace.views.training_wording import (
     NO_FAULTS,
     NO_STEP,
@@ -84,7 +84,7 @@ def _optimizer(
         yield from _lines(lines, ascii_only)
         for block in grid_tables(grid, width, ascii_only):
             yield from (Text(), block)
-        lines = hidden_rows(grid)
+        lines = [*hidden_rows(grid), *rows_remark(grid)]
     losses = [x for x in optimizer.columns["loss"].values if not math.isnan(x)]  # NaN: none is known
     course = sparkline(losses, ascii_only=ascii_only)
     lines += [*hidden_values(optimizer, look), *([f"loss  {course}"] if course else [])]

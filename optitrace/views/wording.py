@@ -90,6 +90,14 @@ def ending(trace: Trace, precision: int) -> list[str]:
         lines.append(f"step {outcome.step}: the {outcome.quantity} {verb} no longer finite")
     elif outcome.status is Status.TARGET_REACHED:
         lines.append(f"stopped at the target {outcome.quantity}, of {trace.experiment.steps} steps at most")
-    elif outcome.status is not Status.COMPLETED:
+    elif outcome.status not in (Status.COMPLETED, Status.TARGET_NOT_REACHED):
         lines.append(f"{outcome.status} after step {outcome.step} of {trace.experiment.steps}")
-    return lines
+    return lines + unreached(trace)
+
+
+def unreached(trace: Trace) -> list[str]:
+    """Return the line that says that the target was not reached; none if it was, or there is none."""
+    target, taken = trace.experiment.until, trace.steps[-1]
+    if target is None or trace.outcome.status is Status.TARGET_REACHED:
+        return []
+    return [f"the target {target} was not reached in {counted(taken, 'step')}"]

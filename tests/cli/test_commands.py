@@ -123,6 +123,24 @@ def test_a_divergence_is_a_result_and_a_failure_only_where_asked(arguments: tupl
 
 def test_strict_says_nothing_of_a_run_that_stays_finite() -> None:
     assert run("sgd", "--strict").code == 0
+    assert run("sgd", "--strict", "--until", "loss<0.74").code == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--strict",)])
+def test_a_target_that_was_not_reached_is_said_and_a_failure_only_where_asked(
+    arguments: tuple[str, ...],
+) -> None:
+    finished = run("sgd", "-n", "3", "--until", "loss<1e-9", *arguments)
+
+    assert (finished.code, finished.stderr) == (1 if arguments else 0, "")
+    assert "the target loss<1e-09 was not reached in 3 steps" in finished.stdout.splitlines()
+
+
+def test_a_run_that_diverges_is_said_to_miss_its_target_too() -> None:
+    lines = run("sgd", "--lr", "0.6", "-n", "300", "--until", "loss<1e-9").stdout.splitlines()
+
+    assert "step 134: the loss is no longer finite" in lines
+    assert "the target loss<1e-09 was not reached in 300 steps" in lines
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,15 @@ def test_where_none_arrived_the_remedy_is_told() -> None:
     )
 
 
+def test_a_run_that_did_not_reach_its_target_is_named() -> None:
+    runs = "sgd:lr=0.001", "sgd:lr=0.1"
+    finished = run("compare", *runs, "-n", "20", "--until", "loss<0.01", COLUMNS="200")
+
+    lines = finished.stdout.splitlines()
+    assert "sgd:lr=0.001: the target loss<0.01 was not reached in 20 steps" in lines
+    assert not any(line.startswith("sgd:lr=0.1: the target") for line in lines)
+
+
 def test_the_tolerance_is_a_share_of_the_starting_loss() -> None:
     # the loss falls from 0.75 to 0.7009 with the first step
     share = str(0.71 / 0.75)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,15 @@ def test_strict_asks_whether_the_saved_run_diverged(tmp_path: Path) -> None:
 
     assert run("show", path).code == 0
     assert run("show", path, "--strict").code == 1
+
+
+def test_strict_asks_whether_the_saved_run_reached_its_target(tmp_path: Path) -> None:
+    path = tmp_path / "short.json"
+    run("sgd", "-n", "3", "--until", "loss<1e-9", "-o", str(path))
+
+    assert json.loads(path.read_text())["outcome"]["status"] == "target not reached"
+    assert run("show", str(path)).code == 0
+    assert run("show", str(path), "--strict").code == 1
 
 
 def test_a_run_that_saved_a_trace_says_how_to_show_it_again(tmp_path: Path) -> None:

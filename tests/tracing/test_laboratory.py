@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 from optitrace.analysis.explanation import RuleStep, explain
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
-from optitrace.tracing.trace import Status, Trace
+from optitrace.tracing.trace import Outcome, Status, Trace
 from optitrace.tracing.trace_file import json_chunks, jsonl_chunks
 from optitrace.tracing.trace_reading import parse_trace
 from optitrace.tracing.tracer import trace
@@ -168,7 +168,13 @@ def test_a_target_reached_by_the_last_step_is_reached() -> None:
     exactly = trace(design("sgd", {"lr": 0.05}, steps=steps, until="loss<0.1"))
     one_fewer = trace(design("sgd", {"lr": 0.05}, steps=steps - 1, until="loss<0.1"))
     assert exactly.outcome.status is Status.TARGET_REACHED
-    assert one_fewer.outcome.status is Status.COMPLETED
+    assert one_fewer.outcome == Outcome(Status.TARGET_NOT_REACHED, steps - 1, "loss<0.1")
+
+
+def test_a_number_that_is_not_finite_weighs_more_than_a_target_that_was_not_reached() -> None:
+    diverged = trace(design("sgd", {"lr": 0.6}, steps=300, until="loss<1e-9"))
+
+    assert diverged.outcome == Outcome(Status.NON_FINITE, 134, "loss")
 
 
 @pytest.mark.parametrize(

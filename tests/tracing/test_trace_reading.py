@@ -56,6 +56,7 @@ RUNS: dict[str, Callable[[], Trace]] = {
     "target reached": lambda: trace(
         design("adam", objective="booth", until="loss<73", schedule="StepLR:step_size=2")
     ),
+    "target not reached": lambda: trace(design("sgd", steps=3, until="loss<1e-9")),
     "clipped noise": lambda: trace(design("sgd", noise=0.1, seed=3, clip_norm=0.5)),
     "interrupted": lambda: stopped_after(design("adam"), 3),
     "interrupted at once": lambda: stopped_after(design("adam"), 0),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
@@ -250,6 +251,28 @@ def test_an_error_of_the_first_step_is_told_as_torchs_refusal(error: BaseExcepti
 
     with pytest.raises(UsageError, match=sentence):
         trace(failing(design("adam", dtype="float16", implementation="foreach"), 1, error))
+
+
+def test_an_error_that_is_raised_in_torch_is_told_as_torchs() -> None:
+    strong = {"line_search_fn": "strong_wolfe"}
+    sentence = (
+        r"^torch cannot take a step of lbfgs in float32 on cpu \(single\): "
+        r"IndexError: list index out of range; the loss is inf there\.$"
+    )
+
+    with pytest.raises(UsageError, match=sentence):
+        trace(design("lbfgs", strong, objective="w1/0", steps=1))
+
+
+def test_an_error_that_torch_raises_in_a_later_step_keeps_the_steps_before_it() -> None:
+    with pytest.raises(AttributeError, match="none") as raised:
+        torch.nn.Linear(1, 1).get_parameter("none")
+
+    traced = trace(failing(design("sgd", steps=3), 2, raised.value))
+
+    assert list(traced.steps) == [0, 1]
+    assert traced.outcome.status is Status.FAILED
+    assert re.match(r"torch cannot take a step of sgd in .*AttributeError: ", traced.outcome.reason or "")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -203,13 +205,33 @@ def test_a_state_entry_that_counts_is_a_whole_number() -> None:
     ("look", "hint"),
     [(Look(), "60 rows are hidden; --all shows them, --every 2 thins them out"), (Look(all_rows=True), "")],
 )
-def test_a_long_table_shows_head_and_tail_and_says_how_to_see_the_rest(look: Look, hint: str) -> None:
+def test_a_long_table_is_spread_over_the_run_and_says_how_to_see_the_rest(look: Look, hint: str) -> None:
     text = shown(alone(optimizer([0.5] * 100)), look, 80)
-    steps = [*range(1, 21), "⋮", *range(81, 101)] if hint else range(1, 101)
+    (steps,) = rows_of_blocks(text)
 
-    assert rows_of_blocks(text) == [[str(step) for step in steps]]
+    if hint:
+        assert steps[:21] == [*map(str, range(1, 21)), "⋮"]
+        assert len(steps) == 41
+        gaps = [b - a for a, b in pairwise(map(int, steps[21:]))]
+        assert set(gaps) <= {4, 5}  # 79 rows in 19 parts
+        assert steps[-1] == "100"
+    else:
+        assert steps == [str(step) for step in range(1, 101)]
     assert hint in text
     assert ("hidden" in text) is bool(hint)
+    assert ("its row with the greatest loss" in text) is bool(hint)
+
+
+def test_a_long_table_shows_the_leaps_of_the_loss() -> None:
+    losses = [1 / (k + 1) for k in range(6000)]
+    leaps = [917, 1224, 1680, 3522, 5998]
+    for row in leaps:
+        losses[row] *= 1000
+    losses[4000] = math.nan
+
+    (steps,) = rows_of_blocks(shown(alone(optimizer(losses)), Look(), 80))
+
+    assert {str(row + 1) for row in (*leaps, 4000)} <= set(steps)
 
 
 def test_rows_of_parameters_are_thinned_by_no_every() -> None:
