@@ -54,7 +54,7 @@ NAMES = [
     for name in dependency.names
 ]
 
-NEEDED_BY_THE_SCRIPT = ("backward", "Optimizer.__init__", "LRScheduler.__init__", "LRScheduler.step")
+NEEDED_BY_THE_SCRIPT = ("backward", "optim.Optimizer.zero_grad", "Optimizer.__init__", "LRScheduler.__init__", "LRScheduler.step")
 """The names without which the script fails by itself."""
 
 
