@@ -54,7 +54,13 @@ NAMES = [
     for name in dependency.names
 ]
 
-NEEDED_BY_THE_SCRIPT = ("backward", "optim.Optimizer.zero_grad", "Optimizer.__init__", "LRScheduler.__init__", "LRScheduler.step")
+NEEDED_BY_THE_SCRIPT = (
+    "backward",
+    "optim.Optimizer.zero_grad",
+    "Optimizer.__init__",
+    "LRScheduler.__init__",
+    "LRScheduler.step",
+)
 """The names without which the script fails by itself."""
 
 
@@ -207,7 +213,16 @@ HOMES = ("tracing/watching/torch_internals.py", "tracing/stepping.py")
 
 OWN = ("self", "cls", "other")
 
-OF_OTHERS = ("_C", "_effective_n_jobs", "_getframe", "_has_no", "_runtime_param", "_set_axes_scale")
+OF_OTHERS = (
+    "_C",
+    "_effective_n_jobs",
+    "_exit",
+    "_getframe",
+    "_has_no",
+    "_replace",
+    "_runtime_param",
+    "_set_axes_scale",
+)
 """Private names of joblib, matplotlib, Python and Typer; and ``torch._C.DisableTorchFunctionSubclass``, which
 torch documents."""
 
