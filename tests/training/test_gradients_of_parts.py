@@ -114,7 +114,7 @@ def test_parameters_whose_gradients_alone_add_up_are_named(clear: Clear) -> None
     assert (diagnosis.step, diagnosis.parameter) == (2, "0.weight")
     assert diagnosis.fact == (
         "step 2 adds the gradient of 0.weight, 0.bias to that of the step before, "
-        "which was not cleared (5 of 6 steps of Adam)"
+        "which was not cleared (5 of 6 steps of optimizer)"
     )
 
 

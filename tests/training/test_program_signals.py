@@ -99,7 +99,7 @@ def test_what_a_handler_raises_in_a_hook_is_raised_in_the_program_once_the_hook_
 
 
 @pytest.mark.parametrize(
-    ("cls", "method"), [(Watcher, "_count"), (Measurement, "before_clipping")], ids=["hook", "hook in a hook"]
+    ("cls", "method"), [(Watcher, "_count"), (Measurement, "gradient")], ids=["hook", "hook in a hook"]
 )
 def test_the_handler_is_given_the_frame_that_called_the_watcher(
     cls: type, method: str, monkeypatch: pytest.MonkeyPatch
