@@ -20,14 +20,13 @@ from optitrace.views.training_extent import extent
 from optitrace.views.training_faults import told
 from optitrace.views.training_grid import hidden_values, rows_remark, training_grids
 from optitrace.views.training_wording import (
-    NO_FAULTS,
     NO_STEP,
     ending_lines,
     findings_lines,
-    is_sound,
     optimizer_subtitle,
     optimizer_title,
     program_line,
+    soundness,
 )
 
 
@@ -102,8 +101,8 @@ def _faults(
 ) -> Iterator[RenderableType]:
     """Yield each fault and remark with its remedy indented below it; where there is no fault, that."""
     spell = to_ascii if ascii_only else str
-    if is_sound(training, findings):
-        yield Text(NO_FAULTS)
+    if sentence := soundness(training, findings):
+        yield Text(spell(sentence))
     if not findings.diagnoses:
         return
     yield Text()

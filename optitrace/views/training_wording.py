@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from optitrace.analysis.training.diagnoses import unjudged
 from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.errors import printable
 from optitrace.rules.numerals import counted, first_of, format_significant, listed, tallied
+from optitrace.tracing.trace import Status
 from optitrace.tracing.watching.training import OptimizerTrace, Training
 from optitrace.views.training_extent import FIRST_OPTIMIZERS, MOST_OPTIMIZERS
 from optitrace.views.training_faults import MOST_ALIKE, MOST_NAMED, told
@@ -117,9 +119,17 @@ def ending_lines(training: Training) -> Iterator[str]:
     yield from map(printable, training.unobserved)
 
 
-def is_sound(training: Training, findings: TrainingFindings) -> bool:
-    """Tell whether all of a training was observed, and no fault was found."""
-    return bool(training.optimizers) and not findings.has_faults and not training.unobserved
+def soundness(training: Training, findings: TrainingFindings) -> str:
+    """Return that no fault was found in a training that was observed to its end, and what it does not tell.
+
+    It is empty where there is a fault, or where the training or its observation has failed.
+    """
+    is_whole = training.outcome.status is not Status.FAILED and not training.unobserved
+    if not training.optimizers or findings.has_faults or not is_whole:
+        return ""
+    if unknown := unjudged(training):
+        return f"{printable(unknown)}; no other faults found"
+    return NO_FAULTS
 
 
 def _steps_taken(optimizers: Sequence[OptimizerTrace]) -> str:
@@ -136,8 +146,8 @@ def _steps_taken(optimizers: Sequence[OptimizerTrace]) -> str:
 def closing_lines(training: Training, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:
     """Yield all that is said below the tables where nothing can be indented, a diagnosis in one line."""
     yield from ending_lines(training)
-    if is_sound(training, findings):
-        yield NO_FAULTS
+    if sentence := soundness(training, findings):
+        yield sentence
     diagnoses = told(findings.diagnoses, tells_all=tells_all)
     yield from (f"{printable(found.fact)}: {printable(found.remedy)}" for found in diagnoses)
     yield from findings_lines(findings, tells_all=tells_all)

@@ -20,7 +20,13 @@ from samples import printed
 
 from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.tracing.trace import Outcome, Status
-from optitrace.tracing.watching.training import OptimizerTrace, Tally, Training, WatchedParameter
+from optitrace.tracing.watching.training import (
+    ClippingTally,
+    OptimizerTrace,
+    Tally,
+    Training,
+    WatchedParameter,
+)
 from optitrace.views.grid import Grid, Look
 from optitrace.views.table import grid_tables
 from optitrace.views.training_formats import training_html
@@ -33,6 +39,7 @@ from optitrace.views.training_wording import (
     optimizer_subtitle,
     optimizer_title,
     program_line,
+    soundness,
 )
 
 NOTHING = TrainingFindings()
@@ -380,22 +387,57 @@ def test_whether_ranks_agree_is_one_line(found: RankAgreement, line: str) -> Non
     assert list(findings_lines(TrainingFindings(ranks=found))) == [line]
 
 
+LONG = training(optimizer([2.0] * 20))
+"""A training of enough steps to judge it."""
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (training(), "3 steps: too few to judge update sizes; no other faults found"),
+        (training(optimizer([2.0] * 14)), "14 steps: too few to judge update sizes; no other faults found"),
+        (training(optimizer([2.0] * 15)), "no faults found"),
+        (
+            training(
+                optimizer(
+                    [2.0] * 19, clippings={"used": ClippingTally(Tally(19, 1), Tally(1, 1), (1.0, 1.0))}
+                )
+            ),
+            "19 steps: too few to judge clipping; no other faults found",
+        ),
+        (
+            training(optimizer([2.0] * 20), optimizer([2.0], name="critic")),
+            "1 step of critic: too few to judge update sizes; no other faults found",
+        ),
+        (
+            training(optimizer([2.0] * 3, steps=[1, 50, 100])),
+            "3 recorded steps: too few to judge update sizes; no other faults found",
+        ),
+        (replace(LONG, outcome=Outcome(Status.FAILED, 20, reason="ValueError: no data")), ""),
+        (replace(LONG, unobserved=("backward is not observed.",)), ""),
+        (replace(LONG, optimizers=()), ""),
+    ],
+)
+def test_no_faults_are_found_only_where_all_was_observed_to_its_end(made: Training, sentence: str) -> None:
+    assert soundness(made, TrainingFindings()) == sentence
+
+
 def test_a_fault_is_told_with_its_remedy_below_it() -> None:
     text = printed(render_training(training(), TrainingFindings((STALE,)), Look(), width=200), 200)
 
     assert f"\n{STALE.fact}\n  {STALE.remedy}\n" in text
     assert "no faults found" not in text
-    assert "no faults found" in shown(training(), Look(), 80)
+    assert "no faults found" in shown(LONG, Look(), 80)
 
 
 def test_a_remark_is_told_like_a_fault_where_there_are_none() -> None:
     findings = TrainingFindings((REMARK,))
-    text = printed(render_training(training(), findings, Look(), width=200), 200)
+    text = printed(render_training(LONG, findings, Look(), width=200), 200)
 
     assert not findings.has_faults
     assert f"\nno faults found\n\n{REMARK.fact}\n  {REMARK.remedy}\n" in text
-    assert list(closing_lines(training(), findings, tells_all=False)) == [
-        "completed after 3 steps",
+    assert list(closing_lines(LONG, findings, tells_all=False)) == [
+        "completed after 20 steps",
         "no faults found",
         f"{REMARK.fact}: {REMARK.remedy}",
     ]
@@ -445,7 +487,7 @@ def test_where_ranks_part_it_is_not_said_that_there_are_no_faults() -> None:
     parted, agreeing = (TrainingFindings(ranks=each) for each in (PARTED, RankAgreement(2, True)))
 
     assert "no faults found" not in printed(render_training(training(), parted, Look()), 80)
-    assert "no faults found" in printed(render_training(training(), agreeing, Look()), 80)
+    assert "no faults found" in printed(render_training(LONG, agreeing, Look()), 80)
 
 
 def test_the_course_of_the_loss_stands_below_the_table_of_each_optimizer() -> None:

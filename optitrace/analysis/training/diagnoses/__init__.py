@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.diagnose import diagnose, unjudged
 
-__all__ = ["diagnose"]
+__all__ = ["diagnose", "unjudged"]

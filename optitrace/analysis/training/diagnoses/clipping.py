@@ -148,6 +148,12 @@ def _consequence(optimizer: OptimizerTrace, growth: float | None, factor: float)
     )
 
 
+def can_judge_clipping(optimizer: OptimizerTrace) -> bool:
+    """Tell whether gradients are never cut, or enough steps were taken to say how usual that is."""
+    tally = optimizer.clippings.get("used")
+    return tally is None or tally.cut is None or optimizer.steps_seen >= FEWEST_CLIPPED
+
+
 def _usual_cut(optimizer: OptimizerTrace) -> tuple[float, float] | None:
     """Return the median norms before clipping and after, of the rows that are cut; None if few steps are."""
     tally, taken = optimizer.clippings.get("used"), optimizer.steps_seen

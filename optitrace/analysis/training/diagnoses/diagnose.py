@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from optitrace.analysis.training.diagnoses.clipping import (
+    can_judge_clipping,
     clipped_always,
     clipped_before_backward,
     clipped_micro_batches,
@@ -26,8 +27,9 @@ from optitrace.analysis.training.diagnoses.parameters import (
     unused_parameters,
 )
 from optitrace.analysis.training.diagnoses.schedules import scheduler_never_stepped, scheduler_stepped_early
-from optitrace.analysis.training.diagnoses.updates import lost_updates, update_ratio
+from optitrace.analysis.training.diagnoses.updates import can_judge_updates, lost_updates, update_ratio
 from optitrace.analysis.training.findings import Diagnosis
+from optitrace.rules.numerals import counted
 from optitrace.tracing.watching.training import OptimizerTrace, Training
 
 OF_ITS_PARAMETERS: tuple[Callable[[OptimizerTrace], Iterable[Diagnosis]], ...] = (
@@ -60,6 +62,22 @@ OF_A_TRAINING: tuple[Callable[[Training], Iterable[Diagnosis]], ...] = (
     idle_optimizers,
 )
 """The faults for which one optimizer is not enough to look at."""
+
+
+def unjudged(training: Training) -> str:
+    """Return what the steps of a training are too few to judge, in words; empty if there is nothing.
+
+    It is of the first optimizer that has too few recorded steps.
+    """
+    for optimizer in training.optimizers:
+        unknown = [] if can_judge_clipping(optimizer) else ["clipping"]
+        unknown += [] if can_judge_updates(optimizer) else ["update sizes"]
+        if unknown:
+            of = f" of {optimizer.name}" if len(training.optimizers) > 1 else ""
+            recorded = "" if len(optimizer.steps) == optimizer.steps_seen else "recorded "
+            steps = counted(len(optimizer.steps), f"{recorded}step")
+            return f"{steps}{of}: too few to judge {' and '.join(unknown)}"
+    return ""
 
 
 def diagnose(training: Training) -> tuple[Diagnosis, ...]:

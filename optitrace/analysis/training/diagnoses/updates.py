@@ -95,6 +95,12 @@ def _taken(dtypes: Sequence[str]) -> str:
     return f"rounding takes updates below {short(limits[coarsest])} of a weight{which}"
 
 
+def can_judge_updates(optimizer: OptimizerTrace) -> bool:
+    """Tell whether enough steps are recorded for `update_ratio`."""
+    later = (step for step in optimizer.steps if step - optimizer.steps[0] >= FIRST_ROWS)
+    return sum(1 for _ in later) >= FEWEST_ROWS
+
+
 def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
     """Look for a median update, after the beginning, that is far too small or too large for the weights.
 
