@@ -26,6 +26,7 @@ from optitrace.cli.picturing import (
     picture_of_comparison,
     plot_of_comparison,
     print_picture,
+    say_what_is_not_drawn,
 )
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError, one_of, quoted
@@ -124,6 +125,8 @@ def compare_runs(**given: Any) -> None:
         terminal.say("interrupted before the first run.")
         raise typer.Exit(interruption.exit_code)
     comparison = compare(traces, tolerance, tuning)
+    formats = [format or "table", *(file.format for file in files)]
+    say_what_is_not_drawn([named.trace for named in traces], plots=given["plot"], formats=formats)
     errors = _write(files, comparison, quantity, look, plots=given["plot"])
     _show(comparison, quantity, look, format or "table", color, plots=given["plot"])
     for error in errors:

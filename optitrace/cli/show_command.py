@@ -11,7 +11,8 @@ import typer
 from optitrace.analysis.theory import check_theory
 from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.rerunning import run_again, tell
+from optitrace.cli.picturing import say_what_is_not_drawn
+from optitrace.cli.rerunning import run_again, tell, with_code
 from optitrace.cli.showing import LOOKING_OPTIONS, Wish, finish, hints, read_wish, show
 from optitrace.cli.training_showing import PARAMS_OPTION, show_training
 from optitrace.errors import UsageError
@@ -58,9 +59,12 @@ def show_saved(**given: Any) -> None:
         return
     if given["params"]:
         raise UsageError("--params is for trainings, and this is a trace; leave it out.")
+    if given["rerun"]:
+        saved = with_code(saved)
     trace = every_kth(saved, every)
     if wish.theorizes:
         check_theory(trace.experiment)
+    say_what_is_not_drawn([trace], plots=wish.plots, formats=wish.formats)
     unwritten = show(trace, wish, hints(trace, wish))
     if given["rerun"]:
         _rerun(saved, wish)

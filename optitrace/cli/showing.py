@@ -59,6 +59,11 @@ class Wish:
     plots: bool
     strict: bool
 
+    @property
+    def formats(self) -> list[str]:
+        """The formats that are written, on standard output and in files."""
+        return [self.format, *(file.format for file in self.files)]
+
 
 def read_wish(given: Mapping[str, Any]) -> Wish:
     """Return what the options of `SHOWING_OPTIONS` ask for, after seeing that it can be done.
