@@ -14,7 +14,7 @@ from optitrace.cli import options
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.rerunning import say_code
 from optitrace.cli.running import resolve_device, run_experiment
-from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objectives import as_settings
 from optitrace.experiment.own_class import is_own
@@ -122,8 +122,8 @@ def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, Trace]:
 
 
 def called(operand: str) -> str:
-    """Return what the trace or the training of an operand is called."""
-    return STANDARD_INPUT if operand == STDIN else operand
+    """Return what the trace or the training of an operand is called, as it can be printed."""
+    return STANDARD_INPUT if operand == STDIN else printable(operand)
 
 
 def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
@@ -155,7 +155,7 @@ def run_operands(
         if operand in saved:
             traces.append(NamedTrace(called(operand), saved[operand]))
         elif not interruption():
-            traces.append(NamedTrace(operand, run_experiment(experiments[operand], interruption)))
+            traces.append(NamedTrace(called(operand), run_experiment(experiments[operand], interruption)))
     return traces
 
 

@@ -48,7 +48,7 @@ def find_objective(text: str) -> Objective:
             f"unknown objective {quoted(text)}{guess} there are {', '.join(NAMES)}, "
             "expressions such as 'w1**2 + sin(w2)', and functions such as mine.py:loss."
         )
-    return Landscape(EXPRESSION, text)
+    return Landscape(EXPRESSION, " ".join(text.split()))
 
 
 def choose_objective(
