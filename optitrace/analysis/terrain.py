@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optitrace.analysis.framing import Interval, frame
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.own_loss import OwnLoss
+from optitrace.experiment.own_loss import OwnLoss, recorded_function
 from optitrace.tracing.trace import Trace
 
 MOST_COORDINATES = 2
@@ -41,10 +41,12 @@ class Terrain:
 def terrain(traces: Sequence[Trace]) -> Terrain | None:
     """Return the loss around some runs; None if they have too many coordinates, not one loss, or go too far.
 
-    A loss of a person's own that is no longer where it was is drawn as if it were nowhere known.
+    A function that a saved trace names is not run, and the loss is NaN throughout, as it is where a function
+    is no longer where it was.
     """
-    first, *others = (trace.experiment for trace in traces)
-    if len(first.start) > MOST_COORDINATES or any(e.objective != first.objective for e in others):
+    experiments = [trace.experiment for trace in traces]
+    first = next((e for e in experiments if not recorded_function(e.objective)), experiments[0])
+    if len(first.start) > MOST_COORDINATES or any(e.objective != first.objective for e in experiments):
         return None
     intervals = frame(traces)
     if any(abs(end) > FARTHEST for interval in intervals for end in (interval.low, interval.high)):

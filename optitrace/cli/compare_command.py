@@ -19,13 +19,14 @@ from optitrace.cli.operands import (
     run_operands,
     traces_of,
 )
-from optitrace.cli.output_files import Chunks, OutputFile, plan_files, write_files
+from optitrace.cli.output_files import Chunks, OutputFile, plan_files, show_then_write, write_files
 from optitrace.cli.picturing import (
     check_formats,
     check_plot,
     picture_of_comparison,
     plot_of_comparison,
     print_picture,
+    say_what_is_not_drawn,
 )
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError, one_of, quoted
@@ -120,14 +121,16 @@ def compare_runs(**given: Any) -> None:
     with Interruption() as interruption:
         tuning = _tune(experiments) if given["tuned"] else None
         traces = run_operands(operands, saved, experiments, interruption)
-    if not traces:
-        terminal.say("interrupted before the first run.")
-        raise typer.Exit(interruption.exit_code)
-    comparison = compare(traces, tolerance, tuning)
-    errors = _write(files, comparison, quantity, look, plots=given["plot"])
-    _show(comparison, quantity, look, format or "table", color, plots=given["plot"])
-    for error in errors:
-        terminal.say(str(error))
+        if not traces:
+            terminal.say("interrupted before the first run.")
+            raise typer.Exit(interruption.exit_code)
+        comparison, plots = compare(traces, tolerance, tuning), given["plot"]
+        formats = [format or "table", *(file.format for file in files)]
+        say_what_is_not_drawn([named.trace for named in traces], plots=plots, formats=formats)
+        errors = show_then_write(
+            lambda: _show(comparison, quantity, look, format or "table", color, plots=plots),
+            lambda: _write(files, comparison, quantity, look, plots=plots),
+        )
     if interruption.signal is not None:
         terminal.say(f"interrupted; {len(traces)} of {len(operands)} runs are shown.")
         raise typer.Exit(interruption.exit_code)

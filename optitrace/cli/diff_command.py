@@ -42,6 +42,11 @@ DIFF_OPTIONS = (
         "ulp", metavar="N", panel=TOLERANCE, help="Allow N units in the last place of the coarser dtype."
     ),
     *OPERAND_OPTIONS,
+    options.flag(
+        "rerun",
+        panel=options.EXPERIMENT,
+        help="Run the loss that a saved trace names, if it is a function of a file, for an experiment.",
+    ),
     options.format_option(options.TABLE_OR_JSON),
     options.PRECISION_OPTION,
     options.COLOR_OPTION,
@@ -93,7 +98,8 @@ def diff_runs(**given: Any) -> None:
         are_same = diff_saved_trainings(operands, trainings, settings, tolerance, how)
     else:
         saved = traces_of(files, "diff takes two trainings, or two of traces and experiments")
-        are_same = _diff_traces(operands, saved, settings, tolerance, how)
+        shared = shared_settings(operands, saved, settings, runs_code=given["rerun"])
+        are_same = _diff_traces(operands, saved, {**shared, **settings}, tolerance, how)
     if not are_same:
         raise typer.Exit(1)
 
@@ -106,7 +112,6 @@ def _diff_traces(
     how: DiffLook,
 ) -> bool:
     """Run what is not saved, compare both and show how they differ; return whether they are the same."""
-    settings = {**(shared_settings(next(iter(saved.values()))) if saved else {}), **settings}
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
         traces = run_operands(operands, saved, experiments, interruption)

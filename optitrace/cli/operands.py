@@ -12,11 +12,13 @@ from typing import Any
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.cli import options
 from optitrace.cli.interruption import Interruption
+from optitrace.cli.rerunning import say_code
 from optitrace.cli.running import resolve_device, run_experiment
-from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objectives import as_settings
 from optitrace.experiment.own_class import is_own
+from optitrace.experiment.own_loss import recorded_function
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import show
@@ -54,12 +56,36 @@ def given_settings(given: Mapping[str, Any]) -> dict[str, str]:
     return {name: given[name] for name in names if given[name] is not None}
 
 
-def shared_settings(trace: Trace) -> dict[str, str]:
-    """Return the settings that an experiment takes from the trace that it is compared with.
+def shared_settings(
+    operands: Sequence[str], saved: Mapping[str, Trace], given: Mapping[str, str], *, runs_code: bool
+) -> dict[str, str]:
+    """Return the settings that experiments take from the first saved trace that they are compared with.
 
     They are those that say what is optimized and for how long, not what optimizes it.
+
+    Args:
+        operands: all of them.
+        saved: those that are saved traces.
+        given: the settings that are given, which go before these.
+        runs_code: whether a function that the trace names may be run.
+
+    Raises:
+        UsageError: an experiment would run a function that the trace names.
     """
+    experiments = [operand for operand in operands if operand not in saved]
+    if not saved or not experiments:
+        return {}
+    name, trace = next(iter(saved.items()))
     experiment = trace.experiment
+    texts = [{**given, **parse_text(operand).settings} for operand in experiments]
+    function = recorded_function(experiment.objective)
+    if function and any("objective" not in text for text in texts):
+        if not runs_code:
+            raise UsageError(
+                f"the loss of {quoted(called(name))} is the function {quoted(function)}, "
+                "and code that a saved trace names is not run; --rerun runs it."
+            )
+        say_code([function])
     return {
         **{name: show(value) for name, value in as_settings(experiment.objective).items()},
         "start": show(experiment.start),
@@ -96,8 +122,8 @@ def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, Trace]:
 
 
 def called(operand: str) -> str:
-    """Return what the trace or the training of an operand is called."""
-    return STANDARD_INPUT if operand == STDIN else operand
+    """Return what the trace or the training of an operand is called, as it can be printed."""
+    return STANDARD_INPUT if operand == STDIN else printable(operand)
 
 
 def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
@@ -129,7 +155,7 @@ def run_operands(
         if operand in saved:
             traces.append(NamedTrace(called(operand), saved[operand]))
         elif not interruption():
-            traces.append(NamedTrace(operand, run_experiment(experiments[operand], interruption)))
+            traces.append(NamedTrace(called(operand), run_experiment(experiments[operand], interruption)))
     return traces
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from optitrace.cli import terminal
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.own_module import reason
 from optitrace.views.formats import format_of
@@ -56,6 +59,26 @@ def plan_files(paths: Sequence[str], format: str | None) -> list[OutputFile]:
     return files
 
 
+def show_then_write(show: Callable[[], None], write: Callable[[], list[OutputError]]) -> list[OutputError]:
+    """Show results, then write their files even if they cannot be shown; say and return what is not written.
+
+    Args:
+        show: prints on standard output.
+        write: writes the files; returns what went wrong.
+    """
+    failure = None
+    try:
+        show()
+    except Exception as error:
+        failure = error
+    errors = write()
+    for unwritten in errors:
+        terminal.say(str(unwritten))
+    if failure is not None:
+        raise failure
+    return errors
+
+
 def write_files(files: Iterable[OutputFile], chunks: Callable[[OutputFile], Chunks]) -> list[OutputError]:
     """Write every file that can be written; return what went wrong with the others.
 
@@ -94,18 +117,61 @@ def write_file(path: Path, chunks: Chunks) -> None:
 
 
 def _replace(path: Path, chunks: Chunks) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=".optitrace-", dir=path.parent)
+    prefix = f".optitrace-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"
+    _remove_abandoned(path.parent, prefix)
+    descriptor, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     try:
-        with open(descriptor, "wb") as stream:
-            stream.writelines(map(_encoded, chunks))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, _mode(path))
-        os.replace(name, path)
+        with _in_use(descriptor):
+            with open(descriptor, "wb") as stream:
+                stream.writelines(map(_encoded, chunks))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(name, _mode(path))
+            os.replace(name, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(name)
         raise
+
+
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    """Remove the temporary files of processes that were killed while they wrote the same file."""
+    with os.scandir(folder) as entries:
+        paths = [entry.path for entry in entries if entry.name.startswith(prefix)]
+    for path in paths:
+        with suppress(OSError):
+            with open(path, "rb") as stream:
+                _lock(stream.fileno())
+            os.unlink(path)
+
+
+@contextmanager
+def _in_use(descriptor: int) -> Iterator[None]:
+    """Mark an open file as in use for a while, even once it is closed, but not beyond this process."""
+    own = os.dup(descriptor)
+    try:
+        _lock(own)
+    except OSError:  # where there are no locks, nobody takes it for abandoned either
+        os.close(own)
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.close(own)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file until it is closed.
+
+    Raises:
+        OSError: another process has locked it, or it cannot be locked.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP)) from None
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _encoded(chunk: str | bytes) -> bytes:

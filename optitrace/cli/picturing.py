@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.cli import terminal
 from optitrace.cli.output_files import OutputFile
 from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import OutputError, UsageError
+from optitrace.errors import OutputError, UsageError, quoted
+from optitrace.experiment.own_loss import recorded_function
 from optitrace.tracing.trace import Trace
 from optitrace.tracing.watching.training import Training
 from optitrace.views.formats import PICTURES
@@ -63,6 +64,22 @@ def check_sweep_pictures(spaces: Sequence[Space], formats: Sequence[str]) -> Non
     if asked and any(drawn_axes(space) is None for space in spaces):
         raise UsageError(
             f"no {asked[0]} can be drawn of what is varied here; vary one or two numbers, or write csv."
+        )
+
+
+def say_what_is_not_drawn(traces: Sequence[Trace], *, plots: bool, formats: Collection[str]) -> None:
+    """Say that the loss is not drawn where it takes code that saved traces alone name.
+
+    Args:
+        traces: what is shown.
+        plots: whether a plot in characters is asked for.
+        formats: the formats that are written.
+    """
+    functions = [recorded_function(trace.experiment.objective) for trace in traces]
+    if all(functions) and (plots or any(format in PICTURES for format in formats)):
+        terminal.say(
+            f"the loss around the weights is not drawn: it takes the code of {quoted(functions[0])}; "
+            "'optitrace show FILE --rerun' runs it."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
@@ -11,13 +12,34 @@ from optitrace.cli import terminal
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.running import run_experiment
 from optitrace.cli.showing import Wish
+from optitrace.errors import printable
 from optitrace.experiment.own_class import entry_of
+from optitrace.experiment.own_loss import OwnLoss
+from optitrace.experiment.own_module import SEPARATOR
 from optitrace.tracing.selection import at_steps
 from optitrace.tracing.trace import Trace
 
 
+def with_code(trace: Trace) -> Trace:
+    """Return a saved trace whose loss may be evaluated, after naming each file of code that will be run."""
+    experiment = trace.experiment
+    objective = experiment.objective
+    named = [] if experiment.own is None else [experiment.optimizer]
+    if isinstance(objective, OwnLoss) and objective.is_recorded:
+        named.append(objective.function)
+        experiment = replace(experiment, objective=replace(objective, is_recorded=False))
+    say_code(named)
+    return replace(trace, experiment=experiment)
+
+
+def say_code(names: Iterable[str]) -> None:
+    """Say which files or modules will be run, given the names of classes and functions in them."""
+    for place in dict.fromkeys(name.rpartition(SEPARATOR)[0] for name in names):
+        terminal.say(f"--rerun runs the code of '{printable(place)}', which the saved trace names.")
+
+
 def run_again(trace: Trace, interruption: Interruption) -> DiffReport:
-    """Run the experiment of a trace as far as it went, and compare the two bit for bit.
+    """Run the experiment of a trace, as `with_code` returns it, as far as it went, and compare bit for bit.
 
     Raises:
         UsageError: a class or a function of a person's own is not where it was, or it fails.

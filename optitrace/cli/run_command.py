@@ -152,7 +152,7 @@ def run_training(**given: Any) -> None:
             raise typer.Exit(ended.code)
         with terminal.standard_error(stderr):
             findings_code = tell(program, session, ended, rank, report, rules, interruption)
-    raise typer.Exit(ended.say() or findings_code)
+    raise typer.Exit(ended.say() or (interruption.exit_code if interruption() else findings_code))
 
 
 def _command_line(program: Program, given: Mapping[str, Any], rank: Rank) -> RunCommandLine:

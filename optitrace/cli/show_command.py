@@ -11,8 +11,17 @@ import typer
 from optitrace.analysis.theory import check_theory
 from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.rerunning import run_again, tell
-from optitrace.cli.showing import LOOKING_OPTIONS, Wish, finish, hints, read_wish, show
+from optitrace.cli.picturing import say_what_is_not_drawn
+from optitrace.cli.rerunning import run_again, tell, with_code
+from optitrace.cli.showing import (
+    LOOKING_OPTIONS,
+    Wish,
+    finish,
+    hints,
+    leave_if_interrupted,
+    read_wish,
+    show,
+)
 from optitrace.cli.training_showing import PARAMS_OPTION, show_training
 from optitrace.errors import UsageError
 from optitrace.experiment.text import whole_number
@@ -58,10 +67,15 @@ def show_saved(**given: Any) -> None:
         return
     if given["params"]:
         raise UsageError("--params is for trainings, and this is a trace; leave it out.")
+    if given["rerun"]:
+        saved = with_code(saved)
     trace = every_kth(saved, every)
     if wish.theorizes:
         check_theory(trace.experiment)
-    unwritten = show(trace, wish, hints(trace, wish))
+    say_what_is_not_drawn([trace], plots=wish.plots, formats=wish.formats)
+    with Interruption() as interruption:
+        unwritten = show(trace, wish, hints(trace, wish))
+    leave_if_interrupted(interruption)
     if given["rerun"]:
         _rerun(saved, wish)
     finish(trace, wish, unwritten)

@@ -13,7 +13,8 @@ from optitrace.analysis.explanation import explain
 from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.analysis.theory import theory
 from optitrace.cli import options, terminal
-from optitrace.cli.output_files import Chunks, OutputFile, plan_files, write_files
+from optitrace.cli.interruption import Interruption
+from optitrace.cli.output_files import Chunks, OutputFile, plan_files, show_then_write, write_files
 from optitrace.cli.picturing import check_formats, check_plot, picture_of_trace, plot_of_trace, print_picture
 from optitrace.errors import OutputError, UsageError, printable
 from optitrace.experiment.text import whole_number
@@ -59,6 +60,11 @@ class Wish:
     plots: bool
     strict: bool
 
+    @property
+    def formats(self) -> list[str]:
+        """The formats that are written, on standard output and in files."""
+        return [self.format, *(file.format for file in self.files)]
+
 
 def read_wish(given: Mapping[str, Any]) -> Wish:
     """Return what the options of `SHOWING_OPTIONS` ask for, after seeing that it can be done.
@@ -92,14 +98,8 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
 
 
 def show(trace: Trace, wish: Wish, notes: Sequence[str]) -> list[OutputError]:
-    """Write the files that are wished for and print the trace; say and return what could not be written."""
-    errors = _write(trace, wish)
-    try:
-        _print(trace, wish, notes)
-    finally:
-        for error in errors:
-            terminal.say(str(error))
-    return errors
+    """Print the trace and write the files that are wished for; say and return what could not be written."""
+    return show_then_write(lambda: _print(trace, wish, notes), lambda: _write(trace, wish))
 
 
 def _print(trace: Trace, wish: Wish, notes: Sequence[str]) -> None:
@@ -145,6 +145,13 @@ def hints(trace: Trace, wish: Wish) -> list[str]:
         more.append("--update")
     more += ["--format json", f"optitrace {trace.experiment.optimizer} --help"]
     return [f"more: {', '.join(more)}"]
+
+
+def leave_if_interrupted(interruption: Interruption) -> None:
+    """Exit if a signal came while something saved was shown and its files were written."""
+    if interruption.signal is not None:
+        terminal.say("interrupted; what was saved is shown.")
+        raise typer.Exit(interruption.exit_code)
 
 
 def finish(trace: Trace, wish: Wish, errors: Sequence[OutputError]) -> None:

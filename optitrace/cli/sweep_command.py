@@ -14,7 +14,7 @@ import typer
 from optitrace.cli import terminal
 from optitrace.cli.command_line import command_line
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.output_files import Chunks, OutputFile, plan_files, write_files
+from optitrace.cli.output_files import Chunks, OutputFile, plan_files, show_then_write, write_files
 from optitrace.cli.picturing import check_formats, check_sweep_pictures, picture_of_sweeps, print_picture
 from optitrace.cli.sweep_options import (
     OPERANDS,
@@ -102,11 +102,11 @@ def sweep_optimizers(**given: Any) -> None:
         rows = {f: Rows(f, _temporary(stack)) for f in formats if f in ROW_FORMATS}
         with Interruption() as interruption:
             sweeps = _swept(spaces, goal, workers, rows, interruption)
-        commands = [_command(sweep) for sweep in sweeps]
-        errors = _write(files, rows, sweeps, commands, precision) if sweeps else []
-        _show(sweeps, commands, rows, format, precision, color)
-    for error in errors:
-        terminal.say(str(error))
+            commands = [_command(sweep) for sweep in sweeps]
+            errors = show_then_write(
+                lambda: _show(sweeps, commands, rows, format, precision, color),
+                lambda: _write(files, rows, sweeps, commands, precision) if sweeps else [],
+            )
     if interruption.signal is not None:
         done, planned = sum(sweep.finished for sweep in sweeps), sum(space.size for space in spaces)
         terminal.say(f"interrupted after {done:,} of {planned:,} configurations; what is finished is shown.")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, suppress
@@ -146,14 +148,20 @@ def _told(stream: TextIO) -> Iterator[None]:
     """Leave a stream quietly that nobody reads, and say what else is wrong with it."""
     try:
         yield
-    except BrokenPipeError:
-        _leave(stream)
     except OSError as error:
+        is_unread = isinstance(error, BrokenPipeError) or _has_hung_up(stream, error)
         _leave(stream)
+        if is_unread:
+            return
         name = "error" if stream is sys.stderr else "output"
         raise OutputError(
             f"cannot write to standard {name}: {error.strerror}; write to a file with --output."
         ) from error
+
+
+def _has_hung_up(stream: TextIO, error: OSError) -> bool:
+    """Tell whether a stream is a terminal that is gone: no terminal any more, but still a device."""
+    return error.errno == errno.EIO and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
 
 
 def say(message: str) -> None:

@@ -51,7 +51,7 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
         check_explainable(experiment, wish.coordinate)
     with Interruption() as interruption:
         traced = run_experiment(experiment, interruption, every=every)
-    unwritten = show(traced, wish, [*_remarks(traced), *hints(traced, wish)])
+        unwritten = show(traced, wish, [*_remarks(traced), *hints(traced, wish)])
     if not unwritten:
         show_again(wish)
     if interruption.signal is not None:

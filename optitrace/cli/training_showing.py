@@ -12,9 +12,10 @@ from rich.console import RenderableType
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.analysis.training.saved_findings import saved_findings
 from optitrace.cli import options, terminal
-from optitrace.cli.output_files import Chunks, OutputFile, write_files
+from optitrace.cli.interruption import Interruption
+from optitrace.cli.output_files import Chunks, OutputFile, show_then_write, write_files
 from optitrace.cli.picturing import picture_of_training, plot_of_training, print_picture
-from optitrace.cli.showing import Wish
+from optitrace.cli.showing import Wish, leave_if_interrupted
 from optitrace.errors import OutputError, UsageError
 from optitrace.tracing.watching.training import Training
 from optitrace.tracing.watching.training_reading import SavedTraining
@@ -40,12 +41,12 @@ def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[s
     _check(saved.training, given)
     training, findings = every_kth_step(saved.training, every), saved_findings(saved.above)
 
-    errors = write_training(training, findings, wish.files, wish.look, plots=wish.plots)
-    try:
-        _print(training, findings, wish)
-    finally:
-        for error in errors:
-            terminal.say(str(error))
+    with Interruption() as interruption:
+        errors = show_then_write(
+            lambda: _print(training, findings, wish),
+            lambda: write_training(training, findings, wish.files, wish.look, plots=wish.plots),
+        )
+    leave_if_interrupted(interruption)
     if errors:
         raise typer.Exit(OutputError.exit_code)
     if wish.strict and findings.has_faults:

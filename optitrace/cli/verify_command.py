@@ -139,7 +139,8 @@ def _progress() -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    name = TextColumn("{task.description}", markup=False)
+    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), name)
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, of, what: progress.update(task, completed=done, total=of, description=what)

@@ -76,6 +76,11 @@ def parse_expression(text: str) -> Expression:
     """
     if len(text) > LONGEST:
         raise UsageError(f"the expression has {len(text)} characters; it may have at most {LONGEST}.")
+    if not text.isprintable():
+        raise UsageError(
+            f"cannot read the expression {_named(text)}: "
+            "it has a character that cannot be printed; remove it."
+        )
     try:
         tree = ast.parse(text.strip(), mode="eval")
         weights = set(_check(tree.body, depth=1))

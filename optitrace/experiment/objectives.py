@@ -48,7 +48,7 @@ def find_objective(text: str) -> Objective:
             f"unknown objective {quoted(text)}{guess} there are {', '.join(NAMES)}, "
             "expressions such as 'w1**2 + sin(w2)', and functions such as mine.py:loss."
         )
-    return Landscape(EXPRESSION, text)
+    return Landscape(EXPRESSION, " ".join(text.split()))
 
 
 def choose_objective(
@@ -121,7 +121,7 @@ def as_short_settings(objective: Objective) -> dict[str, Any]:
 
 
 def objective_of(settings: Mapping[str, Any]) -> Objective:
-    """Return the objective that a trace file speaks of.
+    """Return the objective that a trace file speaks of; a function in it is named and never run.
 
     Raises:
         UsageError: there is no such objective.
@@ -133,7 +133,7 @@ def objective_of(settings: Mapping[str, Any]) -> Objective:
         if name == EXPRESSION:
             return Landscape(EXPRESSION, settings["expression"])
         if name == OwnLoss.name:
-            return OwnLoss(settings["function"], settings["dimension"])
+            return OwnLoss(settings["function"], settings["dimension"], is_recorded=True)
     except KeyError as missing:
         raise UsageError(f"the objective {name} needs {missing.args[0]}, which is not there.") from None
     if name in LANDSCAPES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optitrace.errors import UsageError, quoted
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from optitrace.experiment.objective import LossFunction, Point
+    from optitrace.experiment.objective import LossFunction, Objective, Point
 
 
 def names_a_function(text: str) -> bool:
@@ -29,10 +29,12 @@ class OwnLoss:
     Attributes:
         function: where the function stands: ``path/file.py:function`` or ``package.module:function``.
         dimension: the number of weights.
+        is_recorded: whether a saved trace names the function: its code is then not run.
     """
 
     function: str
     dimension: int = 2
+    is_recorded: bool = field(default=False, compare=False)
 
     name: ClassVar[str] = "function"
     usual_start: ClassVar[Point | None] = None
@@ -52,8 +54,13 @@ class OwnLoss:
         """Return the function, whose result must be a scalar tensor that autograd can follow.
 
         Raises:
-            UsageError: the function is not there, or it returns something else.
+            UsageError: the function is not there, it returns something else, or a saved trace names it.
         """
+        if self.is_recorded:
+            raise UsageError(
+                f"the loss is the function {quoted(self.function)}, and code that a saved trace names is "
+                "not run; 'optitrace show FILE --rerun' runs it."
+            )
         import torch
 
         found, _ = load_name(self.function)
@@ -79,6 +86,11 @@ class OwnLoss:
             return value.reshape(())
 
         return loss
+
+
+def recorded_function(objective: Objective) -> str:
+    """Return the function that a saved trace names as its loss; empty where the loss is anything else."""
+    return objective.function if isinstance(objective, OwnLoss) and objective.is_recorded else ""
 
 
 def _described(value: object) -> str:

@@ -48,6 +48,8 @@ def load_name(name: str) -> tuple[Any, ModuleType]:
     Raises:
         UsageError: there is no such module, file or name, or it cannot be imported.
     """
+    if not name.isprintable():
+        raise UsageError(f"{quoted(name)} has a character that cannot be printed; rename the file.")
     place, _, attribute = name.rpartition(SEPARATOR)
     if not place or not attribute:
         raise UsageError(f"{quoted(name)} names nothing; write package.module:Name or path/file.py:Name.")

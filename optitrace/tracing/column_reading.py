@@ -62,12 +62,12 @@ def by_name(what: str, rows: Sequence[Mapping[str, Any]], place: PlaceOf) -> dic
     """Return the columns of what stands in each row as an object; what is there once must be ever after.
 
     Raises:
-        FaultError: an entry vanishes, its values are not alike, or its name cannot be shown.
+        FaultError: an entry vanishes, its values are not alike, or it has no name.
     """
     columns = {}
     for name in dict.fromkeys(chain(rows[-1], chain.from_iterable(rows))):
-        if not name.isprintable() or not name:
-            raise FaultError(f"the {what} has an entry named {name!r}, which cannot be shown")
+        if not name:
+            raise FaultError(f"the {what} has an entry whose name is empty")
         first = next(k for k, row in enumerate(rows) if name in row)
         try:
             values = [row[name] for row in rows[first:]]

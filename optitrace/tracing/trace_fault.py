@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from optitrace.errors import printable
 from optitrace.tracing.trace_content import FaultError
 from optitrace.tracing.trace_file import SCHEMA
 from optitrace.version import __version__
@@ -41,7 +43,9 @@ class Form:
 
 
 def validated(adapter: TypeAdapter[Any], content: bytes, place: str, form: Form) -> Any:
-    """Return a part of a file as pydantic reads it.
+    """Return a part of a file as pydantic reads it, with every text in it `printable`.
+
+    All that is read from files comes through here, so that no view has to take care of what a text holds.
 
     Args:
         adapter: what pydantic reads it as.
@@ -55,9 +59,35 @@ def validated(adapter: TypeAdapter[Any], content: bytes, place: str, form: Form)
     from pydantic import ValidationError
 
     try:
-        return adapter.validate_json(content)
+        value = adapter.validate_json(content)
     except ValidationError as error:
         raise FaultError(sentence(error, place, form)) from None
+    return _printable_texts(value, place) if _may_hold_unprintable(content) else value
+
+
+_STRUCTURE = str.maketrans("", "", "\n\r\t")
+"""The characters of JSON that are not printable and stand between its texts alone."""
+
+
+def _may_hold_unprintable(content: bytes) -> bool:
+    """Tell whether a text of a JSON content may not be printable: as it stands, or behind a backslash."""
+    return b"\\" in content or not content.decode(errors="replace").translate(_STRUCTURE).isprintable()
+
+
+def _printable_texts(value: Any, place: str) -> Any:
+    """Return what was read with every text and every name in it printable."""
+    if isinstance(value, Enum):
+        return value
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_printable_texts(member, place) for member in value]
+    if not isinstance(value, dict):
+        return value
+    shown = {printable(name): _printable_texts(member, place) for name, member in value.items()}
+    if len(shown) < len(value):
+        raise FaultError(f"{_at(place)}names of {', '.join(map(printable, value))} are the same once printed")
+    return shown
 
 
 def sentence(error: ValidationError, prefix: str, form: Form) -> str:

@@ -85,7 +85,7 @@ def _step_rows(comparison: Comparison, quantity: str) -> Iterator[Sequence[Any]]
 
 def _markdown(comparison: Comparison, quantity: str, look: Look) -> Iterator[str]:
     headings, rows = summary_cells(comparison, look.precision)
-    yield f"{learning_rates(comparison)}\n\n"
+    yield f"{escaped(learning_rates(comparison))}\n\n"
     yield from markdown_table(Grid([(heading, "") for heading in headings], range(len(headings)), rows))
     if quantity:
         yield f"\n{quantity} at each step\n\n"

@@ -23,14 +23,34 @@ def tsv_chunks(trace: Trace) -> Iterator[str]:
 
 
 def delimited(rows: Iterable[Sequence[object]], delimiter: str) -> Iterator[str]:
-    """Yield rows as delimited text, a line at a time: numbers exact, nothing where there is no value."""
+    """Yield rows as delimited text, a line at a time: numbers exact, nothing where there is no value.
+
+    A text that a spreadsheet would compute as a formula has an apostrophe before it, and is text there.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
     for row in rows:
-        writer.writerow(["" if v is None else exact(v) if isinstance(v, float) else v for v in row])
+        writer.writerow(map(_cell, row))
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
+
+
+FORMULA_SIGNS = ("=", "+", "-", "@")
+"""What begins a formula in a spreadsheet."""
+
+
+def cell_text(text: str, delimiter: str) -> str:
+    """Return a text as a cell of delimited text."""
+    return next(delimited([[text]], delimiter)).removesuffix("\n")
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA_SIGNS) else value
+    return exact(value) if isinstance(value, float) else value
 
 
 def _lines(trace: Trace, delimiter: str) -> Iterator[str]:

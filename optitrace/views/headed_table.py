@@ -58,7 +58,7 @@ def headed_table(
         return Text("\n".join(_as_list(headings, rows)))
     table = open_table(ascii_only=ascii_only)
     for heading, column_width, side in zip(headings, widths, sides, strict=True):
-        table.add_column(heading, width=column_width, justify=side)
+        table.add_column(Text(heading), width=column_width, justify=side)
     for row in rows:
         table.add_row(*(Text(cell, style="red" if cell == alarm else "") for cell in row))
     return table

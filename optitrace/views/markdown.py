@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from optitrace.tracing.trace import Trace
@@ -12,9 +13,9 @@ from optitrace.views.wording import closing, subtitle, title
 def markdown_chunks(trace: Trace, look: Look) -> Iterator[str]:
     """Yield a trace as Markdown: the title, the table, and how the run ended."""
     grid = make_grid(trace, look)
-    yield f"**{title(trace.experiment)}**, {subtitle(trace.experiment)}\n\n"
+    yield f"**{escaped(title(trace.experiment))}**, {escaped(subtitle(trace.experiment))}\n\n"
     yield from markdown_table(grid)
-    yield "\n" + "".join(f"{line}\n" for line in closing(trace, look.precision))
+    yield "\n" + "".join(f"{escaped(line)}\n" for line in closing(trace, look.precision))
 
 
 def markdown_table(grid: Grid) -> Iterator[str]:
@@ -33,9 +34,26 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""Return a text as Markdown shows it.
+    r"""Return a text that Markdown shows as it stands: no emphasis, link, picture, HTML, code or list in it.
 
-    >>> escaped("*a|b")
-    '\\*a\\|b'
+    Underscores within words, closing brackets and the signs of numbers have no meaning in Markdown and stay.
+
+    >>> escaped("*a|b"), escaped("exp_avg[0]"), escaped("![x](y.png)"), escaped("<img src=x>")
+    ('\\*a\\|b', 'exp_avg\\[0]', '!\\[x](y.png)', '&lt;img src=x>')
+    >>> escaped("# x"), escaped("-0.5"), escaped("- x"), escaped("2. x")
+    ('\\# x', '-0.5', '\\- x', '2\\. x')
     """
-    return text.replace("*", r"\*").replace("|", r"\|")
+    for pattern, replacement in _ESCAPES:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+_ESCAPES = (
+    (re.compile(r"[\\`*\[|~$]"), r"\\\g<0>"),
+    (re.compile(r"_(?![^\W_])"), r"\\_"),
+    (re.compile("&"), "&amp;"),
+    (re.compile("<"), "&lt;"),
+    (re.compile(r"^(\s*)(>|[#+-]+(?=\s|$)|=+$)"), r"\1\\\2"),
+    (re.compile(r"^(\s*[0-9]{1,9})([.)])(?=\s|$)"), r"\1\\\2"),
+)
+"""What Markdown would read as more than text, and how it is written to be read as that, one after another."""

@@ -15,6 +15,7 @@ from optitrace.analysis.sweeping.sweep import Sweep
 from optitrace.analysis.sweeping.values import listed
 from optitrace.rules.hyperparameter import Value, show
 from optitrace.tracing.trace_file import exact
+from optitrace.views.delimited import cell_text
 
 SCHEMA = 1
 """The version of the shape of a sweep file."""
@@ -26,7 +27,7 @@ def row_chunks(space: Space, block: Block, format: str) -> Iterator[str]:
     """Yield the rows of a block as text: lines of CSV or TSV, or a JSON object a line."""
     names = _names(space, block)
     columns = [
-        [space.base.optimizer] * len(block),
+        [_named(space.base.optimizer, format)] * len(block),
         *(listed(axis, column) for axis, column in zip(space.axes, block.columns, strict=True)),
         *(_measured(name, block.measures[name].tolist()) for name in block.measures),
         *block.weights.double().T.tolist(),
@@ -130,6 +131,11 @@ def _names(space: Space, block: Block) -> list[str]:
     axes = [axis.name for axis in space.axes]
     weights = [f"w{k}" for k in range(1, block.weights.shape[1] + 1)]
     return ["optimizer", *axes, *block.measures, *weights]
+
+
+def _named(optimizer: str, format: str) -> str:
+    """Return the name of an optimizer, which the path of a class may be, as a cell of its column."""
+    return cell_text(optimizer, _DELIMITERS[format]) if format in _DELIMITERS else optimizer
 
 
 def _measured(name: str, values: list[float]) -> list[Any]:

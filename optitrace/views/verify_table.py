@@ -183,7 +183,7 @@ def _claims(conformances: Iterable[Conformance], ascii_only: bool) -> Table:
             "FAILED" if failed else conformance.outcome,
             style="red" if failed else "dim" if conformance.outcome is Outcome.NOT_APPLICABLE else "",
         )
-        table.add_row(outcome, spell(f"{conformance.claim}: {conformance.finding}"))
+        table.add_row(outcome, Text(spell(f"{conformance.claim}: {conformance.finding}")))
     return table
 
 

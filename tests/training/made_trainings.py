@@ -139,7 +139,7 @@ def with_all() -> Training:
     return training(
         replace(full, columns=columns),
         replace(other, columns={**other.columns, "lr": two_rates}),
-        program=Program(("package.train", "--name", "a b\n"), is_module=True),
+        program=Program(("package.train", "--name", "a b"), is_module=True),
         outcome=Outcome(Status.FAILED, 3, reason="ValueError: no more data"),
         idle=("Adam",),
         unowned=(UnownedParameter("head.weight", "AdamW"), UnownedParameter("scale", "AdamW", 9, 16)),

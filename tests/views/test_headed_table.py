@@ -46,3 +46,9 @@ def test_a_table_that_just_fits_is_a_table() -> None:
     table = headed_table(("name", "meaning"), [("a", "first one")], width=13)
 
     assert printed(table, 13) == "name  meaning\n─────────────\na     first\n      one\n"
+
+
+def test_a_heading_is_no_markup() -> None:
+    assert printed(headed_table(("[red]x[/red]", "[/y]"), [("a", "b")], width=40), 40).startswith(
+        "[red]x[/red]  [/y]\n"
+    )

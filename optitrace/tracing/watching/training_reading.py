@@ -189,10 +189,8 @@ def _parameter(given: ParameterShape) -> WatchedParameter:
 
 
 def _check_names(where: str, names: Sequence[str]) -> None:
-    """See that no two have one name, and that each can be shown."""
+    """See that no two have one name."""
     for index, name in enumerate(names):
-        if not name.isprintable():
-            raise FaultError(f"{where}: {name!r} is a name that cannot be shown")
         if len(set(names)) < len(names) and name in names[:index]:
             raise FaultError(f"{where}: two are named {name!r}")
 
