@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from optitrace.analysis.ulps import ulps_between
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
+from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
+from optitrace.rules.extent import extent
 from optitrace.rules.reader import UNICODE, Explanation, Line, Part, Reading, Spelling, read
+from optitrace.rules.rule import Rule
 from optitrace.tracing.trace import Trace
 
 
@@ -25,6 +29,7 @@ class RuleStep:
         parts: what the weight change is the sum of, for the coordinates that are followed.
         weights: torch's weights after the step, of the coordinates that are followed.
         ulps: how far each is from the rule's, in units in the last place of the run's dtype.
+        breakdown: why torch's weights or state are finite no more, if this is the first such step.
     """
 
     step: int
@@ -32,6 +37,7 @@ class RuleStep:
     parts: tuple[Part, ...]
     weights: tuple[float, ...]
     ulps: tuple[float, ...]
+    breakdown: Breakdown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,7 @@ def explain_row(
         trace.weights.row(row - 1),
         trace.gradient.row(row),
         trace.steps[row],
-        _state_before(trace, row),
+        _state_at(trace, row - 1),
         {**experiment.hyperparameters, **_scheduled(trace, row)},
         precision=precision,
         coordinate=coordinate,
@@ -141,14 +147,55 @@ def _rule_step(
             ulps_between(a, b, trace.experiment.dtype)
             for a, b in zip(torchs[followed], rules[followed], strict=True)
         ),
+        breakdown=_breakdown(trace, row, reading.rule),
     )
 
 
-def _state_before(trace: Trace, row: int) -> Mapping[str, object]:
-    """Return the state that a step began with; what did not exist yet has the rule's initial value."""
+def _breakdown(trace: Trace, row: int, rule: Rule) -> Breakdown | None:
+    """Return why the weights or the state are finite no more after a step; None if they are, or were not."""
+    weights, state = trace.weights.row(row) or (), _state_at(trace, row)
+    place = _not_finite((weights, *state.values()), len(weights))
+    before = trace.weights.row(row - 1) or (), *_state_at(trace, row - 1).values()
+    if place is None or _not_finite(before, len(weights)) is not None:
+        return None
+    import torch
+
+    dtype = getattr(torch, trace.experiment.dtype)
+
+    def tensor(values: object) -> torch.Tensor:
+        whole = torch.tensor(values, dtype=dtype)
+        return whole.reshape(1, -1) if extent(rule) == "matrix" else whole
+
+    def tensors(state: Mapping[str, object]) -> Mapping[str, object]:
+        return {key: tensor(v) if isinstance(v, tuple) else v for key, v in state.items()}
+
+    step = TakenStep(
+        rule=rule,
+        number=trace.steps[row],
+        weights=tensor(trace.weights.row(row - 1)),
+        gradient=tensor(trace.gradient.row(row)),
+        before=tensors(_state_at(trace, row - 1)),
+        after=tensors(state),
+        settings={**trace.experiment.hyperparameters, **_scheduled(trace, row)},
+    )
+    return break_down(step, place, weights[place])
+
+
+def _not_finite(each: Iterable[object], size: int) -> int | None:
+    """Return the first coordinate at which one of some vectors, or a number, is not finite."""
+    for values in each:
+        numbers = values if isinstance(values, tuple) and len(values) == size else ()
+        for place, number in enumerate(numbers):
+            if not math.isfinite(number):
+                return place
+    return None
+
+
+def _state_at(trace: Trace, row: int) -> Mapping[str, object]:
+    """Return the state after the step of a row, without what did not exist yet."""
     state = {}
     for name, column in trace.state.items():
-        values = column.row(row - 1)
+        values = column.row(row)
         if values is not None:
             state[name] = values if column.shape else values[0]
     return state

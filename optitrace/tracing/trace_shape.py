@@ -56,6 +56,7 @@ class Row(TypedDict):
     explanation: NotRequired[Any]
     parts: NotRequired[Any]
     ulps: NotRequired[Any]
+    not_finite: NotRequired[Any]
     search: NotRequired[Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from textwrap import wrap
 from typing import Any
 
@@ -51,6 +52,7 @@ def explained_fields(explained: Mapping[int, ExplainedStep], row: int) -> dict[s
         ],
         "parts": {part.name: part.value for part in step.parts},
         "ulps": step.ulps,
+        **({} if step.breakdown is None else {"not_finite": asdict(step.breakdown)}),
     }
 
 
@@ -60,6 +62,8 @@ def _rule_lines(step: RuleStep, precision: int, width: int | None) -> Iterator[s
     ulps = as_vector([f"{ulp:.1f}" for ulp in step.ulps])
     numbers = _numbers(step.weights, precision)
     yield from _folded(f"torch: w = {numbers}, {ulps} ulp from the rule", width, indent=7)
+    if step.breakdown is not None:
+        yield from _folded(f"not finite: {step.breakdown}", width, indent=12)
     if len(step.parts) > 1:
         parts = " + ".join(f"{_numbers(_flat(part), precision)} {part.name}" for part in step.parts)
         yield from _folded(f"change: {parts}", width, indent=8)

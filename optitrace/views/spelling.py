@@ -29,6 +29,9 @@ _ASCII = str.maketrans(
         "η": "eta",
         "μ": "mu",
         "ρ": "rho",
+        "ᵗ": "^t",
+        "ᵀ": "^T",
+        **dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)),
     }
 )
 

@@ -152,7 +152,7 @@ def test_thousands_of_optimizers_that_never_step_are_told_once() -> None:
                 NonFinite("weights", 13, "0.bias"),
             ),
             "step 12 of SGD: the loss is not finite; then gradient (step 12), weights (step 13)",
-            "look in data and forward for log(0), 0/0 or an overflow, or lower the lr (0.1)",
+            "look in data and forward for log(0), 0/0 or an overflow",
         ),
         (
             (NonFinite("loss", 1),),
@@ -169,13 +169,17 @@ def test_thousands_of_optimizers_that_never_step_are_told_once() -> None:
             (NonFinite("exp_avg_sq", 5, "0.weight"), NonFinite("weights", 5), NonFinite("loss", 6)),
             "step 5 of SGD: the state exp_avg_sq is not finite, first in 0.weight; "
             "then weights (step 5), loss (step 6)",
-            "the square of a large gradient overflows: clip the gradient, "
-            "or keep weights and state in float32",
+            "the gradient of that step is finite; --watch '0.weight' --from 4 shows more",
         ),
         (
-            (NonFinite("weights", 7, "0.weight"), NonFinite("loss", 8)),
-            "step 7 of SGD: the weights are not finite, first in 0.weight; then loss (step 8)",
-            "the step overflows: lower the lr (0.1), or clip the gradient",
+            (NonFinite("weights", 7, "0.weight", "the line w = w − lr·g does it", "lower the lr (7)"),),
+            "step 7 of SGD: the weights are not finite, first in 0.weight",
+            "the line w = w − lr·g does it; lower the lr (7)",
+        ),
+        (
+            (NonFinite("weights", 7, "0.weight", "the line w = w − lr·g does it"),),
+            "step 7 of SGD: the weights are not finite, first in 0.weight",
+            "the line w = w − lr·g does it",
         ),
     ],
     ids=lambda value: value[0].quantity if isinstance(value[0], NonFinite) else "",
@@ -187,6 +191,16 @@ def test_only_the_first_number_that_is_not_finite_is_a_fault_of_its_own(
 
     assert (diagnosis.step, diagnosis.parameter) == (found[0].step, found[0].parameter)
     assert (diagnosis.fact, diagnosis.remedy) == (fact, remedy)
+
+
+def test_a_lower_lr_is_the_remedy_of_a_loss_that_weights_have_grown_away_with() -> None:
+    norms = [0.5, 10.0, 300.0, 6000.0, *[float("nan")] * 16]
+    grown = stepped(columns={"weight_norm": norms}, non_finite=(NonFinite("loss", 5),))
+
+    assert only(seen(grown)).remedy == (
+        "look in data and forward for log(0), 0/0 or an overflow; "
+        "before it the weights grew from norm 0.5 to 6000: lower the lr (0.1)"
+    )
 
 
 def test_each_optimizer_has_a_first_number_that_is_not_finite() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, damaged
-from optitrace.tracing.trace import Trace
+from optitrace.tracing.trace import Status, Trace
 from optitrace.tracing.tracer import trace
 
 RULED = [name for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None]
@@ -78,6 +79,52 @@ def test_a_damaged_rule_is_told_by_its_distance(monkeypatch: pytest.MonkeyPatch)
     )
 
     assert max(ulp for step in rule_steps(traced) for ulp in step.ulps) > 1000
+
+
+def test_the_step_that_breaks_names_the_line_of_the_rule_and_its_operand() -> None:
+    """The gradient at (0, 0.5) is (0, 2); of Adam's eps, float16 has 0."""
+    settings: dict[str, Any] = {"start": (0.0, 0.5), "steps": 3}
+    steps = rule_steps(trace(design("adam", {"lr": 0.01}, dtype="float16", **settings)))
+
+    first, *later = (step.breakdown for step in steps)
+    assert first is not None
+    assert first.cause.endswith("divides 0 by 0 in float16: √v_hat is 0 and eps = 1e-08 is 0 in float16")
+    assert first.remedy == "raise eps to 0.0001, or keep weights and state in float32"
+    assert later == [None, None]
+    for remedied in (
+        trace(design("adam", {"lr": 0.01, "eps": 1e-4}, dtype="float16", **settings)),
+        trace(design("adam", {"lr": 0.01}, dtype="float32", **settings)),
+    ):
+        assert remedied.outcome.status is Status.COMPLETED
+        assert all(step.breakdown is None for step in rule_steps(remedied))
+    lower = trace(design("adam", {"lr": 1e-7}, dtype="float16", **settings))
+    assert lower.outcome.status is Status.NON_FINITE
+
+
+def test_a_step_that_truly_overflows_asks_for_a_lower_lr() -> None:
+    """By hand: w = (0.5, 0.5) − 1e30·(1, 2), and then g = (−2e30, −8e30)."""
+    steps = rule_steps(trace(design("sgd", {"lr": 1e30}, steps=3)))
+
+    assert [step.breakdown is not None for step in steps] == [False, True, False]
+    assert steps[1].breakdown is not None
+    assert "lr·g = 1e+30·(−2e+30) is beyond 3.40282e+38" in steps[1].breakdown.cause
+    assert steps[1].breakdown.remedy == "lower the lr (1e+30; at 0.1 this step is finite)"
+
+
+def test_a_square_that_overflows_names_what_is_squared() -> None:
+    """The gradient at (5000, 0.5) is (1e4, 2)."""
+    settings: dict[str, Any] = {"start": (5000.0, 0.5), "dtype": "float16", "steps": 2}
+    (first, *_) = rule_steps(trace(design("adam", **settings)))
+
+    assert first.breakdown is not None
+    assert "g² = (1e+04)² is beyond 65504" in first.breakdown.cause
+    assert first.breakdown.remedy == "clip the gradient, or keep weights and state in float32"
+
+
+def test_a_gradient_that_is_not_finite_is_no_fault_of_the_rule() -> None:
+    steps = rule_steps(trace(design("sgd", objective="sqrt(w1)", start=(0.0,), steps=2)))
+
+    assert all(step.breakdown is None for step in steps)
 
 
 def test_one_coordinate_is_followed_as_plain_numbers() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from optitrace.rules.breakdown import Breakdown
 from optitrace.tracing.watching.gauge import total
 from optitrace.tracing.watching.recording import ratio
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE
@@ -52,6 +53,7 @@ class Facts:
         self._used: dict[str, tuple[int, int]] = {}
         self._cases: dict[tuple[str, str, int | None], tuple[Tally, int]] = {}
         self._non_finite: dict[str, NonFinite] = {}
+        self._broke: tuple[int, Breakdown | None] | None = None
 
     @property
     def gradients(self) -> dict[str, Tally]:
@@ -77,6 +79,10 @@ class Facts:
     def non_finite(self) -> tuple[NonFinite, ...]:
         """The first of each quantity that is not finite, in the order of the steps and within a step."""
         return tuple(sorted(self._non_finite.values(), key=lambda found: found.step))
+
+    def broke(self, step: int, why: Breakdown | None) -> None:
+        """Note the first step that has left a number that is not finite, and why, if that can be told."""
+        self._broke = step, why
 
     def used(self, kind: str, step: int) -> None:
         """Count a step that used a gradient of a kind."""
@@ -164,7 +170,11 @@ class Facts:
             self._found(quantity, step, self._names[parameters[0]])
 
     def _found(self, quantity: str, step: int, parameter: str | None) -> None:
-        self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter))
+        why = None
+        if self._broke is not None and self._broke[0] == step and quantity not in ("loss", "gradient"):
+            why = self._broke[1]
+        cause, remedy = (why.cause, why.remedy) if why is not None else ("", "")
+        self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter, cause, remedy))
 
 
 def _counted(tally: Tally | None, step: int) -> Tally:

@@ -31,6 +31,7 @@ class FlatGauge(Gauge):
         self._before, self._before_parts = line(parameters)
         self._after, self._after_parts = line(parameters)
         self._each = ListGauge(parameters)
+        self._kept: list[Tensor] = []
 
     @torch.no_grad()
     def remember(self) -> None:
@@ -51,10 +52,12 @@ class FlatGauge(Gauge):
         return norm if _is_safe(norm) else self._each.gradient()
 
     @torch.no_grad()
-    def moved(self) -> tuple[Norm, Norm]:
+    def moved(self, *, keeps: bool = False) -> tuple[Norm, Norm]:
         """Return the norms of the change and of the weights."""
         foreach_copy_(self._after_parts, [local(p) for p in self._parameters])
         weights = _root(self._after)
+        is_broken = keeps and weights is None and not bool(self._after.isfinite().all())
+        self._kept = [part.clone() for part in self._before_parts] if is_broken else []
         change = _root(self._before.sub_(self._after))
         device = self._after.device
         return (
@@ -65,6 +68,10 @@ class FlatGauge(Gauge):
     def change(self, index: int) -> Tensor:
         """Return how a parameter was changed: weights before minus after."""
         return self._before_parts[index]
+
+    def before(self, index: int) -> Tensor:
+        """Return a parameter before the step, to within rounding if that was not kept."""
+        return self._kept[index] if self._kept else self._before_parts[index] + self._after_parts[index]
 
 
 def line(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:

@@ -30,11 +30,19 @@ class Gauge(Protocol):
         self.remember()
         return self.gradient()
 
-    def moved(self) -> tuple[Norm, Norm]:
-        """Return the norms of what the step changed since `remember`, and of the weights after it."""
+    def moved(self, *, keeps: bool = False) -> tuple[Norm, Norm]:
+        """Return the norms of what the step changed since `remember`, and of the weights after it.
+
+        Args:
+            keeps: whether to keep the weights before it for `before`, if those after it are not all finite;
+                to know that, an accelerator is waited for.
+        """
 
     def change(self, index: int) -> Tensor:
         """Return how a parameter was changed, once `moved` was asked: weights before minus after."""
+
+    def before(self, index: int) -> Tensor:
+        """Return a parameter before a step that `moved` was asked of: not finite where nothing was kept."""
 
 
 def total(norms: Sequence[float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +19,7 @@ class ListGauge(Gauge):
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self._parameters = parameters
         self._changes: list[Tensor] = []
+        self._before: list[Tensor] = []
 
     @torch.no_grad()
     def remember(self) -> None:
@@ -34,17 +36,24 @@ class ListGauge(Gauge):
         return norms([p.grad for p in self._parameters], self._parameters[0].device)
 
     @torch.no_grad()
-    def moved(self) -> tuple[Norm, Norm]:
+    def moved(self, *, keeps: bool = False) -> tuple[Norm, Norm]:
         """Return the norms of the change of each parameter and of each parameter."""
         weights = [_wide(local(p)) for p in self._parameters]
+        device = weights[0].device
+        weight_norms = norms(weights, device)
+        is_broken = keeps and not math.isfinite(weight_norms.sum().item())
+        self._before = [weights.clone() for weights in self._changes] if is_broken else []
         for change, now in zip(self._changes, weights, strict=True):
             change.sub_(now)
-        device = weights[0].device
-        return norms(self._changes, device), norms(weights, device)
+        return norms(self._changes, device), weight_norms
 
     def change(self, index: int) -> Tensor:
         """Return how a parameter was changed: weights before minus after."""
         return self._changes[index]
+
+    def before(self, index: int) -> Tensor:
+        """Return a parameter before the step, to within rounding if that was not kept."""
+        return self._before[index] if self._before else self._changes[index] + local(self._parameters[index])
 
 
 def norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:

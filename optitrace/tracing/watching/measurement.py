@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
+from optitrace.rules.breakdown import Breakdown
+from optitrace.tracing.watching.breaking import explain_break, is_finite
 from optitrace.tracing.watching.description import shown_name
 from optitrace.tracing.watching.facts import LOST, STATE
 from optitrace.tracing.watching.gauge import Norm
@@ -55,6 +58,8 @@ class Measurement:
         self._gauge = gauge(parameters, by_parameter=by_parameter)
         self._looks_closely = wish.state or bool(values)
         self.unmeasured: dict[str, str] = {}
+        self._is_on_host = all(p.device.type == "cpu" for p in parameters)
+        self._keeps = self._was_broken = False
 
     def remember(self) -> None:
         """Keep the weights as they are before a step that is yet to find its gradient."""
@@ -86,11 +91,23 @@ class Measurement:
             state: the optimizer's state as it is now.
             number: of the row, from 1, which decides whether it is inspected.
         """
-        row["update_norm"], row["weight_norm"] = self._gauge.moved()
         is_deep = is_inspected(number)
+        self._keeps = not self._was_broken and (self._is_on_host or is_deep)  # no other step may wait
+        row["update_norm"], row["weight_norm"] = self._gauge.moved(keeps=self._keeps)
         if is_deep or self._looks_closely:
             with torch.no_grad():
                 self._look_closely(row, state, is_deep=is_deep)
+
+    def has_broken(self, row: Row) -> bool:
+        """Tell whether a step, whose row is made, is the first known to leave a number that is not finite."""
+        made = (value for name, value in row.items() if name == "weight_norm" or name.startswith(STATE))
+        self._was_broken = self._was_broken or (self._keeps and not all(map(is_finite, made)))
+        return self._was_broken and self._keeps
+
+    def why_broken(self, optimizer: Optimizer, step: int) -> Breakdown | None:
+        """Return why such a step has left that number; None if it cannot be told."""
+        with torch.no_grad():
+            return explain_break(optimizer, self._parameters, self._gauge, step)
 
     def is_moved(self, place: int) -> bool:
         """Tell whether the last step has moved a parameter whose gradient is not zero; waits for a device."""

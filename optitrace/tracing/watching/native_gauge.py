@@ -79,14 +79,14 @@ class NativeGauge(Gauge):
         self._code.norms(self._addresses(*places), counts, self._count, self._norms)
         return self._norms[:]
 
-    def moved(self) -> tuple[Norm, Norm]:
+    def moved(self, *, keeps: bool = False) -> tuple[Norm, Norm]:
         """Return the norms of the change of each parameter and of each parameter."""
         weights = self._weights
         if weights is None:
-            return self._each.moved()
+            return self._each.moved(keeps=keeps)
         if not self._are_as_they_were():  # the step put them elsewhere
             self._hand_over()
-            return self._each.moved()
+            return self._each.moved(keeps=keeps)
         self._code.changes(
             self._before, self._addresses(*weights), self._whole, self._count, self._changes, self._norms
         )
@@ -97,6 +97,10 @@ class NativeGauge(Gauge):
         if self._weights is None:
             return self._each.change(index)
         return self._kept[index] - self._parameters[index].detach()
+
+    def before(self, index: int) -> Tensor:
+        """Return a parameter before the step."""
+        return self._each.before(index) if self._weights is None else self._kept[index]
 
     def _where_weights_are(self) -> list[int] | None:
         """Return where the weights are in memory, None if the kernels cannot read them; remember it."""

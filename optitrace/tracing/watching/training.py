@@ -163,11 +163,15 @@ class NonFinite:
         step: the step; the quantities before it were finite in the steps that were recorded, and the state
             in the steps that were inspected.
         parameter: the first parameter that has it; None of a loss.
+        cause: the line of the optimizer's rule that gave it, and the operand; empty if that is not known.
+        remedy: what keeps that step finite; empty if nothing that was tried does.
     """
 
     quantity: str
     step: int
     parameter: str | None = None
+    cause: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,8 @@ class NonFiniteShape(TypedDict):
     quantity: str
     step: Count
     parameter: str | None
+    cause: NotRequired[str]
+    remedy: NotRequired[str]
 
 
 class LostShape(TypedDict):

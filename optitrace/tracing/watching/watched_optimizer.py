@@ -181,7 +181,7 @@ class WatchedOptimizer:
             for name in (FOUND_INF, SCALE):
                 if (told := told_by_scaler(optimizer, name)) is not None:
                     self._row[name] = told
-            self._record()
+            self._record(optimizer)
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.after()
@@ -193,7 +193,7 @@ class WatchedOptimizer:
         self.look_at_gradient("skipped")
         self._end_step()
         if self._records:
-            self._record()
+            self._record(None)
         self.history.stepped()
 
     def before_clipping(
@@ -283,8 +283,11 @@ class WatchedOptimizer:
             self._facts.had(kind, "frozen", self._step, frozen)
             self._facts.had(kind, "", self._step, (k for k in places if k not in frozen))
 
-    def _record(self) -> None:
+    def _record(self, optimizer: Optimizer | None) -> None:
+        """Record a step of an optimizer; None if it left the step out, and so broke nothing."""
         self._measurement.made(self._row, self._state, self._recording.rows + 1)
+        if optimizer is not None and self._measurement.has_broken(self._row):
+            self._facts.broke(self._step, self._measurement.why_broken(optimizer, self._step))
         for place in self._parts.get("stale", ()):
             if place not in self._moved:  # read once: it may wait for a device
                 self._moved[place] = self._measurement.is_moved(place)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optitrace.analysis.training.diagnoses.rows import largest_lr
+from optitrace.analysis.training.diagnoses.rows import largest_lr, number
 from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.tracing.watching.training import NonFinite, OptimizerTrace
+
+GROWTH = 100
+"""How many times as large as in the first row weights are that an lr has driven away."""
 
 
 def not_finite(optimizer: OptimizerTrace) -> Diagnosis | None:
@@ -46,15 +49,24 @@ def _listed(later: Sequence[NonFinite], step: int) -> str:
 
 
 def _remedy(first: NonFinite, optimizer: OptimizerTrace) -> str:
-    lower = f"lower the lr ({short(largest_lr(optimizer))})"
     if first.quantity == "loss":
-        otherwise = f", or {lower}" if first.step > 1 else ""
-        return f"look in data and forward for log(0), 0/0 or an overflow{otherwise}"
+        return f"look in data and forward for log(0), 0/0 or an overflow{_growth(optimizer, first.step)}"
     if first.quantity == "gradient":
         return (
             "a derivative is not finite, as that of sqrt, norm or ** at 0 is; "
             "torch.autograd.set_detect_anomaly(True) names the operation"
         )
-    if first.quantity == "weights":
-        return f"the step overflows: {lower}, or clip the gradient"
-    return "the square of a large gradient overflows: clip the gradient, or keep weights and state in float32"
+    if first.cause:
+        return f"{first.cause}; {first.remedy}" if first.remedy else first.cause
+    where = f" '{first.parameter}'" if first.parameter else ""
+    return f"the gradient of that step is finite; --watch{where} --from {max(1, first.step - 1)} shows more"
+
+
+def _growth(optimizer: OptimizerTrace, step: int) -> str:
+    """Return the remedy for weights that have grown before a step; empty if they have not."""
+    rows = [row for row, each in enumerate(optimizer.steps) if each < step]
+    norms = [number(optimizer, "weight_norm", row) for row in rows]
+    if not norms or not norms[-1] > GROWTH * norms[0]:
+        return ""
+    grown = f"from norm {short(norms[0])} to {short(norms[-1])}"
+    return f"; before it the weights grew {grown}: lower the lr ({short(largest_lr(optimizer))})"

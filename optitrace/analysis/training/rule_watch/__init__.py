@@ -10,9 +10,9 @@ from torch.optim import Optimizer
 
 from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.analysis.training.rule_watch.batch import batches_of
-from optitrace.analysis.training.rule_watch.class_rule import rule_of
 from optitrace.analysis.training.rule_watch.probe import RuleProbe
 from optitrace.analysis.training.rule_watch.verdict import Verdict
+from optitrace.tracing.watching.class_rule import rule_of
 from optitrace.tracing.watching.optimizer_names import renamed
 from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
 

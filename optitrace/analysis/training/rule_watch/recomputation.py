@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.training.rule_watch.part import Part, computed
-from optitrace.analysis.training.rule_watch.rounding import Rounding, roundings
+from optitrace.analysis.training.rule_watch.rounding import Rounding, in_weights_dtype, roundings
 from optitrace.analysis.verification.check import ALLOWED, STATE_ALLOWED
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, Found, compare, compare_count
+from optitrace.experiment.float_formats import dtype_name
 from optitrace.rules.rule import Rule
 
 
@@ -45,7 +46,7 @@ def recompute(rule: Rule, part: Part) -> Recomputed:
         for name in before
         if name in part.found
     }
-    rounding: Rounding | None = None
+    rounding = _leave_out_of_range(rule, part, found)
     if any(each.departs for each in found.values()):
         for rounding in roundings(rule, part, expected):
             found = {name: _in_larger_units(each, rounding.units.get(name)) for name, each in found.items()}
@@ -54,6 +55,25 @@ def recompute(rule: Rule, part: Part) -> Recomputed:
     if COUNT in part.found:
         found[COUNT] = compare_count(int(part.number), part.found[COUNT])
     return Recomputed(found, rounding)
+
+
+def _leave_out_of_range(rule: Rule, part: Part, found: dict[str, Found]) -> Rounding | None:
+    """Count as no error where torch has no finite number, and the rule in the dtype of the weights neither.
+
+    Returns:
+        What is to be said of that; None if there is no such number.
+    """
+    if all(bool(each.found.isfinite().all()) for each in found.values()):
+        return None
+    dtype = part.dtypes[WEIGHTS]
+    in_dtype = computed(rule, in_weights_dtype(part, dtype))
+    is_any = False
+    for name, each in found.items():
+        neither = ~(each.found.isfinite() | torch.as_tensor(in_dtype[name]).isfinite())
+        is_any = is_any or bool(neither.any())
+        found[name] = replace(each, errors=torch.where(neither, 0.0, each.errors))
+    note = f"{dtype_name(dtype)}, in which a number of the rule is not finite"
+    return Rounding({}, note) if is_any else None
 
 
 def worst_of_all(rule: Rule, parts: Sequence[Part]) -> tuple[float, float] | None:

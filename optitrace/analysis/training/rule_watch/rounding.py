@@ -60,7 +60,7 @@ def roundings(rule: Rule, part: Part, expected: Mapping[str, Any]) -> Iterator[R
         units = (step.max() * eps + coarse.max()).expand_as(part.weights)
         yield Rounding(tensors | {WEIGHTS: units}, "bfloat16, in which the direction of a step is computed")
     if part.dtypes[WEIGHTS] is torch.float16:
-        within = _moved(rule, expected, _in_dtype(part, torch.float16))
+        within = _moved(rule, expected, in_weights_dtype(part, torch.float16))
         yield Rounding(_sum([tensors, within]), "float16, whose smallest numbers some are below")
 
 
@@ -143,7 +143,7 @@ def _of_scalars(rule: Rule, part: Part, dtype: torch.dtype) -> Iterator[_Change]
             yield _Change(eps, partial(_with_state, part, k))
 
 
-def _in_dtype(part: Part, dtype: torch.dtype) -> Part:
+def in_weights_dtype(part: Part, dtype: torch.dtype) -> Part:
     """Return a part whose numbers are of a dtype, so that each result of the rule is rounded to it."""
     state = tuple(None if each is None else each.to(dtype) for each in part.state)
     return replace(part, weights=part.weights.to(dtype), gradient=part.gradient.to(dtype), state=state)
