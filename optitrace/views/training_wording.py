@@ -129,7 +129,7 @@ def soundness(training: Training, findings: TrainingFindings) -> str:
         return ""
     if unknown := unjudged(training):
         return f"{printable(unknown)}; no other faults found"
-    return NO_FAULTS
+    return f"{NO_FAULTS} until then" if training.outcome.status is Status.INTERRUPTED else NO_FAULTS
 
 
 def _steps_taken(optimizers: Sequence[OptimizerTrace]) -> str:

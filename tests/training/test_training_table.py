@@ -414,6 +414,7 @@ LONG = training(optimizer([2.0] * 20))
             "3 recorded steps: too few to judge update sizes; no other faults found",
         ),
         (replace(LONG, outcome=Outcome(Status.FAILED, 20, reason="ValueError: no data")), ""),
+        (replace(LONG, outcome=Outcome(Status.INTERRUPTED, 20)), "no faults found until then"),
         (replace(LONG, unobserved=("backward is not observed.",)), ""),
         (replace(LONG, optimizers=()), ""),
     ],
