@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,6 +42,25 @@ class DeviceError(OptitraceError):
     """A device that is not there, or that ran out of memory."""
 
     exit_code = 5
+
+
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|bad_alloc|ALLOC_FAILED|failed to map segment"
+)
+"""What an error of torch says, or of the system while torch is loaded, if there is no memory left."""
+
+
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether an error, or the one that it was raised from, says that memory ran out.
+
+    torch raises a RuntimeError on the CPU, and has a class of its own, derived from that, on CUDA alone.
+
+    >>> ran_out_of_memory(MemoryError()), ran_out_of_memory(RuntimeError("shapes do not match"))
+    (True, False)
+    """
+    if isinstance(error, RuntimeError | ImportError):
+        return _OUT_OF_MEMORY.search(str(error)) is not None
+    return error is not None and (isinstance(error, MemoryError) or ran_out_of_memory(error.__cause__))
 
 
 LONGEST_QUOTED = 200

@@ -16,7 +16,7 @@ from optitrace.cli.notebook_command import notebook
 from optitrace.cli.show_command import show_saved
 from optitrace.cli.trace_command import trace_command
 from optitrace.cli.typer_overrides import Command, Group, OptimizerCommand, ParseError, parse_error_sentence
-from optitrace.errors import OptitraceError, UsageError
+from optitrace.errors import DeviceError, OptitraceError, UsageError, ran_out_of_memory
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.version import __version__
 
@@ -52,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParseError as error:
         terminal.say(parse_error_sentence(error))
         return UsageError.exit_code
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
+        terminal.say("memory ran out; use fewer coordinates, or keep fewer steps with --every.")
+        return DeviceError.exit_code
     except KeyboardInterrupt:
         return 130
     except LeftAtOnce as left:

@@ -63,8 +63,8 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
         raise UsageError(traced.outcome.reason)
     if traced.outcome.status is Status.OUT_OF_MEMORY:
         raise DeviceError(
-            f"{experiment.device} ran out of memory after step {traced.steps[-1]}; "
-            "what was traced until then is shown."
+            f"{experiment.device} ran out of memory after step {traced.steps[-1]}, and what was traced until "
+            "then is shown; use fewer coordinates, or keep fewer steps with --every."
         )
 
 

@@ -23,11 +23,11 @@ from optitrace.rules.reader.notation import write_names
 if TYPE_CHECKING:
     from torch import Tensor
 
-LONGEST = 2000
+LONGEST = 6000
 """Characters of the longest expression."""
 
 DEEPEST = 200
-"""Levels of the most nested one."""
+"""Levels of the most nested one; a sum or a product of many terms is one level."""
 
 LARGEST_EXPONENT = 64
 """The largest exponent that is a number."""
@@ -99,11 +99,9 @@ def _check(node: ast.AST, depth: int) -> Iterator[int]:
     if depth > DEEPEST:
         raise UsageError(f"the expression is nested more than {DEEPEST} levels deep; write it flatter.")
     match node:
-        case ast.BinOp(left, op, right) if isinstance(op, OPERATORS):
-            if isinstance(op, ast.Pow):
-                _check_exponent(right)
-            yield from _check(left, depth + 1)
-            yield from _check(right, depth + 1)
+        case ast.BinOp(op=op) if isinstance(op, OPERATORS):
+            for part in _terms(node):
+                yield from _check(part, depth + 1)
         case ast.UnaryOp(op, operand) if isinstance(op, OPERATORS):
             yield from _check(operand, depth + 1)
         case ast.Call(ast.Name(name)) if name not in FUNCTIONS:
@@ -124,6 +122,16 @@ def _check(node: ast.AST, depth: int) -> Iterator[int]:
                 f"{_named(ast.unparse(node))} cannot be used in an expression; it may have "
                 f"w1, w2, …, numbers, + - * / **, {', '.join([*CONSTANTS, *FUNCTIONS])}."
             )
+
+
+def _terms(node: ast.expr) -> Iterator[ast.expr]:
+    """Yield the terms of a sum, the factors of a product, or the parts of a power, the last one first."""
+    while isinstance(node, ast.BinOp) and isinstance(node.op, OPERATORS):
+        if isinstance(node.op, ast.Pow):
+            _check_exponent(node.right)
+        yield node.right
+        node = node.left
+    yield node
 
 
 def _check_exponent(exponent: ast.AST) -> None:
@@ -158,7 +166,15 @@ class _Safe(ast.NodeTransformer):
         return ast.Constant(_as_float(node.value))
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        left, right = self.visit(node.left), self.visit(node.right)
+        chain = [node]
+        while isinstance(chain[-1].left, ast.BinOp):
+            chain.append(chain[-1].left)
+        made = self.visit(chain[-1].left)
+        for each in reversed(chain):
+            made = self._computed(each, made, self.visit(each.right))
+        return made
+
+    def _computed(self, node: ast.BinOp, left: ast.expr, right: ast.expr) -> ast.expr:
         name = {ast.Pow: "_power", ast.Div: "_divide"}.get(type(node.op))
         if name is None:
             return ast.BinOp(left, node.op, right)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from optitrace.errors import UsageError
+from optitrace.experiment.memory import check_memory
 from optitrace.rules.hyperparameter import show
 
 if TYPE_CHECKING:
@@ -187,7 +188,14 @@ def rotation(dimension: int, seed: int) -> Tensor:
 
     The Q of the QR decomposition of a Gaussian matrix, with the signs that make it uniform over all
     (Mezzadri 2007, arXiv:math-ph/0609050).
+
+    Raises:
+        DeviceError: this machine has not the memory for it.
     """
+    matrices = 4  # the Gaussian one, Q, R, and the result
+    check_memory(
+        f"the rotation of {dimension:,} coordinates", matrices * 8 * dimension**2, "use fewer coordinates"
+    )
     import torch
 
     generator = torch.Generator().manual_seed(seed)

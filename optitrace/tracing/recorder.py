@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from math import isfinite
 from typing import Any
@@ -13,6 +14,9 @@ from torch import Tensor
 from optitrace.errors import printable
 from optitrace.tracing.series import BLOCK, Series, is_recordable, series_like
 from optitrace.tracing.trace import Column, Outcome, Status
+
+LARGEST_BLOCK = 1 << 20
+"""How many numbers of a quantity a block has at most: not yet gathered, they take five times the room."""
 
 
 class Recorder:
@@ -37,6 +41,7 @@ class Recorder:
         self.non_finite: Outcome | None = None
         self._every = every
         self._gathered = 0
+        self._block = max(1, min(BLOCK, LARGEST_BLOCK // weights.numel()))
         self._steps = array("q", [0])
         self._columns = _empty_columns(weights)
         self._state_columns: dict[str, Column] = {}
@@ -75,12 +80,16 @@ class Recorder:
             self._note_changed(state)
         self._series["weights"].add(weights)
         self.taken += 1
-        if self.taken - self._gathered == BLOCK:
+        if self.taken - self._gathered == self._block:
             self._gather()
 
     def finish(self) -> tuple[array[int], dict[str, Column], dict[str, Column]]:
-        """Return the kept steps, the columns and the state's columns, by name."""
-        self._gather()
+        """Return the kept steps, the columns and the state's columns, by name.
+
+        If there is no memory for the last block, its steps are lost, and `taken` is the last one before it.
+        """
+        with suppress(MemoryError):
+            self._gather()
         if self._steps[-1] < self.taken:
             self._steps.append(self.taken)
             for column, value in self._latest:
@@ -110,14 +119,22 @@ class Recorder:
         if not count:
             return
         begin = -(self._gathered + 1) % self._every
-        self._latest = []
-        for name, series, column in self._all():
-            gaps = series.gaps
-            values = series.take()[:count]
-            self._judge(name, values, gaps, column.shape)
-            absent = max(0, column.first - len(self._steps))
-            _extend(column, values[begin :: self._every][absent:])
-            self._latest.append((column, values[-1:]))
+        latest = []
+        before = [(column, len(column.values)) for _, _, column in self._all()]
+        try:
+            for name, series, column in self._all():
+                gaps = series.gaps
+                values = series.take()[:count]
+                self._judge(name, values, gaps, column.shape)
+                absent = max(0, column.first - len(self._steps))
+                _extend(column, values[begin :: self._every][absent:])
+                latest.append((column, values[-1:]))
+        except MemoryError:
+            self.taken = self._gathered
+            for column, length in before:
+                _cut(column, length)
+            raise
+        self._latest = latest
         self._steps.extend(range(self._gathered + begin + 1, self.taken + 1, self._every))
         self._gathered = self.taken
 
@@ -159,3 +176,8 @@ def _empty_columns(weights: Tensor) -> dict[str, Column]:
 def _extend(column: Column, values: list[Any]) -> None:
     assert isinstance(column.values, array)
     column.values.extend(chain.from_iterable(values) if column.shape else values)
+
+
+def _cut(column: Column, length: int) -> None:
+    assert isinstance(column.values, array)
+    del column.values[length:]

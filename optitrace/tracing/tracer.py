@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from optitrace.errors import DeviceError, UsageError
+from optitrace.errors import DeviceError, UsageError, ran_out_of_memory
 from optitrace.experiment.experiment import Experiment
+from optitrace.experiment.memory import check_memory
 from optitrace.rules.catalogue import Needs
 from optitrace.tracing.devices import open_device
 from optitrace.tracing.gradients import clipping, protocol
@@ -26,8 +27,6 @@ from optitrace.version import __version__
 TORCH = Path(torch.__file__).parent
 """Where torch's own code lies."""
 
-_OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
-
 
 def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = lambda: False) -> Trace:
     """Run an experiment with the real torch optimizer and record it.
@@ -40,10 +39,13 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
     Raises:
         UsageError: torch refuses the settings, or cannot compute them in this dtype; or a class or a
             function of a person's own fails in the first step. A later failure is an outcome.
-        DeviceError: the device is not there, or has no memory even for the start.
+        DeviceError: the device is not there, or has no memory even for the start; or this machine has none
+            for the record of all steps.
     """
     if every < 1:
         raise UsageError(f"every is {every}; it must be a whole number from 1 on.")
+    if experiment.until is None:
+        _check_record(experiment, every)
     try:
         with torch.inference_mode(False):  # in it, nothing could be differentiated
             return _trace(experiment, experiment.entry.needs, every, stop)
@@ -57,12 +59,28 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
             raise failure from None
 
 
+def _check_record(experiment: Experiment, every: int) -> None:
+    """Refuse a run whose steps cannot all be kept: the loss, lr, gradient and weights of each.
+
+    Raises:
+        DeviceError: this machine has not the memory for it.
+    """
+    rows, coordinates = experiment.steps // every, len(experiment.start)
+    check_memory(
+        f"a trace of {rows:,} steps of {coordinates:,} coordinates",
+        8 * rows * (3 + 2 * coordinates),
+        "take fewer steps, or keep fewer of them with --every",
+    )
+
+
 def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], bool]) -> Trace:
     """Run an experiment with an optimizer that is given what it needs."""
     try:
         run = _Run(experiment, needs)
         recorder = Recorder(run.weights.detach(), every=every)
-    except _OUT_OF_MEMORY as error:
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
         raise DeviceError(
             f"{experiment.device} ran out of memory before the first step; use fewer coordinates."
         ) from error
@@ -81,18 +99,21 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
             else:
                 ended = Outcome(Status.TARGET_REACHED, recorder.taken, str(experiment.until))
             final_loss = run.loss(run.weights).item()
-    except _OUT_OF_MEMORY:
-        ended = Outcome(Status.OUT_OF_MEMORY, recorder.taken)
-        final_loss = float("nan")
     except (Exception, SystemExit) as error:
-        told = _told(run, recorder.taken, error)
-        if told is None:
+        if ran_out_of_memory(error):
+            ended, final_loss = Outcome(Status.OUT_OF_MEMORY), nan
+            del run  # makes room for what was recorded
+        elif (told := _told(run, recorder.taken, error)) is None:
             raise
-        if not recorder.taken:
+        elif not recorder.taken:
             raise told from error
-        ended = Outcome(Status.FAILED, recorder.taken, reason=str(told))
-        final_loss = run.last_known_loss()
+        else:
+            ended = Outcome(Status.FAILED, recorder.taken, reason=str(told))
+            final_loss = run.last_known_loss()
+    taken = recorder.taken
     steps, columns, state = recorder.finish()
+    if ended.status is Status.OUT_OF_MEMORY or recorder.taken < taken:
+        ended, final_loss = Outcome(Status.OUT_OF_MEMORY, recorder.taken), nan
     took_all = ended.status in (Status.COMPLETED, Status.TARGET_NOT_REACHED)
     if took_all and recorder.non_finite:
         ended = recorder.non_finite

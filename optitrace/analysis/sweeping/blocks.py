@@ -179,7 +179,9 @@ def _run_fitting(
 
     try:
         return run_batch(space, found, watcher, stop)
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
         count = len(found[0])
         if count == 1:
             raise DeviceError(
