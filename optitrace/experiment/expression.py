@@ -169,7 +169,7 @@ class _Safe(ast.NodeTransformer):
         chain = [node]
         while isinstance(chain[-1].left, ast.BinOp):
             chain.append(chain[-1].left)
-        made = self.visit(chain[-1].left)
+        made: ast.expr = self.visit(chain[-1].left)
         for each in reversed(chain):
             made = self._computed(each, made, self.visit(each.right))
         return made

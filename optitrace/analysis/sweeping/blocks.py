@@ -19,7 +19,7 @@ from optitrace.analysis.sweeping.measures import Goal, Observer, Unmeasured, Wat
 from optitrace.analysis.sweeping.native.compiled import is_compilable
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import Column, columns
-from optitrace.errors import DeviceError
+from optitrace.errors import DeviceError, ran_out_of_memory
 from optitrace.tracing.devices import one_thread
 
 CHUNK_OF_CODE = 131_072
