@@ -58,6 +58,8 @@ def ran_out_of_memory(error: BaseException | None) -> bool:
     >>> ran_out_of_memory(MemoryError()), ran_out_of_memory(RuntimeError("shapes do not match"))
     (True, False)
     """
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not loaded here
+        return True
     if isinstance(error, RuntimeError | ImportError):
         return _OUT_OF_MEMORY.search(str(error)) is not None
     return error is not None and (isinstance(error, MemoryError) or ran_out_of_memory(error.__cause__))
