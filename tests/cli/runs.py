@@ -73,6 +73,6 @@ def _run(command: list[str], changes: Mapping[str, str]) -> Finished:
         capture_output=True,
         encoding="utf-8",
         check=False,
-        timeout=60,
+        timeout=300,
     )
     return Finished(ended.returncode, ended.stdout, ended.stderr)

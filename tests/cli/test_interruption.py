@@ -56,7 +56,7 @@ def test_a_signal_ends_the_run_and_what_was_traced_is_shown_and_saved(
     process = start(*ENDLESS, "-o", str(path))
     wait_until_it_steps(process)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=300)
     saved = json.loads(path.read_text())
     last = saved["steps"][-1]["step"]
 
@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_written_is_told_after_an_interruption_too(tmp_pat
     process = start(*ENDLESS, "-o", str(path))
     wait_until_it_steps(process)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=300)
 
     assert process.returncode == 130
     assert f"cannot write '{path}': No space left on device; choose another place." in stderr
@@ -89,7 +89,7 @@ def test_ctrl_c_while_torch_is_loaded_is_quiet(later: float) -> None:
     wait_until(process, "maps", "libtorch")
     time.sleep(later)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=300)
 
     assert process.returncode == 130
     assert (stdout, stderr) == ("", "") or "interrupted after step" in stderr

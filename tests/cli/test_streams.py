@@ -27,7 +27,7 @@ def on_terminal(columns: int, *arguments: str, **changes: str) -> str:
     received = b""
     while chunk := _read(ours):
         received += chunk
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     os.close(ours)
     return received.decode().replace("\r\n", "\n")
 

@@ -171,7 +171,7 @@ def test_an_interrupted_sweep_gives_what_is_finished_marked() -> None:
     wait_until_it_steps(process)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
 
     assert process.returncode == 130
     assert "of 90,000,000 configurations; what is finished is shown." in stderr

@@ -16,14 +16,20 @@ import pytest
 from hostile import HOSTILE
 from made_trainings import by_parameter, optimizer, scalar, training
 from markdown_it import MarkdownIt
-from runs import Finished, run
+from runs import Finished, run, run_process
 
 import optitrace
 from optitrace.analysis.training.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.analysis.training.saved_findings import findings_fields
 from optitrace.errors import printable
 from optitrace.tracing.trace import Outcome, Status, Versions
-from optitrace.tracing.watching.training import NonFinite, Program, Scheduling, WatchedParameter
+from optitrace.tracing.watching.training import (
+    NonFinite,
+    Program,
+    Scheduling,
+    UnownedParameter,
+    WatchedParameter,
+)
 from optitrace.tracing.watching.training_file import json_chunks
 
 ALL = " ".join(HOSTILE)
@@ -96,7 +102,7 @@ def training_text() -> str:
         versions=Versions(ALL, ALL, ALL),
         outcome=Outcome(Status.FAILED, 3, reason=ALL),
         idle=HOSTILE,
-        unowned=HOSTILE,
+        unowned=tuple(UnownedParameter(text, text) for text in HOSTILE),
         world_size=2,
     )
     return "".join(json_chunks(made, findings_fields(found)))
@@ -406,12 +412,16 @@ def test_texts_of_a_program_that_is_run_are_inert(tmp_path: Path) -> None:
     suffixes = ("json", "jsonl", "csv", "tsv", "md", "svg", "html", "txt")
     outputs = [word for suffix in suffixes for word in ("-o", str(tmp_path / f"x.{suffix}"))]
     options = ("--params", "--state", "--watch", "*[0]", "--all", "--plot", "--verify")
-    finished = run("run", *options, *outputs, str(script), *(t for t in HOSTILE if "\x00" not in t), **WIDE)
+    finished = run_process(
+        "run", *options, *outputs, str(script), *(t for t in HOSTILE if "\x00" not in t), **WIDE
+    )
     table, _, traceback = finished.stderr.partition("Traceback")
     formats = ("json", "jsonl", "csv", "tsv", "markdown", "svg", "html", "table")
 
     assert finished.code == 1
-    assert ALL in traceback  # what Python prints of the program's own error is the program's
+    assert (
+        ALL.replace("\r", "\n") in traceback
+    )  # as text is read; what Python prints of the program's own error is the program's
     check_characters(table)
     for suffix, format in zip(suffixes, formats, strict=True):
         check((tmp_path / f"x.{suffix}").read_text(encoding="utf-8"), format)

@@ -54,7 +54,7 @@ def met(
 
     with ThreadPoolExecutor(len(ranks)) as pool:
         found = [pool.submit(compare, rank) for rank in range(len(ranks)) if rank not in absent]
-        first, *others = [each.result(timeout=60) for each in found]
+        first, *others = [each.result(timeout=300) for each in found]
     assert others == [None] * len(others)
     assert first is not None
     return first

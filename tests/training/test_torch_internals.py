@@ -211,7 +211,7 @@ def test_norms_are_the_same_where_torch_has_nothing_for_lists(
 HOMES = ("tracing/watching/torch_internals.py", "tracing/stepping.py")
 """The files that may know private names of torch: what watches, and what steps."""
 
-OWN = ("self", "cls", "other")
+OWN = ("self", "cls", "other", "super()")
 
 OF_OTHERS = (
     "_C",

@@ -325,7 +325,7 @@ def test_the_end_is_told_with_the_steps_of_each_optimizer(made: Training, line: 
 
 def test_what_was_run_stands_at_the_top() -> None:
     assert program_line(training()) == "train.py --epochs 3"
-    assert program_line(with_all()) == r"-m package.train --name 'a b\n', rank 1 of 2"
+    assert program_line(with_all()) == "-m package.train --name 'a b', rank 1 of 2"
     assert program_line(alone(optimizer())) == ""
 
 

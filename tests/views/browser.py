@@ -92,7 +92,7 @@ class Browser:
 
 def ask(port: int, path: str, body: dict[str, Any] | None = None) -> Any:
     """Ask a driver something: by POST if there is a body, and else by GET."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         if body is None:
             connection.request("GET", path)
@@ -127,13 +127,13 @@ def browser(profile: Path, *, dark: bool = False) -> Iterator[Browser]:
         try:
             yield Browser(port, session)
         finally:
-            connection = HTTPConnection("127.0.0.1", port, timeout=60)
+            connection = HTTPConnection("127.0.0.1", port, timeout=300)
             connection.request("DELETE", f"/session/{session}")
             connection.getresponse().read()
             connection.close()
     finally:
         driver.terminate()
-        driver.wait(timeout=20)
+        driver.wait(timeout=300)
         if driver.stdout is not None:
             driver.stdout.close()
 
