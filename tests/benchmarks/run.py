@@ -18,14 +18,13 @@ from measuring import Measurement, report
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from optitrace.machine_code import can_compile
 from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.recording import BLOCK
 from optitrace.tracing.watching.watcher import Watcher
 from optitrace.tracing.watching.wish import RecordingWish
 
-WANTED = {1: 1.05, 10: 1.02}
-"""The largest ratio, by how many steps there are to one that is recorded."""
+WANTED = {(1, False): 1.25, (1, True): 1.45, (10, False): 1.06}
+"""The largest ratio, by how many steps there are to one that is recorded, and whether by parameter."""
 
 BATCH, BATCHES = 64, 300
 WARM_UP = 2
@@ -36,14 +35,15 @@ def main(pairs: int = 9) -> None:
     """Measure and report."""
     measurements = []
     for what, has_loader in (("with a DataLoader", True), ("with batches for nothing", False)):
-        for every, wanted in WANTED.items():
-            ours, alone, ratio = measured(training(has_loader=has_loader), every=every, pairs=pairs)
+        for (every, params), wanted in WANTED.items():
+            wish = RecordingWish(every=every, parameters=params)
+            ours, alone, ratio = measured(training(has_loader=has_loader), wish, pairs=pairs)
             figures = f"{1e6 * ours:.0f} µs against {1e6 * alone:.0f} µs"
             name = "every step recorded" if every == 1 else f"every {every}th step recorded"
+            name += " with --params" if params else ""
             measurements.append(Measurement(f"{name}, {what}", figures, ratio, wanted))
     report(measurements)
-    norms = "machine code" if can_compile() else "torch, as there is no llvmlite"
-    print(f"norms by {norms}; {torch.get_num_threads()} threads of torch")  # noqa: T201
+    print(f"{torch.get_num_threads()} threads of torch")  # noqa: T201
 
 
 def training(*, has_loader: bool) -> Iterator[None]:
@@ -70,10 +70,10 @@ def training(*, has_loader: bool) -> Iterator[None]:
             yield
 
 
-def measured(steps: Iterator[None], *, every: int, pairs: int) -> tuple[float, float, float]:
+def measured(steps: Iterator[None], wish: RecordingWish, *, pairs: int) -> tuple[float, float, float]:
     """Return the median time of a step that is watched and of one that is not, and the median ratio."""
-    watcher = Watcher(RecordingWish(every=every))
-    size = BLOCK * every
+    watcher = Watcher(wish)
+    size = BLOCK * wish.every
 
     def seconds() -> float:
         begin = perf_counter()

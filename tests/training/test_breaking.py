@@ -13,8 +13,6 @@ from watched import only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.tracing.watching.flat_gauge import FlatGauge
-from optitrace.tracing.watching.list_gauge import ListGauge
 
 SMALL = (2e-5, 0.5)
 """A gradient whose first square is 0 in float16."""
@@ -76,22 +74,6 @@ def test_a_square_that_overflows_in_float16_is_named_of_the_state() -> None:
     assert not diagnosed(adam(), large, large, dtype=torch.float32)
 
 
-GAUGES = ("machine code", "one line", "each by itself")
-
-
-@pytest.fixture(params=GAUGES)
-def any_gauge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure by each of the gauges in turn."""
-    if request.param == "machine code":
-        pytest.importorskip("llvmlite")
-        return
-    kind = FlatGauge if request.param == "one line" else ListGauge
-    monkeypatch.setattr(
-        "optitrace.tracing.watching.measurement.gauge", lambda parameters, **more: kind(parameters)
-    )
-
-
-@pytest.mark.usefixtures("any_gauge")
 def test_a_step_that_overflows_asks_for_a_lower_lr() -> None:
     gradients = [(1.0, 0.5), (2e9, 0.5), (1.0, 0.5)]
     (found,) = diagnosed(sgd(lr=1e30), *gradients, dtype=torch.float32)

@@ -21,9 +21,7 @@ from watched import Task, numbers, only, seen, watching
 
 import optitrace
 from optitrace.tracing.watching import torch_internals
-from optitrace.tracing.watching.flat_gauge import FlatGauge
-from optitrace.tracing.watching.gauge import Gauge
-from optitrace.tracing.watching.list_gauge import ListGauge
+from optitrace.tracing.watching.norms import StepNorms
 from optitrace.tracing.watching.torch_internals import Dependency
 from optitrace.tracing.watching.training import Tally
 from optitrace.views.training_wording import ending_lines
@@ -188,15 +186,11 @@ def test_clipping_by_norm_is_observed_where_torch_has_no_function_for_its_second
     assert numbers(only(watcher), "gradient_norm") == pytest.approx([0.01], rel=1e-5)
 
 
-@pytest.mark.parametrize("gauge", [FlatGauge, ListGauge])
-def test_norms_are_the_same_where_torch_has_nothing_for_lists(
-    gauge: type[FlatGauge] | type[ListGauge], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("_foreach_norm", "_foreach_copy_"):
-        monkeypatch.delattr(torch, name)
+def test_norms_are_the_same_where_torch_has_nothing_for_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch, "_foreach_norm")
     weights = nn.Parameter(torch.tensor([3.0, 4.0]))
     weights.grad = torch.tensor([5.0, 12.0])
-    measuring: Gauge = gauge([weights])
+    measuring = StepNorms([weights])
     measuring.remember()
     gradient = measuring.gradient()
     with torch.no_grad():

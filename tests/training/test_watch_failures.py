@@ -14,11 +14,11 @@ from torch import Tensor
 from watched import Task, numbers, seen
 
 from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.gauge import Gauge
 from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.harmless import Failure
 from optitrace.tracing.watching.interception import Interception
 from optitrace.tracing.watching.measurement import Measurement
+from optitrace.tracing.watching.norms import StepNorms
 from optitrace.tracing.watching.seen import SeenOptimizer
 from optitrace.tracing.watching.watched_optimizer import WatchedOptimizer
 from optitrace.tracing.watching.watcher import Watcher
@@ -82,10 +82,10 @@ def test_an_optimizer_whose_watching_fails_keeps_its_record_and_the_others_are_w
 
 
 def test_of_a_watching_that_failed_no_copy_of_the_weights_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    copies: list[weakref.ref[Gauge]] = []
+    copies: list[weakref.ref[StepNorms]] = []
 
     def fail(self: Measurement, *given: Any) -> None:
-        copies.append(weakref.ref(self._gauge))
+        copies.append(weakref.ref(self._norms))
         raise MemoryError("no room for a copy of the weights")
 
     monkeypatch.setattr(Measurement, "begin", fail)

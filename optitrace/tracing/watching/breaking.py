@@ -13,8 +13,8 @@ from optitrace.experiment.float_formats import FORMATS, dtype_name
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
 from optitrace.rules.rule import Rule
 from optitrace.tracing.watching.class_rule import rule_of
-from optitrace.tracing.watching.gauge import Gauge
 from optitrace.tracing.watching.harmless import is_own
+from optitrace.tracing.watching.norms import StepNorms
 from optitrace.tracing.watching.recording import Value
 from optitrace.tracing.watching.scaling import SCALE, told_by_scaler
 from optitrace.tracing.watching.sharding import is_sharded
@@ -24,14 +24,14 @@ COUNT = "step"
 
 
 def explain_break(
-    optimizer: Optimizer, parameters: Sequence[Tensor], gauge: Gauge, step: int
+    optimizer: Optimizer, parameters: Sequence[Tensor], measured: StepNorms, step: int
 ) -> Breakdown | None:
     """Return why a step has left a number that is not finite; None if that cannot be told.
 
     Args:
         optimizer: after the step.
         parameters: what it moves.
-        gauge: what has measured the step, and kept the weights before it.
+        measured: what has measured the step, and kept the weights before it.
         step: the step's number, for an optimizer that does not count.
     """
     rule, _ = rule_of(optimizer)
@@ -41,7 +41,7 @@ def explain_break(
         state = optimizer.state.get(parameter) or {}
         try:
             if (place := _broken(rule, parameter, state)) is not None:
-                before, group = gauge.before(index), _group_of(optimizer, parameter)
+                before, group = measured.before(index), _group_of(optimizer, parameter)
                 return _explained(rule, parameter, state, before, group, step, place)
         except Exception as error:  # a program may do anything with its optimizer: then nothing is told
             if not is_own(error):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.tracing.watching.gauge import Norm
 from optitrace.tracing.watching.gradient_history import GradientMark
 from optitrace.tracing.watching.members import Members
 from optitrace.tracing.watching.recording import BLOCK, fetch
@@ -58,7 +57,7 @@ class _Clipped:
     """
 
     mark: GradientMark
-    unclipped: Norm | None
+    unclipped: Tensor | None
     calls: list[ClippingCall] = field(default_factory=list)
     parameters: set[int] = field(default_factory=set)
 
@@ -111,7 +110,7 @@ class Clippings:
         call: ClippingCall,
         parameters: Collection[int],
         mark: GradientMark,
-        measure: Callable[[], Norm] | None,
+        measure: Callable[[], Tensor] | None,
     ) -> None:
         """Note a clipping that is about to be done.
 
@@ -129,7 +128,7 @@ class Clippings:
         if len(clipped.calls) < MOST_CALLS:
             clipped.calls.append(call)
 
-    def used_by(self, step: int, kind: str, now: GradientMark) -> Norm | None:
+    def used_by(self, step: int, kind: str, now: GradientMark) -> Tensor | None:
         """Decide what the clippings since the last step were to this one.
 
         Args:

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from optitrace.rules.breakdown import Breakdown
-from optitrace.tracing.watching.gauge import total
+from optitrace.tracing.watching.norms import total
 from optitrace.tracing.watching.recording import ratio
 from optitrace.tracing.watching.scaling import FOUND_INF, SCALE
 from optitrace.tracing.watching.training import (

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from optitrace.experiment.own_module import reason
-from optitrace.tracing.watching.gauge import Gauge
-from optitrace.tracing.watching.list_gauge import norms
+from optitrace.tracing.watching.norms import StepNorms, norms
 from optitrace.tracing.watching.sharding import local
 
 
-def lost_updates(parameters: Sequence[Tensor], gauge: Gauge) -> Tensor:
+def lost_updates(parameters: Sequence[Tensor], measured: StepNorms) -> Tensor:
     """Count the coordinates that a step left as they were though their gradient is not zero.
 
     Returns:
@@ -27,7 +26,7 @@ def lost_updates(parameters: Sequence[Tensor], gauge: Gauge) -> Tensor:
             continue
         size = local(p.grad).abs()
         has_gradient = (size > 0).logical_and_(size < inf)
-        is_lost = (local(gauge.change(k)) == 0).logical_and_(has_gradient)
+        is_lost = (local(measured.change(k)) == 0).logical_and_(has_gradient)
         counts.append(torch.stack([is_lost.count_nonzero(), has_gradient.count_nonzero()]))
     if not counts:
         return torch.zeros(2)

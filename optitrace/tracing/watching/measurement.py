@@ -14,11 +14,10 @@ from optitrace.rules.breakdown import Breakdown
 from optitrace.tracing.watching.breaking import explain_break, is_finite
 from optitrace.tracing.watching.description import shown_name
 from optitrace.tracing.watching.facts import LOST, STATE
-from optitrace.tracing.watching.gauge import Norm
-from optitrace.tracing.watching.gauges import gauge
 from optitrace.tracing.watching.gradient_history import GradientHistory
 from optitrace.tracing.watching.gradient_numbers import has_numbers
 from optitrace.tracing.watching.inspection import lost_updates, state_norms
+from optitrace.tracing.watching.norms import StepNorms
 from optitrace.tracing.watching.patterns import Watched
 from optitrace.tracing.watching.recording import Row, Value
 from optitrace.tracing.watching.sharding import is_sharded, local
@@ -36,26 +35,18 @@ class Measurement:
         unmeasured: the entries of the state that cannot be measured though they are wanted, and why.
     """
 
-    def __init__(
-        self,
-        parameters: Sequence[Tensor],
-        wish: RecordingWish,
-        values: Sequence[Watched],
-        *,
-        by_parameter: bool,
-    ) -> None:
+    def __init__(self, parameters: Sequence[Tensor], wish: RecordingWish, values: Sequence[Watched]) -> None:
         """Measure nothing yet.
 
         Args:
             parameters: what the optimizer moves.
             wish: what is to be recorded.
             values: the weights that are recorded themselves.
-            by_parameter: whether to measure each parameter, whatever is kept.
         """
         self._parameters = parameters
         self._wish = wish
         self._values = values
-        self._gauge = gauge(parameters, by_parameter=by_parameter)
+        self._norms = StepNorms(parameters)
         self._looks_closely = wish.state or bool(values)
         self.unmeasured: dict[str, str] = {}
         self._is_on_host = all(p.device.type == "cpu" for p in parameters)
@@ -63,15 +54,16 @@ class Measurement:
 
     def remember(self) -> None:
         """Keep the weights as they are before a step that is yet to find its gradient."""
-        self._gauge.remember()
+        self._norms.remember()
 
-    def gradient(self) -> Norm:
+    def gradient(self) -> Tensor:
         """Return the norm of the gradient that there is."""
-        return self._gauge.gradient()
+        return self._norms.gradient()
 
     def begin(self, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]) -> Row:
         """Keep the weights as they are before a step, and return what it is about to use; see `used`."""
-        return self._row(self._gauge.begin(), kind, history, groups)
+        self.remember()
+        return self._row(self.gradient(), kind, history, groups)
 
     def used(self, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]) -> Row:
         """Return what a step is about to use whose weights were kept already.
@@ -81,7 +73,7 @@ class Measurement:
             history: where the gradient comes from.
             groups: the optimizer's parameter groups as they are now.
         """
-        return self._row(self._gauge.gradient(), kind, history, groups)
+        return self._row(self._norms.gradient(), kind, history, groups)
 
     def made(self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], number: int) -> None:
         """Add to a row what its step has made.
@@ -93,7 +85,7 @@ class Measurement:
         """
         is_deep = is_inspected(number)
         self._keeps = not self._was_broken and (self._is_on_host or is_deep)  # no other step may wait
-        row["update_norm"], row["weight_norm"] = self._gauge.moved(keeps=self._keeps)
+        row["update_norm"], row["weight_norm"] = self._norms.moved(keeps=self._keeps)
         if is_deep or self._looks_closely:
             with torch.no_grad():
                 self._look_closely(row, state, is_deep=is_deep)
@@ -107,17 +99,17 @@ class Measurement:
     def why_broken(self, optimizer: Optimizer, step: int) -> Breakdown | None:
         """Return why such a step has left that number; None if it cannot be told."""
         with torch.no_grad():
-            return explain_break(optimizer, self._parameters, self._gauge, step)
+            return explain_break(optimizer, self._parameters, self._norms, step)
 
     def is_moved(self, place: int) -> bool:
         """Tell whether the last step has moved a parameter whose gradient is not zero; waits for a device."""
         gradient = self._parameters[place].grad
         if gradient is None or not has_numbers(gradient):
             return False
-        return bool(local(self._gauge.change(place)).any())
+        return bool(local(self._norms.change(place)).any())
 
     def _row(
-        self, gradient: Norm, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]
+        self, gradient: Tensor, kind: str, history: GradientHistory, groups: Sequence[Mapping[str, Any]]
     ) -> Row:
         row: Row = {"loss": nan if kind in WITHOUT_LOSS else history.loss()}
         if (lr := _lr(groups)) is not None:
@@ -133,7 +125,7 @@ class Measurement:
                 self.unmeasured |= unmeasured
             row |= {f"{STATE}{shown_name(name)}": value for name, value in entries.items()}
         if is_deep:
-            row[LOST] = lost_updates(self._parameters, self._gauge)
+            row[LOST] = lost_updates(self._parameters, self._norms)
         for found in self._values:
             row[f"{VALUES}{found.name}"] = self._value(found)
 

@@ -149,23 +149,10 @@ def clipping_with_norm() -> Sequence[tuple[Any, str]]:
     return [(module, name) for module, name in known if name in vars(module)]
 
 
-def foreach_copy_(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
-    """Copy each tensor into another; one by one, which takes longer, where torch has nothing for lists."""
-    at_once = getattr(torch, "_foreach_copy_", None)
-    if at_once is not None:
-        at_once(targets, sources)
-        return
-    for target, source in zip(targets, sources, strict=True):
-        target.copy_(source)
-
-
-def foreach_norm(tensors: Sequence[Tensor], dtype: torch.dtype | None = None) -> Sequence[Tensor]:
-    """Return the norm of each tensor, in a dtype if one is given.
+def foreach_norm(tensors: Sequence[Tensor], dtype: torch.dtype) -> Sequence[Tensor]:
+    """Return the norm of each dense tensor, added in a dtype.
 
     They are computed one by one, which takes longer, where torch has nothing for lists.
-
-    Raises:
-        RuntimeError: one is sparse.
     """
     at_once = getattr(torch, "_foreach_norm", None)
     if at_once is not None:

@@ -86,9 +86,8 @@ class WatchedOptimizer:
         self._optimizer_class = type(optimizer)
         self._wish = wish
         self._step = self._taken_before = taken
-        by_parameter = wish.parameters or keeps_weight_norms
         parameters = members.parameters
-        self._measurement = Measurement(parameters, wish, values, by_parameter=by_parameter)
+        self._measurement = Measurement(parameters, wish, values)
         self._weights = WeightRecord(parameters, taken=taken) if keeps_weight_norms else None
         self._facts = Facts(members.names, by_parameter=wish.parameters, state=wish.state)
         self._recording = Recording(self._read)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from optitrace.tracing.trace import Numbers
-from optitrace.tracing.watching.list_gauge import norms
+from optitrace.tracing.watching.norms import norms
 from optitrace.tracing.watching.sharding import is_sharded
 from optitrace.tracing.watching.storage import Storage
 

@@ -1,4 +1,7 @@
-"""The gauge for parameters of any kind, on any device: each is measured by itself."""
+"""The norms of a step: of gradients, weights and their changes, each parameter by itself, in float64.
+
+They stay on an accelerator until a block of steps is read, so that no step waits for it.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from optitrace.tracing.watching.gauge import Gauge, Norm
 from optitrace.tracing.watching.sharding import local
 from optitrace.tracing.watching.torch_internals import foreach_norm
 
 
-class ListGauge(Gauge):
-    """Measures parameters by torch's operations on lists of tensors."""
+class StepNorms:
+    """Measures the parameters of one optimizer by torch's operations on lists of tensors."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self._parameters = parameters
@@ -24,20 +26,21 @@ class ListGauge(Gauge):
     @torch.no_grad()
     def remember(self) -> None:
         """Keep the weights as they are before a step."""
-        self.take_over([_wide(local(p)).clone() for p in self._parameters])
-
-    def take_over(self, weights: list[Tensor]) -> None:
-        """Take these for the weights before a step; they are changed in place."""
-        self._changes = weights
+        self._changes = [_wide(local(p)).clone() for p in self._parameters]
 
     @torch.no_grad()
-    def gradient(self) -> Norm:
-        """Return the norm of each gradient, 0 of a parameter that has none."""
+    def gradient(self) -> Tensor:
+        """Return the norm of each gradient, shape (parameters,), 0 of a parameter that has none."""
         return norms([p.grad for p in self._parameters], self._parameters[0].device)
 
     @torch.no_grad()
-    def moved(self, *, keeps: bool = False) -> tuple[Norm, Norm]:
-        """Return the norms of the change of each parameter and of each parameter."""
+    def moved(self, *, keeps: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the norms of what the step changed of each parameter, and of each parameter after it.
+
+        Args:
+            keeps: whether to keep the weights before the step for `before`, if those after it are not all
+                finite; to know that, an accelerator is waited for.
+        """
         weights = [_wide(local(p)) for p in self._parameters]
         device = weights[0].device
         weight_norms = norms(weights, device)
@@ -48,12 +51,21 @@ class ListGauge(Gauge):
         return norms(self._changes, device), weight_norms
 
     def change(self, index: int) -> Tensor:
-        """Return how a parameter was changed: weights before minus after."""
+        """Return how a parameter was changed, once `moved` was called: weights before minus after."""
         return self._changes[index]
 
     def before(self, index: int) -> Tensor:
         """Return a parameter before the step, to within rounding if that was not kept."""
         return self._before[index] if self._before else self._changes[index] + local(self._parameters[index])
+
+
+def total(norms: Sequence[float]) -> float:
+    """Return the norm of all of which these are the norms of the parts.
+
+    >>> total([3.0, 4.0])
+    5.0
+    """
+    return math.hypot(*norms)
 
 
 def norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""The norms of a step: by machine code and by torch, each against norms that torch computes in float64."""
+"""The norms of a step against norms of tensors that are float64 throughout."""
 
 from __future__ import annotations
 
@@ -11,29 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from optitrace import machine_code as codes
-from optitrace.tracing.watching import kernels as listings
-from optitrace.tracing.watching.flat_gauge import FlatGauge
-from optitrace.tracing.watching.gauge import Gauge, Norm, total
-from optitrace.tracing.watching.gauges import gauge
-from optitrace.tracing.watching.list_gauge import ListGauge
-from optitrace.tracing.watching.native_gauge import native_gauge
+from optitrace.tracing.watching.norms import StepNorms
 
 SHAPES = ((1,), (31,), (4, 8), (33,), (3, 43), (1000,))
-"""Shorter than what is read at once, as long, longer, and several times as long with a rest and without."""
-
-MakeGauge = Callable[[Sequence[Tensor]], Gauge]
-
-
-def by_machine_code(parameters: Sequence[Tensor]) -> Gauge:
-    """Return the gauge by machine code."""
-    pytest.importorskip("llvmlite")
-    made = native_gauge(parameters)
-    assert made is not None
-    return made
-
-
-WAYS = pytest.mark.parametrize("make", [by_machine_code, FlatGauge, ListGauge])
 
 
 def parameters(dtype: torch.dtype = torch.float32) -> list[Parameter]:
@@ -50,14 +30,15 @@ def exact(tensors: Sequence[Tensor | None]) -> list[float]:
     return [0.0 if t is None else t.detach().double().norm().item() for t in tensors]
 
 
-def matches(found: Norm, expected: Sequence[float], *, relative: float = 1e-6) -> bool:
-    """Tell whether norms are as expected: a total, or those of the parameters, by the total and each."""
-    if isinstance(found, float):
-        return math.isclose(found, total(expected), rel_tol=relative)
-    each = found.tolist() if isinstance(found, Tensor) else found
-    return len(each) == len(expected) and all(
-        math.isclose(a, b, rel_tol=relative) for a, b in zip(each, expected, strict=True)
-    )
+def matches(found: Tensor, expected: Sequence[float]) -> bool:
+    """Tell whether norms are as expected, but for the last digits of float64."""
+    return torch.allclose(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-13, atol=0)
+
+
+def begin(measured: StepNorms) -> Tensor:
+    """Keep the weights and return the norms of the gradients, as a step does that has its gradient."""
+    measured.remember()
+    return measured.gradient()
 
 
 def step(given: Sequence[Parameter]) -> list[Tensor]:
@@ -69,27 +50,24 @@ def step(given: Sequence[Parameter]) -> list[Tensor]:
     return [b - p.detach() for b, p in zip(before, given, strict=True)]
 
 
-@WAYS
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_norms_are_those_of_torch_in_float64(make: MakeGauge, dtype: torch.dtype) -> None:
+def test_norms_are_those_of_torch_in_float64(dtype: torch.dtype) -> None:
     given = parameters(dtype)
-    measured = make(given)
-    relative = 1e-6 if make is FlatGauge else 1e-13  # whose sums are of the dtype
+    measured = StepNorms(given)
 
-    gradient = measured.begin()
+    gradient = begin(measured)
     changes = step(given)
     change, weights = measured.moved()
 
-    assert matches(gradient, exact([p.grad for p in given]), relative=relative)
-    assert matches(weights, exact(given), relative=relative)
-    assert matches(change, exact(changes), relative=relative)
+    assert matches(gradient, exact([p.grad for p in given]))
+    assert matches(weights, exact(given))
+    assert matches(change, exact(changes))
     assert all(torch.equal(measured.change(k), changes[k]) for k in range(len(given)))
 
 
-@WAYS
-def test_the_weights_may_be_kept_before_there_is_a_gradient(make: MakeGauge) -> None:
+def test_the_weights_may_be_kept_before_there_is_a_gradient() -> None:
     given = parameters()
-    measured = make(given)
+    measured = StepNorms(given)
 
     measured.remember()
     gradient = measured.gradient()
@@ -99,50 +77,46 @@ def test_the_weights_may_be_kept_before_there_is_a_gradient(make: MakeGauge) -> 
     assert matches(measured.moved()[0], exact(changes))
 
 
-@WAYS
-def test_what_moves_weights_between_two_steps_is_no_part_of_an_update(make: MakeGauge) -> None:
+def test_what_moves_weights_between_two_steps_is_no_part_of_an_update() -> None:
     given = parameters()
-    measured = make(given)
-    measured.begin()
+    measured = StepNorms(given)
+    begin(measured)
     step(given)
     measured.moved()
     for p in given:
         p.data.clamp_(-0.1, 0.1)  # which no version of the tensor counts
 
-    measured.begin()
+    begin(measured)
     changes = step(given)
 
     assert matches(measured.moved()[0], exact(changes))
 
 
-@WAYS
-def test_a_parameter_without_a_gradient_has_a_gradient_of_norm_0(make: MakeGauge) -> None:
+def test_a_parameter_without_a_gradient_has_a_gradient_of_norm_0() -> None:
     given = parameters()
     given[0].grad = given[4].grad = None
 
-    assert matches(make(given).begin(), exact([p.grad for p in given]))
+    assert matches(begin(StepNorms(given)), exact([p.grad for p in given]))
 
 
-@WAYS
-def test_without_any_gradient_the_norm_is_0(make: MakeGauge) -> None:
+def test_without_any_gradient_the_norm_is_0() -> None:
     given = parameters()
     for p in given:
         p.grad = None
 
-    assert matches(make(given).begin(), [0.0] * len(given))
+    assert matches(begin(StepNorms(given)), [0.0] * len(given))
 
 
-@WAYS
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("index", [0, 1, 5])
-def test_what_is_not_finite_shows(make: MakeGauge, value: float, index: int) -> None:
+def test_what_is_not_finite_shows(value: float, index: int) -> None:
     given = parameters()
-    measured = make(given)
+    measured = StepNorms(given)
     gradient = given[index].grad
     assert gradient is not None
     gradient.view(-1)[-1] = value
 
-    found = measured.begin()
+    found = begin(measured)
     step(given)
 
     for norm in (found, *measured.moved()):
@@ -150,17 +124,16 @@ def test_what_is_not_finite_shows(make: MakeGauge, value: float, index: int) -> 
         assert not math.isfinite(each if isinstance(each, float) else each[index])
 
 
-@WAYS
 @pytest.mark.parametrize("size", [1e-30, 1e30])
-def test_squares_that_float32_cannot_hold_are_added(make: MakeGauge, size: float) -> None:
+def test_squares_that_float32_cannot_hold_are_added(size: float) -> None:
     given = parameters()
     for p in given:
         p.data.mul_(size)
         assert p.grad is not None
         p.grad.mul_(size)
-    measured = make(given)
+    measured = StepNorms(given)
 
-    gradient = measured.begin()
+    gradient = begin(measured)
     changes = step(given)
     change, weights = measured.moved()
 
@@ -184,29 +157,27 @@ def spaced(gradient: Tensor) -> Tensor:
     return torch.stack([gradient, torch.full_like(gradient, 7.0)], dim=-1)[..., 0]
 
 
-@WAYS
 @pytest.mark.parametrize("form", [sparse, turned, spaced])
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
-def test_a_gradient_of_any_form_is_measured(make: MakeGauge, form: Callable[[Tensor], Tensor]) -> None:
+def test_a_gradient_of_any_form_is_measured(form: Callable[[Tensor], Tensor]) -> None:
     given = parameters()
     gradient = given[4].grad
     assert gradient is not None
     expected = exact([p.grad for p in given])
     given[4].grad = form(gradient)
 
-    assert matches(make(given).begin(), expected)
+    assert matches(begin(StepNorms(given)), expected)
 
 
-@WAYS
-def test_weights_that_were_put_elsewhere_are_followed(make: MakeGauge) -> None:
+def test_weights_that_were_put_elsewhere_are_followed() -> None:
     given = parameters()
-    measured = make(given)
-    measured.begin()
+    measured = StepNorms(given)
+    begin(measured)
     step(given)
     measured.moved()
     given[2].data = given[2].data + 1.0
 
-    measured.begin()
+    begin(measured)
     changes = step(given)
 
     change, weights = measured.moved()
@@ -214,11 +185,10 @@ def test_weights_that_were_put_elsewhere_are_followed(make: MakeGauge) -> None:
     assert matches(weights, exact(given))
 
 
-@WAYS
-def test_a_step_that_puts_weights_elsewhere_is_measured(make: MakeGauge) -> None:
+def test_a_step_that_puts_weights_elsewhere_is_measured() -> None:
     given = parameters()
-    measured = make(given)
-    measured.begin()
+    measured = StepNorms(given)
+    begin(measured)
     before = [p.detach().clone() for p in given]
     for p in given:
         p.data = p.data * 0.5
@@ -232,14 +202,14 @@ def test_a_step_that_puts_weights_elsewhere_is_measured(make: MakeGauge) -> None
 
 def test_weights_that_turn_into_others_are_never_read_as_what_they_were() -> None:
     given = parameters()
-    measured = by_machine_code(given)
-    measured.begin()
+    measured = StepNorms(given)
+    begin(measured)
     step(given)
     measured.moved()
     given[5].grad = None
     given[5].data = torch.ones(2)
 
-    measured.begin()
+    begin(measured)
     change, weights = measured.moved()
 
     assert matches(weights, exact(given))
@@ -255,21 +225,21 @@ def test_weights_that_turn_into_others_in_the_same_place_are_seen(turn: Callable
     given = parameters(torch.float64)
     given[5].data.fill_(1.0)
     given[5].grad = None
-    measured = by_machine_code(given)
-    measured.begin()
+    measured = StepNorms(given)
+    begin(measured)
     step(given)
     measured.moved()
     given[5].data = turn(given[5].data)
 
-    measured.begin()
+    begin(measured)
 
     assert matches(measured.moved()[1], exact(given))
 
 
 def test_numbers_of_any_kind_are_measured_beside_each_other() -> None:
     given = [torch.tensor([3 + 4j]), torch.tensor([5.0]), torch.tensor([2.0], dtype=torch.bfloat16)]
-    measured = ListGauge(given)
-    measured.begin()
+    measured = StepNorms(given)
+    begin(measured)
 
     assert matches(measured.moved()[1], [5.0, 5.0, 2.0])
 
@@ -289,51 +259,49 @@ def test_weights_at_the_same_address_in_another_form_are_read_in_that_form(
     form: Callable[[Tensor], Tensor],
 ) -> None:
     weight = Parameter(torch.arange(200.0)[:100])
-    measured = by_machine_code([weight])
-    measured.begin()
+    measured = StepNorms([weight])
+    begin(measured)
     measured.moved()
     weight.data = form(weight.data)
 
-    measured.begin()
+    begin(measured)
 
     assert matches(measured.moved()[1], exact([weight]))
 
 
 def test_a_step_that_leaves_fewer_weights_at_the_same_address_is_never_measured_by_what_lies_behind() -> None:
     weight = Parameter(torch.arange(100.0))
-    measured = by_machine_code([weight])
-    measured.begin()
+    measured = StepNorms([weight])
+    begin(measured)
     weight.data = weight.data[:3]
 
     with pytest.raises(RuntimeError, match="size of tensor"):
         measured.moved()
 
 
-@WAYS
-def test_weights_whose_memory_was_given_back_count_as_zeros(make: MakeGauge) -> None:
+def test_weights_whose_memory_was_given_back_count_as_zeros() -> None:
     given = parameters()
-    measured = make(given)
-    measured.begin()
+    measured = StepNorms(given)
+    begin(measured)
     measured.moved()
     released = given[5]
     released.grad = None
     released.data.untyped_storage().resize_(0)
 
-    measured.begin()
+    begin(measured)
     change, weights = measured.moved()
 
     assert matches(change, [0.0] * len(given))
     assert matches(weights, [*exact(given[:5]), 0.0])
 
 
-@WAYS
-def test_a_gradient_whose_memory_was_given_back_counts_as_zeros(make: MakeGauge) -> None:
+def test_a_gradient_whose_memory_was_given_back_counts_as_zeros() -> None:
     given = parameters()
     gradient = given[5].grad
     assert gradient is not None
     gradient.untyped_storage().resize_(0)
 
-    assert matches(make(given).begin(), [*exact([p.grad for p in given[:5]]), 0.0])
+    assert matches(begin(StepNorms(given)), [*exact([p.grad for p in given[:5]]), 0.0])
 
 
 class Wrapped(Tensor):
@@ -357,119 +325,36 @@ class Wrapped(Tensor):
         return func(*bare(args), **(kwargs or {}))
 
 
-@WAYS
-def test_a_gradient_without_memory_of_its_own_is_asked_for_its_numbers(make: MakeGauge) -> None:
+def test_a_gradient_without_memory_of_its_own_is_asked_for_its_numbers() -> None:
     given = parameters()
     expected = exact([p.grad for p in given])
     gradient = given[5].grad
     assert gradient is not None
     given[5].grad = Wrapped(gradient)
 
-    assert matches(make(given).begin(), expected)
+    assert matches(begin(StepNorms(given)), expected)
 
 
 def test_the_squares_of_millions_are_added_with_all_digits() -> None:
     made = torch.Generator().manual_seed(1)
     weight = Parameter(torch.randn(1 << 23, generator=made))
     weight.grad = torch.randn(1 << 23, generator=made)
-    measured = FlatGauge([weight])
+    measured = StepNorms([weight])
 
-    gradient = measured.begin()
+    gradient = begin(measured)
     _, weights = measured.moved()
 
     assert matches(gradient, exact([weight.grad]))
     assert matches(weights, exact([weight]))
 
 
-def test_total_and_parameters_norms_are_the_same_by_machine_code() -> None:
-    pytest.importorskip("llvmlite")
-    given = parameters()
-
-    assert gauge(given, by_parameter=False).begin() == gauge(given, by_parameter=True).begin()
-
-
-def test_without_llvmlite_torch_measures(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = parameters()
-    monkeypatch.setattr(codes, "llvm", lambda: None)
-    codes.machine_code.cache_clear()
-    listings.kernels.cache_clear()
-
-    assert isinstance(gauge(given, by_parameter=False), FlatGauge)
-    assert isinstance(gauge(given, by_parameter=True), ListGauge)
-
-
 def test_weights_of_eight_bits_that_lie_beside_others_are_measured() -> None:
     given = [Parameter(torch.ones(3)), Parameter(torch.full((4,), 2.0).to(torch.float8_e4m3fn), False)]
-    measured = gauge(given, by_parameter=True)
-    measured.begin()
+    measured = StepNorms(given)
+    begin(measured)
     given[0].data.mul_(0.5)
 
     change, weights = measured.moved()
 
     assert matches(change, [0.75**0.5, 0.0])
     assert matches(weights, [0.75**0.5, 4.0])
-
-
-class Own(Tensor):
-    """A tensor that may do anything when it is computed with."""
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda p: p.to(torch.bfloat16),
-        lambda p: p.as_subclass(Own),
-        lambda p: p.repeat(2, 2)[:, ::2],
-        lambda p: torch.empty(0),
-    ],
-    ids=["bfloat16", "a class of its own", "not in one piece", "without numbers"],
-)
-def test_weights_of_other_kinds_are_measured_one_by_one(change: Callable[[Tensor], Tensor]) -> None:
-    given = [Parameter(torch.ones(4, 4)), Parameter(change(torch.ones(4, 4)))]
-
-    assert isinstance(gauge(given, by_parameter=False), ListGauge)
-
-
-@pytest.mark.parametrize(
-    ("sound", "damaged"),
-    [
-        ("fsub <8 x float>", "fadd <8 x float>"),
-        ("fsub float", "fadd float"),
-        ("%is.left = icmp ult i64 %j, %count", "%is.left = icmp ult i64 %j, %whole"),
-        ("add i64 %i, 8\n", "add i64 %i, 0\n"),
-        (
-            "fadd <8 x double> %after.sum0.next, %after.sum1.next",
-            "fadd <8 x double> %after.sum0.next, %after.sum0.next",
-        ),
-        (
-            "fmul double %change.one.exact, %change.one.exact",
-            "fadd double %change.one.exact, %change.one.exact",
-        ),
-        ("[ %whole, %folded ]", "[ 0, %folded ]"),
-        ("phi double [ 0.0, %part ]", "phi double [ 1.0, %part ]"),
-        ("store <8 x float> %from0", "store <8 x float> zeroinitializer"),
-    ],
-)
-def test_damage_to_any_kernel_is_noticed(sound: str, damaged: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("llvmlite")
-    listing = listings.listing
-    assert sound in listing("float")
-    monkeypatch.setattr(listings, "listing", lambda scalar: listing(scalar).replace(sound, damaged))
-    listings.kernels.cache_clear()
-    given = parameters()
-    measured = by_machine_code(given)
-    listings.kernels.cache_clear()
-
-    begun = measured.begin()
-    measured.remember()
-    gradient = measured.gradient()
-    measured.begin()
-    changes = step(given)
-    change, weights = measured.moved()
-
-    assert not (
-        matches(begun, exact([p.grad for p in given]))
-        and matches(gradient, exact([p.grad for p in given]))
-        and matches(change, exact(changes))
-        and matches(weights, exact(given))
-    )
