@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,3 +78,14 @@ def test_a_backend_that_is_none_is_refused() -> None:
 def test_a_backend_that_is_not_installed_says_how_to_install_it() -> None:
     with pytest.raises(UsageError, match=r"pip install 'optitrace\[ray\]' installs it."):
         check_backend("ray")
+
+
+def test_workers_that_are_used_again_begin_where_the_program_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text("from torch.optim import SGD as Own\n")
+        monkeypatch.chdir(tmp_path / name)
+
+        assert len(sweep(space(f"{name}.py:Own", ["lr=0.1,0.2"]), Goal()).best) == 2

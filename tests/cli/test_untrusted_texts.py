@@ -356,7 +356,7 @@ def test_the_path_of_a_class_is_inert_in_a_sweep(
     Path('=cmd,"![x](y) <b>[red].py').write_text("from torch.optim import SGD as Own\n")
     finished = run("sweep", '=cmd,"![x](y) <b>[red].py:Own', "-P", "lr=0.1,0.2", "-n", "2", "-f", format)
 
-    assert finished.code == 0
+    assert (finished.code, finished.stderr) == (0, "")
     check(shown(finished), format)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -106,13 +108,22 @@ def _run_on(parallel: Any, space: Space, goal: Goal, found: Sequence[Column]) ->
 
     experiments = [_portable(space.experiment(c)) for c in configurations(space, found)]
     tasks = [experiments[k : k + TASK] for k in range(0, len(experiments), TASK)]
-    return [
-        measured for task in parallel(delayed(run_all)(task, goal) for task in tasks) for measured in task
-    ]
+    folder = Path.cwd()
+    done = parallel(delayed(run_all)(task, goal, folder) for task in tasks)
+    return [measured for task in done for measured in task]
 
 
-def run_all(experiments: list[Experiment], goal: Goal) -> list[Measured]:
-    """Trace experiments one after the other and return what a sweep keeps of each."""
+def run_all(experiments: list[Experiment], goal: Goal, folder: Path) -> list[Measured]:
+    """Trace experiments one after the other and return what a sweep keeps of each.
+
+    Args:
+        experiments: what to trace.
+        goal: what is measured.
+        folder: where relative paths begin: a worker that is used again may be elsewhere. A machine that has
+            no such folder stays where it is.
+    """
+    with suppress(OSError):
+        os.chdir(folder)
     with one_thread():
         return [
             measured(trace(experiment, every=_kept(goal, experiment)), goal) for experiment in experiments
