@@ -51,7 +51,7 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def ran_out_of_memory(error: BaseException | None) -> bool:
-    """Tell whether an error, or the one that it was raised from, says that memory ran out.
+    """Return whether an error, or the one that it was raised from, says that memory ran out.
 
     torch raises a RuntimeError on the CPU, and has a class of its own, derived from that, on CUDA alone.
 

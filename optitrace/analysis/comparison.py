@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.experiment.experiment import Experiment
-from optitrace.tracing.trace import Status, Trace
+from optitrace.records.trace import Status, Trace
 
 DEFAULT_TOLERANCE = 1e-3
 """The share of its starting loss that a run is to reach."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from optitrace.analysis.number_pairs import Difference, NumberPairs
 from optitrace.analysis.tolerance import EXACT, Tolerance
-from optitrace.rules.numerals import counted
-from optitrace.tracing.selection import select_rows
-from optitrace.tracing.trace import Column, Trace
+from optitrace.records.selection import select_rows
+from optitrace.records.trace import Column, Trace
+from optitrace.text.number_format import counted
 
 GROWTH_STEPS = frozenset(factor * 10**power for power in range(18) for factor in (1, 2, 5))
 """The steps at which the growth of a difference is told: 1, 2, 5, 10, 20, 50 and so on."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optitrace.experiment.experiment import Experiment, design
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
 
 DECIMALS = 4
 """How many decimals the document prints."""
@@ -175,7 +175,7 @@ def reproduce(cell: Cell) -> Reproduction:
 
 
 def agrees(ours: float, printed: float) -> bool:
-    """Tell whether a number of ours is the document's at the decimals that it prints."""
+    """Return whether a number of ours is the document's at the decimals that it prints."""
     return f"{ours:.{DECIMALS}f}" == f"{printed:.{DECIMALS}f}"
 
 

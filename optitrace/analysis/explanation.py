@@ -10,11 +10,11 @@ from typing import TypeAlias
 from optitrace.analysis.ulps import ulps_between
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
+from optitrace.records.trace import Trace
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
-from optitrace.rules.extent import extent
 from optitrace.rules.reader import UNICODE, Explanation, Line, Part, Reading, Spelling, read
 from optitrace.rules.rule import Rule
-from optitrace.tracing.trace import Trace
+from optitrace.rules.rule_scope import extent
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from operator import ne
 
 from optitrace.analysis.tolerance import Tolerance, unit_dtype
 from optitrace.analysis.ulps import ulps_between
-from optitrace.tracing.trace import Numbers
+from optitrace.records.trace import Numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Any
 from optitrace.analysis.explanation import explain_row
 from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import EXACT, Tolerance
+from optitrace.records.trace import Trace
 from optitrace.rules.reader import UNICODE, Line, Spelling, read
-from optitrace.tracing.trace import Trace
 
 PRECISIONS = (4, 6, 8, 10, 12, 14, 16)
 """The numbers of decimals that are tried until two different numbers look different."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from optitrace.experiment.objective import Objective
 from optitrace.experiment.text import SETTINGS
+from optitrace.records.trace import Trace
 from optitrace.rules.hyperparameter import show
-from optitrace.tracing.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from optitrace.analysis.linear_iteration import LinearIteration, linear_iteratio
 from optitrace.analysis.stability import StabilityLimit, stability_limit
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
 
 SMALLEST = 1e-290
 """Below this distance from the minimum float64 soon loses digits, and no rate is read from it."""

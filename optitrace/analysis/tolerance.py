@@ -49,7 +49,7 @@ class Tolerance:
         return self == EXACT
 
     def allows(self, a: float, b: float, dtypes: tuple[str, str]) -> bool:
-        """Tell whether two numbers, of runs of these dtypes, count as the same."""
+        """Return whether two numbers, of runs of these dtypes, count as the same."""
         if math.isnan(a) or math.isnan(b):
             return math.isnan(a) and math.isnan(b)
         if self.is_exact:

@@ -24,9 +24,9 @@ from optitrace.cli.operands import (
 )
 from optitrace.cli.training_diff import DiffLook, diff_saved_trainings
 from optitrace.errors import UsageError, one_of, quoted
+from optitrace.records.trace import Trace
+from optitrace.records.training_reader import SavedTraining
 from optitrace.rules.reader import ASCII, UNICODE
-from optitrace.tracing.trace import Trace
-from optitrace.tracing.watching.training_reading import SavedTraining
 
 TOLERANCE = "Tolerance"
 

@@ -93,7 +93,7 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
-        """Tell whether the run is to end."""
+        """Return whether the run is to end."""
         return self.signal is not None
 
     @property

@@ -11,20 +11,20 @@ from typing import Any
 
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.cli import options
+from optitrace.cli.experiment_runner import resolve_device, run_experiment
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.rerunning import say_code
-from optitrace.cli.running import resolve_device, run_experiment
 from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objectives import as_settings
 from optitrace.experiment.own_class import is_own
 from optitrace.experiment.own_loss import recorded_function
 from optitrace.experiment.text import design_text, parse_text
+from optitrace.records.file_content import STDIN
+from optitrace.records.saved_record import Saved, read_saved
+from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import show
-from optitrace.tracing.saved import Saved, read_saved
-from optitrace.tracing.trace import Trace
-from optitrace.tracing.trace_content import STDIN
 
 STANDARD_INPUT = "standard input"
 
@@ -160,7 +160,7 @@ def run_operands(
 
 
 def _is_file(operand: str) -> bool:
-    """Tell whether an operand names a file and no experiment; an optimizer's name is never a file's."""
+    """Return whether an operand names a file and no experiment; an optimizer's name is never a file's."""
     if operand == STDIN:
         return True
     if operand.partition(":")[0].lower() in OPTIMIZERS:

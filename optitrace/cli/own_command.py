@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from optitrace.cli.running import apart_from_stdout
+from optitrace.cli.experiment_runner import apart_from_stdout
 from optitrace.cli.torch_loading import load_torch
 from optitrace.cli.trace_command import trace_command
 from optitrace.experiment.own_class import entry_of

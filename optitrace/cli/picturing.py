@@ -15,10 +15,10 @@ from optitrace.cli.output_files import OutputFile
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.own_loss import recorded_function
-from optitrace.tracing.trace import Trace
-from optitrace.tracing.watching.training import Training
+from optitrace.records.trace import Trace
+from optitrace.records.training import Training
 from optitrace.views.formats import PICTURES
-from optitrace.views.pictures.extra import check_pictures
+from optitrace.views.pictures.optional_dependency import check_pictures
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -58,7 +58,7 @@ def check_sweep_pictures(spaces: Sequence[Space], formats: Sequence[str]) -> Non
     Raises:
         UsageError: it cannot.
     """
-    from optitrace.analysis.sweeping.landscape import drawn_axes
+    from optitrace.analysis.sweeping.loss_map import drawn_axes
 
     asked = [format for format in formats if format in PICTURES]
     if asked and any(drawn_axes(space) is None for space in spaces):
@@ -175,7 +175,7 @@ def plot_of_training(
 
 
 def _scene_of_trace(trace: Trace, precision: int = 4) -> Scene:
-    from optitrace.analysis.terrain import terrain
+    from optitrace.analysis.loss_grid import terrain
     from optitrace.views.pictures.trace_scene import trace_scene
 
     load_torch()
@@ -183,7 +183,7 @@ def _scene_of_trace(trace: Trace, precision: int = 4) -> Scene:
 
 
 def _scene_of_comparison(comparison: Comparison) -> Scene:
-    from optitrace.analysis.terrain import terrain
+    from optitrace.analysis.loss_grid import terrain
     from optitrace.views.pictures.compare_scene import compare_scene
 
     load_torch()

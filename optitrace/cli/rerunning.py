@@ -9,15 +9,15 @@ from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.analysis.tolerance import EXACT
 from optitrace.cli import terminal
+from optitrace.cli.experiment_runner import run_experiment
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.running import run_experiment
 from optitrace.cli.showing import Wish
 from optitrace.errors import printable
 from optitrace.experiment.own_class import entry_of
 from optitrace.experiment.own_loss import OwnLoss
 from optitrace.experiment.own_module import SEPARATOR
-from optitrace.tracing.selection import at_steps
-from optitrace.tracing.trace import Trace
+from optitrace.records.selection import at_steps
+from optitrace.records.trace import Trace
 
 
 def with_code(trace: Trace) -> Trace:

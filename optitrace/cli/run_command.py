@@ -24,18 +24,18 @@ from optitrace.cli.run_rules import Rules
 from optitrace.cli.run_status import RunStatus
 from optitrace.errors import UsageError
 from optitrace.experiment.text import whole_number
-from optitrace.rules.numerals import listed
-from optitrace.tracing.watching.patterns import check_pattern
-from optitrace.tracing.watching.running import check_program, run_program
-from optitrace.tracing.watching.session import Session
-from optitrace.tracing.watching.signal_deferral import forget_waiting, undisturbed
-from optitrace.tracing.watching.training import Program
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.script_runner import check_program, run_program
+from optitrace.monitoring.session import Session
+from optitrace.monitoring.signal_deferral import forget_waiting, undisturbed
+from optitrace.monitoring.weight_selectors import check_pattern
+from optitrace.records.training import Program
+from optitrace.text.number_format import listed
 from optitrace.views.formats import FORMATS
 from optitrace.views.grid import Look
 
 if TYPE_CHECKING:
-    from optitrace.tracing.watching.watcher import Watcher
+    from optitrace.monitoring.monitor import Monitor
 
 RECORDING = "Recording"
 
@@ -130,7 +130,7 @@ def run_training(**given: Any) -> None:
         strict=given["strict"],
         command=_command_line(program, given, rank),
     )
-    wish = RecordingWish(
+    wish = RecordingConfig(
         every=whole_number("every", given["every"], least=1),
         first=whole_number("from", given["first"], least=1),
         last=whole_number("to", given["last"], least=1) if given["last"] is not None else None,
@@ -204,10 +204,10 @@ def _status(session: Session, passed: float) -> str:
     return f"optitrace: step {watcher.step:,}, {watcher.step / passed:,.1f}/s"
 
 
-def _watcher(wish: RecordingWish, rank: Rank, rules: Rules | None) -> Watcher:
-    from optitrace.tracing.watching.watcher import Watcher
+def _watcher(wish: RecordingConfig, rank: Rank, rules: Rules | None) -> Monitor:
+    from optitrace.monitoring.monitor import Monitor
 
-    return Watcher(
+    return Monitor(
         wish,
         keeps_weight_norms=rank.world_size > 1,
         make_probe=rules.make_probe if rules is not None else None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from optitrace.errors import printable
-from optitrace.tracing.watching.training import Program
+from optitrace.records.training import Program
 
 
 @dataclass(frozen=True, slots=True)

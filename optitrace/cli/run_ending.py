@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from optitrace import monitoring
 from optitrace.cli import terminal
 from optitrace.cli.interruption import Terminated
 from optitrace.errors import OutputError
 from optitrace.experiment.own_module import reason
-from optitrace.tracing import watching
-from optitrace.tracing.trace import Outcome, Status
+from optitrace.records.trace import Outcome, Status
 
-LISTENERS = str(Path(watching.__file__).parent)
+LISTENERS = str(Path(monitoring.__file__).parent)
 """Where the code lies that is called in the midst of a program, and is no part of it."""
 
 RUNNERS = ("runpy", "optitrace.cli.run_command", __name__)

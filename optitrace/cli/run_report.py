@@ -19,14 +19,14 @@ from optitrace.cli.run_rules import Rules
 from optitrace.cli.training_showing import training_tables, write_training
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.own_module import reason
-from optitrace.rules.numerals import first_of, listed, tallied
-from optitrace.tracing.trace import Outcome, Status
-from optitrace.tracing.watching.session import Session
-from optitrace.tracing.watching.training import Program, Training
+from optitrace.monitoring.session import Session
+from optitrace.records.trace import Outcome, Status
+from optitrace.records.training import Program, Training
+from optitrace.text.number_format import first_of, listed, tallied
 from optitrace.views.grid import Look
 
 if TYPE_CHECKING:
-    from optitrace.tracing.watching.watcher import Watcher
+    from optitrace.monitoring.monitor import Monitor
 
 
 NO_TORCH = (
@@ -138,14 +138,14 @@ def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, Seque
 
 
 def _compare_ranks(
-    watcher: Watcher, training: Training, is_interrupted: Callable[[], bool]
+    watcher: Monitor, training: Training, is_interrupted: Callable[[], bool]
 ) -> RankAgreement | None:
     from optitrace.analysis.training.ranks.agreement import compare_ranks
 
     return compare_ranks(training, watcher.weight_norms(), is_interrupted=is_interrupted)
 
 
-def _failures(watcher: Watcher) -> list[str]:
+def _failures(watcher: Monitor) -> list[str]:
     """Return the sentences for watchings that have ended before the program."""
     sentences = [failure.sentence for failure in watcher.failures]
     more = len(sentences) - MOST_NAMED

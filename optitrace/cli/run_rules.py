@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from optitrace.analysis.training.rule_watch import RuleWatch
-    from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
+    from optitrace.monitoring.segment_recorder import Probe, SegmentRecorder
 
 
 class Rules:
@@ -20,7 +20,7 @@ class Rules:
     def __init__(self) -> None:
         self._watch: RuleWatch | None = None
 
-    def make_probe(self, optimizer: Optimizer, watched: WatchedOptimizer) -> Probe | None:
+    def make_probe(self, optimizer: Optimizer, watched: SegmentRecorder) -> Probe | None:
         """Return what is to look at each step of an optimizer; None if nothing can be verified."""
         if self._watch is None:
             from optitrace.analysis.training.rule_watch import RuleWatch

@@ -25,10 +25,10 @@ from optitrace.cli.showing import (
 from optitrace.cli.training_showing import PARAMS_OPTION, show_training
 from optitrace.errors import UsageError
 from optitrace.experiment.text import whole_number
-from optitrace.tracing.saved import read_saved
-from optitrace.tracing.selection import every_kth
-from optitrace.tracing.trace import Trace
-from optitrace.tracing.watching.training_reading import SavedTraining
+from optitrace.records.saved_record import read_saved
+from optitrace.records.selection import every_kth
+from optitrace.records.trace import Trace
+from optitrace.records.training_reader import SavedTraining
 
 FILE = inspect.Parameter(
     "file",

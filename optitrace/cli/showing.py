@@ -18,8 +18,8 @@ from optitrace.cli.output_files import Chunks, OutputFile, plan_files, show_then
 from optitrace.cli.picturing import check_formats, check_plot, picture_of_trace, plot_of_trace, print_picture
 from optitrace.errors import OutputError, UsageError, printable
 from optitrace.experiment.text import whole_number
+from optitrace.records.trace import Status, Trace
 from optitrace.rules.reader import ASCII, UNICODE
-from optitrace.tracing.trace import Status, Trace
 from optitrace.views.formats import PICTURES, WITH_FINDINGS, check_format, chunks
 from optitrace.views.grid import Look, visible_rows
 

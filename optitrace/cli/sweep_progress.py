@@ -15,7 +15,7 @@ class SweepProgress:
         self._done = 0
 
     def advance(self, configurations: int) -> None:
-        """Note that so many more are done."""
+        """Record that so many more are done."""
         self._done += configurations
         self._bar.move(self._done)
 

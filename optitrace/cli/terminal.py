@@ -16,8 +16,8 @@ from typing import Literal, TextIO
 from rich.console import Console, RenderableType
 
 from optitrace.errors import OutputError, one_of, printable
+from optitrace.text.ascii import spell_unencodable
 from optitrace.views.plain import WIDE_ENOUGH
-from optitrace.views.spelling import spell_unencodable
 
 COLOR_SYSTEMS: Mapping[str, Literal["auto", "standard"] | None] = {
     "auto": "auto",
@@ -83,17 +83,17 @@ def width(stream: TextIO | None = None) -> int | None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a person sees what is written to a stream."""
+    """Return whether a person sees what is written to a stream."""
     return stream is not None and stream.isatty()
 
 
 def can_rewrite(stream: TextIO | None) -> bool:
-    """Tell whether a line that a person sees on a stream can be taken away again: a dumb terminal cannot."""
+    """Return whether a line shown on a stream can be erased; a dumb terminal cannot."""
     return is_terminal(stream) and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 def ascii_only(stream: TextIO | None = None) -> bool:
-    """Tell whether a stream, standard output if not given, can show ASCII alone, or a few signs more."""
+    """Return whether a stream, standard output if not given, can show ASCII alone, or a few signs more."""
     return not (getattr(stream or sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")
 
 
@@ -160,7 +160,7 @@ def _told(stream: TextIO) -> Iterator[None]:
 
 
 def _has_hung_up(stream: TextIO, error: OSError) -> bool:
-    """Tell whether a stream is a terminal that is gone: no terminal any more, but still a device."""
+    """Return whether a stream is a terminal that is gone: no terminal any more, but still a device."""
     return error.errno == errno.EIO and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
 
 

@@ -12,16 +12,16 @@ from optitrace.analysis.explanation import check_explainable
 from optitrace.analysis.stability import stability_limit
 from optitrace.analysis.theory import check_theory
 from optitrace.cli import options, terminal
+from optitrace.cli.experiment_runner import resolve_device, run_experiment
 from optitrace.cli.hyperparameter_options import SET_OPTION, hyperparameter_option, set_values
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.running import resolve_device, run_experiment
 from optitrace.cli.showing import SHOWING_OPTIONS, finish, hints, read_wish, show, show_again
 from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.text import whole_number
+from optitrace.records.trace import Status, Trace
 from optitrace.rules.catalogue import OPTIMIZERS, Optimizer
 from optitrace.rules.hyperparameter import Hyperparameter
-from optitrace.tracing.trace import Status, Trace
 from optitrace.views.remarks import documented_remark, stability_remark
 
 

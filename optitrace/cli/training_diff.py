@@ -10,7 +10,7 @@ from optitrace.analysis.training.differences import NamedTraining, diff_training
 from optitrace.cli import terminal
 from optitrace.cli.operands import called
 from optitrace.errors import UsageError
-from optitrace.tracing.watching.training_reading import SavedTraining
+from optitrace.records.training_reader import SavedTraining
 
 
 @dataclass(frozen=True, slots=True)

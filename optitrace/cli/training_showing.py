@@ -17,9 +17,9 @@ from optitrace.cli.output_files import Chunks, OutputFile, show_then_write, writ
 from optitrace.cli.picturing import picture_of_training, plot_of_training, print_picture
 from optitrace.cli.showing import Wish, leave_if_interrupted
 from optitrace.errors import OutputError, UsageError
-from optitrace.tracing.watching.training import Training
-from optitrace.tracing.watching.training_reading import SavedTraining
-from optitrace.tracing.watching.training_selection import every_kth_step
+from optitrace.records.training import Training
+from optitrace.records.training_reader import SavedTraining
+from optitrace.records.training_selection import every_kth_step
 from optitrace.views.formats import PICTURES
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks

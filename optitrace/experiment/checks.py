@@ -13,7 +13,7 @@ from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.target import Target, parse_target
 from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.numerals import listed
+from optitrace.text.number_format import listed
 
 DTYPES: Mapping[str, float] = {name: form.largest for name, form in FORMATS.items()}
 """The dtypes that weights can have, and the largest number of each."""

@@ -13,7 +13,7 @@ from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_na
 from optitrace.rules.catalogue import DEFAULT_LR, Implementation, Needs, find
 from optitrace.rules.catalogue import Optimizer as Entry
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
-from optitrace.rules.numerals import listed
+from optitrace.text.number_format import listed
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -136,7 +136,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def is_own(name: str) -> bool:
-    """Tell whether a name is one of a class of one's own, and not one of the catalogue."""
+    """Return whether a name is one of a class of one's own, and not one of the catalogue."""
     return SEPARATOR in name
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def names_a_function(text: str) -> bool:
-    """Tell whether a text is ``path/file.py:function`` or ``package.module:function``."""
+    """Return whether a text is ``path/file.py:function`` or ``package.module:function``."""
     return re.fullmatch(r"[^:]+\.py:[\w.]+|[\w.]+:[A-Za-z_][\w.]*", text) is not None
 
 

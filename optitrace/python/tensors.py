@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optitrace.tracing.trace import Column
+from optitrace.records.trace import Column
 
 if TYPE_CHECKING:
     from torch import Tensor

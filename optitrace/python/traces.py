@@ -12,8 +12,8 @@ from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.text import SETTINGS
 from optitrace.python.shown import Shown
 from optitrace.python.tensors import tensor_of
-from optitrace.tracing import trace as tracing
-from optitrace.tracing.trace_reading import parse_trace, read_trace
+from optitrace.records import trace as tracing
+from optitrace.records.trace_reader import parse_trace, read_trace
 from optitrace.views.formats import chunks
 from optitrace.views.grid import Look
 from optitrace.views.wording import closing, title

@@ -11,8 +11,8 @@ from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, Train
 from optitrace.errors import UsageError
 from optitrace.python.shown import Shown
 from optitrace.python.tensors import tensor_of
-from optitrace.rules.numerals import first_of
-from optitrace.tracing.watching import training
+from optitrace.records import training
+from optitrace.text.number_format import first_of
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks, training_html
 

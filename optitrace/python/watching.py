@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.errors import UsageError
 from optitrace.experiment.own_module import reason
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.signal_deferral import deferring_handlers
+from optitrace.monitoring.weight_selectors import check_pattern
 from optitrace.python.training import Kept, Training
-from optitrace.tracing.trace import Outcome, Status
-from optitrace.tracing.watching import training
-from optitrace.tracing.watching.patterns import check_pattern
-from optitrace.tracing.watching.signal_deferral import deferring_handlers
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.records import training
+from optitrace.records.trace import Outcome, Status
 from optitrace.views.grid import Look
 
 if TYPE_CHECKING:
@@ -25,17 +25,22 @@ class Watching:
     """What watches the optimizers of a `Training`."""
 
     def __init__(
-        self, optimizers: Sequence[Optimizer], models: Sequence[Module], wish: RecordingWish, *, verify: bool
+        self,
+        optimizers: Sequence[Optimizer],
+        models: Sequence[Module],
+        wish: RecordingConfig,
+        *,
+        verify: bool,
     ) -> None:
         """Watch nothing yet."""
         from optitrace.analysis.training.rule_watch import RuleWatch
-        from optitrace.tracing.watching.interception import Interception
-        from optitrace.tracing.watching.watcher import Watcher
+        from optitrace.monitoring.monitor import Monitor
+        from optitrace.monitoring.torch_hooks import TorchHooks
 
         self._rules = RuleWatch()
         make_probe = self._rules.make_probe if verify else None
-        self._watcher = Watcher(wish, only=optimizers, models=models, make_probe=make_probe)
-        self._interception = Interception(self._watcher)
+        self._watcher = Monitor(wish, only=optimizers, models=models, make_probe=make_probe)
+        self._interception = TorchHooks(self._watcher)
         self._outcome = Outcome()
         self._is_over = False
 
@@ -133,7 +138,7 @@ def watch(
     _check_optimizers(optimizers)
     models = [model] if isinstance(model, Module) else list(model)
     patterns = tuple(map(check_pattern, [values] if isinstance(values, str) else values))
-    wish = RecordingWish(every, parameters=params, state=state, patterns=patterns)
+    wish = RecordingConfig(every, parameters=params, state=state, patterns=patterns)
     look = Look(state=state, by_parameter=params)
     return Training(Watching(optimizers, models, wish, verify=verify), look)
 

@@ -14,17 +14,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from optitrace.rules.extent import called, extent
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.numerals import listed
 from optitrace.rules.reader.assignments import Assignment
 from optitrace.rules.reader.calculation import Leaf, Value, compile_expression, leaf_of
 from optitrace.rules.reader.conditions import names_in
 from optitrace.rules.reader.evaluation import Case, Evaluation
 from optitrace.rules.reader.notation import write, write_names
-from optitrace.rules.reader.spelling import UNICODE
+from optitrace.rules.reader.notation_style import UNICODE
 from optitrace.rules.reader.statements import parse
 from optitrace.rules.rule import Rule, StateEntry
+from optitrace.rules.rule_scope import called, extent
+from optitrace.text.number_format import listed
 
 if TYPE_CHECKING:
     import torch
@@ -438,7 +438,7 @@ def _lower_lr(step: TakenStep, lr: float) -> float | None:
 
 
 def _stays_finite(step: TakenStep, farthest: float = math.inf) -> bool:
-    """Tell whether a step at one weight gives finite numbers, and moves the weight by so much at most.
+    """Return whether a step at one weight gives finite numbers, and moves the weight by so much at most.
 
     State that is not finite is not what the changed step would have left: it is computed from the start.
     """

@@ -89,7 +89,7 @@ class Hyperparameter:
         return converted
 
     def takes(self, value: Any) -> bool:
-        """Tell whether a value can be converted to this hyperparameter's type."""
+        """Return whether a value can be converted to this hyperparameter's type."""
         try:
             _convert(value, self.type)
         except (TypeError, ValueError, OverflowError):

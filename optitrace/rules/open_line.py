@@ -10,9 +10,9 @@ from typing import Any
 
 from optitrace.rules.arithmetic import Number
 from optitrace.rules.reader.notation import write_names
-from optitrace.rules.reader.spelling import UNICODE
-from optitrace.rules.rewriting import compiled, definition
+from optitrace.rules.reader.notation_style import UNICODE
 from optitrace.rules.rule import Rule
+from optitrace.rules.source_patching import compiled, definition
 
 _PUT = "put"
 

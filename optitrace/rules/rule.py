@@ -32,7 +32,7 @@ class StateEntry:
     scalar: bool = False
 
     def exists(self, hyperparameters: Mapping[str, Any]) -> bool:
-        """Tell whether an optimizer with these hyperparameters keeps this entry."""
+        """Return whether an optimizer with these hyperparameters keeps this entry."""
         return not self.when or bool(hyperparameters[self.when])
 
     def initial_value(self, hyperparameters: Mapping[str, Any]) -> Any:

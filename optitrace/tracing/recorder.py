@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from optitrace.errors import printable
+from optitrace.records.trace import Column, Outcome, Status
 from optitrace.tracing.series import BLOCK, Series, is_recordable, series_like
-from optitrace.tracing.trace import Column, Outcome, Status
 
 LARGEST_BLOCK = 1 << 20
 """How many numbers of a quantity a block has at most: not yet gathered, they take five times the room."""
@@ -62,14 +62,14 @@ class Recorder:
         self._series[name].add(value)
 
     def before(self, loss: Tensor, gradient: Tensor, lr: float | None) -> None:
-        """Note what the next step uses; lr is None for an optimizer that has none."""
+        """Record what the next step uses; lr is None for an optimizer that has none."""
         self._series["loss"].add(loss)
         self._series["gradient"].add(gradient)
         lrs = self._series["lr"]
         lrs.skip() if lr is None else lrs.add(lr)
 
     def after(self, weights: Tensor, state: Mapping[str, Any]) -> None:
-        """Note what the step left, and so complete it.
+        """Record what the step left, and so complete it.
 
         An entry that is a list is noted by its length; one that is no number is left out.
         """
@@ -97,7 +97,7 @@ class Recorder:
         return self._steps, self._columns, self._state_columns
 
     def _note_changed(self, state: Mapping[str, Any]) -> None:
-        """Note a state that has other entries than the step before."""
+        """Record a state that has other entries than the step before."""
         for name, value in state.items():
             if name not in self._state and is_recordable(value):
                 series = self._state[name] = series_like(value)
@@ -149,7 +149,7 @@ class Recorder:
         yield "weights", self._series["weights"], self._columns["weights"]
 
     def _judge(self, name: str, values: list[Any], gaps: set[int], shape: tuple[int, ...]) -> None:
-        """Note the first value that is not finite and no gap, if no earlier one is known."""
+        """Record the first value that is not finite and no gap, if no earlier one is known."""
         if all(map(isfinite, chain.from_iterable(values) if shape else values)):
             return
         wrong = (k for k, v in enumerate(values) if not all(map(isfinite, v if shape else [v])))

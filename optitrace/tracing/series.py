@@ -28,7 +28,7 @@ class Series(Protocol):
         """Copy the value of the next step."""
 
     def skip(self) -> None:
-        """Note that the next step has no value: a gap, which is not a number."""
+        """Record that the next step has no value: a gap, which is not a number."""
 
     def take(self) -> list[Any]:
         """Return the values, each a float or a flat list of floats, and begin a new block."""
@@ -57,7 +57,7 @@ class HostSeries:
             self._values.append(numbers)
 
     def skip(self) -> None:
-        """Note that the next step has no value: a gap, which is not a number."""
+        """Record that the next step has no value: a gap, which is not a number."""
         self.gaps.add(len(self._values))
         self._values.append([nan] * self._size if self.shape else nan)
 
@@ -89,7 +89,7 @@ class DeviceSeries:
         self._count += 1
 
     def skip(self) -> None:
-        """Note that the next step has no value: a gap, which is not a number."""
+        """Record that the next step has no value: a gap, which is not a number."""
         self.gaps.add(self._count)
         self._buffer[self._count].fill_(nan)
         self._count += 1
@@ -102,7 +102,7 @@ class DeviceSeries:
 
 
 def is_recordable(value: Any) -> bool:
-    """Tell whether a series can take a value: a dense tensor of numbers, a number, or a list."""
+    """Return whether a series can take a value: a dense tensor of numbers, a number, or a list."""
     if isinstance(value, Tensor):
         is_dense = value.layout is torch.strided and not value.is_complex() and value.numel() > 0
         return is_dense and (type(value) is Tensor or plain(value) is not None)

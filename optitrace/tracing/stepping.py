@@ -98,12 +98,12 @@ def plain_step(optimizer: Optimizer) -> Step:
 
 
 def has_own_hooks(optimizer: Optimizer) -> bool:
-    """Tell whether a program has put hooks around an optimizer's steps; also true if torch does not say."""
+    """Return whether a program has put hooks around an optimizer's steps; also true if torch does not say."""
     return any(getattr(optimizer, name, _UNKNOWN) for name in _OWN_HOOKS)
 
 
 def note_step(optimizer: Optimizer) -> None:
-    """Note that a step was taken, as torch's wrapper of ``step`` does: a scheduler warns otherwise."""
+    """Record that a step was taken, as torch's wrapper of ``step`` does: a scheduler warns otherwise."""
     optimizer._opt_called = True  # type: ignore[attr-defined]
 
 

@@ -13,15 +13,15 @@ from torch import Tensor
 from optitrace.errors import DeviceError, UsageError, ran_out_of_memory
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.memory import check_memory
+from optitrace.records.trace import Outcome, Status, Trace, Versions
 from optitrace.rules.catalogue import Needs
 from optitrace.tracing.devices import open_device
 from optitrace.tracing.gradients import clipping, protocol
 from optitrace.tracing.own_failures import OwnClassError
-from optitrace.tracing.reaching import reaching
 from optitrace.tracing.recorder import Recorder
 from optitrace.tracing.scheduling import scheduled_momentum, scheduling
 from optitrace.tracing.stepping import make_optimizer, plain_step
-from optitrace.tracing.trace import Outcome, Status, Trace, Versions
+from optitrace.tracing.stop_condition import reaching
 from optitrace.version import __version__
 
 TORCH = Path(torch.__file__).parent

@@ -13,8 +13,8 @@ from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.reader import ASCII, UNICODE, read
 from optitrace.rules.rule import StateEntry
+from optitrace.text.ascii import to_ascii
 from optitrace.views.headed_table import headed_table
-from optitrace.views.spelling import to_ascii
 from optitrace.views.wording import setting
 
 

@@ -9,14 +9,14 @@ from rich.text import Text
 
 from optitrace.analysis.comparison import Comparison, Summary, losses_after
 from optitrace.analysis.settings_difference import differing_settings
+from optitrace.records.trace import Status
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.numerals import counted, format_number
-from optitrace.tracing.trace import Status
+from optitrace.text.ascii import to_ascii
+from optitrace.text.number_format import counted, format_number
 from optitrace.views.grid import Look
 from optitrace.views.headed_table import headed_table
 from optitrace.views.side_by_side import side_by_side
 from optitrace.views.sparkline import sparklines
-from optitrace.views.spelling import to_ascii
 from optitrace.views.table import grid_tables
 from optitrace.views.wording import unreached
 

@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from optitrace.tracing.trace import Trace
-from optitrace.tracing.trace_file import exact
+from optitrace.records.trace import Trace
+from optitrace.records.trace_writer import exact
 from optitrace.views.fields import Field, all_fields
 
 

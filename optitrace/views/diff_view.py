@@ -15,8 +15,9 @@ from optitrace.analysis.named_trace import NamedTrace
 from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.rule_difference import RuleDifference
 from optitrace.experiment.text import text_of
+from optitrace.records.trace_writer import exact_all
 from optitrace.rules.reader import Line
-from optitrace.tracing.trace_file import exact_all
+from optitrace.text.ascii import to_ascii
 from optitrace.views.differences_view import (
     Naming,
     difference_tables,
@@ -25,7 +26,6 @@ from optitrace.views.differences_view import (
     number_lines,
     verdict,
 )
-from optitrace.views.spelling import to_ascii
 
 
 def diff_view(

@@ -13,9 +13,9 @@ from rich.text import Text
 from optitrace.analysis.differences import Differences
 from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import Tolerance
-from optitrace.rules.numerals import LARGEST_FIXED, counted
+from optitrace.text.ascii import to_ascii
+from optitrace.text.number_format import LARGEST_FIXED, counted
 from optitrace.views.headed_table import headed_table
-from optitrace.views.spelling import to_ascii
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Naming:
         return self.words[1][int(value)] if self.is_word(difference) else repr(value)
 
     def is_word(self, difference: Difference) -> bool:
-        """Tell whether the numbers of a difference stand for words."""
+        """Return whether the numbers of a difference stand for words."""
         return difference.quantity == self.words[0]
 
 

@@ -8,8 +8,8 @@ from textwrap import wrap
 from typing import Any
 
 from optitrace.analysis.explanation import ExplainedStep, RuleStep, SearchStep
-from optitrace.rules.numerals import format_number
 from optitrace.rules.reader import Line, Part
+from optitrace.text.number_format import format_number
 from optitrace.views.vectors import as_vector
 
 INDENT = "  "

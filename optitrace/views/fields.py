@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optitrace.tracing.trace import Column, Trace
+from optitrace.records.trace import Column, Trace
 
 MOST_COORDINATES = 4
 """A table shows the coordinates of a vector up to here; of a longer one, its norm and the first few."""

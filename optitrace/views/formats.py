@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.errors import UsageError, one_of, quoted
-from optitrace.tracing.trace import Trace
-from optitrace.tracing.trace_file import json_chunks, jsonl_chunks
+from optitrace.records.trace import Trace
+from optitrace.records.trace_writer import json_chunks, jsonl_chunks
 from optitrace.views.delimited import csv_chunks, tsv_chunks
 from optitrace.views.explanation import explained_fields
 from optitrace.views.grid import Look

@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from optitrace.rules.numerals import format_number
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
+from optitrace.text.number_format import format_number
 from optitrace.views.fields import Field, few_fields
 
 MOST_ROWS = 60
@@ -137,5 +137,5 @@ def _texts(field: Field, precision: int, rows: Sequence[int]) -> list[str]:
 
 
 def are_counts(values: Sequence[float | None]) -> bool:
-    """Tell whether the numbers there are count something."""
+    """Return whether the numbers there are count something."""
     return all(value is None or (value.is_integer() and 0 <= value <= LARGEST_COUNT) for value in values)

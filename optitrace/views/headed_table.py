@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optitrace.views.spelling import to_ascii
+from optitrace.text.ascii import to_ascii
 
 GUTTER = 2
 """Blank characters between two columns."""

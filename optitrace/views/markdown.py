@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
 from optitrace.views.grid import Grid, Look, make_grid
 from optitrace.views.wording import closing, subtitle, title
 

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from optitrace.analysis.documented import CELLS
 from optitrace.analysis.notebook import Result
+from optitrace.text.ascii import to_ascii
 from optitrace.views.headed_table import headed_table
-from optitrace.views.spelling import to_ascii
 
 VERDICTS = {True: "yes", False: "NO", None: "not judged"}
 """What is said of a result, by whether it agrees."""

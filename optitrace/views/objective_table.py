@@ -10,7 +10,7 @@ from rich.text import Text
 
 from optitrace.experiment.landscapes import Landscape
 from optitrace.experiment.objective import Objective
-from optitrace.views.spelling import to_ascii
+from optitrace.text.ascii import to_ascii
 from optitrace.views.wording import vector
 
 

@@ -10,7 +10,7 @@ from optitrace.analysis.sweeping.axis import Axis, Range
 from optitrace.analysis.sweeping.ranking import Candidate
 from optitrace.analysis.sweeping.sweep import Sweep
 from optitrace.rules.hyperparameter import Value, show
-from optitrace.rules.numerals import format_number, format_significant
+from optitrace.text.number_format import format_number, format_significant
 from optitrace.views.wording import subtitle
 
 HEADINGS = {"final_loss": "final loss", "steps": "steps", "distance": "distance", "path": "path"}

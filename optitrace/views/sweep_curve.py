@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from textwrap import wrap
 
-from optitrace.analysis.sweeping.landscape import Landscape
+from optitrace.analysis.sweeping.loss_map import LossMap
 from optitrace.views.sweep_picture import (
     USUAL_WIDTH,
     Frame,
@@ -23,7 +23,7 @@ HEIGHT = 12
 TITLE = "final loss (log)"
 
 
-def curve_lines(landscape: Landscape, *, width: int | None = None, ascii_only: bool = False) -> list[str]:
+def curve_lines(landscape: LossMap, *, width: int | None = None, ascii_only: bool = False) -> list[str]:
     """Return a curve, line by line."""
     signs = marks(ascii_only=ascii_only)
     whole = make_frame(landscape, 1000)

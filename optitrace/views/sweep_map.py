@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from textwrap import wrap
 
-from optitrace.analysis.sweeping.landscape import Landscape
+from optitrace.analysis.sweeping.loss_map import LossMap
 from optitrace.views.sweep_picture import (
     USUAL_WIDTH,
     Frame,
@@ -19,7 +19,7 @@ from optitrace.views.sweep_picture import (
 )
 
 
-def map_lines(landscape: Landscape, *, width: int | None = None, ascii_only: bool = False) -> list[str]:
+def map_lines(landscape: LossMap, *, width: int | None = None, ascii_only: bool = False) -> list[str]:
     """Return a heat map, line by line."""
     assert landscape.up is not None
     signs = marks(ascii_only=ascii_only)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optitrace.analysis.sweeping.landscape import Landscape
+from optitrace.analysis.sweeping.loss_map import LossMap
 
 USUAL_WIDTH = 80
 """Characters of a line where nothing says how many there are."""
@@ -78,7 +78,7 @@ class Frame:
         return (min(found), max(found)) if found else (0.0, 0.0)
 
 
-def make_frame(landscape: Landscape, room: int) -> Frame:
+def make_frame(landscape: LossMap, room: int) -> Frame:
     """Return a landscape in at most `room` characters across."""
     bins = landscape.across.bins
     merged = -(-bins // max(room, 1))
@@ -96,7 +96,7 @@ def make_frame(landscape: Landscape, room: int) -> Frame:
     return Frame(losses, cell, best, limits or [None] * len(losses), is_cut)
 
 
-def axis_lines(landscape: Landscape, frame: Frame, margin: int) -> list[str]:
+def axis_lines(landscape: LossMap, frame: Frame, margin: int) -> list[str]:
     """Return the line under a picture: the ends of the axis across, and its name between them."""
     first, last = (f"{end:.6g}" for end in landscape.across.ends)
     name = landscape.across.axis.name + (" (log)" if landscape.across.is_logarithmic else "")

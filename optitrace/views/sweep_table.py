@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optitrace.analysis.sweeping.sweep import Sweep
+from optitrace.text.ascii import to_ascii
 from optitrace.views.headed_table import headed_table
-from optitrace.views.spelling import to_ascii
 from optitrace.views.sweep_cells import NOTHING, cells, closing, heading
 from optitrace.views.sweep_curve import curve_lines
 from optitrace.views.sweep_map import map_lines

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from optitrace.analysis.comparison import losses_after
 from optitrace.analysis.findings import NO_FINDINGS, Findings
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
+from optitrace.text.ascii import to_ascii
 from optitrace.views.explanation import explained_lines
 from optitrace.views.grid import MOST_ROWS, Grid, Look, make_grid
 from optitrace.views.headed_table import GUTTER, open_table
 from optitrace.views.sparkline import sparkline
-from optitrace.views.spelling import to_ascii
 from optitrace.views.theory import theory_lines
 from optitrace.views.wording import closing, subtitle, title
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from optitrace.tracing.trace import Column
-from optitrace.tracing.watching.training import COLUMNS, OptimizerTrace, Training
+from optitrace.records.trace import Column
+from optitrace.records.training import COLUMNS, OptimizerTrace, Training
 from optitrace.views.delimited import delimited
 
 Value = float | str | None

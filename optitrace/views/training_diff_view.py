@@ -19,9 +19,10 @@ from optitrace.analysis.training.differences import (
     TrainingDifferences,
 )
 from optitrace.errors import printable
-from optitrace.rules.numerals import first_of, tallied
-from optitrace.tracing.trace_file import exact_all
-from optitrace.tracing.watching.training import COLUMNS, KINDS
+from optitrace.records.trace_writer import exact_all
+from optitrace.records.training import COLUMNS, KINDS
+from optitrace.text.ascii import to_ascii
+from optitrace.text.number_format import first_of, tallied
 from optitrace.views.differences_view import (
     Naming,
     difference_tables,
@@ -31,7 +32,6 @@ from optitrace.views.differences_view import (
     verdict,
     within,
 )
-from optitrace.views.spelling import to_ascii
 from optitrace.views.training_extent import MOST_OPTIMIZERS
 
 MOST_NAMED = 3

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optitrace.errors import printable
-from optitrace.tracing.watching.training import OptimizerTrace
+from optitrace.records.training import OptimizerTrace
 
 MOST_OPTIMIZERS = 8
 """Of more optimizers than this the first few and the last are shown."""

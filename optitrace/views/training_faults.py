@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.rules.numerals import first_of
+from optitrace.text.number_format import first_of
 
 MOST_ALIKE = 3
 """So many optimizers with one fault are told one by one."""

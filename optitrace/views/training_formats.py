@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.analysis.training.saved_findings import findings_fields
-from optitrace.tracing.watching.training import Training
-from optitrace.tracing.watching.training_file import json_chunks, jsonl_chunks
+from optitrace.records.training import Training
+from optitrace.records.training_writer import json_chunks, jsonl_chunks
 from optitrace.views.grid import Look
 from optitrace.views.html import html_grid
 from optitrace.views.markdown import escaped, markdown_table

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from optitrace.rules.numerals import format_significant
-from optitrace.tracing.trace import Column
-from optitrace.tracing.watching.training import KINDS, OF_A_PARAMETER, WITHOUT_LOSS, OptimizerTrace
+from optitrace.records.trace import Column
+from optitrace.records.training import KINDS, OF_A_PARAMETER, WITHOUT_LOSS, OptimizerTrace
+from optitrace.text.number_format import format_significant
 from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
 from optitrace.views.grid import (
     END_ROWS,

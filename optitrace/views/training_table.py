@@ -11,10 +11,10 @@ from rich.text import Text
 
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.errors import printable
-from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.records.training import OptimizerTrace, Training
+from optitrace.text.ascii import to_ascii
 from optitrace.views.grid import Look
 from optitrace.views.sparkline import sparkline
-from optitrace.views.spelling import to_ascii
 from optitrace.views.table import grid_tables, hidden_rows
 from optitrace.views.training_extent import extent
 from optitrace.views.training_faults import told

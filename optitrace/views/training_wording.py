@@ -9,9 +9,9 @@ from typing import Any
 from optitrace.analysis.training.diagnoses import unjudged
 from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.errors import printable
-from optitrace.rules.numerals import counted, first_of, format_significant, listed, tallied
-from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.records.trace import Status
+from optitrace.records.training import OptimizerTrace, Training
+from optitrace.text.number_format import counted, first_of, format_significant, listed, tallied
 from optitrace.views.training_extent import FIRST_OPTIMIZERS, MOST_OPTIMIZERS
 from optitrace.views.training_faults import MOST_ALIKE, MOST_NAMED, told
 from optitrace.views.wording import setting

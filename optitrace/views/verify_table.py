@@ -22,10 +22,10 @@ from optitrace.analysis.verification.check import (
     Verdict,
     Verification,
 )
+from optitrace.records.trace_writer import exact
 from optitrace.rules.hyperparameter import show
-from optitrace.tracing.trace_file import exact
+from optitrace.text.ascii import to_ascii
 from optitrace.views.headed_table import headed_table
-from optitrace.views.spelling import to_ascii
 
 DEPARTS = "DEPARTS"
 """The verdict that is set in red."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from optitrace.experiment.experiment import Experiment
+from optitrace.records.trace import Status, Trace
 from optitrace.rules.hyperparameter import Value, show
-from optitrace.rules.numerals import counted, format_number
-from optitrace.tracing.trace import Status, Trace
+from optitrace.text.number_format import counted, format_number
 from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
 
 

@@ -9,7 +9,7 @@ import pytest
 from optitrace.analysis.comparison import Summary, compare, summarize
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.experiment.text import design_text, parse_text
-from optitrace.tracing.selection import every_kth
+from optitrace.records.selection import every_kth
 from optitrace.tracing.tracer import trace
 
 

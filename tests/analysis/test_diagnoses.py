@@ -10,8 +10,8 @@ from trainings import INTERRUPTED, PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.tracing.trace import Outcome, Status
-from optitrace.tracing.watching.training import (
+from optitrace.records.trace import Outcome, Status
+from optitrace.records.training import (
     NonFinite,
     Scheduling,
     Tally,

@@ -9,7 +9,7 @@ from trainings import PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.tracing.watching.training import GradientCase, Tally
+from optitrace.records.training import GradientCase, Tally
 
 
 def test_a_stale_gradient_is_told_with_its_first_step_and_how_many_have_it() -> None:

@@ -11,7 +11,7 @@ from trainings import PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.tracing.watching.training import KINDS, LostUpdate, WatchedParameter
+from optitrace.records.training import KINDS, LostUpdate, WatchedParameter
 
 INSPECTED = (1, 2, 4, 8, 16)
 """The rows of twenty that are inspected for lost updates."""

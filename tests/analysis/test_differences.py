@@ -19,8 +19,8 @@ from optitrace.analysis.settings_difference import differing_settings
 from optitrace.analysis.tolerance import CLOSE, EXACT, Tolerance, close
 from optitrace.experiment.experiment import design
 from optitrace.experiment.text import design_text, parse_text
-from optitrace.tracing.selection import every_kth, select
-from optitrace.tracing.trace import Column, Trace
+from optitrace.records.selection import every_kth, select
+from optitrace.records.trace import Column, Trace
 from optitrace.tracing.tracer import trace
 
 

@@ -9,9 +9,9 @@ import pytest
 from optitrace.analysis.explanation import RuleStep, SearchStep, explain
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
+from optitrace.records.trace import Status, Trace
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, damaged
-from optitrace.tracing.trace import Status, Trace
 from optitrace.tracing.tracer import trace
 
 RULED = [name for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None]

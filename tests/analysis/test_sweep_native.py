@@ -10,15 +10,15 @@ import torch
 from sweeps import GRIDS, everything, space
 from torch import Tensor
 
-from optitrace import machine_code as codes
 from optitrace.analysis.sweeping import batches, blocks
 from optitrace.analysis.sweeping.measures import RANKS, Goal
+from optitrace.analysis.sweeping.native import machine_code as codes
 from optitrace.analysis.sweeping.native import program as programs
+from optitrace.analysis.sweeping.native.batch_runner import program
 from optitrace.analysis.sweeping.native.compiled import is_compilable
 from optitrace.analysis.sweeping.native.listing import listing
 from optitrace.analysis.sweeping.native.program import SPAN, Program
 from optitrace.analysis.sweeping.native.recorder import Recorder
-from optitrace.analysis.sweeping.native.running import program
 from optitrace.analysis.sweeping.native.tape import Kind, Line, Tape, UnrecordableError
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.square_root import square_root

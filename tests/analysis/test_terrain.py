@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from optitrace.analysis.framing import frame, rows_before_flight, rows_of_interest
-from optitrace.analysis.terrain import terrain
+from optitrace.analysis.loss_grid import terrain
+from optitrace.analysis.viewport import frame, rows_before_flight, rows_of_interest
 from optitrace.experiment.experiment import design
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
 from optitrace.tracing.tracer import trace
 
 

@@ -483,9 +483,12 @@ def test_nothing_is_decided_where_what_was_not_tried_may_let_another_count(
     assert outcome.finding.endswith(f"; not tried: {untried}")
 
 
-def test_a_class_that_moves_nothing_is_told_so() -> None:
+def test_a_class_that_moves_nothing_fails() -> None:
     class Idle(Simple):
         def move(self, p: Tensor, g: Tensor, group: Group, state: Group) -> None:
             pass
 
-    assert found(Idle)[COUNTS].finding == "it moves none of the weights that were tried"
+    outcome = found(Idle)[COUNTS]
+
+    assert outcome.outcome is Outcome.FAILED
+    assert outcome.finding == "no step of 30 moves any of the weights that were tried"

@@ -20,8 +20,8 @@ from optitrace.errors import DeviceError, UsageError
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
-from optitrace.tracing.bench import default_dtype
 from optitrace.tracing.devices import one_thread
+from optitrace.tracing.prescribed_run import default_dtype
 from optitrace.views.verify_table import verify_table
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
@@ -151,7 +151,7 @@ def test_none_as_eps_of_adafactor_is_the_epsilon_of_the_dtype() -> None:
 
 @pytest.mark.newer_torch
 def test_every_rule_that_is_verified_is_tried_under_all_its_settings() -> None:
-    from optitrace.rules.telling import SHAPES, TELLING
+    from optitrace.rules.discriminating_cases import SHAPES, TELLING
 
     def count(rule: Rule) -> int:
         return len(TELLING[rule.name]) * len(SHAPES.get(rule.name, ((),)))

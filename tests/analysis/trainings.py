@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optitrace.tracing.trace import Column, Outcome, Status, Versions
-from optitrace.tracing.watching.training import (
+from optitrace.records.trace import Column, Outcome, Status, Versions
+from optitrace.records.training import (
     KINDS,
     OptimizerTrace,
     Program,

@@ -20,9 +20,9 @@ from optitrace.analysis.diff_report import report_differences
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.analysis.tolerance import EXACT
 from optitrace.experiment.experiment import design
-from optitrace.tracing.trace import Trace
-from optitrace.tracing.trace_file import json_chunks
-from optitrace.tracing.trace_reading import read_trace
+from optitrace.records.trace import Trace
+from optitrace.records.trace_reader import read_trace
+from optitrace.records.trace_writer import json_chunks
 from optitrace.tracing.tracer import trace
 
 WANTED = 3.00

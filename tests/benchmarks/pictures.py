@@ -13,9 +13,9 @@ from time import process_time
 
 from measuring import Measurement, report
 
-from optitrace.analysis.terrain import terrain
+from optitrace.analysis.loss_grid import terrain
 from optitrace.experiment.experiment import design
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
 from optitrace.tracing.tracer import trace
 from optitrace.views.formats import PICTURES
 from optitrace.views.pictures.files import picture

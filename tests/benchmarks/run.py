@@ -18,10 +18,10 @@ from measuring import Measurement, report
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from optitrace.tracing.watching.interception import Interception
-from optitrace.tracing.watching.recording import BLOCK
-from optitrace.tracing.watching.watcher import Watcher
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.monitor import Monitor
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.row_recorder import BLOCK
+from optitrace.monitoring.torch_hooks import TorchHooks
 
 WANTED = {(1, False): 1.25, (1, True): 1.45, (10, False): 1.06}
 """The largest ratio, by how many steps there are to one that is recorded, and whether by parameter."""
@@ -36,7 +36,7 @@ def main(pairs: int = 9) -> None:
     measurements = []
     for what, has_loader in (("with a DataLoader", True), ("with batches for nothing", False)):
         for (every, params), wanted in WANTED.items():
-            wish = RecordingWish(every=every, parameters=params)
+            wish = RecordingConfig(every=every, parameters=params)
             ours, alone, ratio = measured(training(has_loader=has_loader), wish, pairs=pairs)
             figures = f"{1e6 * ours:.0f} µs against {1e6 * alone:.0f} µs"
             name = "every step recorded" if every == 1 else f"every {every}th step recorded"
@@ -70,9 +70,9 @@ def training(*, has_loader: bool) -> Iterator[None]:
             yield
 
 
-def measured(steps: Iterator[None], wish: RecordingWish, *, pairs: int) -> tuple[float, float, float]:
+def measured(steps: Iterator[None], wish: RecordingConfig, *, pairs: int) -> tuple[float, float, float]:
     """Return the median time of a step that is watched and of one that is not, and the median ratio."""
-    watcher = Watcher(wish)
+    watcher = Monitor(wish)
     size = BLOCK * wish.every
 
     def seconds() -> float:
@@ -82,7 +82,7 @@ def measured(steps: Iterator[None], wish: RecordingWish, *, pairs: int) -> tuple
         return (perf_counter() - begin) / size
 
     def watched_seconds() -> float:
-        interception = Interception(watcher)
+        interception = TorchHooks(watcher)
         interception.begin()
         try:
             return seconds()

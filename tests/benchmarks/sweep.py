@@ -23,8 +23,8 @@ from measuring import Measurement, report
 
 from optitrace.analysis.sweeping.blocks import blocks_by_rule
 from optitrace.analysis.sweeping.measures import Goal
+from optitrace.analysis.sweeping.native.batch_runner import program
 from optitrace.analysis.sweeping.native.compiled import compiled
-from optitrace.analysis.sweeping.native.running import program
 from optitrace.analysis.sweeping.space import Space, lay_out
 from optitrace.analysis.sweeping.sweep import sweep
 from optitrace.experiment.experiment import design

@@ -18,9 +18,9 @@ from measuring import Measurement, alternating_medians, report
 from optitrace.analysis.tolerance import EXACT
 from optitrace.analysis.training.differences import NamedTraining, diff_trainings
 from optitrace.analysis.training.findings import TrainingFindings
-from optitrace.tracing.saved import read_saved
-from optitrace.tracing.trace import Column, Outcome, Versions
-from optitrace.tracing.watching.training import (
+from optitrace.records.saved_record import read_saved
+from optitrace.records.trace import Column, Outcome, Versions
+from optitrace.records.training import (
     COLUMNS,
     OptimizerTrace,
     Program,
@@ -28,7 +28,7 @@ from optitrace.tracing.watching.training import (
     Training,
     WatchedParameter,
 )
-from optitrace.tracing.watching.training_reading import SavedTraining
+from optitrace.records.training_reader import SavedTraining
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks
 

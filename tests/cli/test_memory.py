@@ -16,8 +16,8 @@ from runs import environment, run
 from optitrace.errors import ran_out_of_memory
 from optitrace.experiment.experiment import design
 from optitrace.experiment.memory import most_memory
+from optitrace.records.trace import Outcome, Status
 from optitrace.tracing.series import BLOCK, HostSeries
-from optitrace.tracing.trace import Outcome, Status
 from optitrace.tracing.tracer import trace
 
 

@@ -10,9 +10,9 @@ import torch
 from runs import run
 
 import optitrace
-from optitrace.analysis.terrain import terrain
+from optitrace.analysis.loss_grid import terrain
 from optitrace.errors import UsageError
-from optitrace.tracing.trace_reading import read_trace
+from optitrace.records.trace_reader import read_trace
 from optitrace.views.pictures.trace_scene import trace_scene
 
 HARMLESS = """\

@@ -22,15 +22,15 @@ import optitrace
 from optitrace.analysis.training.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.analysis.training.saved_findings import findings_fields
 from optitrace.errors import printable
-from optitrace.tracing.trace import Outcome, Status, Versions
-from optitrace.tracing.watching.training import (
+from optitrace.records.trace import Outcome, Status, Versions
+from optitrace.records.training import (
     NonFinite,
     Program,
     Scheduling,
     UnownedParameter,
     WatchedParameter,
 )
-from optitrace.tracing.watching.training_file import json_chunks
+from optitrace.records.training_writer import json_chunks
 
 ALL = " ".join(HOSTILE)
 

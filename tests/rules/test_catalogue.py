@@ -10,7 +10,7 @@ from torch.optim import Optimizer as TorchOptimizer
 
 from optitrace.errors import UsageError
 from optitrace.rules.catalogue import DEFAULT_LR, LR_IS_A_MULTIPLIER, OPTIMIZERS, Optimizer, find
-from optitrace.rules.telling import SHAPES, TELLING, VECTOR, gradient, start
+from optitrace.rules.discriminating_cases import SHAPES, TELLING, VECTOR, gradient, start
 
 IMPLEMENTATION_FLAGS = {"foreach", "fused", "capturable", "differentiable"}
 IN_NEWER_TORCH = {("adam", "decoupled_weight_decay"), ("lbfgs", "maximize")}

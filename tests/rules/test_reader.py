@@ -17,12 +17,12 @@ from optitrace.errors import UsageError
 from optitrace.rules.adam_family import adam, adamw, radam, sparseadam
 from optitrace.rules.adaptive import adafactor, adagrad
 from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.discriminating_cases import TELLING, gradient, start
 from optitrace.rules.gradient_descent import asgd, rprop, sgd
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.orthogonal import muon
 from optitrace.rules.reader import ASCII, UNICODE, Explanation, Line, Spelling, read
 from optitrace.rules.rule import rule
-from optitrace.rules.telling import TELLING, gradient, start
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 SETTINGS = [(name, index) for name, several in TELLING.items() for index in range(len(several))]

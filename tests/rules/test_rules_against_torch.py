@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.discriminating_cases import SHAPES, STEPS, TELLING, VECTOR, gradient, start
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
-from optitrace.rules.rewriting import compiled, definition
 from optitrace.rules.rule import Rule
-from optitrace.rules.telling import SHAPES, STEPS, TELLING, VECTOR, gradient, start
+from optitrace.rules.source_patching import compiled, definition
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 

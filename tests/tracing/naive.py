@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from optitrace.experiment.experiment import Experiment
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from naive import differences, naive_steps
 
 from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS, design
+from optitrace.records.trace import Column, Trace
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.telling import TELLING
-from optitrace.tracing.trace import Column, Trace
+from optitrace.rules.discriminating_cases import TELLING
 from optitrace.tracing.tracer import trace
 
 STEPS = 6

@@ -10,9 +10,9 @@ from naive import differences, naive_steps
 
 from optitrace.errors import DeviceError
 from optitrace.experiment.experiment import GRADIENTS, design
+from optitrace.records.trace import Outcome, Status, Trace
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing.series import BLOCK
-from optitrace.tracing.trace import Outcome, Status, Trace
 from optitrace.tracing.tracer import trace
 
 pytestmark = [

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from optitrace.records.trace import Column, Outcome, Status
 from optitrace.tracing.recorder import Recorder
 from optitrace.tracing.series import BLOCK
-from optitrace.tracing.trace import Column, Outcome, Status
 
 START = (0.5, -0.25)
 EVERY = (1, 2, 3, 7, 1000, BLOCK, BLOCK + 1, 5000)

@@ -17,9 +17,9 @@ from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped
 
 from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS, Experiment, design
+from optitrace.records.trace import Outcome, Status, Trace
+from optitrace.records.trace_writer import exact, json_chunks, jsonl_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.tracing.trace import Outcome, Status, Trace
-from optitrace.tracing.trace_file import exact, json_chunks, jsonl_chunks
 from optitrace.tracing.tracer import trace
 
 DIVERGING = design("sgd", {"lr": 0.8, "momentum": 0.1}, steps=300)
@@ -28,7 +28,7 @@ CLIMBING = design("sgd", {"lr": 0.6, "maximize": True}, steps=300, start=(-0.5, 
 
 @pytest.fixture(scope="module")
 def validator() -> Draft202012Validator:
-    schema = json.loads(files("optitrace.tracing").joinpath("trace.schema.json").read_text("utf-8"))
+    schema = json.loads(files("optitrace.records").joinpath("trace.schema.json").read_text("utf-8"))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -266,7 +266,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process() -> None:
     program = """
 import sys
 from optitrace.experiment.experiment import design
-from optitrace.tracing.trace_file import json_chunks
+from optitrace.records.trace_writer import json_chunks
 from optitrace.tracing.tracer import trace
 sys.stdout.write("".join(json_chunks(trace(design("adam", {"lr": 0.1}, steps=20)))))
 """

@@ -21,16 +21,16 @@ from hypothesis import strategies as st
 import optitrace
 from optitrace.errors import InputFileError
 from optitrace.experiment.experiment import Experiment, design
+from optitrace.records.selection import every_kth
+from optitrace.records.trace import Outcome, Status, Trace
+from optitrace.records.trace_reader import parse_trace, read_trace
+from optitrace.records.trace_writer import json_chunks, jsonl_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.tracing.selection import every_kth
-from optitrace.tracing.trace import Outcome, Status, Trace
-from optitrace.tracing.trace_file import json_chunks, jsonl_chunks
-from optitrace.tracing.trace_reading import parse_trace, read_trace
 from optitrace.tracing.tracer import trace
 
 WRITERS = {"JSON": json_chunks, "JSONL": jsonl_chunks}
 
-SCHEMA = json.loads((Path(optitrace.__file__).parent / "tracing/trace.schema.json").read_text())
+SCHEMA = json.loads((Path(optitrace.__file__).parent / "records/trace.schema.json").read_text())
 
 
 def as_bytes(traced: Trace, form: str = "JSON") -> bytes:

@@ -16,11 +16,11 @@ from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import LossFunction, Quadratic
+from optitrace.records.trace import Outcome, Status, Trace
+from optitrace.records.trace_writer import json_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing import recorder
 from optitrace.tracing.series import BLOCK, DeviceSeries, Series, series_like
-from optitrace.tracing.trace import Outcome, Status, Trace
-from optitrace.tracing.trace_file import json_chunks
 from optitrace.tracing.tracer import trace
 
 

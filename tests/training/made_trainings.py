@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from optitrace.tracing.trace import Column, Outcome, Status, Versions
-from optitrace.tracing.watching.training import (
+from optitrace.records.trace import Column, Outcome, Status, Versions
+from optitrace.records.training import (
     COLUMNS,
     KINDS,
     WITHOUT_LOSS,

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from watched import Task, gradient_kinds, numbers, only, seen, watching
 
-from optitrace.tracing.watching.backwards import Backwards
-from optitrace.tracing.watching.losses import MOST_UNREAD, add, loss_value
+from optitrace.monitoring.backward_tracker import BackwardTracker
+from optitrace.monitoring.losses import MOST_UNREAD, add, loss_value
 
 
 @pytest.mark.parametrize("clears", ["in the hook", "in the hook, to zero", "before each backward"])
@@ -184,7 +184,7 @@ def test_a_backward_from_the_edge_of_a_graph_ends_no_watching() -> None:
 
 
 def test_of_two_backwards_at_once_the_end_of_the_first_leaves_the_second_underway() -> None:
-    backwards = Backwards()
+    backwards = BackwardTracker()
     first, second = (backwards.begin(torch.tensor(loss)) for loss in (1.0, 2.0))
     backwards.end(first, is_done=True)
 
@@ -192,7 +192,7 @@ def test_of_two_backwards_at_once_the_end_of_the_first_leaves_the_second_underwa
 
 
 def test_a_gradient_within_a_backward_comes_from_that_and_from_those_since_the_last_step() -> None:
-    backwards = Backwards()
+    backwards = BackwardTracker()
     heard = []
     for loss in (1.0, 2.0):
         backwards.end(backwards.begin(torch.tensor(loss)), is_done=True)

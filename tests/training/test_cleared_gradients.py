@@ -14,7 +14,7 @@ from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.tracing.watching.training import Tally
+from optitrace.records.training import Tally
 
 STEPS = 12
 

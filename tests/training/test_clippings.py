@@ -16,8 +16,8 @@ from torch.optim import SGD, Adam, Optimizer
 from watched import Task, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.tracing.watching.training import OptimizerTrace, Tally
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.records.training import OptimizerTrace, Tally
 
 LIMIT = 0.01
 """Below every gradient of a `Task`."""
@@ -136,9 +136,9 @@ UNUSED: dict[Callable[[Task], None], int] = {
 
 
 @pytest.mark.parametrize("program", UNUSED, ids=lambda program: program.__name__)
-@pytest.mark.parametrize("wish", [RecordingWish(), RecordingWish(parameters=True)], ids=["", "params"])
+@pytest.mark.parametrize("wish", [RecordingConfig(), RecordingConfig(parameters=True)], ids=["", "params"])
 def test_a_clipping_that_no_step_uses_has_no_effect(
-    program: Callable[[Task], None], wish: RecordingWish
+    program: Callable[[Task], None], wish: RecordingConfig
 ) -> None:
     trace = watched(program, wish=wish)
     first = UNUSED[program]

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from optitrace.tracing.watching.backwards import Backward
-from optitrace.tracing.watching.gradient_history import MOST_OWNERS, GradientHistory, GradientMark
+from optitrace.monitoring.backward_tracker import Backward
+from optitrace.monitoring.gradient_provenance import MOST_OWNERS, GradientMark, GradientProvenance
 
 
 def weights() -> Tensor:
     return torch.ones(2, requires_grad=True)
 
 
-def backward(history: GradientHistory, *parameters: Tensor) -> None:
+def backward(history: GradientProvenance, *parameters: Tensor) -> None:
     """Compute the gradient of the sum of parameters, as the watcher is told of it."""
     history.before_backward()
     loss = torch.stack([p.sum() for p in parameters]).sum()
@@ -26,7 +26,7 @@ def backward(history: GradientHistory, *parameters: Tensor) -> None:
 
 def test_parameters_that_are_added_between_backward_and_step_leave_the_gradient_fresh() -> None:
     old, new = weights(), weights()
-    history = GradientHistory([old])
+    history = GradientProvenance([old])
     backward(history, old)
     history.stepped()
     old.grad = None
@@ -39,7 +39,7 @@ def test_parameters_that_are_added_between_backward_and_step_leave_the_gradient_
 
 def test_the_gradient_is_followed_on_after_parameters_were_added() -> None:
     old, new = weights(), weights()
-    history = GradientHistory([old])
+    history = GradientProvenance([old])
     backward(history, old)
     history.stepped()
     history.follow([old, new])
@@ -50,7 +50,7 @@ def test_the_gradient_is_followed_on_after_parameters_were_added() -> None:
 
 def test_parameters_that_take_the_place_of_all_others_are_followed_in_their_stead() -> None:
     old, new = weights(), weights()
-    history = GradientHistory([old])
+    history = GradientProvenance([old])
     history.follow([new])
     backward(history, new)
 
@@ -61,9 +61,9 @@ def test_a_gradient_that_is_there_already_comes_from_what_was_heard() -> None:
     having, other = weights(), weights()
     having.grad = torch.ones(2)
 
-    assert GradientHistory([having]).kind() == "by hand"
-    assert GradientHistory([other], Backward(5.0, False)).kind() == "none"
-    history = GradientHistory([other, having], Backward(5.0, False))
+    assert GradientProvenance([having]).kind() == "by hand"
+    assert GradientProvenance([other], Backward(5.0, False)).kind() == "none"
+    history = GradientProvenance([other, having], Backward(5.0, False))
     assert (history.kind(), history.loss()) == ("fresh", 5.0)
     backward(history, having)  # adds to it
     assert (history.kind(), history.loss()) == ("fresh", 7.0)
@@ -72,7 +72,7 @@ def test_a_gradient_that_is_there_already_comes_from_what_was_heard() -> None:
 def test_a_backward_elsewhere_while_a_gradient_is_computed_makes_it_not_stale() -> None:
     """Of two threads that train, each is told of the backward of the other, at any moment."""
     parameter = weights()
-    history = GradientHistory([parameter])
+    history = GradientProvenance([parameter])
     backward(history, parameter)
     history.stepped()
     parameter.grad = None
@@ -86,7 +86,7 @@ def test_a_backward_elsewhere_while_a_gradient_is_computed_makes_it_not_stale() 
 
 def test_what_took_the_place_of_a_parameter_is_not_stale_because_that_is() -> None:
     old, new = weights(), weights()
-    history = GradientHistory([old])
+    history = GradientProvenance([old])
     backward(history, old)
     history.stepped()
     history.follow([new])
@@ -97,7 +97,7 @@ def test_what_took_the_place_of_a_parameter_is_not_stale_because_that_is() -> No
 
 def test_a_parameter_that_alone_has_a_gradient_tells_of_all() -> None:
     unused, used = weights(), weights()
-    history = GradientHistory([unused, used])
+    history = GradientProvenance([unused, used])
     backward(history, used)
 
     assert history.kind() == "fresh"
@@ -106,7 +106,7 @@ def test_a_parameter_that_alone_has_a_gradient_tells_of_all() -> None:
 
 def test_a_gradient_is_stale_though_that_of_another_parameter_was_taken_away() -> None:
     first, second = weights(), weights()
-    history = GradientHistory([first, second])
+    history = GradientProvenance([first, second])
     backward(history, first, second)
     first.grad = None
     history.stepped()
@@ -116,7 +116,7 @@ def test_a_gradient_is_stale_though_that_of_another_parameter_was_taken_away() -
 
 def test_a_change_of_any_gradient_by_hand_makes_it_not_stale() -> None:
     first, second = weights(), weights()
-    history = GradientHistory([first, second])
+    history = GradientProvenance([first, second])
     backward(history, first, second)
     history.stepped()
     assert second.grad is not None
@@ -127,7 +127,7 @@ def test_a_change_of_any_gradient_by_hand_makes_it_not_stale() -> None:
 
 def test_a_parameter_without_numbers_says_nothing_of_whether_a_gradient_was_cleared() -> None:
     empty, other = torch.ones(0, requires_grad=True), weights()
-    history = GradientHistory([empty, other])
+    history = GradientProvenance([empty, other])
     backward(history, empty, other)
     history.stepped()
     for p in (empty, other):
@@ -142,7 +142,7 @@ def test_the_end_of_the_backward_that_a_history_began_in_is_no_other_backward() 
     parameter = weights()
     underway = Backward(2.0, False)
     parameter.grad = torch.ones(2)
-    history = GradientHistory([parameter], underway)
+    history = GradientProvenance([parameter], underway)
     history.stepped()
     history.after_backward(underway)
     parameter.grad = torch.ones(2)
@@ -154,7 +154,7 @@ def test_the_end_of_the_backward_that_a_history_began_in_is_no_other_backward() 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_losses_that_share_but_a_trunk_are_added(order: tuple[int, ...], sets_to_none: bool) -> None:
     trunk, heads = weights(), [torch.ones(k + 1, requires_grad=True) for k in range(3)]
-    history = GradientHistory([trunk, *heads])
+    history = GradientProvenance([trunk, *heads])
     found = []
     for _ in range(4):
         for p in (trunk, *heads):
@@ -173,7 +173,7 @@ def test_losses_that_share_but_a_trunk_are_added(order: tuple[int, ...], sets_to
 @pytest.mark.parametrize("sets_to_none", [True, False])
 def test_the_loss_of_another_optimizers_backward_is_none_of_ones_own(sets_to_none: bool) -> None:
     own, other = [weights(), torch.ones(1, requires_grad=True)], weights()
-    history = GradientHistory(own)
+    history = GradientProvenance(own)
     found = []
     for _ in range(4):
         backward(history, other)
@@ -192,7 +192,7 @@ def test_the_loss_of_another_optimizers_backward_is_none_of_ones_own(sets_to_non
 
 def test_gradients_of_a_trunk_that_are_never_cleared_are_accumulated() -> None:
     trunk, heads = weights(), [torch.ones(k + 1, requires_grad=True) for k in range(2)]
-    history = GradientHistory([trunk, *heads])
+    history = GradientProvenance([trunk, *heads])
     kinds = []
     for _ in range(3):
         for head in heads:
@@ -227,7 +227,7 @@ class OnAccelerator:
 
 def test_on_an_accelerator_a_clipping_is_no_clearing_and_what_another_change_was_is_not_known() -> None:
     parameter: Any = OnAccelerator()
-    history = GradientHistory([parameter])
+    history = GradientProvenance([parameter])
 
     def backward() -> None:
         history.before_backward()
@@ -256,7 +256,7 @@ def test_on_an_accelerator_a_clipping_is_no_clearing_and_what_another_change_was
 
 def test_a_gradient_that_is_set_to_zero_before_a_step_is_cleared_for_it() -> None:
     parameter = weights()
-    history = GradientHistory([parameter])
+    history = GradientProvenance([parameter])
     backward(history, parameter)
     mark = history.before_clipping(None)
     history.after_clipping()
@@ -271,7 +271,7 @@ def test_a_gradient_that_is_set_to_zero_before_a_step_is_cleared_for_it() -> Non
 
 def test_a_gradient_that_was_changed_after_a_scaled_backward_is_not_known_to_be_scaled() -> None:
     parameter = weights()
-    history = GradientHistory([parameter])
+    history = GradientProvenance([parameter])
     history.before_backward()
     parameter.sum().backward()  # type: ignore[no-untyped-call]
     history.after_backward(Backward(2.0, True))
@@ -282,7 +282,7 @@ def test_a_gradient_that_was_changed_after_a_scaled_backward_is_not_known_to_be_
     assert not history.mark().is_scaled
 
 
-def clip(history: GradientHistory, *parameters: Tensor) -> None:
+def clip(history: GradientProvenance, *parameters: Tensor) -> None:
     history.before_clipping(None)
     for p in parameters:
         if p.grad is not None:
@@ -292,7 +292,7 @@ def clip(history: GradientHistory, *parameters: Tensor) -> None:
 
 def test_a_gradient_that_is_clipped_after_a_step_and_stepped_on_is_stale() -> None:
     parameter = weights()
-    history = GradientHistory([parameter])
+    history = GradientProvenance([parameter])
     backward(history, parameter)
     history.stepped()
     clip(history, parameter)
@@ -304,7 +304,7 @@ def test_a_gradient_that_is_clipped_after_a_step_and_stepped_on_is_stale() -> No
 def test_what_was_zero_and_is_reached_is_no_longer_known_as_zero(is_scaled: bool) -> None:
     """A clipping or a scaler changes it after the backward, and zeros as well."""
     reached, other = weights(), weights()
-    history = GradientHistory([reached, other])
+    history = GradientProvenance([reached, other])
     backward(history, reached, other)
     history.stepped()
     for _ in range(2):  # from the second time on what a step leaves is known
@@ -330,7 +330,7 @@ def test_what_was_zero_and_is_reached_is_no_longer_known_as_zero(is_scaled: bool
 
 def test_gradients_that_are_changed_by_hand_between_steps_and_not_to_zero_add_up() -> None:
     parameters = weights(), weights()
-    history = GradientHistory(parameters)
+    history = GradientProvenance(parameters)
     kinds = []
     for _ in range(4):
         backward(history, *parameters)
@@ -345,7 +345,7 @@ def test_gradients_that_are_changed_by_hand_between_steps_and_not_to_zero_add_up
 
 def test_gradients_of_two_modules_that_are_cleared_one_after_the_other_are_cleared() -> None:
     first, second = (torch.nn.ParameterList([torch.nn.Parameter(torch.ones(2))]) for _ in range(2))
-    history = GradientHistory([*first, *second])
+    history = GradientProvenance([*first, *second])
     backward(history, *first, *second)
     kinds = []
     for module in (first, second):
@@ -360,7 +360,7 @@ def test_gradients_of_two_modules_that_are_cleared_one_after_the_other_are_clear
 def test_a_module_in_the_place_of_another_is_not_taken_for_that() -> None:
     parameter = torch.nn.Parameter(torch.ones(2))
     owner, other = torch.nn.ParameterList([parameter]), torch.nn.ParameterList([weights()])
-    history = GradientHistory([parameter])
+    history = GradientProvenance([parameter])
     backward(history, parameter)
     history._not_theirs[id(other)] = (weakref.ref(owner), [])  # as if it had been there
     history.zeroed(other, other.parameters)
@@ -369,7 +369,7 @@ def test_a_module_in_the_place_of_another_is_not_taken_for_that() -> None:
 
 
 def test_thousands_of_modules_are_not_remembered() -> None:
-    history = GradientHistory([weights()])
+    history = GradientProvenance([weights()])
     modules = [torch.nn.ParameterList() for _ in range(3 * MOST_OWNERS)]
     for module in modules:
         history.zeroed(module, module.parameters)
@@ -379,7 +379,7 @@ def test_thousands_of_modules_are_not_remembered() -> None:
 
 def test_a_parameter_that_never_had_a_gradient_is_known_after_others_were_added() -> None:
     used, unused, late = weights(), weights(), weights()
-    history = GradientHistory([used, unused])
+    history = GradientProvenance([used, unused])
     backward(history, used)
     history.stepped()
     history.follow([unused, used, late])

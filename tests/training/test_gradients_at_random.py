@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from optitrace.tracing.watching.backwards import Backward
-from optitrace.tracing.watching.gradient_history import GradientHistory
+from optitrace.monitoring.backward_tracker import Backward
+from optitrace.monitoring.gradient_provenance import GradientProvenance
 
 ONLY = range(300)
 """The seeds of the programs."""
@@ -36,7 +36,7 @@ class Program:
         ]
         self.all = nn.ParameterList(self.parameters)
         self.part = nn.ParameterList(self.parameters[: self.random.randint(1, len(self.parameters))])
-        self.history = GradientHistory(self.parameters)
+        self.history = GradientProvenance(self.parameters)
         self.made_of: list[set[int] | None] = [None] * len(self.parameters)
         self.backwards = self.before = self.taken = 0
         self.lost = False

@@ -14,7 +14,7 @@ from torch.optim import SGD, Adam
 from watched import gradient_kinds, only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.tracing.watching.training import GradientCase, Tally
+from optitrace.records.training import GradientCase, Tally
 
 FROZEN = (
     "0.weight, 0.bias do not require a gradient since step 2, and are moved by the gradient of step 1 "

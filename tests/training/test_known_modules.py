@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from watched import only, seen, watching
 
-from optitrace.tracing.watching.known_modules import MOST_IN_VAIN, KnownModules
+from optitrace.monitoring.module_registry import MOST_IN_VAIN, ModuleRegistry
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_parameters_without_a_module_are_soon_searched_for_no_more(searches: lis
 
 
 def test_a_module_that_is_gone_is_forgotten() -> None:
-    modules = KnownModules()
+    modules = ModuleRegistry()
     made = nn.Linear(2, 1)
     modules.add(made)
     modules.add(made)
@@ -162,7 +162,7 @@ def test_a_module_whose_constructor_is_not_done_harms_nothing() -> None:
 
 
 def test_a_module_that_has_itself_harms_nothing() -> None:
-    modules = KnownModules()
+    modules = ModuleRegistry()
     modules.owning([])
     first, second = nn.Linear(2, 1), nn.Module()
     first.up, second.down = second, first

@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim import SGD, Adam
 from watched import seen, watching
 
-from optitrace.tracing.watching.training import UnownedParameter
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.records.training import UnownedParameter
 
 
 def unfreezing(
@@ -46,7 +46,7 @@ def unfreezing(
 def test_unfrozen_parameters_in_no_optimizer_are_found(
     at: int, steps: int, every: int, since: int, by: int
 ) -> None:
-    with watching(RecordingWish(every=every)) as watcher:
+    with watching(RecordingConfig(every=every)) as watcher:
         unfreezing(at, steps)
 
     assert seen(watcher).unowned == tuple(
@@ -140,7 +140,7 @@ def test_parameters_of_a_model_that_is_made_anew_are_looked_for_without_a_search
         searches.append(None)
         return []
 
-    monkeypatch.setattr("optitrace.tracing.watching.known_modules.gc.get_objects", search)
+    monkeypatch.setattr("optitrace.monitoring.module_registry.gc.get_objects", search)
     weights = torch.ones(2, requires_grad=True)
     with watching():
         optimizer = SGD([weights], lr=0.01)

@@ -15,7 +15,7 @@ from samples import printed
 from optitrace.analysis.tolerance import EXACT
 from optitrace.analysis.training.differences import NamedTraining, diff_trainings
 from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, TrainingFindings
-from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.records.training import OptimizerTrace, Training
 from optitrace.views.grid import Look
 from optitrace.views.pictures.training_scene import training_numbers, training_scene
 from optitrace.views.training_diff_view import training_diff_view

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from optitrace.tracing.watching.norms import StepNorms
+from optitrace.monitoring.norms import StepNorms
 
 SHAPES = ((1,), (31,), (4, 8), (33,), (3, 43), (1000,))
 

@@ -6,17 +6,17 @@ from odd_state import PackedMomentum
 from watched import numbers
 
 import optitrace
-from optitrace.tracing.bench import Bench
-from optitrace.tracing.trace import Outcome
-from optitrace.tracing.watching.interception import Interception
-from optitrace.tracing.watching.training import OptimizerTrace, Program
-from optitrace.tracing.watching.watcher import Watcher
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.monitor import Monitor
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.torch_hooks import TorchHooks
+from optitrace.records.trace import Outcome
+from optitrace.records.training import OptimizerTrace, Program
+from optitrace.tracing.prescribed_run import PrescribedRun
 
 
-def watched(wish: RecordingWish) -> tuple[Watcher, OptimizerTrace]:
-    watcher = Watcher(wish)
-    interception = Interception(watcher)
+def watched(wish: RecordingConfig) -> tuple[Monitor, OptimizerTrace]:
+    watcher = Monitor(wish)
+    interception = TorchHooks(watcher)
     weights = torch.tensor([3.0, 4.0], requires_grad=True)
     optimizer = PackedMomentum([weights], lr=0.5)
     interception.begin()
@@ -33,7 +33,7 @@ def watched(wish: RecordingWish) -> tuple[Watcher, OptimizerTrace]:
 
 @pytest.mark.parametrize("state", [False, True])
 def test_a_state_that_cannot_be_measured_is_no_reason_not_to_watch(state: bool) -> None:
-    watcher, trace = watched(RecordingWish(state=state))
+    watcher, trace = watched(RecordingConfig(state=state))
 
     assert watcher.failures == []
     assert list(trace.steps) == [1, 2, 3]
@@ -42,7 +42,7 @@ def test_a_state_that_cannot_be_measured_is_no_reason_not_to_watch(state: bool) 
 
 
 def test_a_state_that_cannot_be_measured_is_told_where_it_is_wanted() -> None:
-    watcher, trace = watched(RecordingWish(state=True))
+    watcher, trace = watched(RecordingConfig(state=True))
     [sentence] = watcher.unmeasured()
 
     assert sentence.startswith(
@@ -50,7 +50,7 @@ def test_a_state_that_cannot_be_measured_is_told_where_it_is_wanted() -> None:
         "NotImplementedError: Packed has no aten."
     )
     assert list(trace.state) == ["steps"]
-    assert watched(RecordingWish())[0].unmeasured() == []
+    assert watched(RecordingConfig())[0].unmeasured() == []
 
 
 def test_a_trace_leaves_out_state_that_cannot_be_read() -> None:
@@ -60,7 +60,7 @@ def test_a_trace_leaves_out_state_that_cannot_be_read() -> None:
 
 
 def test_a_bench_leaves_out_state_that_cannot_be_read() -> None:
-    bench = Bench(PackedMomentum, {}, [(2,)])
+    bench = PrescribedRun(PackedMomentum, {}, [(2,)])
     bench.step()
 
     assert list(bench.state()) == ["steps"]

@@ -3,9 +3,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from optitrace.tracing.watching.naming import Owned
-from optitrace.tracing.watching.ownership import Ownership
-from optitrace.tracing.watching.training import UnownedParameter
+from optitrace.monitoring.ownership import Ownership
+from optitrace.monitoring.parameter_names import Owned
+from optitrace.records.training import UnownedParameter
 
 
 def parameter(gradient: float | None = None) -> Tensor:

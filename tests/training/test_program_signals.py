@@ -19,17 +19,17 @@ import torch
 from watched import Task, numbers, seen, watching
 
 import optitrace
-from optitrace.tracing.watching.interception import Interception
-from optitrace.tracing.watching.measurement import Measurement
-from optitrace.tracing.watching.seen import SeenOptimizer
-from optitrace.tracing.watching.signal_deferral import deferring_handlers
-from optitrace.tracing.watching.watcher import Watcher
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.monitor import Monitor
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.signal_deferral import deferring_handlers
+from optitrace.monitoring.step_metrics import StepMetrics
+from optitrace.monitoring.torch_hooks import TorchHooks
+from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no alarms")
 
 
-WATCHING = f"{Path(optitrace.__file__).parent}/tracing/watching"
+WATCHING = f"{Path(optitrace.__file__).parent}/monitoring"
 
 
 class AlarmError(Exception):
@@ -72,7 +72,7 @@ def interrupted_in(cls: type, method: str, patch: pytest.MonkeyPatch, number: in
 
 @pytest.mark.parametrize(
     ("cls", "method", "is_before"),
-    [(Measurement, "begin", True), (Measurement, "made", False), (Watcher, "_count", False)],
+    [(StepMetrics, "begin", True), (StepMetrics, "made", False), (Monitor, "_count", False)],
 )
 def test_what_a_handler_raises_in_a_hook_is_raised_in_the_program_once_the_hook_is_done(
     cls: type, method: str, is_before: bool, monkeypatch: pytest.MonkeyPatch
@@ -99,7 +99,7 @@ def test_what_a_handler_raises_in_a_hook_is_raised_in_the_program_once_the_hook_
 
 
 @pytest.mark.parametrize(
-    ("cls", "method"), [(Watcher, "_count"), (Measurement, "gradient")], ids=["hook", "hook in a hook"]
+    ("cls", "method"), [(Monitor, "_count"), (StepMetrics, "gradient")], ids=["hook", "hook in a hook"]
 )
 def test_the_handler_is_given_the_frame_that_called_the_watcher(
     cls: type, method: str, monkeypatch: pytest.MonkeyPatch
@@ -124,7 +124,7 @@ def test_the_handler_is_given_the_frame_that_called_the_watcher(
 
 
 def test_keyboard_interrupt_leaves_a_whole_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted_in(Watcher, "_count", monkeypatch, signal.SIGINT)
+    interrupted_in(Monitor, "_count", monkeypatch, signal.SIGINT)
     task = Task()
     with deferring_handlers(), watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
@@ -202,7 +202,7 @@ def test_thousands_of_alarms_change_no_number_of_a_training() -> None:
 def test_an_alarm_that_comes_while_an_optimizer_goes_is_raised_soon_after(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    interrupted_in(SeenOptimizer, "finish", monkeypatch)
+    interrupted_in(TrackedOptimizer, "finish", monkeypatch)
     task, is_raised, begun = Task(), False, time.monotonic()
     with deferring_handlers(), alarms_to(raise_alarm), watching():
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
@@ -220,8 +220,8 @@ def test_an_alarm_that_comes_while_an_optimizer_goes_is_raised_soon_after(
 
 
 def test_handlers_of_two_signals_that_come_in_one_hook_both_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted_in(Watcher, "_count", monkeypatch, signal.SIGUSR1)
-    interrupted_in(Watcher, "_count", monkeypatch, signal.SIGALRM)
+    interrupted_in(Monitor, "_count", monkeypatch, signal.SIGUSR1)
+    interrupted_in(Monitor, "_count", monkeypatch, signal.SIGALRM)
     called: list[int] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -257,9 +257,9 @@ def test_a_program_finds_its_own_handlers_and_they_stay() -> None:
 def test_a_hook_in_another_thread_runs_no_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     in_hook, go_on = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
-    original = Watcher._count
+    original = Monitor._count
 
-    def slow(self: Watcher, *given: Any) -> None:
+    def slow(self: Monitor, *given: Any) -> None:
         in_hook.set()
         go_on.wait(120)
         original(self, *given)
@@ -267,7 +267,7 @@ def test_a_hook_in_another_thread_runs_no_handler(monkeypatch: pytest.MonkeyPatc
     def handler(number: int, frame: FrameType | None) -> None:
         threads.append(threading.current_thread())
 
-    monkeypatch.setattr(Watcher, "_count", slow)
+    monkeypatch.setattr(Monitor, "_count", slow)
     task = Task()
     with deferring_handlers(), alarms_to(handler), watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
@@ -286,9 +286,9 @@ def test_a_hook_in_another_thread_runs_no_handler(monkeypatch: pytest.MonkeyPatc
 def test_what_waits_for_the_main_thread_runs_in_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     waits, done = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
-    original = Measurement.made
+    original = StepMetrics.made
 
-    def interrupted(self: Measurement, *given: Any) -> None:
+    def interrupted(self: StepMetrics, *given: Any) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.raise_signal(signal.SIGALRM)
             waits.set()
@@ -300,7 +300,7 @@ def test_what_waits_for_the_main_thread_runs_in_no_other(monkeypatch: pytest.Mon
         other.train(theirs, 1)
         done.set()
 
-    monkeypatch.setattr(Measurement, "made", interrupted)
+    monkeypatch.setattr(StepMetrics, "made", interrupted)
     task, other = Task(), Task()
     with (
         deferring_handlers(),
@@ -318,7 +318,7 @@ def test_what_waits_for_the_main_thread_runs_in_no_other(monkeypatch: pytest.Mon
 
 
 def test_a_training_that_is_watched_from_within_has_its_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted_in(Watcher, "_count", monkeypatch)
+    interrupted_in(Monitor, "_count", monkeypatch)
     task = Task()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
     with alarms_to(raise_alarm), optitrace.watch(optimizer) as training:
@@ -339,12 +339,12 @@ def test_what_another_thread_raises_in_a_hook_goes_on_to_the_program_and_is_told
         for _ in range(1000):
             sys.getrecursionlimit()
 
-    task, watcher = Task(), Watcher(RecordingWish())
-    interception = Interception(watcher)
+    task, watcher = Task(), Monitor(RecordingConfig())
+    interception = TorchHooks(watcher)
     interception.begin()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
     task.train(optimizer, 1)
-    monkeypatch.setattr(Measurement, "made", in_the_package(raise_from_outside))
+    monkeypatch.setattr(StepMetrics, "made", in_the_package(raise_from_outside))
     with pytest.raises(error):
         task.train(optimizer, 1)
     interception.end()
@@ -365,8 +365,8 @@ def test_an_error_that_the_watcher_causes_in_the_programs_code_is_the_watchers()
         def __str__(self) -> str:
             raise AlarmError
 
-    task, watcher = Task(), Watcher(RecordingWish())
-    interception = Interception(watcher)
+    task, watcher = Task(), Monitor(RecordingConfig())
+    interception = TorchHooks(watcher)
     interception.begin()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
     optimizer.defaults["odd"] = optimizer.param_groups[0]["odd"] = Odd()
@@ -409,13 +409,13 @@ def test_a_program_may_be_as_deep_in_calls_as_it_can_be_without_a_watcher() -> N
 
 def test_a_recursion_limit_that_the_program_sets_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = sys.getrecursionlimit()
-    original = Measurement.made
+    original = StepMetrics.made
 
-    def raising_the_limit(self: Measurement, *given: Any) -> None:
+    def raising_the_limit(self: StepMetrics, *given: Any) -> None:
         sys.setrecursionlimit(limit + 77)
         original(self, *given)
 
-    monkeypatch.setattr(Measurement, "made", raising_the_limit)
+    monkeypatch.setattr(StepMetrics, "made", raising_the_limit)
     task = Task()
     try:
         with watching():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from threading import Thread
 from typing import Any
 
-from optitrace.tracing.watching.recording import Recording
+from optitrace.monitoring.row_recorder import Recording
 
 
 def test_rows_that_two_threads_read_at_a_time_keep_their_order() -> None:

@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 from verified import loss_of, network, train, verified, watching
 
 from optitrace.analysis.training.findings import RuleAgreement
+from optitrace.monitoring import class_rule
 from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.discriminating_cases import TELLING
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
-from optitrace.rules.telling import TELLING
 from optitrace.tracing.devices import one_thread
-from optitrace.tracing.watching import class_rule
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 

@@ -13,8 +13,8 @@ import pytest
 from runs import run, run_process
 from script_runs import SCRIPTS, STEPPED, run_script
 
-from optitrace.tracing.watching import running
-from optitrace.tracing.watching.training import Program
+from optitrace.monitoring import script_runner as running
+from optitrace.records.training import Program
 
 
 def test_a_state_that_cannot_be_measured_is_told_and_nothing_else_is_lost(tmp_path: Path) -> None:
@@ -455,7 +455,7 @@ def test_a_script_in_a_zip_file_is_run(tmp_path: Path) -> None:
 
 def test_a_training_that_was_not_watched_to_its_end_is_marked_as_failed(tmp_path: Path) -> None:
     failing = (
-        "from optitrace.tracing.watching import backwards\nbackwards.Backward = None\n"
+        "from optitrace.monitoring import backward_tracker\nbackward_tracker.Backward = None\n"
         "optimizer.zero_grad()\nweights.square().sum().backward()\noptimizer.step()\n"
     )
 

@@ -6,8 +6,8 @@ from made_trainings import training
 
 from optitrace.analysis.training.findings import RankAgreement, TrainingFindings
 from optitrace.analysis.training.saved_findings import findings_fields, saved_findings
-from optitrace.tracing.watching.training_file import json_chunks
-from optitrace.tracing.watching.training_reading import parse_training
+from optitrace.records.training_reader import parse_training
+from optitrace.records.training_writer import json_chunks
 
 
 @pytest.mark.parametrize(

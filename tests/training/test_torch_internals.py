@@ -20,10 +20,10 @@ from torch.optim import optimizer as torch_optimizer
 from watched import Task, numbers, only, seen, watching
 
 import optitrace
-from optitrace.tracing.watching import torch_internals
-from optitrace.tracing.watching.norms import StepNorms
-from optitrace.tracing.watching.torch_internals import Dependency
-from optitrace.tracing.watching.training import Tally
+from optitrace.monitoring import torch_internals
+from optitrace.monitoring.norms import StepNorms
+from optitrace.monitoring.torch_internals import Dependency
+from optitrace.records.training import Tally
 from optitrace.views.training_wording import ending_lines
 
 SCRIPT = """\
@@ -148,12 +148,12 @@ def test_a_watching_that_cannot_begin_leaves_the_program_as_it_is(tmp_path: Path
 
 
 def _watched_without_its_own_module(script: Path) -> int:
-    from optitrace.tracing.watching import interception
+    from optitrace.monitoring import torch_hooks as interception
 
     def fail(*arguments: Any) -> None:
         raise ModuleNotFoundError("gone")
 
-    interception.Interception.begin = fail  # type: ignore[assignment, method-assign]
+    interception.TorchHooks.begin = fail  # type: ignore[assignment, method-assign]
     return _watched(script)
 
 
@@ -202,7 +202,7 @@ def test_norms_are_the_same_where_torch_has_nothing_for_lists(monkeypatch: pytes
     assert found == pytest.approx([13.0, 2.0, 17**0.5])
 
 
-HOMES = ("tracing/watching/torch_internals.py", "tracing/stepping.py")
+HOMES = ("monitoring/torch_internals.py", "tracing/stepping.py")
 """The files that may know private names of torch: what watches, and what steps."""
 
 OWN = ("self", "cls", "other", "super()")

@@ -17,9 +17,9 @@ from runs import environment, run
 import optitrace
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.errors import InputFileError
-from optitrace.tracing.watching.training import Training
-from optitrace.tracing.watching.training_selection import every_kth_step
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.records.training import Training
+from optitrace.records.training_selection import every_kth_step
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks
 
@@ -91,7 +91,7 @@ def test_every_keeps_the_first_step_those_and_the_last(
 def test_every_keeps_what_a_run_with_the_same_would_have_and_the_last(every: int, first: int) -> None:
     own = optimizer([0.5] * (101 - first), steps=range(first, 101))
     [kept] = every_kth_step(training(own), every).optimizers
-    wish = RecordingWish(every=every, first=first)
+    wish = RecordingConfig(every=every, first=first)
 
     assert list(kept.steps) == [step for step in range(1, 101) if wish.takes(step) or step == 100]
 

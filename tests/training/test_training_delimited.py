@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from made_trainings import any_training, optimizer, scalar, training, with_all
 
 from optitrace.analysis.training.findings import TrainingFindings
-from optitrace.tracing.trace import Column
-from optitrace.tracing.watching.training import Training
+from optitrace.records.trace import Column
+from optitrace.records.training import Training
 from optitrace.views.formats import FORMATS, PICTURES
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks

@@ -15,9 +15,9 @@ from samples import printed
 
 from optitrace.analysis.tolerance import EXACT, Tolerance, close
 from optitrace.analysis.training.differences import NamedTraining, TrainingDifferences, diff_trainings
-from optitrace.tracing.watching.training import KINDS, OptimizerTrace, Program, Training
-from optitrace.tracing.watching.training_file import json_chunks
-from optitrace.tracing.watching.training_reading import parse_training
+from optitrace.records.training import KINDS, OptimizerTrace, Program, Training
+from optitrace.records.training_reader import parse_training
+from optitrace.records.training_writer import json_chunks
 from optitrace.views.training_diff_view import training_diff_json, training_diff_view
 
 NORMS = by_parameter([[1.0, 2.0, 0.0, 0.0], [1.5, 2.5, 0.0, 0.0], [1.25, 3.0, 0.0, 0.0]])

@@ -17,18 +17,18 @@ from made_trainings import any_training, optimizer, training, with_all
 
 import optitrace
 from optitrace.errors import InputFileError
-from optitrace.tracing.saved import read_saved
-from optitrace.tracing.trace import Trace
-from optitrace.tracing.trace_reading import parse_trace
-from optitrace.tracing.watching.training import KINDS, Training
-from optitrace.tracing.watching.training_file import json_chunks, jsonl_chunks
-from optitrace.tracing.watching.training_reading import SavedTraining, parse_training
-from optitrace.tracing.watching.training_shape import Kind
+from optitrace.records.saved_record import read_saved
+from optitrace.records.trace import Trace
+from optitrace.records.trace_reader import parse_trace
+from optitrace.records.training import KINDS, Training
+from optitrace.records.training_reader import SavedTraining, parse_training
+from optitrace.records.training_schema import Kind
+from optitrace.records.training_writer import json_chunks, jsonl_chunks
 
 WRITERS: dict[str, Callable[..., Iterator[str]]] = {"JSON": json_chunks, "JSONL": jsonl_chunks}
 
 SCHEMA = json.loads(
-    (Path(optitrace.__file__).parent / "tracing/watching/training.schema.json").read_text(encoding="utf-8")
+    (Path(optitrace.__file__).parent / "records/training.schema.json").read_text(encoding="utf-8")
 )
 VALIDATOR = Draft202012Validator(SCHEMA)
 

@@ -19,8 +19,8 @@ from rich.console import Group
 from samples import printed
 
 from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
-from optitrace.tracing.trace import Outcome, Status
-from optitrace.tracing.watching.training import (
+from optitrace.records.trace import Outcome, Status
+from optitrace.records.training import (
     ClippingTally,
     OptimizerTrace,
     Tally,

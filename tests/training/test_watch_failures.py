@@ -13,24 +13,24 @@ import torch
 from torch import Tensor
 from watched import Task, numbers, seen
 
-from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.gradient_history import GradientHistory
-from optitrace.tracing.watching.harmless import Failure
-from optitrace.tracing.watching.interception import Interception
-from optitrace.tracing.watching.measurement import Measurement
-from optitrace.tracing.watching.norms import StepNorms
-from optitrace.tracing.watching.seen import SeenOptimizer
-from optitrace.tracing.watching.watched_optimizer import WatchedOptimizer
-from optitrace.tracing.watching.watcher import Watcher
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.fault_isolation import Failure
+from optitrace.monitoring.gradient_provenance import GradientProvenance
+from optitrace.monitoring.monitor import Monitor
+from optitrace.monitoring.norms import StepNorms
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.segment_recorder import SegmentRecorder
+from optitrace.monitoring.step_metrics import StepMetrics
+from optitrace.monitoring.torch_hooks import TorchHooks
+from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
+from optitrace.records.trace import Status
 from optitrace.views.training_wording import ending
 
 
 @contextmanager
-def watching() -> Iterator[Watcher]:
+def watching() -> Iterator[Monitor]:
     """Watch every optimizer while entered, whatever fails."""
-    watcher = Watcher(RecordingWish())
-    interception = Interception(watcher)
+    watcher = Monitor(RecordingConfig())
+    interception = TorchHooks(watcher)
     interception.begin()
     try:
         yield watcher
@@ -38,16 +38,16 @@ def watching() -> Iterator[Watcher]:
         interception.end()
 
 
-def parameters(watching: Measurement | WatchedOptimizer) -> Sequence[Tensor]:
-    return watching.members.parameters if isinstance(watching, WatchedOptimizer) else watching._parameters
+def parameters(watching: StepMetrics | SegmentRecorder) -> Sequence[Tensor]:
+    return watching.members.parameters if isinstance(watching, SegmentRecorder) else watching._parameters
 
 
 @pytest.mark.parametrize(
     ("cls", "method"),
     [
-        (Measurement, "begin"),
-        (Measurement, "made"),
-        (WatchedOptimizer, "has_changed"),
+        (StepMetrics, "begin"),
+        (StepMetrics, "made"),
+        (SegmentRecorder, "has_changed"),
     ],
 )
 def test_an_optimizer_whose_watching_fails_keeps_its_record_and_the_others_are_watched_on(
@@ -84,11 +84,11 @@ def test_an_optimizer_whose_watching_fails_keeps_its_record_and_the_others_are_w
 def test_of_a_watching_that_failed_no_copy_of_the_weights_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     copies: list[weakref.ref[StepNorms]] = []
 
-    def fail(self: Measurement, *given: Any) -> None:
+    def fail(self: StepMetrics, *given: Any) -> None:
         copies.append(weakref.ref(self._norms))
         raise MemoryError("no room for a copy of the weights")
 
-    monkeypatch.setattr(Measurement, "begin", fail)
+    monkeypatch.setattr(StepMetrics, "begin", fail)
     task = Task()
     with watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
@@ -106,7 +106,7 @@ def test_a_training_in_which_a_watching_failed_has_not_completed(monkeypatch: py
     task, other = Task(), Task()
     with watching() as watcher:
         task.train(torch.optim.SGD(task.model.parameters(), lr=0.1), 2)
-        monkeypatch.setattr(Measurement, "begin", fail)
+        monkeypatch.setattr(StepMetrics, "begin", fail)
         other.train(torch.optim.Adam(other.model.parameters()), 2)
 
     training = seen(watcher)
@@ -131,7 +131,7 @@ def test_what_fails_after_a_closure_leaves_the_training_alone(monkeypatch: pytes
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    monkeypatch.setattr(Measurement, "used", fail)
+    monkeypatch.setattr(StepMetrics, "used", fail)
     with watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
         before = task.model.weight.detach().clone()
@@ -150,7 +150,7 @@ def test_an_optimizer_that_cannot_be_known_is_named_by_its_class_and_forgotten_w
 
     with watching() as watcher:
         with monkeypatch.context() as patch:
-            patch.setattr(SeenOptimizer, "__init__", fail)
+            patch.setattr(TrackedOptimizer, "__init__", fail)
             optimizer = torch.optim.SGD(Task().model.parameters(), lr=0.1)
             key = id(optimizer)
             optimizer.step()
@@ -178,7 +178,7 @@ def test_a_record_that_cannot_be_read_to_its_end_is_kept_so_far(monkeypatch: pyt
             if rows:
                 raise RuntimeError("the device is lost")
 
-        monkeypatch.setattr("optitrace.tracing.watching.recording.fetch", fail)
+        monkeypatch.setattr("optitrace.monitoring.row_recorder.fetch", fail)
         [trace] = seen(watcher).optimizers
         task.train(optimizer, 1)
 
@@ -198,7 +198,7 @@ def test_an_optimizer_that_cannot_be_read_when_it_goes_disturbs_nobody(
     with watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
         task.train(optimizer, 1)
-        monkeypatch.setattr("optitrace.tracing.watching.recording.fetch", fail)
+        monkeypatch.setattr("optitrace.monitoring.row_recorder.fetch", fail)
         del optimizer
         gc.collect()
 
@@ -215,7 +215,7 @@ def test_an_optimizer_that_was_given_up_has_its_parameters_until_it_is_gone(
 
     task = Task()
     with watching() as watcher:
-        monkeypatch.setattr(Measurement, "begin", fail)
+        monkeypatch.setattr(StepMetrics, "begin", fail)
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
         task.train(optimizer, 1)
         owners = watcher._optimizers._ownership.owners
@@ -250,14 +250,14 @@ def test_an_lr_that_is_no_number_is_none() -> None:
 @pytest.mark.parametrize("method", ["before_backward", "after_backward"])
 def test_a_history_that_fails_is_that_of_one_optimizer(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task, other = Task(), Task()
-    original = getattr(GradientHistory, method)
+    original = getattr(GradientProvenance, method)
 
-    def fail(self: GradientHistory, *arguments: Any) -> None:
+    def fail(self: GradientProvenance, *arguments: Any) -> None:
         if any(p is task.model.weight for p in self._parameters):
             raise RuntimeError("the device is lost")
         original(self, *arguments)
 
-    monkeypatch.setattr(GradientHistory, method, fail)
+    monkeypatch.setattr(GradientProvenance, method, fail)
     with watching() as watcher:
         ours = torch.optim.SGD(task.model.parameters(), lr=0.1)
         task.train(ours, 1)

@@ -15,12 +15,12 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
 from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.tracing.watching.interception import Interception
-from optitrace.tracing.watching.torch_internals import clipping_with_norm
-from optitrace.tracing.watching.training import Scheduling, Tally, UnownedParameter
-from optitrace.tracing.watching.watcher import Watcher
-from optitrace.tracing.watching.wish import RecordingWish
-from optitrace.tracing.watching.wrapping import Attribute, Decorated, wrap
+from optitrace.monitoring.monitor import Monitor
+from optitrace.monitoring.patching import Attribute, Decorated, wrap
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.torch_hooks import TorchHooks
+from optitrace.monitoring.torch_internals import clipping_with_norm
+from optitrace.records.training import Scheduling, Tally, UnownedParameter
 from optitrace.views.training_wording import ending
 
 MAKERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
@@ -75,7 +75,7 @@ def test_watching_changes_no_bit_of_the_weights() -> None:
         return [p.detach() for p in task.model.parameters()]
 
     alone = trained()
-    with watching(RecordingWish(parameters=True, state=True, patterns=("*",))):
+    with watching(RecordingConfig(parameters=True, state=True, patterns=("*",))):
         beside = trained()
 
     assert all(torch.equal(a, b) for a, b in zip(alone, beside, strict=True))
@@ -246,7 +246,7 @@ def test_a_closures_first_gradient_is_recorded_as_it_left_it() -> None:
 
 def test_clippings_that_take_effect_are_counted_and_others_are_not() -> None:
     task = Task()
-    with watching(RecordingWish(every=100)) as watcher:
+    with watching(RecordingConfig(every=100)) as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
         for step in range(1, 7):
             optimizer.zero_grad()
@@ -744,8 +744,8 @@ def test_what_others_put_in_a_place_between_two_watches_is_left_there() -> None:
 def test_a_watch_that_begins_first_may_end_first() -> None:
     task = Task()
     before = torch.optim.Optimizer.__init__, torch.autograd.backward
-    first, second = Watcher(RecordingWish()), Watcher(RecordingWish())
-    interceptions = Interception(first), Interception(second)
+    first, second = Monitor(RecordingConfig()), Monitor(RecordingConfig())
+    interceptions = TorchHooks(first), TorchHooks(second)
     for interception in interceptions:
         interception.begin()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
@@ -850,7 +850,7 @@ def test_an_optimizer_that_is_gone_keeps_its_record_and_not_its_parameters() -> 
 
 def test_what_load_state_dict_brings_is_what_is_recorded() -> None:
     task = Task()
-    with watching(RecordingWish(state=True)) as watcher:
+    with watching(RecordingConfig(state=True)) as watcher:
         optimizer = torch.optim.Adam(task.model.parameters(), lr=0.01)
         task.train(optimizer, 2)
         saved = optimizer.state_dict()
@@ -890,7 +890,7 @@ def test_sparse_gradients_have_a_norm() -> None:
 
 
 def test_what_is_wished_for_is_recorded_and_nothing_else() -> None:
-    wish = RecordingWish(
+    wish = RecordingConfig(
         every=2, first=3, last=8, state=True, parameters=True, patterns=("weight[0,1]", "b*")
     )
     task = Task()
@@ -939,7 +939,7 @@ def test_a_failure_of_the_watcher_leaves_the_training_alone(monkeypatch: pytest.
     with pytest.raises(MemoryError, match="no room"), watching() as watcher:  # noqa: PT012
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
         task.train(optimizer, 2)
-        monkeypatch.setattr("optitrace.tracing.watching.measurement.Measurement.begin", fail)
+        monkeypatch.setattr("optitrace.monitoring.step_metrics.StepMetrics.begin", fail)
         before = task.model.weight.detach().clone()
         task.train(optimizer, 2)
         assert not torch.equal(before, task.model.weight)

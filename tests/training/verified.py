@@ -11,16 +11,16 @@ from torch.optim import Optimizer
 
 from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.analysis.training.rule_watch import RuleWatch
-from optitrace.tracing.watching.interception import Interception
-from optitrace.tracing.watching.watcher import Watcher
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.monitor import Monitor
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.torch_hooks import TorchHooks
 
 
 @contextmanager
 def watching(model: nn.Module) -> Iterator[RuleWatch]:
     """Hold every optimizer that steps in here against its rule; the names of parameters are the model's."""
     rules = RuleWatch()
-    interception = Interception(Watcher(RecordingWish(), models=[model], make_probe=rules.make_probe))
+    interception = TorchHooks(Monitor(RecordingConfig(), models=[model], make_probe=rules.make_probe))
     interception.begin()
     try:
         yield rules

@@ -9,20 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from optitrace.tracing.trace import Outcome
-from optitrace.tracing.watching.interception import Interception
-from optitrace.tracing.watching.training import OptimizerTrace, Program, Training
-from optitrace.tracing.watching.watcher import Watcher
-from optitrace.tracing.watching.wish import RecordingWish
+from optitrace.monitoring.monitor import Monitor
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.torch_hooks import TorchHooks
+from optitrace.records.trace import Outcome
+from optitrace.records.training import OptimizerTrace, Program, Training
 
-ALWAYS = RecordingWish()
+ALWAYS = RecordingConfig()
 
 
 @contextmanager
-def watching(wish: RecordingWish = ALWAYS, **more: Any) -> Iterator[Watcher]:
+def watching(wish: RecordingConfig = ALWAYS, **more: Any) -> Iterator[Monitor]:
     """Watch every optimizer while entered."""
-    watcher = Watcher(wish, **more)
-    interception = Interception(watcher)
+    watcher = Monitor(wish, **more)
+    interception = TorchHooks(watcher)
     interception.begin()
     try:
         yield watcher
@@ -32,11 +32,11 @@ def watching(wish: RecordingWish = ALWAYS, **more: Any) -> Iterator[Watcher]:
         raise failure.error
 
 
-def seen(watcher: Watcher) -> Training:
+def seen(watcher: Monitor) -> Training:
     return watcher.training(Program(), Outcome())
 
 
-def only(watcher: Watcher) -> OptimizerTrace:
+def only(watcher: Monitor) -> OptimizerTrace:
     [trace] = seen(watcher).optimizers
     return trace
 

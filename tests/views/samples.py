@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from optitrace.experiment.experiment import design
-from optitrace.tracing.trace import Column, Outcome, Trace, Versions
+from optitrace.records.trace import Column, Outcome, Trace, Versions
 from optitrace.tracing.tracer import trace
 
 

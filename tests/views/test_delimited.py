@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from samples import any_trace, made_up, traced
 
+from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.tracing.trace import Trace
 from optitrace.views.formats import chunks
 from optitrace.views.grid import Look
 

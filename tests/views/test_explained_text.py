@@ -9,8 +9,8 @@ from optitrace.analysis.explanation import RuleStep, explain
 from optitrace.analysis.findings import Findings
 from optitrace.analysis.theory import theory
 from optitrace.experiment.experiment import design
+from optitrace.records.trace import Trace
 from optitrace.rules.reader import ASCII
-from optitrace.tracing.trace import Trace
 from optitrace.tracing.tracer import trace
 from optitrace.views.explanation import explained_lines
 from optitrace.views.formats import chunks

@@ -7,8 +7,8 @@ from samples import printed, traced
 from syrupy.assertion import SnapshotAssertion
 
 from optitrace.analysis.notebook import Result
+from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.tracing.trace import Trace
 from optitrace.views.catalogue_table import catalogue_table
 from optitrace.views.grid import Look
 from optitrace.views.markdown import markdown_chunks

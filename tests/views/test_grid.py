@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from reading import rows_of_blocks
 from samples import any_trace, made_up, printed, traced
 
+from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.tracing.trace import Trace
 from optitrace.views.fields import Field, few_fields
 from optitrace.views.grid import Look, make_grid
 from optitrace.views.table import render

@@ -14,7 +14,7 @@ import pytest
 from browser import BROWSER, DRIVER, Browser, browser
 from pictured import compared, compared_scene, scene_of, traced
 
-from optitrace.rules.numerals import format_number
+from optitrace.text.number_format import format_number
 from optitrace.views.pictures.files import picture
 from optitrace.views.pictures.numbers import compare_numbers, trace_numbers
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optitrace.analysis.framing import Interval
-from optitrace.analysis.terrain import Terrain
+from optitrace.analysis.loss_grid import LossGrid
+from optitrace.analysis.viewport import Interval
+from optitrace.views.pictures.clipping import cut
 from optitrace.views.pictures.frames import frame_steps, last_step, until
 from optitrace.views.pictures.levels import COUNT, contour
 from optitrace.views.pictures.lines import Course, curves, paths
 from optitrace.views.pictures.scales import axis_of, linear_axis
 from optitrace.views.pictures.scene import Axis, Kind, Line, Mark, Panel, Position, Scene, Stroke
-from optitrace.views.pictures.strokes import cut
 from optitrace.views.pictures.thinning import TOLERANCE, thinned_curve, thinned_path
 
 ACROSS, UP = Axis("x", 0.0, 10.0), Axis("y", 0.0, 10.0)
@@ -175,7 +175,7 @@ def test_several_curves_show_sixteen_decades() -> None:
 
 def test_level_lines_of_a_bowl_are_equally_far_apart() -> None:
     axis = tuple(k / 100 - 1 for k in range(201))
-    bowl = Terrain(
+    bowl = LossGrid(
         (Interval(-1, 1), Interval(-1, 1)), (axis, axis), [[x * x + y * y for x in axis] for y in axis]
     )
     radii = [math.sqrt(level) for level in contour(bowl).levels]
@@ -190,7 +190,7 @@ def test_level_lines_of_a_bowl_are_equally_far_apart() -> None:
 
 @pytest.mark.parametrize("loss", [1.0, NAN, math.inf])
 def test_a_loss_that_is_the_same_everywhere_or_nowhere_known_has_no_level_lines(loss: float) -> None:
-    flat = Terrain((Interval(0, 1), Interval(0, 1)), ((0.0, 1.0), (0.0, 1.0)), [[loss, loss], [loss, loss]])
+    flat = LossGrid((Interval(0, 1), Interval(0, 1)), ((0.0, 1.0), (0.0, 1.0)), [[loss, loss], [loss, loss]])
 
     assert contour(flat).levels == ()
 

@@ -10,8 +10,8 @@ import pytest
 from pictured import compared, compared_scene, marks, points, scene_of, swept, traced
 from samples import made_up
 
-from optitrace.analysis.terrain import terrain
-from optitrace.tracing.selection import every_kth
+from optitrace.analysis.loss_grid import terrain
+from optitrace.records.selection import every_kth
 from optitrace.views.pictures.numbers import compare_numbers, trace_numbers
 from optitrace.views.pictures.scene import Axis, Kind, Scene
 from optitrace.views.pictures.sweep_scene import sweep_scene

@@ -8,11 +8,11 @@ from samples import made_up, printed, traced
 
 from optitrace.analysis.notebook import results
 from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.text.ascii import to_ascii
 from optitrace.views.catalogue_table import catalogue_table, optimizer_table
 from optitrace.views.formats import chunks
 from optitrace.views.grid import Look
 from optitrace.views.notebook_table import notebook_table
-from optitrace.views.spelling import to_ascii
 from optitrace.views.table import render
 
 EVERYTHING = Look(state=True, update=True)

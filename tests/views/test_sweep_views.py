@@ -14,7 +14,7 @@ from rich.console import Console
 
 from optitrace.analysis.sweeping.axis import Axis, Range
 from optitrace.analysis.sweeping.blocks import Block
-from optitrace.analysis.sweeping.landscape import Landscape, Scale
+from optitrace.analysis.sweeping.loss_map import LossMap, Scale
 from optitrace.analysis.sweeping.measures import Goal
 from optitrace.analysis.sweeping.space import lay_out
 from optitrace.analysis.sweeping.sweep import Sweep, sweep
@@ -50,7 +50,7 @@ def printed(found: Sweep, width: int | None, *, ascii_only: bool = False) -> str
 
 def test_the_map_shades_low_losses_and_marks_the_best_the_limit_and_the_diverged() -> None:
     losses = [[1.0, 1e-2, 1e-8, math.inf], [1.0, 1e-16, 1e-1, math.nan]]
-    landscape = Landscape(
+    landscape = LossMap(
         scale("lr", 0.1, 0.4, 4), scale("momentum", 0.0, 0.5, 2), losses, [0.29, math.nan], (1, 1)
     )
 
@@ -65,7 +65,7 @@ def test_the_map_shades_low_losses_and_marks_the_best_the_limit_and_the_diverged
 
 def test_a_curve_is_high_where_the_loss_is() -> None:
     losses = [[1.0, 1e-4, 1e-8, math.inf]]
-    lines = curve_lines(Landscape(scale("lr", 0.1, 0.4, 4), None, losses, [], (2, 0)), width=10)
+    lines = curve_lines(LossMap(scale("lr", 0.1, 0.4, 4), None, losses, [], (2, 0)), width=10)
     body = [line[6:] for line in lines[1 : HEIGHT + 1]]
 
     assert [next(k for k in range(HEIGHT) if body[k][c : c + 1].strip()) for c in range(4)] == [
@@ -83,8 +83,8 @@ def test_a_curve_is_high_where_the_loss_is() -> None:
 def test_or_less_is_said_where_lower_losses_are_drawn_alike(least: float, label: str) -> None:
     axes = scale("lr", 0.1, 0.2, 2), scale("momentum", 0.0, 0.5, 2)
     losses = [[1.0, least], [0.5, 0.5]]
-    drawn = map_lines(Landscape(*axes, losses, [], (1, 0)), width=80, ascii_only=True)
-    curve = curve_lines(Landscape(axes[0], None, losses[:1], [], (1, 0)), width=80, ascii_only=True)
+    drawn = map_lines(LossMap(*axes, losses, [], (1, 0)), width=80, ascii_only=True)
+    curve = curve_lines(LossMap(axes[0], None, losses[:1], [], (1, 0)), width=80, ascii_only=True)
 
     assert drawn[-1] == f"final loss . 1e+00 to # {label}, @ best"
     assert curve[HEIGHT].startswith("<= 1e-16 " if "less" in label else "1e-03 ")

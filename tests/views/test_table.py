@@ -10,8 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from samples import any_trace, made_up, printed, traced
 
+from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.tracing.trace import Trace
 from optitrace.views.grid import Look, make_grid
 from optitrace.views.plain import plain_text
 from optitrace.views.table import render

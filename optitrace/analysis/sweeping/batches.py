@@ -15,7 +15,7 @@ from optitrace.analysis.sweeping.batch import Batch
 from optitrace.analysis.sweeping.batched_loss import BatchedLoss, batched_loss
 from optitrace.analysis.sweeping.by_torch import run_by_torch
 from optitrace.analysis.sweeping.measures import Watch
-from optitrace.analysis.sweeping.native.running import can_run, run_native
+from optitrace.analysis.sweeping.native.batch_runner import can_run, run_native
 from optitrace.analysis.sweeping.native.tape import UnrecordableError
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.swept import Swept

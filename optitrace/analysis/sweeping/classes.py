@@ -20,8 +20,8 @@ from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import Column, columns, configurations
 from optitrace.errors import UsageError, one_of
 from optitrace.experiment.experiment import Experiment
+from optitrace.records.trace import Trace
 from optitrace.tracing.devices import one_thread
-from optitrace.tracing.trace import Trace
 from optitrace.tracing.tracer import trace
 
 BACKENDS: Mapping[str, str] = {"loky": "joblib", "dask": "distributed", "ray": "ray"}

@@ -67,7 +67,7 @@ class Watch(Protocol):
         """Whether it has to see each step, not just the last weights."""
 
     def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
-        """Note what a step did."""
+        """Record what a step did."""
 
     def measures(self, w: Tensor) -> dict[str, Tensor]:
         """Return what was measured, given the last weights, by name."""
@@ -112,7 +112,7 @@ class Observer:
         return self._goal.rank in ("steps", "path")
 
     def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
-        """Note what a step did."""
+        """Record what a step did."""
         if self._goal.rank == "path":
             length = _norm(after - before)
             self._path = self._path + torch.where(torch.isinf(self._first), length, 0.0)

@@ -13,7 +13,7 @@ from optitrace.analysis.sweeping.space import Configuration, Space
 from optitrace.analysis.sweeping.values import LANE, columns_at, configurations, uniform
 from optitrace.analysis.ulps import ulp
 from optitrace.experiment.experiment import Experiment
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
 from optitrace.tracing.tracer import trace
 
 OTHERS = 9

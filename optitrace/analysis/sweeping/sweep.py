@@ -8,7 +8,7 @@ from functools import partial
 
 from optitrace.analysis.sweeping.blocks import Block, blocks_by_rule, run_numbers
 from optitrace.analysis.sweeping.classes import blocks_by_class, check_backend, steps_by_class
-from optitrace.analysis.sweeping.landscape import Landscape, Surveyor
+from optitrace.analysis.sweeping.loss_map import LossMap, Surveyor
 from optitrace.analysis.sweeping.measures import Goal, check_goal
 from optitrace.analysis.sweeping.ranking import Candidate, Ranking, StepsOf
 from optitrace.analysis.sweeping.space import Configuration, Space, corners, described
@@ -57,7 +57,7 @@ class Sweep:
     counts: Mapping[str, int]
     best: Sequence[Candidate]
     tied: int
-    landscape: Landscape | None
+    landscape: LossMap | None
     checks: Sequence[Check] | None
 
     @property

@@ -11,9 +11,9 @@ from optitrace.analysis.differences import ComparedRun, Differences, diff_runs
 from optitrace.analysis.settings_difference import SettingDifference
 from optitrace.analysis.tolerance import ToleranceOf
 from optitrace.experiment.float_formats import FORMATS
+from optitrace.records.trace import Column
+from optitrace.records.training import COLUMNS, OF_A_PARAMETER, OptimizerTrace, Training
 from optitrace.rules.hyperparameter import show
-from optitrace.tracing.trace import Column
-from optitrace.tracing.watching.training import COLUMNS, OF_A_PARAMETER, OptimizerTrace, Training
 
 RESULT = "weight_norm"
 """What a step ends with."""

@@ -20,7 +20,7 @@ from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.own_module import reason
 from optitrace.rules.catalogue import OPTIMIZERS, Implementation
 from optitrace.rules.rule import Rule
-from optitrace.tracing.bench import default_dtype
+from optitrace.tracing.prescribed_run import default_dtype
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ _ABSENT = object()
 
 
 def _hides(holder: Any, name: str, before: Any) -> bool:
-    """Tell whether a new name hides one that is inherited, as that of most methods of a tensor is."""
+    """Return whether a new name hides one that is inherited, as that of most methods of a tensor is."""
     return before is _ABSENT and isinstance(holder, type) and any(name in vars(b) for b in holder.__mro__[1:])
 
 

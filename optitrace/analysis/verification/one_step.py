@@ -89,7 +89,7 @@ def first_state(rule: Rule, recording: Recording) -> list[Any]:
 
 
 def agrees(rule: Rule, recordings: Sequence[Recording], *, trusted: bool = True) -> bool:
-    """Tell whether no step of any recording departs from a rule."""
+    """Return whether no step of any recording departs from a rule."""
     return not any(
         step.departing for recording in recordings for step in recompute(rule, recording, trusted=trusted)
     )

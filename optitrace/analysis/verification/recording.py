@@ -11,9 +11,9 @@ from torch import Tensor
 
 from optitrace.analysis.verification.subject import Configuration, Subject
 from optitrace.rules.catalogue import Implementation
+from optitrace.rules.discriminating_cases import STEPS
 from optitrace.rules.rule import StateEntry
-from optitrace.rules.telling import STEPS
-from optitrace.tracing.bench import Bench
+from optitrace.tracing.prescribed_run import PrescribedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Step:
     state: Mapping[str, Tensor]
 
     def keeps(self, entry: StateEntry) -> bool:
-        """Tell whether the class keeps an entry of a rule's state, in the form that the rule has it."""
+        """Return whether the class keeps an entry of a rule's state, in the form that the rule has it."""
         found = self.state.get(entry.key)
         return found is not None and (
             found.numel() == 1 if entry.scalar else found.shape == self.weights.shape
@@ -90,7 +90,7 @@ def record(
     flags: dict[str, bool] = {
         flag: flag == implementation for flag in subject.implementations if flag != "single"
     }
-    bench = Bench(
+    bench = PrescribedRun(
         subject.optimizer_class,
         {**configuration.arguments, **flags},
         [configuration.shape],

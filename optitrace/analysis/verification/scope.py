@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from optitrace.errors import UsageError, did_you_mean
 from optitrace.rules.catalogue import Implementation
-from optitrace.rules.numerals import listed
+from optitrace.text.number_format import listed
 
 DTYPES = ("float32", "float64")
 """The dtypes in which an optimizer can be verified.

@@ -15,9 +15,9 @@ from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.rules import catalogue
 from optitrace.rules.catalogue import OPTIMIZERS, Implementation
+from optitrace.rules.discriminating_cases import SHAPES, TELLING, VECTOR
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.rule import Rule
-from optitrace.rules.telling import SHAPES, TELLING, VECTOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class _Trial:
         return torch.as_tensor(computed, dtype=torch.float64) - found
 
     def explains(self, value: Tensor | None) -> bool:
-        """Tell whether there is a value of the line with which weights and state are those of the class."""
+        """Return whether there is a value of the line with which weights and state are those of the class."""
         if value is None:
             return False
         outputs = zip(self.keys, self.before, self._with(value), strict=True)

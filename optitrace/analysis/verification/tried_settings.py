@@ -20,7 +20,7 @@ class TriedSettings:
         self.current: Settings = {}
 
     def begin(self, settings: Settings) -> None:
-        """Note that settings are tried; those before them were survived."""
+        """Record that settings are tried; those before them were survived."""
         if self.current and self.current not in self._survived:
             self._survived.append(self.current)
         self.current = settings
@@ -39,7 +39,7 @@ class TriedSettings:
 
 
 def has_all(settings: Settings, of: Settings) -> bool:
-    """Tell whether settings contain all of `of`, at least one."""
+    """Return whether settings contain all of `of`, at least one."""
     return bool(of) and of.items() <= settings.items()
 
 

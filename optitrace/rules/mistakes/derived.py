@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from optitrace.rules.mistakes.mistake import Mistake
 from optitrace.rules.open_line import assignments, line_of
-from optitrace.rules.rewriting import definition
 from optitrace.rules.rule import Rule
+from optitrace.rules.source_patching import definition
 
 Mistaken: TypeAlias = Callable[[str], Iterator[ast.expr]]
 """Returns what may stand by mistake where a name should."""

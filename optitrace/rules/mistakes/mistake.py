@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from optitrace.rules.rewriting import compiled, definition, replaced
 from optitrace.rules.rule import Rule, RuleFunction
+from optitrace.rules.source_patching import compiled, definition, replaced
 
 
 @dataclass(frozen=True, slots=True)

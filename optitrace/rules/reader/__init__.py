@@ -16,8 +16,8 @@ w = w − lr·g = 0.4900 − 0.01·1.0800 = 0.4792
 """
 
 from optitrace.rules.reader.lines import Line
+from optitrace.rules.reader.notation_style import ASCII, UNICODE, Spelling
 from optitrace.rules.reader.parts import Part
 from optitrace.rules.reader.reading import Explanation, Reading, read
-from optitrace.rules.reader.spelling import ASCII, UNICODE, Spelling
 
 __all__ = ["ASCII", "UNICODE", "Explanation", "Line", "Part", "Reading", "Spelling", "read"]

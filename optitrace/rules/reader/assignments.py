@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from optitrace.rules.reader.calculation import FACTS, Calculation, compile_expression, leaf_of
 from optitrace.rules.reader.conditions import conditional, names_in, negated, telling
 from optitrace.rules.reader.notation import REDUCTIONS, Template, write, write_names
-from optitrace.rules.reader.spelling import Spelling
+from optitrace.rules.reader.notation_style import Spelling
 
 Decision: TypeAlias = "bool | None"
 """Whether a condition holds; None where it was not asked."""
@@ -41,7 +41,7 @@ class Branch:
         return names_in(self.node).union(*map(names_in, self.conditions))
 
     def is_symbol(self, symbol: str) -> bool:
-        """Tell whether what is assigned is this symbol itself."""
+        """Return whether what is assigned is this symbol itself."""
         return isinstance(self.node, ast.Name) and self.node.id == symbol
 
     def template(self, spelling: Spelling) -> Template:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from optitrace.rules.reader.assignments import Assignment
 from optitrace.rules.reader.notation import write_names
-from optitrace.rules.reader.spelling import Spelling
+from optitrace.rules.reader.notation_style import Spelling
 from optitrace.rules.reader.statements import Body, Guard, Loop, Statement, Unpacking
 
 

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from optitrace.rules.reader.calculation import Value
 from optitrace.rules.reader.evaluation import Case, Executed
-from optitrace.rules.reader.filling import SHOWN, Filling, Style, shown
-from optitrace.rules.reader.spelling import Spelling
+from optitrace.rules.reader.notation_style import Spelling
+from optitrace.rules.reader.substitution import SHOWN, Filling, Style, shown
 
 Values: TypeAlias = "float | tuple[float, ...] | tuple[tuple[float, ...], ...]"
 """A number; one for each weight; or the rows of a matrix of more than one row."""
@@ -121,7 +121,7 @@ class View:
         return case.operands, case.value, False
 
     def _is_entry_by_entry(self, case: Case) -> bool:
-        """Tell whether each entry of a matrix of the weights' shape comes from the same entry alone."""
+        """Return whether each entry of a matrix of the weights' shape comes from the same entry alone."""
         shapes = [tuple(value.shape) for value in (*case.operands, case.value) if hasattr(value, "shape")]
         return not case.branch.calculation.is_of_matrices and set(shapes) == {self.shape}
 
@@ -156,7 +156,7 @@ def _enumeration(coordinates: Sequence[int], spelling: Spelling) -> str:
 
 
 def _is_the_same_number(a: str, b: str) -> bool:
-    """Tell whether two texts are numbers, and the same: ``0`` and ``0.0000``."""
+    """Return whether two texts are numbers, and the same: ``0`` and ``0.0000``."""
     try:
         return float(a) == float(b)
     except ValueError:

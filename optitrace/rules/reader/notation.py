@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Any
 
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.reader.spelling import Spelling
+from optitrace.rules.reader.notation_style import Spelling
 
 
 class Place(Enum):

@@ -10,9 +10,9 @@ from typing import Any
 from optitrace.errors import UsageError
 from optitrace.rules.hyperparameter import has_no
 from optitrace.rules.reader.evaluation import Evaluation
-from optitrace.rules.reader.filling import Style
 from optitrace.rules.reader.layout import formulas
 from optitrace.rules.reader.lines import Line, Values, View, plain_values
+from optitrace.rules.reader.notation_style import UNICODE, Spelling
 from optitrace.rules.reader.parts import (
     DECAY,
     DECAY_RATES,
@@ -23,8 +23,8 @@ from optitrace.rules.reader.parts import (
     Part,
     change,
 )
-from optitrace.rules.reader.spelling import UNICODE, Spelling
 from optitrace.rules.reader.statements import Body, parse
+from optitrace.rules.reader.substitution import Style
 from optitrace.rules.rule import Rule, StateEntry
 
 

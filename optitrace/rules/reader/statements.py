@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 from optitrace.rules.reader.assignments import Assignment
 from optitrace.rules.reader.calculation import Calculation, compile_expression
-from optitrace.rules.reader.folding import Folding
-from optitrace.rules.rewriting import definition
+from optitrace.rules.reader.partial_evaluation import Folding
 from optitrace.rules.rule import RuleFunction
+from optitrace.rules.source_patching import definition
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from optitrace.analysis.comparison import Comparison
-from optitrace.analysis.terrain import Terrain
-from optitrace.rules.numerals import counted
+from optitrace.analysis.loss_grid import LossGrid
+from optitrace.text.number_format import counted
 from optitrace.views.compare_table import BEST, closing_lines, learning_rates
 from optitrace.views.pictures.charts import loss_chart, norm_charts
-from optitrace.views.pictures.planes import plane
 from optitrace.views.pictures.scene import Scene
+from optitrace.views.pictures.weight_plane import plane
 from optitrace.views.wording import subtitle
 
 
-def compare_scene(comparison: Comparison, terrain: Terrain | None) -> Scene:
+def compare_scene(comparison: Comparison, terrain: LossGrid | None) -> Scene:
     """Return the picture of a comparison: all paths over one loss, if that can be drawn, and the losses.
 
     Args:

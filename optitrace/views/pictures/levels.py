@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from optitrace.analysis.terrain import Terrain
+from optitrace.analysis.loss_grid import LossGrid
 from optitrace.views.pictures.scene import Contour
 
 COUNT = 12
 """How many level lines there are."""
 
 
-def contour(terrain: Terrain) -> Contour:
+def contour(terrain: LossGrid) -> Contour:
     """Return a terrain of two coordinates with its level lines.
 
     Line k of n is where the share (k/n)² of the picture lies lower: for a bowl, at equal distances; for

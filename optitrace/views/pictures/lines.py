@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from optitrace.views.pictures.clipping import cut
 from optitrace.views.pictures.scene import Axis, Kind, Line, Mark, Position, Stroke
-from optitrace.views.pictures.strokes import cut
 from optitrace.views.pictures.thinning import thinned_curve, thinned_path
 
 MOST_DOTS = 60

@@ -8,9 +8,9 @@ from itertools import islice
 
 from optitrace.analysis.comparison import losses_after
 from optitrace.analysis.named_trace import NamedTrace
-from optitrace.rules.numerals import format_number
-from optitrace.tracing.selection import at_steps
-from optitrace.tracing.trace import Trace
+from optitrace.records.selection import at_steps
+from optitrace.records.trace import Trace
+from optitrace.text.number_format import format_number
 from optitrace.views.fields import few_fields
 from optitrace.views.grid import Look, make_grid
 

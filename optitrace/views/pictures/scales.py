@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from optitrace.analysis.framing import RUNAWAY, Interval, rows_before_flight
+from optitrace.analysis.viewport import RUNAWAY, Interval, rows_before_flight
 from optitrace.views.pictures.scene import Axis
 
 DECADES = 2.0
@@ -69,7 +69,7 @@ def _logarithmic(label: str, positive: Sequence[float], most_decades: float) -> 
 
 
 def _runs_away(column: Sequence[float]) -> bool:
-    """Tell whether a curve ends far above where it began, or with no number."""
+    """Return whether a curve ends far above where it began, or with no number."""
     return bool(column) and not column[-1] <= RUNAWAY * abs(column[0])
 
 

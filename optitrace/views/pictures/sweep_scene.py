@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 
 from optitrace.analysis.sweeping.axis import Range
-from optitrace.analysis.sweeping.landscape import Landscape, Scale
+from optitrace.analysis.sweeping.loss_map import LossMap, Scale
 from optitrace.analysis.sweeping.sweep import Sweep
 from optitrace.rules.hyperparameter import show
+from optitrace.views.pictures.clipping import cut
 from optitrace.views.pictures.lines import Course, curves
 from optitrace.views.pictures.scales import axis_of
 from optitrace.views.pictures.scene import Axis, Cells, Kind, Line, Mark, Panel, Scene, Stroke
-from optitrace.views.pictures.strokes import cut
 from optitrace.views.sweep_cells import closing_lines, heading
 from optitrace.views.sweep_picture import DECADES, make_frame
 
@@ -38,7 +38,7 @@ def sweep_scene(sweeps: Sequence[Sweep]) -> Scene | None:
     return Scene(title, ", ".join(rest), tuple(panels), tuple(notes))
 
 
-def _curve_panel(drawn: Sequence[tuple[Sweep, Landscape]]) -> Panel:
+def _curve_panel(drawn: Sequence[tuple[Sweep, LossMap]]) -> Panel:
     """Return the final loss over one setting, a curve for each optimizer."""
     scale = drawn[0][1].across
     across = _axis(scale)
@@ -74,7 +74,7 @@ def _curve_panel(drawn: Sequence[tuple[Sweep, Landscape]]) -> Panel:
     )
 
 
-def _map_panel(sweep: Sweep, landscape: Landscape, *, is_titled: bool) -> Panel:
+def _map_panel(sweep: Sweep, landscape: LossMap, *, is_titled: bool) -> Panel:
     """Return the final loss over two settings."""
     assert landscape.up is not None
     frame = make_frame(landscape, landscape.across.bins)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from optitrace.analysis.loss_grid import LossGrid
 from optitrace.analysis.named_trace import NamedTrace
-from optitrace.analysis.terrain import Terrain
-from optitrace.tracing.trace import Trace
+from optitrace.records.trace import Trace
 from optitrace.views.pictures.charts import loss_chart, lr_chart, norm_charts
-from optitrace.views.pictures.planes import plane
 from optitrace.views.pictures.scene import Scene
+from optitrace.views.pictures.weight_plane import plane
 from optitrace.views.wording import ending, subtitle, title
 
 
-def trace_scene(trace: Trace, terrain: Terrain | None, precision: int = 4) -> Scene:
+def trace_scene(trace: Trace, terrain: LossGrid | None, precision: int = 4) -> Scene:
     """Return the picture of a run: its path over the loss, if that can be drawn, and its loss.
 
     Args:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from optitrace.analysis.training.findings import TrainingFindings
-from optitrace.rules.numerals import format_significant
-from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.records.training import OptimizerTrace, Training
+from optitrace.text.number_format import format_significant
 from optitrace.views.pictures.charts import chart, course
 from optitrace.views.pictures.lines import Course
 from optitrace.views.pictures.numbers import Numbers

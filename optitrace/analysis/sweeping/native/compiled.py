@@ -11,8 +11,14 @@ from typing import Any
 from torch import Tensor
 
 from optitrace.analysis.sweeping.native.listing import DTYPES
+from optitrace.analysis.sweeping.native.machine_code import (
+    KEPT,
+    MachineCode,
+    NoMachineCodeError,
+    can_compile,
+    machine_code,
+)
 from optitrace.analysis.sweeping.native.tape import UnrecordableError
-from optitrace.machine_code import KEPT, MachineCode, NoMachineCodeError, can_compile, machine_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Code:
 
 
 def is_compilable(dtype: str) -> bool:
-    """Tell whether rules can be had as machine code for weights of a dtype: LLVM must load."""
+    """Return whether rules can be had as machine code for weights of a dtype: LLVM must load."""
     return dtype in DTYPES and can_compile()
 
 

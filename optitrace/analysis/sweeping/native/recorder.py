@@ -134,7 +134,7 @@ class Symbol:
         return self._compared("at least", other)
 
     def sqrt(self) -> Symbol:
-        """Note a square root."""
+        """Record a square root."""
         return self._recorder.note("root", self)
 
     def abs(self) -> Symbol:
@@ -142,19 +142,19 @@ class Symbol:
         return self._recorder.note("absolute", self)
 
     def sign(self) -> Symbol:
-        """Note a sign."""
+        """Record a sign."""
         return self._recorder.note("sign", self)
 
     def maximum(self, other: Operand) -> Symbol:
-        """Note the greater of two."""
+        """Record the greater of two."""
         return self._recorder.note("maximum", self, other)
 
     def clamp(self, *, min: Operand) -> Symbol:
-        """Note the greater of two; of two zeros it is this one."""
+        """Record the greater of two; of two zeros it is this one."""
         return self._recorder.note("maximum", min, self)
 
     def where(self, condition: Symbol, other: Operand) -> Symbol:
-        """Note a choice."""
+        """Record a choice."""
         return self._recorder.note("choose", condition, self, other)
 
     def _compared(self, operation: str, other: object) -> Symbol:

@@ -9,8 +9,8 @@ from optitrace.analysis.training.diagnoses.rows import number, spread
 from optitrace.analysis.training.diagnoses.step_size import step_growth
 from optitrace.analysis.training.diagnoses.wording import share_of_steps, short
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.rules.numerals import counted, first_of
-from optitrace.tracing.watching.training import ClippingTally, OptimizerTrace
+from optitrace.records.training import ClippingTally, OptimizerTrace
+from optitrace.text.number_format import counted, first_of
 
 FEWEST_CLIPPED = 20
 """The number of steps from which on one can say that nearly all are clipped."""
@@ -149,7 +149,7 @@ def _consequence(optimizer: OptimizerTrace, growth: float | None, factor: float)
 
 
 def can_judge_clipping(optimizer: OptimizerTrace) -> bool:
-    """Tell whether gradients are never cut, or enough steps were taken to say how usual that is."""
+    """Return whether gradients are never cut, or enough steps were taken to say how usual that is."""
     tally = optimizer.clippings.get("used")
     return tally is None or tally.cut is None or optimizer.steps_seen >= FEWEST_CLIPPED
 

@@ -29,8 +29,8 @@ from optitrace.analysis.training.diagnoses.parameters import (
 from optitrace.analysis.training.diagnoses.schedules import scheduler_never_stepped, scheduler_stepped_early
 from optitrace.analysis.training.diagnoses.updates import can_judge_updates, lost_updates, update_ratio
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.rules.numerals import counted
-from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.records.training import OptimizerTrace, Training
+from optitrace.text.number_format import counted
 
 OF_ITS_PARAMETERS: tuple[Callable[[OptimizerTrace], Iterable[Diagnosis]], ...] = (
     stale_gradient,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from optitrace.analysis.training.diagnoses.wording import share_of_steps
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.rules.numerals import counted, first_of
-from optitrace.tracing.watching.training import GradientCase, OptimizerTrace, Tally
+from optitrace.records.training import GradientCase, OptimizerTrace, Tally
+from optitrace.text.number_format import counted, first_of
 
 MOST_NAMED = 3
 """How many parameters are named of those that differ from the others."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from optitrace.analysis.training.diagnoses.rows import largest_lr, number
 from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.tracing.watching.training import NonFinite, OptimizerTrace
+from optitrace.records.training import NonFinite, OptimizerTrace
 
 GROWTH = 100
 """How many times as large as in the first row weights are that an lr has driven away."""

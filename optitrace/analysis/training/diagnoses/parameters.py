@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.rules.numerals import counted, first_of
-from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.training import OptimizerTrace, Training, UnownedParameter
+from optitrace.records.trace import Status
+from optitrace.records.training import OptimizerTrace, Training, UnownedParameter
+from optitrace.text.number_format import counted, first_of
 
 MOST_NAMED = 3
 """How many idle optimizers a diagnosis names."""

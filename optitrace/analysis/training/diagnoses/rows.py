@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from optitrace.tracing.watching.training import OptimizerTrace
+from optitrace.records.training import OptimizerTrace
 
 MOST_ROWS = 2000
 """How many rows are looked at, evenly spread, of a trace that has more."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optitrace.analysis.training.findings import Diagnosis
-from optitrace.rules.numerals import counted, listed
-from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.training import OptimizerTrace, Training
+from optitrace.records.trace import Status
+from optitrace.records.training import OptimizerTrace, Training
+from optitrace.text.number_format import counted, listed
 
 HANDFUL = 10
 """So many steps can be a trial that ends before the first step of a scheduler is due."""

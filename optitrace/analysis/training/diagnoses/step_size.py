@@ -8,10 +8,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from optitrace.analysis.training.diagnoses.rows import largest_lr, number, spread
+from optitrace.records.training import OptimizerTrace
 from optitrace.rules.catalogue import rule_of_class
-from optitrace.rules.extent import extent
 from optitrace.rules.rule import Rule
-from optitrace.tracing.watching.training import OptimizerTrace
+from optitrace.rules.rule_scope import extent
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,9 +17,9 @@ from optitrace.analysis.training.diagnoses.rows import (
 from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.analysis.training.findings import Diagnosis
 from optitrace.experiment.float_formats import FORMATS
-from optitrace.rules.numerals import listed
-from optitrace.tracing.watching.training import LostUpdate, OptimizerTrace
-from optitrace.tracing.watching.wish import is_inspected
+from optitrace.monitoring.recording_config import is_inspected
+from optitrace.records.training import LostUpdate, OptimizerTrace
+from optitrace.text.number_format import listed
 
 MOST_LOST = 0.5
 """The share of lost updates up to which a step still does what the optimizer wants of most weights.
@@ -96,7 +96,7 @@ def _taken(dtypes: Sequence[str]) -> str:
 
 
 def can_judge_updates(optimizer: OptimizerTrace) -> bool:
-    """Tell whether enough steps are recorded for `update_ratio`."""
+    """Return whether enough steps are recorded for `update_ratio`."""
     later = (step for step in optimizer.steps if step - optimizer.steps[0] >= FIRST_ROWS)
     return sum(1 for _ in later) >= FEWEST_ROWS
 
@@ -136,7 +136,7 @@ def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
 
 
 def _have_another_cause(optimizer: OptimizerTrace, usual: float) -> bool:
-    """Tell whether updates that are usually so small only look so, or are reported already."""
+    """Return whether updates that are usually so small only look so, or are reported already."""
     return (
         _rest_on_others(optimizer)
         or lost_updates(optimizer) is not None
@@ -146,7 +146,7 @@ def _have_another_cause(optimizer: OptimizerTrace, usual: float) -> bool:
 
 
 def _rest_on_others(optimizer: OptimizerTrace) -> bool:
-    """Tell whether most weights of the norm are not moved at all, so that the ratio is small by them."""
+    """Return whether most weights of the norm are not moved at all, so that the ratio is small by them."""
     moved = {True: 0, False: 0}
     for parameter in optimizer.parameters:
         moved[parameter.had_gradient and not parameter.is_frozen] += math.prod(parameter.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optitrace.rules.numerals import counted
+from optitrace.text.number_format import counted
 
 
 def short(number: float) -> str:

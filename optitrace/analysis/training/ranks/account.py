@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
-from optitrace.tracing.trace import Outcome, Status
-from optitrace.tracing.watching.weight_norms import WeightNorms
+from optitrace.monitoring.weight_norms import WeightNorms
+from optitrace.records.trace import Outcome, Status
 
 DIGESTS = 4096
 """How many digests an optimizer is told by, at most: of up to so many rows each has its own."""

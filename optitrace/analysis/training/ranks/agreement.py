@@ -18,9 +18,9 @@ from optitrace.analysis.training.ranks.remarks import (
     sharded,
     unsaid,
 )
-from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.training import Training
-from optitrace.tracing.watching.weight_norms import WeightNorms
+from optitrace.monitoring.weight_norms import WeightNorms
+from optitrace.records.trace import Status
+from optitrace.records.training import Training
 
 PATIENCE = 30.0
 """How many seconds a rank waits for the others."""

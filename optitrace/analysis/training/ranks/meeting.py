@@ -34,7 +34,7 @@ class Store(Protocol):
         """Return a text that is there."""
 
     def check(self, keys: list[str], /) -> bool:
-        """Tell whether all of some texts are there."""
+        """Return whether all of some texts are there."""
 
 
 def agent_store() -> Store | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optitrace.analysis.training.ranks.account import Account, OptimizerAccount, digests, layout, told_rows
-from optitrace.tracing.watching.weight_norms import WeightNorms
+from optitrace.monitoring.weight_norms import WeightNorms
 
 Ask = Callable[[int, str, int, int], Sequence[str] | None]
 """Asks a rank what it tells of an optimizer's rows, from one up to another; None if it does not say."""

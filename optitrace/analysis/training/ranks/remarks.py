@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from optitrace.analysis.training.ranks.account import Account, OptimizerAccount, layout
 from optitrace.analysis.training.ranks.parting import Parting, comparable_rows, pairs
-from optitrace.rules.numerals import first_of
-from optitrace.tracing.trace import Status
-from optitrace.tracing.watching.weight_norms import WeightNorms
+from optitrace.monitoring.weight_norms import WeightNorms
+from optitrace.records.trace import Status
+from optitrace.text.number_format import first_of
 
 MOST = 3
 """How many remarks are told, and how many ranks are named; of more there is the number."""

@@ -9,12 +9,12 @@ from types import MappingProxyType
 from torch.optim import Optimizer
 
 from optitrace.analysis.training.findings import RuleAgreement
+from optitrace.analysis.training.rule_watch.agreement_accumulator import Verdict
 from optitrace.analysis.training.rule_watch.batch import batches_of
 from optitrace.analysis.training.rule_watch.probe import RuleProbe
-from optitrace.analysis.training.rule_watch.verdict import Verdict
-from optitrace.tracing.watching.class_rule import rule_of
-from optitrace.tracing.watching.optimizer_names import renamed
-from optitrace.tracing.watching.watched_optimizer import Probe, WatchedOptimizer
+from optitrace.monitoring.class_rule import rule_of
+from optitrace.monitoring.optimizer_names import renamed
+from optitrace.monitoring.segment_recorder import Probe, SegmentRecorder
 
 
 class RuleWatch:
@@ -28,7 +28,7 @@ class RuleWatch:
         """Begin with no optimizer."""
         self._verdicts: list[Verdict | RuleAgreement] = []
 
-    def make_probe(self, optimizer: Optimizer, watched: WatchedOptimizer) -> Probe | None:
+    def make_probe(self, optimizer: Optimizer, watched: SegmentRecorder) -> Probe | None:
         """Return what is to look at each step of an optimizer; None if nothing can be verified."""
         rule, note = rule_of(optimizer)
         if rule is None:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.analysis.training.rule_watch.places import Place, choose
-from optitrace.rules.extent import Extent, extent
-from optitrace.rules.numerals import counted
+from optitrace.analysis.training.rule_watch.weight_sample import Place, choose
+from optitrace.monitoring.param_groups import groups_of
 from optitrace.rules.rule import Rule
-from optitrace.tracing.watching.description import groups_of
+from optitrace.rules.rule_scope import Extent, extent
+from optitrace.text.number_format import counted
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ import sys
 
 from torch.optim import Optimizer
 
-from optitrace.tracing.watching.torch_internals import compiler_file
+from optitrace.monitoring.torch_internals import compiler_file
 
 
 def is_compiled() -> bool:

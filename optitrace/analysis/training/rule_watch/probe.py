@@ -9,22 +9,22 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from optitrace.analysis.training.rule_watch.agreement_accumulator import Verdict
 from optitrace.analysis.training.rule_watch.batch import Batch
 from optitrace.analysis.training.rule_watch.compilation import is_compiled
-from optitrace.analysis.training.rule_watch.reader import Reader
-from optitrace.analysis.training.rule_watch.taken import Before, Gradient, Taken
-from optitrace.analysis.training.rule_watch.verdict import Verdict
+from optitrace.analysis.training.rule_watch.step_capture import Before, Gradient, Taken
+from optitrace.analysis.training.rule_watch.tensor_sampler import Reader
+from optitrace.monitoring.grad_scaler import FOUND_INF, SCALE, told_by_scaler
+from optitrace.monitoring.segment_recorder import SegmentRecorder
 from optitrace.rules.rule import Rule
 from optitrace.tracing.stepping import has_own_hooks
-from optitrace.tracing.watching.scaling import FOUND_INF, SCALE, told_by_scaler
-from optitrace.tracing.watching.watched_optimizer import WatchedOptimizer
 
 
 class RuleProbe:
     """Looks at each step of one optimizer. Nothing of it waits for an accelerator."""
 
     def __init__(
-        self, optimizer: Optimizer, watched: WatchedOptimizer, batches: Sequence[Batch], verdict: Verdict
+        self, optimizer: Optimizer, watched: SegmentRecorder, batches: Sequence[Batch], verdict: Verdict
     ) -> None:
         """Begin before a step.
 

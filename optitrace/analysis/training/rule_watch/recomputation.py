@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from optitrace.analysis.training.rule_watch.part import Part, computed
-from optitrace.analysis.training.rule_watch.rounding import Rounding, in_weights_dtype, roundings
+from optitrace.analysis.training.rule_watch.rounding_bounds import Rounding, in_weights_dtype, roundings
+from optitrace.analysis.training.rule_watch.rule_inputs import Part, computed
 from optitrace.analysis.verification.check import ALLOWED, STATE_ALLOWED
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, Found, compare, compare_count
 from optitrace.experiment.float_formats import dtype_name

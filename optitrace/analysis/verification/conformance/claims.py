@@ -27,8 +27,8 @@ from optitrace.analysis.verification.conformance.trial import (
 )
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.own_module import reason
-from optitrace.rules.numerals import listed
-from optitrace.tracing.bench import Bench
+from optitrace.text.number_format import listed
+from optitrace.tracing.prescribed_run import PrescribedRun
 
 Result: TypeAlias = tuple[Outcome, str]
 
@@ -51,7 +51,7 @@ def every_hyperparameter_counts(trial: Trial) -> Result:
     """
     found = effects(trial)
     if found is None:
-        return Outcome.NOT_APPLICABLE, "it moves none of the weights that were tried"
+        return Outcome.FAILED, f"no step of {STEPS} moves any of the weights that were tried"
     note = f"; not tried: {', '.join(found.untried)}" if found.untried else ""
     if found.dead:
         dead = listed([f"{name} ({', '.join(values)})" for name, values in found.dead.items()])
@@ -232,7 +232,7 @@ def optimizers_are_independent(trial: Trial) -> Result:
     return _judged(trial, judge, "loaded from copies of it and stepped alternately, each moves as one alone")
 
 
-def _held(bench: Bench) -> dict[int, str]:
+def _held(bench: PrescribedRun) -> dict[int, str]:
     """Return the names of the tensors in a state, by their places in memory."""
     entries = (entry for weights in bench.weights for entry in bench.optimizer.state.get(weights, {}).items())
     return {v.data_ptr(): str(name) for name, v in entries if isinstance(v, Tensor) and v.numel()}
@@ -340,14 +340,16 @@ def _decays_on(trial: Trial) -> Arguments:
     return {name: trial.value(name) or 0.1 for name in _decays(trial)}
 
 
-def _half_way(trial: Trial, variation: Arguments, **how: Any) -> Bench:
+def _half_way(trial: Trial, variation: Arguments, **how: Any) -> PrescribedRun:
     bench = trial.bench(variation, **how)
     for _ in range(HALF):
         bench.step()
     return bench
 
 
-def _resumed(saved: Bench, trial: Trial, variation: Arguments, **how: Any) -> tuple[Bench, str]:
+def _resumed(
+    saved: PrescribedRun, trial: Trial, variation: Arguments, **how: Any
+) -> tuple[PrescribedRun, str]:
     """Return a new bench that goes on where one is, and what is to be said of how it was loaded."""
     try:
         return saved.resumed(trial.bench(variation, **how)), ""
@@ -356,7 +358,7 @@ def _resumed(saved: Bench, trial: Trial, variation: Arguments, **how: Any) -> tu
         return bench, "; torch.load needs weights_only=False"
 
 
-def _stepped(bench: Bench, factor: float = 1.0) -> Sequence[Tensor]:
+def _stepped(bench: PrescribedRun, factor: float = 1.0) -> Sequence[Tensor]:
     bench.step(factor)
     return bench.snapshot()
 

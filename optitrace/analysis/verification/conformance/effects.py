@@ -19,7 +19,7 @@ from optitrace.analysis.verification.conformance.trial import (
     weights_of,
 )
 from optitrace.experiment.own_class import FLAGS
-from optitrace.rules.numerals import listed
+from optitrace.text.number_format import listed
 
 FEW = 3
 """How many other values of a hyperparameter are tried where others are changed with it."""
@@ -87,7 +87,7 @@ class _Runs:
         return self.paths[key]
 
     def counts(self, name: str, settings: Iterable[Setting]) -> bool | None:
-        """Tell whether any other value changes anything; None if none of them is taken."""
+        """Return whether any other value changes anything; None if none of them is taken."""
         taken = False
         for others, values in settings:
             before = self.path(others)

@@ -31,7 +31,7 @@ FEW = 3
 
 
 def draws_random_numbers(trial: Trial, arguments: Arguments) -> bool:
-    """Tell whether a class draws random numbers, also from generators of its own."""
+    """Return whether a class draws random numbers, also from generators of its own."""
     operations = _RandomOperations()
     with operations:
         path = trial.run(arguments)
@@ -39,7 +39,7 @@ def draws_random_numbers(trial: Trial, arguments: Arguments) -> bool:
 
 
 def couples_parameters(trial: Trial, arguments: Arguments) -> bool:
-    """Tell whether a parameter moves another way where there is a second one, as with a norm over all."""
+    """Return whether a parameter moves another way where there is a second one, as with a norm over all."""
     together = trial.run(arguments)
     return not all(
         close(with_other.weights[index], alone.weights[index])
@@ -49,7 +49,7 @@ def couples_parameters(trial: Trial, arguments: Arguments) -> bool:
 
 
 def moves_none_alone(trial: Trial, arguments: Arguments) -> bool:
-    """Tell whether no parameter moves where there is no second one, as where they are taken in pairs."""
+    """Return whether no parameter moves where there is no second one, as where they are taken in pairs."""
     for index in range(len(trial.shapes)):
         bench = trial.bench(arguments, order=(index,))
         start = bench.snapshot()
@@ -61,7 +61,7 @@ def moves_none_alone(trial: Trial, arguments: Arguments) -> bool:
 
 
 def keeps_signs(trial: Trial, arguments: Arguments) -> bool:
-    """Tell whether no weight changes its sign even at a large lr, as where it is only multiplied."""
+    """Return whether no weight changes its sign even at a large lr, as where it is only multiplied."""
     large = {"lr": LARGER * trial.value("lr")} if trial.has("lr") and trial.value("lr") else {}
     bench = trial.bench({**large, **arguments})
     start = bench.snapshot()
@@ -73,7 +73,7 @@ def keeps_signs(trial: Trial, arguments: Arguments) -> bool:
 
 
 def pulls_elsewhere(trial: Trial, arguments: Arguments) -> bool:
-    """Tell whether the weights are drawn to values other than zero, as by an anchor or a bound.
+    """Return whether the weights are drawn to values other than zero, as by an anchor or a bound.
 
     Without a gradient, weights that start mirrored then approach each other, and do not end mirrored. A
     class that moves both by the same does not draw them anywhere.
@@ -89,7 +89,7 @@ def pulls_elsewhere(trial: Trial, arguments: Arguments) -> bool:
 
 
 def settles(trial: Trial, arguments: Arguments) -> bool:
-    """Tell whether a class puts weights where it wants them in one step, and leaves them there.
+    """Return whether a class puts weights where it wants them in one step, and leaves them there.
 
     A bound or a norm that weights are to have is met after a step without a gradient; a new optimizer
     has nothing to move then.

@@ -14,9 +14,9 @@ from optitrace.analysis.verification.conformance.alternatives import switched
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.experiment.own_module import reason
+from optitrace.rules.discriminating_cases import VECTOR
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.telling import VECTOR
-from optitrace.tracing.bench import Bench, Shape
+from optitrace.tracing.prescribed_run import PrescribedRun, Shape
 
 STEPS = 30
 """How many steps a trial takes."""
@@ -64,7 +64,7 @@ class After:
     state: Sequence[Mapping[str, Tensor]]
 
     def is_same(self, other: After) -> bool:
-        """Tell whether weights and state are the same bit for bit."""
+        """Return whether weights and state are the same bit for bit."""
         return all(map(same, self.weights, other.weights)) and all(map(_same_state, self.state, other.state))
 
 
@@ -95,7 +95,7 @@ class Trial:
         return self.dtypes[-1]
 
     def has(self, name: str) -> bool:
-        """Tell whether the class has a hyperparameter."""
+        """Return whether the class has a hyperparameter."""
         return any(h.name == name for h in self.own.hyperparameters)
 
     def value(self, name: str) -> Any:
@@ -103,11 +103,11 @@ class Trial:
         [hyperparameter] = [h for h in self.own.hyperparameters if h.name == name]
         return self.arguments.get(name, hyperparameter.default)
 
-    def bench(self, arguments: Arguments, **how: Any) -> Bench:
+    def bench(self, arguments: Arguments, **how: Any) -> PrescribedRun:
         """Return the class with `arguments` put over those of the trial, on its bench."""
         merged = {**self.arguments, **arguments}
         options = {"dtype": self.dtype, "lr_factor": LR_FACTOR, **self.options, **how}
-        return Bench(self.own.optimizer_class, merged, self.shapes, **options)
+        return PrescribedRun(self.own.optimizer_class, merged, self.shapes, **options)
 
     def run(self, arguments: Arguments, *, factor: float = 1.0, **how: Any) -> list[After]:
         """Return what there is after each step on the gradients times `factor`."""
@@ -161,7 +161,7 @@ def prepare(own: OwnClass, given: Arguments) -> Trial:
     raise UsageError(f"{own.name} cannot take a step: {reason(refusals[0])}.")
 
 
-def after(bench: Bench) -> After:
+def after(bench: PrescribedRun) -> After:
     """Return what there is on a bench now."""
     return After(bench.snapshot(), [bench.state(index) for index in range(len(bench.weights))])
 
@@ -190,12 +190,12 @@ def weights_of(path: Iterable[After]) -> Iterator[Sequence[Tensor]]:
 
 
 def same(a: Tensor, b: Tensor) -> bool:
-    """Tell whether two tensors hold the same numbers; what is not a number is the same as itself."""
+    """Return whether two tensors hold the same numbers; what is not a number is the same as itself."""
     return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
 def close(a: Tensor, b: Tensor, allowed: float | None = None) -> bool:
-    """Tell whether two tensors of weights hold the same numbers, but for rounding.
+    """Return whether two tensors of weights hold the same numbers, but for rounding.
 
     Args:
         a: weights.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from optitrace.views.pictures.characters.canvas import Canvas, Cell, Ink
-from optitrace.views.pictures.characters.look import SOFT, STRONG, Signs, line_color
+from optitrace.views.pictures.characters.theme import SOFT, STRONG, Signs, line_color
 from optitrace.views.pictures.lines import MOST_DOTS
 from optitrace.views.pictures.scene import Contour, Kind, Line, Mark, Panel, Position, Stroke
 
@@ -40,7 +40,7 @@ def draw_layers(canvas: Canvas, panel: Panel, signs: Signs) -> None:
 
 
 def has_end(panel: Panel) -> bool:
-    """Tell whether the end of the only path of a panel has a sign: it is there, and none of another kind."""
+    """Return whether a panel has a single path whose end is marked, and no other marks."""
     is_alone = panel.is_square and len(panel.lines) == 1
     return is_alone and all(mark.line is None for mark in panel.marks)
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from optitrace.views.pictures.characters.canvas import Canvas
 from optitrace.views.pictures.characters.layers import draw_layers
-from optitrace.views.pictures.characters.look import SOFT, Signs
+from optitrace.views.pictures.characters.theme import SOFT, Signs
 from optitrace.views.pictures.characters.ticks import ticks
 from optitrace.views.pictures.scene import Axis, Panel
 

@@ -8,8 +8,8 @@ from itertools import zip_longest
 from rich.text import Text
 
 from optitrace.views.pictures.characters.layers import has_end
-from optitrace.views.pictures.characters.look import Signs, line_color, signs_of_terminal
 from optitrace.views.pictures.characters.panels import AROUND, Size, draw_panel, margin
+from optitrace.views.pictures.characters.theme import Signs, line_color, signs_of_terminal
 from optitrace.views.pictures.scene import Panel, Scene
 from optitrace.views.sweep_picture import USUAL_WIDTH
 

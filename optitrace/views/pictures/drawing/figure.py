@@ -16,8 +16,8 @@ from matplotlib.text import Text
 
 from optitrace.views.pictures.drawing.layout import EDGE, WIDTH, place
 from optitrace.views.pictures.drawing.legend import draw_legend, legend_of
-from optitrace.views.pictures.drawing.look import FONT, INK, PAPER, SOFT_INK, STYLE
 from optitrace.views.pictures.drawing.panels import draw_panel
+from optitrace.views.pictures.drawing.theme import FONT, INK, PAPER, SOFT_INK, STYLE
 from optitrace.views.pictures.scene import Scene
 
 LINE = 1.5

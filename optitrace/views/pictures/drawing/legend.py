@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from optitrace.views.pictures.drawing.look import (
+from optitrace.views.pictures.drawing.theme import (
     DIVERGED,
     DIVERGED_HATCH,
     FONT,

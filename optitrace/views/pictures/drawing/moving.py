@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
-from optitrace.views.pictures.drawing.look import PAPER, line_color
 from optitrace.views.pictures.drawing.panels import draw_line, draw_mark
+from optitrace.views.pictures.drawing.theme import PAPER, line_color
 from optitrace.views.pictures.frames import last_step, until
 from optitrace.views.pictures.scene import Panel, Scene
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from optitrace.views.pictures.drawing.layout import WIDTH
-from optitrace.views.pictures.drawing.look import (
+from optitrace.views.pictures.drawing.theme import (
     CELLS,
     DIVERGED,
     DIVERGED_HATCH,

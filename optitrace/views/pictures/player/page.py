@@ -10,9 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
-from optitrace.views.pictures.drawing.look import line_color
 from optitrace.views.pictures.drawing.panels import MANY, dot_size, turn
 from optitrace.views.pictures.drawing.stills import saved
+from optitrace.views.pictures.drawing.theme import line_color
 from optitrace.views.pictures.frames import last_step
 from optitrace.views.pictures.numbers import Numbers
 from optitrace.views.pictures.scene import Kind, Line, Mark, Panel, Position, Scene

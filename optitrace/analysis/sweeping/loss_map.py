@@ -1,0 +1,179 @@
+"""The least final loss over one or two varied axes, in as many bins as can be shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from optitrace.analysis.stability import stability_limit
+from optitrace.analysis.sweeping.axis import Axis, Range
+from optitrace.analysis.sweeping.blocks import Block
+from optitrace.analysis.sweeping.measures import DIVERGED
+from optitrace.analysis.sweeping.ranking import Candidate
+from optitrace.analysis.sweeping.space import Space
+from optitrace.analysis.sweeping.values import Column
+
+MOST_BINS = (120, 24)
+"""Bins along the first and along the second axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """An axis in bins.
+
+    Attributes:
+        axis: the axis.
+        bins: how many bins it has.
+    """
+
+    axis: Axis
+    bins: int
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The first and the last number of the axis."""
+        if isinstance(self.axis.values, Range):
+            return self.axis.values.first, self.axis.values.last
+        numbers = [v for v in self.axis.values if isinstance(v, int | float)]
+        return numbers[0], numbers[-1]
+
+    @property
+    def is_logarithmic(self) -> bool:
+        """Whether equal ratios are equally far."""
+        return isinstance(self.axis.values, Range) and self.axis.values.logarithmic
+
+    def middle(self, place: int) -> float:
+        """Return the number in the middle of a bin; of a list, one of the values in it."""
+        if not isinstance(self.axis.values, Range):
+            value = self.axis.values[(2 * place + 1) * len(self.axis.values) // (2 * self.bins)]
+            assert isinstance(value, int | float)
+            return value
+        return self._at(place / (self.bins - 1) if self.bins > 1 else 0.0)
+
+    def place(self, value: float) -> float:
+        """Return in which bin a number is, with the share of the bin that is before it; NaN for none."""
+        if not isinstance(self.axis.values, Range):
+            return math.nan
+        first, last = self.ends
+        if self.is_logarithmic:
+            if value <= 0:
+                return math.nan
+            first, last, value = math.log(first), math.log(last), math.log(value)
+        return (value - first) / (last - first) * (self.bins - 1) + 0.5
+
+    def places(self, column: Column) -> Tensor:
+        """Return in which bin each configuration of a block is."""
+        if not isinstance(self.axis.values, Range):
+            return column * self.bins // len(self.axis.values)
+        first, last = self.ends
+        if self.is_logarithmic:
+            share = (column.log() - math.log(first)) / (math.log(last) - math.log(first))
+        else:
+            share = (column - first) / (last - first)
+        return (share * (self.bins - 1) + 0.5).long().clamp(0, self.bins - 1)
+
+    def _at(self, share: float) -> float:
+        first, last = self.ends
+        if self.is_logarithmic:
+            return float(first * math.pow(last / first, share))
+        return first + (last - first) * share
+
+
+@dataclass(frozen=True, slots=True)
+class LossMap:
+    """The least final loss in each bin.
+
+    Attributes:
+        across: the axis that is drawn from left to right.
+        up: the axis that is drawn upwards; None if just one is varied.
+        losses: for each bin of `up`, the least final loss in each bin of `across`: infinite where every
+            configuration diverged, NaN where there is none.
+        limits: for each bin of `up`, the stability limit of lr; NaN where theory knows none. Empty where
+            lr is not the axis across.
+        best: the bins of the best configuration, across and up.
+    """
+
+    across: Scale
+    up: Scale | None
+    losses: Sequence[Sequence[float]]
+    limits: Sequence[float]
+    best: tuple[int, int] | None
+
+
+def drawn_axes(space: Space) -> list[Axis] | None:
+    """Return the axis across and the axis upwards, if one or two numbers are varied and nothing else."""
+    if len(space.varied) not in (1, 2) or not all(axis.is_number for axis in space.varied):
+        return None
+    # lr goes across, where its stability limit can be drawn
+    return sorted(space.varied, key=lambda axis: axis.setting != "lr")
+
+
+class Surveyor:
+    """Takes the blocks of a sweep and keeps the least loss of each bin, if one or two numbers are varied."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        axes = drawn_axes(space)
+        self._is_due = axes is not None
+        self._scales = [
+            Scale(axis, _bins(space, axis, most)) for axis, most in zip(axes or (), MOST_BINS, strict=False)
+        ]
+        shape = [scale.bins for scale in reversed(self._scales)]
+        self._losses = torch.full(shape, torch.nan, dtype=torch.float64).flatten()
+
+    def add(self, block: Block) -> None:
+        """Take a block."""
+        if not self._is_due:
+            return
+        place = torch.zeros(len(block), dtype=torch.int64)
+        for scale in reversed(self._scales):
+            place = place * scale.bins + scale.places(block.columns[self._space.axes.index(scale.axis)])
+        losses = block.measures["final_loss"].masked_fill(block.measures["outcome"] == DIVERGED, torch.inf)
+        least = torch.full_like(self._losses, torch.inf).scatter_reduce(0, place, losses, "amin")
+        seen = torch.zeros_like(self._losses).scatter(0, place, 1.0) > 0
+        self._losses = torch.where(seen, torch.fmin(self._losses, least), self._losses)
+
+    def landscape(self, best: Candidate | None) -> LossMap | None:
+        """Return the picture; None where none is due."""
+        if not self._is_due:
+            return None
+        across, up = self._scales[0], self._scales[1] if len(self._scales) == 2 else None
+        rows = up.bins if up else 1
+        return LossMap(
+            across,
+            up,
+            self._losses.reshape(rows, across.bins).tolist(),
+            self._limits(across, up, rows),
+            self._bins_of(best) if best else None,
+        )
+
+    def _bins_of(self, best: Candidate) -> tuple[int, int]:
+        places = []
+        for scale in self._scales:
+            value = best.configuration[scale.axis.name]
+            assert isinstance(value, int | float)
+            values = scale.axis.values
+            column = torch.tensor([value if isinstance(values, Range) else values.index(value)])
+            places.append(int(scale.places(column)))
+        return places[0], places[1] if len(places) == 2 else 0
+
+    def _limits(self, across: Scale, up: Scale | None, rows: int) -> list[float]:
+        if across.axis.name != "lr":
+            return []
+        limits = []
+        fixed = {axis.name: axis.ends[0] for axis in self._space.axes if axis not in self._space.varied}
+        for row in range(rows):
+            varied = {"lr": across.middle(0), **({up.axis.name: up.middle(row)} if up else {})}
+            limit = stability_limit(self._space.experiment({**fixed, **varied}))
+            limits.append(math.nan if limit is None else limit.lr)
+        return limits
+
+
+def _bins(space: Space, axis: Axis, most: int) -> int:
+    if space.samples is not None and isinstance(axis.values, Range):
+        return most
+    return min(axis.length, most)

@@ -1,0 +1,146 @@
+"""The weights of a model that are looked at: a few of each parameter, chosen once, or small ones whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import zip_longest
+from random import Random
+
+import torch
+from torch import Tensor
+
+from optitrace.monitoring.sharding import is_sharded, local
+from optitrace.rules.rule_scope import Extent
+
+SAMPLE = 64
+"""How many weights of an optimizer are looked at, at most, where a rule moves each by itself."""
+
+MOST_WHOLE = 4096
+"""How many, where a rule must see parameters whole: the smallest that together have no more."""
+
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Some weights of a parameter: the numbers start, start + stride, … of it, in row-major order.
+
+    Attributes:
+        parameter: its number among the optimizer's parameters.
+        shape: of the parameter, or of the part of it that this process has.
+        start: the first weight.
+        stride: from a weight to the next.
+        count: how many they are.
+    """
+
+    parameter: int
+    shape: tuple[int, ...]
+    start: int
+    stride: int
+    count: int
+
+
+def choose(groups: Sequence[Sequence[Tensor]], extent: Extent) -> list[Place]:
+    """Return the places to look at, in the order of the parameters; always the same for the same parameters.
+
+    Args:
+        groups: the parameters of each group.
+        extent: what the rule must see whole.
+    """
+    numbered: list[list[tuple[int, Tensor]]] = []
+    for group in groups:
+        begin = sum(map(len, numbered))
+        numbered.append([(begin + k, p) for k, p in enumerate(group)])
+    usable = [[(k, p) for k, p in group if _is_usable(p, extent)] for group in numbered]
+    places = _spread(usable) if extent == "weight" else _whole(pair for group in usable for pair in group)
+    return sorted(places, key=lambda place: place.parameter)
+
+
+def values(tensor: Tensor, place: Place) -> Tensor:
+    """Return the numbers of a tensor at a place, shape (count,), without a copy of the tensor.
+
+    Args:
+        tensor: of the place's shape, on any device; sparse ones have 0 where they have nothing.
+        place: where to look.
+    """
+    if tensor.layout is not torch.strided:
+        return _values_of_sparse(tensor, place)[0]
+    if tensor.is_contiguous():
+        begin = tensor.storage_offset() + place.start
+        return tensor.as_strided((place.count,), (place.stride,), begin)
+    return tensor[_indices(place, tensor.device)]
+
+
+def gradient_values(gradient: Tensor, place: Place) -> Tensor:
+    """Return the numbers of a gradient at a place.
+
+    SparseAdam moves a weight that its gradient names even if the number there is zero, and leaves one that
+    it does not name. Its rule asks whether the number is zero, so such a zero is made the smallest number.
+    """
+    if gradient.layout is torch.strided:
+        return values(gradient, place)
+    numbers, is_named = _values_of_sparse(gradient, place)
+    numbers = numbers.double()
+    return torch.where(is_named & (numbers == 0), torch.finfo(numbers.dtype).tiny, numbers)
+
+
+def _is_usable(parameter: Tensor, extent: Extent) -> bool:
+    if not parameter.is_floating_point() or not local(parameter).numel():
+        return False
+    if extent == "weight":
+        return True
+    return not is_sharded(parameter) and (parameter.ndim <= 1 if extent == "vector" else parameter.ndim == 2)
+
+
+def _spread(groups: Sequence[Sequence[tuple[int, Tensor]]]) -> list[Place]:
+    """Take a few weights of each parameter; of some in each group if there are too many."""
+    random = Random(SEED)
+    # those that are frozen come last, since they may never move
+    orders = [
+        sorted(random.sample(list(group), len(group)), key=lambda pair: not pair[1].requires_grad)
+        for group in groups
+    ]
+    in_turn = [pair for each in zip_longest(*orders) for pair in each if pair is not None][:SAMPLE]
+    share = SAMPLE // len(in_turn) if in_turn else 0
+    return [_place(k, p, min(share, local(p).numel()), random) for k, p in in_turn]
+
+
+def _place(number: int, parameter: Tensor, count: int, random: Random) -> Place:
+    """Return a place of so many weights; its stride is random, so as not to follow a column."""
+    part = local(parameter)
+    widest = part.numel() // count
+    stride = random.randint(max(1, 2 * widest // 3), widest)
+    start = random.randrange(part.numel() - stride * (count - 1))
+    return Place(number, tuple(part.shape), start, stride, count)
+
+
+def _whole(parameters: Iterable[tuple[int, Tensor]]) -> list[Place]:
+    """Take whole parameters, the smallest first."""
+    places: list[Place] = []
+    for number, parameter in sorted(parameters, key=lambda pair: pair[1].numel()):
+        if sum(place.count for place in places) + parameter.numel() > MOST_WHOLE:
+            break
+        places.append(Place(number, tuple(parameter.shape), 0, 1, parameter.numel()))
+    return places
+
+
+def _values_of_sparse(tensor: Tensor, place: Place) -> tuple[Tensor, Tensor]:
+    """Return the numbers at a place, and which of them the tensor names."""
+    found = tensor.coalesce()
+    at = torch.stack(_indices(place, found.device))
+    sparse = found.sparse_dim()
+    is_at = (found.indices()[:, :, None] == at[:sparse, None, :]).all(0)
+    numbers = found.values()
+    numbers = numbers[:, *at[sparse:]] if found.dense_dim() else numbers[:, None].expand_as(is_at)
+    return torch.where(is_at, numbers, 0).sum(0), is_at.any(0)
+
+
+@lru_cache(maxsize=1024)
+def _indices(place: Place, device: torch.device) -> tuple[Tensor, ...]:
+    """Return the index of each weight of a place, an axis after the other."""
+    flat = place.start + place.stride * torch.arange(place.count, device=device)
+    strides = [math.prod(place.shape[axis + 1 :]) for axis in range(len(place.shape))]
+    return tuple(flat // stride % size for stride, size in zip(strides, place.shape, strict=True))

@@ -1,0 +1,275 @@
+"""Hearing what a program does with torch: functions are put around torch's, and taken away in the end.
+
+The steps of optimizers and the making of modules are seen through torch's own global hooks. What torch has no
+hook for is wrapped: the making of optimizers, copies of modules, backward, zero_grad, clipping, and the
+gradient scaler; and schedulers, see `SchedulerHooks`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.nn import Module
+from torch.nn import utils as nn_utils
+from torch.nn.modules import module as nn_module
+from torch.optim import Optimizer
+from torch.optim import optimizer as torch_optimizer
+
+from optitrace.experiment.own_module import reason
+from optitrace.monitoring import torch_internals
+from optitrace.monitoring.listener import Listener
+from optitrace.monitoring.patching import Attribute, Decorated, Wrapper, is_decorated, wrap
+from optitrace.monitoring.scheduler_hooks import SchedulerHooks
+from optitrace.monitoring.sharding import local
+from optitrace.monitoring.torch_internals import Dependency
+
+
+class TorchHooks:
+    """Reports the events of a program's optimizers to a listener, from `begin` to `end`."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._undo: list[Callable[[], None]] = []
+        self._schedulers = SchedulerHooks(listener)
+
+    def begin(self) -> None:
+        """Set each hook by itself: what torch lacks costs only what is observed by it."""
+        required = filter(None, map(Dependency.report, torch_internals.REQUIRED))
+        if loss := next(required, ""):
+            self._listener.unobserved(loss, is_blind=True)
+            return
+        for dependency in torch_internals.WITH_FALLBACK:
+            self._reports(dependency)
+        for dependency, hook in (
+            (torch_internals.STEPS, self._hook_steps),
+            (torch_internals.BACKWARD, self._hook_backward),
+            (torch_internals.PARAMETER_REGISTRATION, self._hook_parameter_registration),
+            (torch_internals.MODULE_REGISTRATION, self._hook_module_registration),
+            (torch_internals.RESTORATION, self._hook_restoration),
+            (torch_internals.CONSTRUCTION, self._hook_construction),
+            (torch_internals.ZERO_GRAD, self._hook_zero_grad),
+            (torch_internals.SCALER, self._hook_scaler),
+            (torch_internals.CLIPPING_BY_NORM, self._hook_clipping_by_norm),
+            (torch_internals.CLIPPING_BY_VALUE, self._hook_clipping_by_value),
+            (torch_internals.SCHEDULERS, self._hook_schedulers),
+        ):
+            if not self._reports(dependency):
+                self._attempt(dependency, hook)
+
+    def end(self) -> None:
+        """Put everything back."""
+        self._undo_from(0)
+
+    def _reports(self, dependency: Dependency) -> bool:
+        """Return whether torch lacks something, after reporting what is not observed for that."""
+        lost = dependency.report()
+        if lost:
+            self._listener.unobserved(lost)
+        return bool(lost)
+
+    def _attempt(self, dependency: Dependency, hook: Callable[[], None]) -> None:
+        begin = len(self._undo)
+        try:
+            hook()
+        except Exception as error:  # whatever it is, the program goes on
+            self._undo_from(begin)
+            self._listener.unobserved(f"{dependency.lost}: {reason(error)}.")
+
+    def _undo_from(self, begin: int) -> None:
+        while len(self._undo) > begin:
+            self._undo.pop()()
+
+    def _hook_steps(self) -> None:
+        told, uncompiled = self._listener, torch_internals.uncompiled
+        self._undo += [
+            torch_optimizer.register_optimizer_step_pre_hook(
+                uncompiled(lambda optimizer, args, kwargs: told.before_step(optimizer, args, kwargs))
+            ).remove,
+            torch_optimizer.register_optimizer_step_post_hook(
+                uncompiled(lambda optimizer, args, kwargs: told.after_step(optimizer))
+            ).remove,
+        ]
+
+    def _hook_backward(self) -> None:
+        self._wrap(torch.autograd, "backward", self._backward)
+
+    def _hook_parameter_registration(self) -> None:
+        hook = nn_module.register_module_parameter_registration_hook(self._registered)
+        self._undo.append(hook.remove)
+
+    def _hook_module_registration(self) -> None:
+        hook = nn_module.register_module_module_registration_hook(self._registered)
+        self._undo.append(hook.remove)
+
+    def _hook_restoration(self) -> None:
+        self._wrap(Module, "__setstate__", self._restoring)
+
+    def _hook_construction(self) -> None:
+        self._wrap(Optimizer, "__init__", self._making)
+
+    def _hook_zero_grad(self) -> None:
+        self._wrap(Optimizer, "zero_grad", self._zeroing)
+        self._wrap(Module, "zero_grad", self._zeroing)
+
+    def _hook_scaler(self) -> None:
+        self._wrap(GradScaler, "scale", self._scaling)
+        self._wrap(GradScaler, "unscale_", self._unscaling)
+        self._wrap(GradScaler, "step", self._scaler_step)
+
+    def _hook_clipping_by_norm(self) -> None:
+        with_norm = torch_internals.clipping_with_norm()
+        for module, name in with_norm:
+            self._wrap(module, name, self._clipping_with_norm)
+        if not any(module is nn_utils.clip_grad for module, _ in with_norm):
+            self._wrap_clipping("clip_grad_norm_", self._clipping_norm)
+
+    def _hook_clipping_by_value(self) -> None:
+        self._wrap_clipping("clip_grad_value_", self._clipping_values)
+
+    def _hook_schedulers(self) -> None:
+        self._undo.append(self._schedulers.end)
+        self._schedulers.begin()
+
+    def _wrap_clipping(self, name: str, wrapper: Wrapper) -> None:
+        """Wrap a function that clips, whoever imported it before; that needs the decorator that torch has."""
+        clip = getattr(nn_utils.clip_grad, name)
+        if is_decorated(clip):
+            self._undo.append(wrap(Decorated(clip), wrapper))
+        else:
+            for module in (nn_utils, nn_utils.clip_grad):
+                self._wrap(module, name, wrapper)
+
+    def _wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
+        self._undo.append(wrap(Attribute(owner, name), wrapper))
+
+    def _registered(self, module: Module, name: str, given: Tensor | Module | None) -> None:
+        self._listener.module_made(module)
+
+    def _restoring(self, restore: Callable[..., None]) -> Callable[..., None]:
+        """Wrap what makes a module that is copied or read from a file: nothing is registered there."""
+
+        @functools.wraps(restore)
+        def wrapped(module: Module, state: Any) -> None:
+            restore(module, state)
+            self._listener.module_made(module)
+
+        return wrapped
+
+    def _making(self, init: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(init)
+        def wrapped(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+            init(optimizer, *args, **kwargs)
+            self._listener.made(optimizer)
+
+        return wrapped
+
+    def _backward(self, backward: Callable[..., None]) -> Callable[..., None]:
+        told = self._listener
+
+        @functools.wraps(backward)
+        def wrapped(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            if (
+                torch_internals.is_in_backward()
+            ):  # a part of that, as where checkpoint computes a segment anew
+                backward(tensors, *args, **kwargs)
+                return
+            if not isinstance(tensors, (Tensor, Sequence)):  # it can be gone through only once
+                tensors = tuple(tensors)
+            begun = told.before_backward(tensors)
+            is_done = False
+            try:
+                backward(tensors, *args, **kwargs)
+                is_done = True
+            finally:
+                told.after_backward(begun, is_done)
+
+        return wrapped
+
+    def _zeroing(self, zero_grad: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(zero_grad)
+        def wrapped(owner: Optimizer | Module, *args: Any, **kwargs: Any) -> None:
+            zero_grad(owner, *args, **kwargs)
+            if not torch.compiler.is_compiling():  # else the graph would break here
+                self._listener.zeroed(owner)
+
+        return wrapped
+
+    def _scaling(self, scale: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(scale)
+        def wrapped(scaler: GradScaler, outputs: Any) -> Any:
+            scaled = scale(scaler, outputs)
+            if scaler.is_enabled():
+                self._listener.scaled(scaler, outputs, scaled)
+            return scaled
+
+        return wrapped
+
+    def _unscaling(self, unscale: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(unscale)
+        def wrapped(scaler: GradScaler, optimizer: Optimizer) -> None:
+            unscale(scaler, optimizer)
+            if scaler.is_enabled():
+                self._listener.unscaled(optimizer)
+
+        return wrapped
+
+    def _scaler_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(step)
+        def wrapped(scaler: GradScaler, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            if not scaler.is_enabled():
+                return step(scaler, optimizer, *args, **kwargs)
+            self._listener.before_scaler_step(optimizer)
+            is_done = False
+            try:
+                returned = step(scaler, optimizer, *args, **kwargs)
+                is_done = True
+            finally:
+                self._listener.after_scaler_step(optimizer, is_done)
+            return returned
+
+        return wrapped
+
+    def _clipping_norm(self, clip: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @functools.wraps(clip)
+        def wrapped(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Tensor:
+            clipped = _listed(parameters)
+            call = self._listener.before_clipping(clipped, float(max_norm))
+            total_norm = clip(clipped, max_norm, *args, **kwargs)
+            self._listener.after_clipping(call, total_norm)
+            return total_norm
+
+        return wrapped
+
+    def _clipping_with_norm(self, clip: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(clip)
+        def wrapped(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> None:
+            clipped = _listed(parameters)
+            call = self._listener.before_clipping(clipped, float(max_norm))
+            clip(clipped, max_norm, total_norm, *args, **kwargs)
+            self._listener.after_clipping(call, total_norm)
+
+        return wrapped
+
+    def _clipping_values(self, clip: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(clip)
+        def wrapped(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> None:
+            clipped = _listed(parameters)
+            call = self._listener.before_clipping(clipped, float(clip_value))
+            largest = [
+                part.abs().amax() for p in clipped if p.grad is not None and (part := local(p.grad)).numel()
+            ]
+            clip(clipped, clip_value, *args, **kwargs)
+            if largest:
+                measured = torch.stack([value.to(largest[0].device) for value in largest]).amax()
+                self._listener.after_clipping(call, measured)
+
+        return wrapped
+
+
+def _listed(parameters: Any) -> list[Tensor]:
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)

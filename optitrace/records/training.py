@@ -1,0 +1,321 @@
+"""The training: what was seen of a program that steps optimizers. Holding and showing one needs no torch.
+
+A trace has the weights themselves, two or three of them. A training has millions, so that a step of it is
+told by norms, and the numbers of single weights where they are asked for.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
+
+from optitrace.records.trace import Column, Outcome, Versions
+
+GRADIENT_KINDS: Mapping[str, str] = {
+    "fresh": "computed since the step before, after that of the step before was cleared",
+    "stale": "that of the step before once more: no backward came between",
+    "accumulated": "added to the gradient of the step before, which was not cleared",
+    "scaled": "still multiplied with the scale of a GradScaler",
+    "skipped": "not finite, so that a GradScaler left the step out",
+    "cleared": "computed since the step before, and cleared before the step",
+    "by hand": "put there by other means than a backward",
+    "none": "no parameter has one",
+}
+"""What the gradient of a step can be, and what that means.
+
+Where parameters differ, it is that of most of those that have a new one, ``accumulated`` if as many have that
+as ``fresh``; the cases of the optimizer tell which have another."""
+
+KINDS = tuple(GRADIENT_KINDS)
+"""The kinds by number, as the column ``gradient`` has them."""
+
+NUMBERS = {kind: float(number) for number, kind in enumerate(KINDS)}
+"""The number of each kind, as the column has it."""
+
+WITHOUT_LOSS = ("cleared", "by hand", "none")
+"""The kinds of gradients that no loss is known of; the column ``loss`` then has NaN."""
+
+ClippingKind: TypeAlias = Literal["used", "scaled", "micro-batch", "before backward"]
+"""What the clipping of a gradient is to the step after it.
+
+``used``: the step uses the gradient that was clipped. ``scaled``: so it does, and a GradScaler had multiplied
+that gradient when it was clipped. ``micro-batch``: another backward adds to it before the step. ``before
+backward``: the gradient of the step before was clipped, or none, and the step uses another one.
+"""
+
+CLIPPING_KINDS: tuple[ClippingKind, ...] = get_args(ClippingKind)
+"""All of these."""
+
+COLUMNS = (
+    *("loss", "lr", "gradient", "gradient_norm", "unclipped_gradient_norm"),
+    *("update_norm", "weight_norm", "update_ratio"),
+)
+"""The columns in the order in which a row has them."""
+
+OF_A_PARAMETER = ("gradient_norm", "update_norm", "weight_norm", "update_ratio")
+"""The columns that each parameter has, where they were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What was run.
+
+    Attributes:
+        arguments: the script, or the module's name, and what it was given; empty if the training was
+            watched from within, by `optitrace.watch`.
+        is_module: whether it was run by its module's name, as ``python -m`` does.
+    """
+
+    arguments: tuple[str, ...] = ()
+    is_module: bool = False
+
+    @property
+    def command(self) -> str:
+        """What a shell is given after ``python`` to run it."""
+        return shlex.join(("-m", *self.arguments) if self.is_module else self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedParameter:
+    """A parameter of an optimizer.
+
+    Attributes:
+        name: as the module that owns it calls it, ``layer1.weight``; ``group 0 · parameter 3`` if no
+            module is found that does.
+        shape: of the tensor.
+        dtype: of the tensor, ``float32``.
+        group: the number of its parameter group, from 0.
+        is_frozen: whether it asks for no gradient.
+        had_gradient: whether it ever had a gradient, if it asked for one when the optimizer was made.
+        also_in: the name of another optimizer that has it too, and takes steps between those of this one;
+            empty if none does.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    group: int = 0
+    is_frozen: bool = False
+    had_gradient: bool = True
+    also_in: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often something was seen, over all steps, recorded or not.
+
+    Attributes:
+        count: in how many steps.
+        first: the first of them.
+    """
+
+    count: int
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClippingTally:
+    """The clippings of one `ClippingKind`; those with an infinite limit are none.
+
+    Attributes:
+        steps: which steps had one.
+        cut: in which of them what was measured was above the limit; None if in none.
+        limits: the least limit and the greatest.
+        scale: of the GradScaler in the first step; None if the gradient was not scaled.
+        parameters: the names of those that were clipped in the first step; empty if all that have a gradient.
+    """
+
+    steps: Tally
+    cut: Tally | None
+    limits: tuple[float, float]
+    scale: float | None = None
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GradientCase:
+    """A kind of gradient that not all parameters of an optimizer have, or that has a cause.
+
+    Attributes:
+        kind: which of `GRADIENT_KINDS`: ``stale``, of parameters that it moves; ``accumulated``; ``cleared``.
+        cause: of ``stale``: ``frozen``, where the parameters ask for no gradient; of ``cleared``:
+            ``zero_grad`` if that was called, ``not finite`` if the gradient was not, else ``by hand``.
+        steps: in how many steps, and the first.
+        last: the last one.
+        parameters: the names of those that have it; none if all do.
+    """
+
+    kind: str
+    cause: str
+    steps: Tally
+    last: int
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinite:
+    """The first number of a quantity that is not finite.
+
+    Attributes:
+        quantity: ``loss``, ``gradient``, ``weights``, or the name of a state entry.
+        step: the step; the quantities before it were finite in the steps that were recorded, and the state
+            in the steps that were inspected.
+        parameter: the first parameter that has it; None of a loss.
+        cause: the line of the optimizer's rule that gave it, and the operand; empty if that is not known.
+        remedy: what keeps that step finite; empty if nothing that was tried does.
+    """
+
+    quantity: str
+    step: int
+    parameter: str | None = None
+    cause: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LostUpdate:
+    """Weights that a step left as they were although they have a gradient.
+
+    Attributes:
+        step: an inspected step, as `is_inspected` tells of its row.
+        lost: how many coordinates did not change though their gradient is not zero.
+        coordinates: how many have a gradient that is not zero.
+    """
+
+    step: int
+    lost: int
+    coordinates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """What the learning rate schedulers over an optimizer did.
+
+    Attributes:
+        schedulers: their classes' names, ``StepLR``.
+        steps: how often the program stepped any of them.
+        early: how often before the optimizer took its first step.
+    """
+
+    schedulers: tuple[str, ...]
+    steps: int = 0
+    early: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerTrace:
+    """What one optimizer did.
+
+    Norms are Euclidean, over all parameters that have a gradient for the gradient's, and over all for the
+    others. Row k is that of `steps[k]`. There is no row of the start.
+
+    Attributes:
+        name: the class's name, with a number where there are several: ``AdamW``, ``Adam 2``; where it begins
+            at a step at which the optimizer was given other parameters, with that: ``SGD, from step 31 on``.
+        class_path: ``torch.optim.adamw.AdamW``.
+        hyperparameters: those of each parameter group at the first step, by torch's names.
+        parameters: what it moves.
+        taken: the number of its last step; those that a GradScaler left out are counted.
+        steps: the number of each row's step, from 1.
+        columns: `loss`, the sum of what `backward` was called on for the gradient of this step; `lr`, a
+            scalar, or a value for each group; `gradient_norm` of what the step used;
+            `unclipped_gradient_norm` of it before it was clipped, if it was; `update_norm` of the change that
+            the step made; `weight_norm` after it; `update_ratio`, update_norm / weight_norm; and `gradient`,
+            whose kind it is, by its place in `KINDS`.
+        by_parameter: `gradient_norm`, `update_norm`, `weight_norm` and `update_ratio` with a value for each
+            parameter; empty unless asked for. The gradient of a parameter without one has norm 0.
+        state: the norm of each state entry over all parameters after the step; of a scalar entry, such as
+            Adam's step, its value for the first parameter. Empty unless asked for.
+        values: the weights that were asked for, flat, by name: ``layer1.weight[0,3]``.
+        gradients: how often each kind of gradient was used.
+        cases: the kinds that not all parameters have, or that have a cause, by their first steps.
+        clippings: what the clippings of gradients were to the steps, by kind.
+        non_finite: the first of each quantity that is not finite, in the order of the steps.
+        lost: the inspected steps in which updates were lost in rounding.
+        scheduling: None if no scheduler was made for it; schedulers of an optimizer whose parameters change
+            go on all the time, and stand where it begins.
+    """
+
+    name: str
+    class_path: str
+    hyperparameters: tuple[Mapping[str, Any], ...]
+    parameters: tuple[WatchedParameter, ...]
+    taken: int
+    steps: Sequence[int]
+    columns: Mapping[str, Column]
+    by_parameter: Mapping[str, Column] = field(default_factory=dict)
+    state: Mapping[str, Column] = field(default_factory=dict)
+    values: Mapping[str, Column] = field(default_factory=dict)
+    gradients: Mapping[str, Tally] = field(default_factory=dict)
+    cases: tuple[GradientCase, ...] = ()
+    clippings: Mapping[ClippingKind, ClippingTally] = field(default_factory=dict)
+    non_finite: tuple[NonFinite, ...] = ()
+    lost: tuple[LostUpdate, ...] = ()
+    scheduling: Scheduling | None = None
+
+    @property
+    def steps_seen(self) -> int:
+        """How many steps it tells of: fewer than `taken` if it begins where parameters were added."""
+        return sum(tally.count for tally in self.gradients.values())
+
+    @property
+    def recorded_parameters(self) -> list[str]:
+        """The names of the parameters that `by_parameter` has: those that were there in the first row."""
+        size = next((column.size for column in self.by_parameter.values()), 0)
+        return [parameter.name for parameter in self.parameters[:size]]
+
+    def kind(self, row: int) -> str:
+        """Return which of `GRADIENT_KINDS` the gradient of a row is."""
+        return KINDS[int(self.columns["gradient"].values[row])]
+
+    def has_loss(self, row: int) -> bool:
+        """Return whether a loss is known of the gradient of a row."""
+        return self.kind(row) not in WITHOUT_LOSS
+
+
+@dataclass(frozen=True, slots=True)
+class UnownedParameter:
+    """A parameter of the model that gets gradients and that no optimizer has.
+
+    Attributes:
+        name: the model's name for it.
+        optimizer: one that has others of the model's parameters, and whose steps are counted.
+        since: the first of them by which it can have had a gradient: 1, or that after the last one after
+            which it had none.
+        by: the step by which it had one.
+    """
+
+    name: str
+    optimizer: str
+    since: int = 1
+    by: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What was seen of a program.
+
+    Attributes:
+        program: what was run.
+        versions: what it was run with.
+        outcome: how it ended: completed, interrupted or failed, with the reason of a failure.
+        optimizers: every optimizer that took a step, in the order in which they were made; one that was given
+            other parameters on the way once for each time.
+        idle: the names of optimizers that were made and took none.
+        unowned: the parameters of the model that get a gradient and that no optimizer has.
+        unobserved: what could not be observed with this torch, each a sentence with its cause.
+        rank: the number of this process among those that train together, from 0.
+        world_size: how many they are.
+    """
+
+    program: Program
+    versions: Versions
+    outcome: Outcome
+    optimizers: tuple[OptimizerTrace, ...]
+    idle: tuple[str, ...] = ()
+    unowned: tuple[UnownedParameter, ...] = ()
+    unobserved: tuple[str, ...] = ()
+    rank: int = 0
+    world_size: int = 1

@@ -1,0 +1,1 @@
+"""Text: how numbers and signs are written."""
