@@ -1,4 +1,4 @@
-"""Why the weights of an optimizer, or its state, are finite no more after a step."""
+"""Why the weights of an optimizer, or its state, are not finite after a step."""
 
 from __future__ import annotations
 
