@@ -29,7 +29,7 @@ class RuleStep:
         parts: what the weight change is the sum of, for the coordinates that are followed.
         weights: torch's weights after the step, of the coordinates that are followed.
         ulps: how far each is from the rule's, in units in the last place of the run's dtype.
-        breakdown: why torch's weights or state are finite no more, if this is the first such step.
+        breakdown: why torch's weights or state are not finite, if this is the first such step.
     """
 
     step: int
@@ -152,7 +152,7 @@ def _rule_step(
 
 
 def _breakdown(trace: Trace, row: int, rule: Rule) -> Breakdown | None:
-    """Return why the weights or the state are finite no more after a step; None if they are, or were not."""
+    """Return why a step is the first to leave weights or state that are not finite; None if it is not."""
     weights, state = trace.weights.row(row) or (), _state_at(trace, row)
     place = _not_finite((weights, *state.values()), len(weights))
     before = trace.weights.row(row - 1) or (), *_state_at(trace, row - 1).values()

@@ -25,14 +25,14 @@ NO_TEXT = "<exception str() failed>"
 
 def reason(error: BaseException) -> str:
     """Return what an error of anyone's code says, as a clause; of a very long one the beginning."""
-    said = printable(" ".join(text_of(error).split())).rstrip(".")
+    said = printable(" ".join(error_text(error).split())).rstrip(".")
     if len(said) > LONGEST_REASON:
         said = f"{said[:LONGEST_REASON]}…"
     name = printable(type(error).__name__)
     return f"{name}: {said}" if said else name
 
 
-def text_of(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return the text of an error of anyone's code, which may fail to give it."""
     try:
         return str(error)

@@ -13,7 +13,7 @@ from optitrace.monitoring.gradient_provenance import GradientMark
 from optitrace.monitoring.parameter_set import ParameterSet
 from optitrace.monitoring.row_recorder import BLOCK, fetch
 from optitrace.monitoring.sharding import is_sharded, local
-from optitrace.records.training import ClippingKind, ClippingTally, Tally
+from optitrace.records.training import ClippingKind, ClippingTally, Tally, one_more
 
 MOST_PENDING = 64
 """How many clipped gradients wait for a step that uses them: an optimizer may never take one."""
@@ -204,15 +204,11 @@ class ClippingTracker:
             )
         return replace(
             tally,
-            steps=_counted(tally.steps, step),
-            cut=_counted(tally.cut, step) if is_cut else tally.cut,
+            steps=one_more(tally.steps, step),
+            cut=one_more(tally.cut, step) if is_cut else tally.cut,
             limits=(min(tally.limits[0], limits[0]), max(tally.limits[1], limits[1])),
         )
 
 
 def _calls(clipped: Collection[Sequence[_Clipped]]) -> Iterator[ClippingCall]:
     return (call for several in clipped for each in several for call in each.calls)
-
-
-def _counted(tally: Tally | None, step: int) -> Tally:
-    return Tally(1, step) if tally is None else Tally(tally.count + 1, tally.first)

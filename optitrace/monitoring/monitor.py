@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from optitrace.monitoring.assigned_name import assigned_name
 from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
 from optitrace.monitoring.clipping_tracker import ClippingCall
 from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_own
+from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.listener import StepArguments
 from optitrace.monitoring.optimizer_names import renamed
 from optitrace.monitoring.optimizer_registry import MakeProbe, OptimizerRegistry
@@ -137,26 +138,15 @@ class Monitor:
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Record which gradients were cleared."""
-        for seen in self._optimizers.alive():
-            try:
-                seen.history.before_backward()
-            except BaseException as error:
-                if not is_own(error):
-                    raise
-                self._optimizers.lose(seen, error)
+        self._tell_histories(lambda history: history.before_backward())
         return self._backwards.begin(tensors)
 
     @harmless
     def after_backward(self, backward: Backward, is_done: bool) -> None:
         """Record the loss, for those whose gradients have changed."""
         self._backwards.end(backward, is_done=is_done)
-        for seen in self._optimizers.alive() if is_done else ():
-            try:
-                seen.history.after_backward(backward)
-            except BaseException as error:
-                if not is_own(error):
-                    raise
-                self._optimizers.lose(seen, error)
+        if is_done:
+            self._tell_histories(lambda history: history.after_backward(backward))
 
     @harmless
     def zeroed(self, owner: Optimizer | Module) -> None:
@@ -165,11 +155,7 @@ class Monitor:
         def parameters() -> Iterable[Tensor]:
             return parameters_of(owner) if isinstance(owner, Optimizer) else owner.parameters()
 
-        for seen in self._optimizers.alive():
-            try:
-                seen.history.zeroed(owner, parameters)
-            except Exception as error:
-                self._optimizers.lose(seen, error)
+        self._tell_histories(lambda history: history.zeroed(owner, parameters))
 
     @harmless
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
@@ -287,6 +273,16 @@ class Monitor:
     def _after_clipping(self, optimizer: Optimizer) -> None:
         if watched := self._optimizers.watched(optimizer):
             watched.after_clipping()
+
+    def _tell_histories(self, tell: Callable[[GradientProvenance], None]) -> None:
+        """Tell the gradient history of each optimizer; an error ends the watching of that one alone."""
+        for seen in self._optimizers.alive():
+            try:
+                tell(seen.history)
+            except BaseException as error:
+                if not is_own(error):
+                    raise
+                self._optimizers.lose(seen, error)
 
     def _count(self, seen: TrackedOptimizer) -> None:
         """Count a step of an optimizer among those of all."""

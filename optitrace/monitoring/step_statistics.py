@@ -18,6 +18,7 @@ from optitrace.records.training import (
     LostUpdate,
     NonFinite,
     Tally,
+    one_more,
 )
 from optitrace.rules.breakdown import Breakdown
 
@@ -93,7 +94,7 @@ class StepStatistics:
         """Count a step in which parameters at some places had a kind of gradient; None stands for all."""
         for place in places:
             steps, _ = self._cases.get((kind, cause, place), (None, 0))
-            self._cases[kind, cause, place] = _counted(steps, step), step
+            self._cases[kind, cause, place] = one_more(steps, step), step
 
     def judge(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at the values of a recorded step; return those that are to be kept."""
@@ -175,7 +176,3 @@ class StepStatistics:
             why = self._broke[1]
         cause, remedy = (why.cause, why.remedy) if why is not None else ("", "")
         self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter, cause, remedy))
-
-
-def _counted(tally: Tally | None, step: int) -> Tally:
-    return Tally(1, step) if tally is None else Tally(tally.count + 1, tally.first)

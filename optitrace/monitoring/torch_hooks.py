@@ -173,9 +173,7 @@ class TorchHooks:
 
         @functools.wraps(backward)
         def wrapped(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            if (
-                torch_internals.is_in_backward()
-            ):  # a part of that, as where checkpoint computes a segment anew
+            if torch_internals.is_in_backward():  # as where checkpoint recomputes a segment
                 backward(tensors, *args, **kwargs)
                 return
             if not isinstance(tensors, (Tensor, Sequence)):  # it can be gone through only once

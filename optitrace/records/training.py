@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 from optitrace.records.trace import Column, Outcome, Versions
 
@@ -44,9 +44,6 @@ ClippingKind: TypeAlias = Literal["used", "scaled", "micro-batch", "before backw
 that gradient when it was clipped. ``micro-batch``: another backward adds to it before the step. ``before
 backward``: the gradient of the step before was clipped, or none, and the step uses another one.
 """
-
-CLIPPING_KINDS: tuple[ClippingKind, ...] = get_args(ClippingKind)
-"""All of these."""
 
 COLUMNS = (
     *("loss", "lr", "gradient", "gradient_norm", "unclipped_gradient_norm"),
@@ -113,6 +110,11 @@ class Tally:
 
     count: int
     first: int
+
+
+def one_more(tally: Tally | None, step: int) -> Tally:
+    """Return a tally with one step more, which is its first if there was none."""
+    return Tally(1, step) if tally is None else Tally(tally.count + 1, tally.first)
 
 
 @dataclass(frozen=True, slots=True)

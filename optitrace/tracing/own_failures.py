@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_module import reason, text_of
+from optitrace.experiment.own_module import error_text, reason
 from optitrace.rules.catalogue import Needs
 
 SIGNS: Mapping[Needs, str] = {
@@ -43,7 +43,7 @@ class OwnClassError(UsageError):
 def likely_need(error: BaseException) -> Needs:
     """Return what an optimizer that fails so is likely to need; empty where nothing can be told."""
     for need, sign in SIGNS.items():
-        if re.search(sign, text_of(error), re.IGNORECASE):
+        if re.search(sign, error_text(error), re.IGNORECASE):
             return need
     return ""
 

@@ -107,15 +107,26 @@ def note_step(optimizer: Optimizer) -> None:
     optimizer._opt_called = True  # type: ignore[attr-defined]
 
 
+def torch_class(class_path: str) -> type[Optimizer] | None:
+    """Return a class by its path: ``torch.optim.Adam``; None if the installed torch lacks it."""
+    module, _, name = class_path.rpartition(".")
+    return getattr(importlib.import_module(module), name, None)
+
+
+def absence(class_path: str) -> str:
+    """Return the clause that says that the installed torch lacks a class; empty if it has it."""
+    if torch_class(class_path) is not None:
+        return ""
+    return f"torch {torch.__version__} has no {class_path.rpartition('.')[2]}; a newer torch has"
+
+
 def _find_class(entry: catalogue.Optimizer) -> type[Optimizer]:
     if is_own(entry.class_path):
         own: type[Optimizer] = load_name(entry.class_path)[0]
         return own
-    module, _, name = entry.class_path.rpartition(".")
-    try:
-        found: type[Optimizer] = getattr(importlib.import_module(module), name)
-    except AttributeError:
-        raise UsageError(f"torch {torch.__version__} has no {name}; a newer torch has.") from None
+    found = torch_class(entry.class_path)
+    if found is None:
+        raise UsageError(f"{absence(entry.class_path)}.")
     return found
 
 

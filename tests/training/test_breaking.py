@@ -1,4 +1,4 @@
-"""Why the weights or the state of a training are finite no more: cause and remedy, and each remedy tried."""
+"""Why the weights or the state of a training are not finite: cause and remedy, and each remedy tried."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ import torch
 from watched import Task, numbers, seen, watching
 
 import optitrace
+from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.monitoring.signal_deferral import deferring_handlers
@@ -333,18 +334,12 @@ def test_a_training_that_is_watched_from_within_has_its_alarms(monkeypatch: pyte
 def test_what_another_thread_raises_in_a_hook_goes_on_to_the_program_and_is_told(
     error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def raise_from_outside(*given: Any) -> None:
-        thread = ctypes.c_ulong(threading.get_ident())
-        assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(error)) == 1
-        for _ in range(1000):
-            sys.getrecursionlimit()
-
     task, watcher = Task(), Monitor(RecordingConfig())
     interception = TorchHooks(watcher)
     interception.begin()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
     task.train(optimizer, 1)
-    monkeypatch.setattr(StepMetrics, "made", in_the_package(raise_from_outside))
+    monkeypatch.setattr(StepMetrics, "made", in_the_package(raising_from_outside(error)))
     with pytest.raises(error):
         task.train(optimizer, 1)
     interception.end()
@@ -352,6 +347,38 @@ def test_what_another_thread_raises_in_a_hook_goes_on_to_the_program_and_is_told
     assert [failure.sentence for failure in watcher.failures] == [
         f"SGD was not watched after step 2: {error.__name__}."
     ]
+
+
+@pytest.mark.parametrize("error", [AlarmError, KeyboardInterrupt])
+@pytest.mark.parametrize("method", ["zeroed", "before_backward", "after_backward"])
+def test_what_another_thread_raises_while_gradients_are_looked_at_goes_on_to_the_program(
+    method: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, watcher = Task(), Monitor(RecordingConfig())
+    interception = TorchHooks(watcher)
+    interception.begin()
+    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    task.train(optimizer, 1)
+    monkeypatch.setattr(GradientProvenance, method, in_the_package(raising_from_outside(error)))
+    with pytest.raises(error):
+        task.train(optimizer, 1)
+    interception.end()
+
+    assert [failure.sentence for failure in watcher.failures] == [
+        f"nothing was watched after step 1: {error.__name__}."
+    ]
+
+
+def raising_from_outside(error: type[BaseException]) -> Callable[..., None]:
+    """Return a function in which an error is raised as another thread raises one: at any of its lines."""
+
+    def interrupted(*given: Any) -> None:
+        thread = ctypes.c_ulong(threading.get_ident())
+        assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(error)) == 1
+        for _ in range(1000):
+            sys.getrecursionlimit()
+
+    return interrupted
 
 
 def in_the_package(function: Any) -> Any:

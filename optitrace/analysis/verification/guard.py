@@ -29,7 +29,7 @@ class ProcessEndedError(RuntimeError):
     """A class ended the process, or tried to; it is judged as one that raises an error."""
 
 
-class Guard:
+class ProcessGuard:
     """Runs the constructor and the step of a class so that neither can end the process or change the judge.
 
     Attributes:
@@ -66,9 +66,9 @@ class Guard:
                 optimizer = construct(own.optimizer_class, parameters, arguments)
             step = optimizer.step
 
-            def guarded_step() -> object:
+            def guarded_step(*closure: Any) -> object:
                 with self.guarding():
-                    return step()
+                    return step(*closure)
 
             # where a learning rate scheduler puts its own, too
             setattr(optimizer, "step", guarded_step)  # noqa: B010

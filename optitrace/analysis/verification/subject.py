@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError
@@ -18,6 +16,7 @@ from optitrace.rules.catalogue import OPTIMIZERS, Implementation
 from optitrace.rules.discriminating_cases import SHAPES, TELLING, VECTOR
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.rule import Rule
+from optitrace.tracing.stepping import absence, torch_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +64,9 @@ def subject_of(optimizer: catalogue.Optimizer) -> Subject:
         UsageError: the entry has no rule, or the installed torch lacks the class.
     """
     rule = find_rule(optimizer.name)
-    optimizer_class = _find_class(optimizer)
+    optimizer_class = torch_class(optimizer.class_path)
     if optimizer_class is None:
-        raise UsageError(f"{absence(optimizer)}.")
+        raise UsageError(f"{absence(optimizer.class_path)}.")
     settings = TELLING[rule.name]
     return Subject(
         optimizer.name,
@@ -77,13 +76,6 @@ def subject_of(optimizer: catalogue.Optimizer) -> Subject:
         optimizer.implementations,
         optimizer.needs == "sparse gradient",
     )
-
-
-def absence(optimizer: catalogue.Optimizer) -> str:
-    """Return the clause that says that the installed torch lacks a class; empty if it has it."""
-    if _find_class(optimizer) is not None:
-        return ""
-    return f"torch {torch.__version__} has no {optimizer.class_path.rpartition('.')[2]}; a newer torch has"
 
 
 def subject_of_own(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> Subject:
@@ -134,11 +126,6 @@ def find_rule(name: str) -> Rule:
     if rule is None:
         raise UsageError(f"{name.lower()} has no rule, so nothing can be held against it.")
     return rule
-
-
-def _find_class(optimizer: catalogue.Optimizer) -> type[Optimizer] | None:
-    module, _, name = optimizer.class_path.rpartition(".")
-    return getattr(importlib.import_module(module), name, None)
 
 
 def _configurations(

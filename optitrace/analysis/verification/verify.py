@@ -11,16 +11,17 @@ import torch
 from optitrace.analysis.verification.agreement import check_subject, likely_causes_of
 from optitrace.analysis.verification.check import Check, Conformance, Verdict, Verification
 from optitrace.analysis.verification.conformance import conform
-from optitrace.analysis.verification.guard import Guard
+from optitrace.analysis.verification.guard import ProcessGuard
 from optitrace.analysis.verification.scope import Scope
 from optitrace.analysis.verification.separate_process import Report
-from optitrace.analysis.verification.subject import Subject, absence, subject_of, subject_of_own
+from optitrace.analysis.verification.subject import Subject, subject_of, subject_of_own
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.rules import catalogue
 from optitrace.rules.catalogue import Implementation
 from optitrace.rules.rule import Rule
 from optitrace.tracing.devices import choose_device, one_thread, open_device
+from optitrace.tracing.stepping import absence
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Own:
     own: OwnClass
     given: Mapping[str, Any]
     rule: Rule | None
-    guard: Guard = field(default_factory=Guard)
+    guard: ProcessGuard = field(default_factory=ProcessGuard)
 
     @property
     def guarded(self) -> OwnClass:
@@ -65,9 +66,9 @@ def verify(
         DeviceError: the device is not there.
     """
     device = open_device(choose_device() if scope.device == "auto" else scope.device)
-    absent = [optimizer for optimizer in optimizers if absence(optimizer)]
+    absent = [optimizer for optimizer in optimizers if absence(optimizer.class_path)]
     if absent and not classes and len(absent) == len(optimizers):
-        raise UsageError(f"{absence(absent[0])}.")
+        raise UsageError(f"{absence(absent[0].class_path)}.")
     there = [optimizer for optimizer in optimizers if optimizer not in absent]
     ruled = [subject_of(optimizer) for optimizer in there if optimizer.rule is not None]
     subjects = [*ruled, *(subject_of_own(c.guarded, c.rule, c.given) for c in classes if c.rule is not None)]
@@ -87,7 +88,7 @@ def verify(
             conformances += conform(each.guarded, each.given)
             conformances += each.guard.conformances(each.own.name)
     unruled = [_unchecked(o, device, Verdict.NO_RULE, NO_RULE) for o in there if o.rule is None]
-    missing = [_unchecked(o, device, Verdict.NO_CLASS, absence(o)) for o in absent]
+    missing = [_unchecked(o, device, Verdict.NO_CLASS, absence(o.class_path)) for o in absent]
     return Verification((*checks, *unruled, *missing), tuple(conformances))
 
 

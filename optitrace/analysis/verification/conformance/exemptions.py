@@ -22,7 +22,6 @@ from optitrace.analysis.verification.conformance.trial import (
 APPROACH = 0.999
 """Two weights approach each other if their distance falls below this part of what it was."""
 
-
 LARGER = 10
 """How many times the lr is at which a weight would change its sign if it could."""
 
