@@ -57,7 +57,7 @@ def main() -> NoReturn:
 
 def _found(request: Request, tried: Any, report: Report) -> Verification:
     gc.disable()  # importing torch makes half a million objects, none of which can be freed
-    from optitrace.analysis.verification.guard import Guard
+    from optitrace.analysis.verification.guard import ClassGuard
     from optitrace.analysis.verification.subject import find_rule
     from optitrace.analysis.verification.verify import Own, verify
     from optitrace.experiment.own_class import load
@@ -65,7 +65,7 @@ def _found(request: Request, tried: Any, report: Report) -> Verification:
     gc.freeze()
     gc.enable()
     rule = find_rule(request.rule) if request.rule else None
-    guard = Guard(tried, request.avoided)
+    guard = ClassGuard(tried, request.avoided)
     with guard.guarding():
         own = load(request.name)
     given = {**own.read(request.texts), **request.given}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.analysis.verification.check import Conformance, Outcome
+from optitrace.analysis.verification.check import ClaimOutcome, Conformance
 from optitrace.analysis.verification.tried_settings import (
     ENDS,
     Settings,
@@ -29,7 +29,7 @@ class ProcessEndedError(RuntimeError):
     """A class ended the process, or tried to; it is judged as one that raises an error."""
 
 
-class Guard:
+class ClassGuard:
     """Runs the constructor and the step of a class so that neither can end the process or change the judge.
 
     Attributes:
@@ -97,7 +97,7 @@ class Guard:
     def conformances(self, name: str) -> Iterator[Conformance]:
         """Yield what is to be said of the settings under which the class ended the process, if any."""
         if self.endings:
-            yield Conformance(name, ENDS, Outcome.FAILED, "; ".join(self.endings))
+            yield Conformance(name, ENDS, ClaimOutcome.FAILED, "; ".join(self.endings))
 
 
 class _TorchFunctions:

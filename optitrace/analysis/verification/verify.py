@@ -11,7 +11,7 @@ import torch
 from optitrace.analysis.verification.agreement import check_subject, likely_causes_of
 from optitrace.analysis.verification.check import Check, Conformance, Verdict, Verification
 from optitrace.analysis.verification.conformance import conform
-from optitrace.analysis.verification.guard import Guard
+from optitrace.analysis.verification.guard import ClassGuard
 from optitrace.analysis.verification.scope import Scope
 from optitrace.analysis.verification.separate_process import Report
 from optitrace.analysis.verification.subject import Subject, absence, subject_of, subject_of_own
@@ -37,7 +37,7 @@ class Own:
     own: OwnClass
     given: Mapping[str, Any]
     rule: Rule | None
-    guard: Guard = field(default_factory=Guard)
+    guard: ClassGuard = field(default_factory=ClassGuard)
 
     @property
     def guarded(self) -> OwnClass:
