@@ -12,7 +12,7 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import Trace
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
-from optitrace.rules.reader import UNICODE, Explanation, Line, Part, Reading, Spelling, read
+from optitrace.rules.reader import UNICODE, Explanation, Part, Reading, RuleLine, Spelling, read
 from optitrace.rules.rule import Rule
 from optitrace.rules.rule_scope import extent
 
@@ -33,7 +33,7 @@ class RuleStep:
     """
 
     step: int
-    lines: tuple[Line, ...]
+    lines: tuple[RuleLine, ...]
     parts: tuple[Part, ...]
     weights: tuple[float, ...]
     ulps: tuple[float, ...]

@@ -12,7 +12,7 @@ from optitrace.analysis.explanation import explain_row
 from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import EXACT, Tolerance
 from optitrace.records.trace import Trace
-from optitrace.rules.reader import UNICODE, Line, Spelling, read
+from optitrace.rules.reader import UNICODE, RuleLine, Spelling, read
 
 PRECISIONS = (4, 6, 8, 10, 12, 14, 16)
 """The numbers of decimals that are tried until two different numbers look different."""
@@ -37,8 +37,8 @@ class RuleDifference:
 
     step: int
     coordinate: int | None
-    a: Line | None
-    b: Line | None
+    a: RuleLine | None
+    b: RuleLine | None
     is_computed: bool
 
 
@@ -70,7 +70,7 @@ def first_rule_difference(
     return RuleDifference(first.step, first.coordinate, mine, theirs, is_computed=False)
 
 
-def _lines(trace: Trace, first: Difference, precision: int, spelling: Spelling) -> Sequence[Line]:
+def _lines(trace: Trace, first: Difference, precision: int, spelling: Spelling) -> Sequence[RuleLine]:
     """Return the lines of the step that differs, computed from what the trace had before it."""
     row, rule = _row(trace, first.step), trace.experiment.entry.rule
     assert row is not None
@@ -85,8 +85,8 @@ def _row(trace: Trace, step: int) -> int | None:
 
 
 def _first_pair(
-    a: Sequence[Line], b: Sequence[Line], are_same: Callable[[float, float], bool]
-) -> tuple[Line | None, Line | None]:
+    a: Sequence[RuleLine], b: Sequence[RuleLine], are_same: Callable[[float, float], bool]
+) -> tuple[RuleLine | None, RuleLine | None]:
     """Return the first two lines that differ; None in place of a line that only the other has."""
     names = [line.name for line in a], [line.name for line in b]
     for what, begin, end, others_begin, others_end in SequenceMatcher(
@@ -110,7 +110,7 @@ def _flat(values: Any) -> Iterator[float]:
             yield from _flat(value)
 
 
-def _computing(trace: Trace, lines: Sequence[Line], quantity: str) -> Line | None:
+def _computing(trace: Trace, lines: Sequence[RuleLine], quantity: str) -> RuleLine | None:
     """Return the line that computes a state entry, or the weights, last."""
     rule = trace.experiment.entry.rule
     assert rule is not None

@@ -12,7 +12,7 @@ from optitrace.experiment.experiment import Experiment
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class TuningGrid:
     """Learning rates to try, logarithmically spaced.
 
     Attributes:
@@ -31,10 +31,10 @@ class Grid:
         return f"lr=log:{self.least:g}:{self.greatest:g}:{self.count}"
 
 
-FINE = Grid()
+FINE = TuningGrid()
 """Forty to a decade: what is tried by a rule."""
 
-COARSE = Grid(count=61)
+COARSE = TuningGrid(count=61)
 """Ten to a decade: what is tried by stepping a class that has no rule."""
 
 

@@ -13,7 +13,7 @@ Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Given a function, returns one to be put in its place."""
 
 
-class Place(Protocol):
+class PatchTarget(Protocol):
     """Where a function lies; two that are the same are equal."""
 
     def get(self) -> Callable[..., Any]:
@@ -67,7 +67,7 @@ class Decorated:
         return cell
 
 
-_WRAPPED: dict[Place, tuple[Callable[..., Any], list[Wrapper]]] = {}
+_WRAPPED: dict[PatchTarget, tuple[Callable[..., Any], list[Wrapper]]] = {}
 """The functions that are wrapped now, by where they lie, and what is around each, from the inside."""
 
 
@@ -77,7 +77,7 @@ def is_decorated(function: Callable[..., Any]) -> bool:
     return len(cells) == 1 and inspect.unwrap(cells[0].cell_contents) is inspect.unwrap(function)
 
 
-def wrap(place: Place, wrapper: Wrapper) -> Callable[[], None]:
+def wrap(place: PatchTarget, wrapper: Wrapper) -> Callable[[], None]:
     """Put a function in the place of another; return what takes it away again.
 
     Whoever comes first may go first: what is left is put around the original anew.
@@ -93,7 +93,7 @@ def wrap(place: Place, wrapper: Wrapper) -> Callable[[], None]:
     return undo
 
 
-def _put(place: Place) -> None:
+def _put(place: PatchTarget) -> None:
     original, wrappers = _WRAPPED[place]
     place.put(functools.reduce(lambda function, wrapper: wrapper(function), wrappers, original))
     if not wrappers:

@@ -28,7 +28,7 @@ Row = dict[str, Value]
 """The values of one step, by name."""
 
 
-class Recording:
+class RowRecorder:
     """Columns that grow by rows. What a row has no value for is NaN."""
 
     def __init__(self, judge: Callable[[int, Mapping[str, Any]], Mapping[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.param_groups import hyperparameters_of
 from optitrace.monitoring.parameter_set import ParameterSet
 from optitrace.monitoring.recording_config import RecordingConfig
-from optitrace.monitoring.row_recorder import Recording, Row
+from optitrace.monitoring.row_recorder import Row, RowRecorder
 from optitrace.monitoring.step_metrics import VALUES, StepMetrics
 from optitrace.monitoring.step_statistics import EACH, STATE, StepStatistics
 from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
@@ -90,7 +90,7 @@ class SegmentRecorder:
         self._measurement = StepMetrics(parameters, wish, values)
         self._weights = WeightRecord(parameters, taken=taken) if keeps_weight_norms else None
         self._facts = StepStatistics(members.names, by_parameter=wish.parameters, state=wish.state)
-        self._recording = Recording(self._read)
+        self._recording = RowRecorder(self._read)
         self._hyperparameters = hyperparameters_of(optimizer)
         self._records = False
         self._kind = ""

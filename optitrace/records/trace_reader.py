@@ -16,7 +16,7 @@ from optitrace.records.file_content import FaultError, check_text, is_training, 
 from optitrace.records.trace import Column, Outcome, Status, Trace, Versions
 
 if TYPE_CHECKING:
-    from optitrace.records.trace_schema import Head, OutcomeShape, Row
+    from optitrace.records.trace_schema import OutcomeShape, TraceHead, TraceRow
 
 
 def read_trace(path: str) -> Trace:
@@ -52,7 +52,7 @@ _OPTIONAL = ("noise", "seed", "clip_norm", "clip_value", "schedule", "until")
 """The settings of an experiment that stand in a file only where they are used."""
 
 
-def _trace(head: Head, rows: Sequence[Row], place: PlaceOf) -> Trace:
+def _trace(head: TraceHead, rows: Sequence[TraceRow], place: PlaceOf) -> Trace:
     """Return the trace of a file whose parts have the right shape, once they are seen to fit together."""
     experiment = _experiment(head)
     steps = _steps(rows, place)
@@ -80,7 +80,7 @@ def _outcome(given: OutcomeShape) -> Outcome:
     return Outcome(given["status"], given.get("step"), given.get("quantity"), given.get("reason"))
 
 
-def _experiment(head: Head) -> Experiment:
+def _experiment(head: TraceHead) -> Experiment:
     given = head["experiment"]
     hyperparameters = {n: tuple(v) if isinstance(v, list) else v for n, v in given["hyperparameters"].items()}
     name = given["optimizer"]
@@ -101,7 +101,7 @@ def _experiment(head: Head) -> Experiment:
         raise FaultError(f"experiment: {str(error).rstrip('.')}") from None
 
 
-def _steps(rows: Sequence[Row], place: PlaceOf) -> array[int]:
+def _steps(rows: Sequence[TraceRow], place: PlaceOf) -> array[int]:
     steps = array("q", [row["step"] for row in rows])
     if steps[0] != 0:
         raise FaultError(f"{place(0)}step is {steps[0]}; it should be 0, the start")
@@ -111,7 +111,7 @@ def _steps(rows: Sequence[Row], place: PlaceOf) -> array[int]:
     return steps
 
 
-def _of_steps(rows: Sequence[Row], name: str, place: PlaceOf) -> list[Any]:
+def _of_steps(rows: Sequence[TraceRow], name: str, place: PlaceOf) -> list[Any]:
     """Return a quantity that every row has but the start."""
     values: list[Any] = [row.get(name) for row in rows]
     if values[0] is not None:
@@ -121,7 +121,7 @@ def _of_steps(rows: Sequence[Row], name: str, place: PlaceOf) -> list[Any]:
     return values[1:]
 
 
-def _beside(rows: Sequence[Row], size: int, place: PlaceOf) -> dict[str, Column]:
+def _beside(rows: Sequence[TraceRow], size: int, place: PlaceOf) -> dict[str, Column]:
     """Return the columns that a trace has only where gradients are clipped or the momentum is moved."""
     beside = {}
     if any("unclipped_gradient" in row for row in rows):
@@ -132,7 +132,7 @@ def _beside(rows: Sequence[Row], size: int, place: PlaceOf) -> dict[str, Column]
     return beside
 
 
-def _state(rows: Sequence[Row], place: PlaceOf) -> dict[str, Column]:
+def _state(rows: Sequence[TraceRow], place: PlaceOf) -> dict[str, Column]:
     if rows[0]["state"]:
         raise FaultError(f"{place(0)}state should be empty: row 0 is the start")
     return by_name("state", [row["state"] for row in rows], place)

@@ -40,7 +40,7 @@ _Setting: TypeAlias = (
 _CLOSED = ConfigDict(extra="forbid")
 
 
-class Row(TypedDict):
+class TraceRow(TypedDict):
     """One step."""
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
@@ -114,7 +114,7 @@ class OutcomeShape(TypedDict):
     reason: NotRequired[str]
 
 
-class Head(TypedDict):
+class TraceHead(TypedDict):
     """All but the steps: the first line of a JSONL file."""
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
@@ -127,24 +127,24 @@ class Head(TypedDict):
     final_loss: Number
 
 
-class Whole(Head):
+class TraceFile(TraceHead):
     """A JSON file."""
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
 
-    steps: Annotated[list[Row], Field(min_length=1)]
+    steps: Annotated[list[TraceRow], Field(min_length=1)]
 
 
-HEAD = TypeAdapter(Head)
-ROW = TypeAdapter(Row)
-WHOLE = TypeAdapter(Whole)
+HEAD = TypeAdapter(TraceHead)
+ROW = TypeAdapter(TraceRow)
+WHOLE = TypeAdapter(TraceFile)
 
 FORM = Form(
     noun="trace",
     fields=frozenset().union(
         *(
             shape.__annotations__
-            for shape in (Whole, Row, ExperimentShape, ObjectiveShape, VersionsShape, OutcomeShape)
+            for shape in (TraceFile, TraceRow, ExperimentShape, ObjectiveShape, VersionsShape, OutcomeShape)
         )
     ),
     named_by_the_file=("state", "hyperparameters", "versions"),

@@ -31,12 +31,12 @@ from optitrace.records.training import (
 
 if TYPE_CHECKING:
     from optitrace.records.training_schema import (
-        Head,
         OptimizerHead,
         OptimizerShape,
         ParameterShape,
-        Row,
-        Whole,
+        TrainingFile,
+        TrainingHead,
+        TrainingRow,
     )
 
 ABOVE = ("diagnoses", "verified", "ranks")
@@ -87,7 +87,7 @@ def _in_list(optimizer: int) -> PlaceOf:
     return lambda index: f"optimizers[{optimizer}].steps[{index}]."
 
 
-def _sorted_out(head: Head, rows: Iterable[tuple[int, Any]]) -> list[OptimizerTrace]:
+def _sorted_out(head: TrainingHead, rows: Iterable[tuple[int, Any]]) -> list[OptimizerTrace]:
     """Return the optimizers of a JSONL file, whose lines may come in any order of optimizers."""
     own: dict[str, list[Any]] = {optimizer["name"]: [] for optimizer in head["optimizers"]}
     lines: dict[str, list[int]] = {name: [] for name in own}
@@ -107,7 +107,7 @@ def _on_line(numbers: Sequence[int]) -> PlaceOf:
     return lambda index: f"line {numbers[index]}: "
 
 
-def _saved(head: Head | Whole, optimizers: Sequence[OptimizerTrace]) -> SavedTraining:
+def _saved(head: TrainingHead | TrainingFile, optimizers: Sequence[OptimizerTrace]) -> SavedTraining:
     """Return the training of a file whose parts have the right shape, once they are seen to fit together."""
     _check_names("optimizers", [optimizer.name for optimizer in optimizers])
     program, versions, outcome = head["program"], head["versions"], head["outcome"]
@@ -131,7 +131,7 @@ def _saved(head: Head | Whole, optimizers: Sequence[OptimizerTrace]) -> SavedTra
     return SavedTraining(training, {name: head[name] for name in ABOVE if name in head})  # type: ignore[literal-required]
 
 
-def _optimizer(given: OptimizerHead, rows: Sequence[Row], at: str, place: PlaceOf) -> OptimizerTrace:
+def _optimizer(given: OptimizerHead, rows: Sequence[TrainingRow], at: str, place: PlaceOf) -> OptimizerTrace:
     """Return one optimizer; `at` is what the file calls the place of its head."""
     parameters = tuple(map(_parameter, given["parameters"]))
     _check_names(f"{at}parameters", [parameter.name for parameter in parameters])
@@ -204,7 +204,7 @@ def _as_values(given: Any) -> Any:
     return float(given) if given in ("NaN", "Infinity", "-Infinity") else given
 
 
-def _steps(rows: Sequence[Row], taken: int, place: PlaceOf) -> array[int]:
+def _steps(rows: Sequence[TrainingRow], taken: int, place: PlaceOf) -> array[int]:
     steps = array("q", [row["step"] for row in rows])
     for index, is_wrong in enumerate(map(ge, steps, steps[1:]), start=1):
         if is_wrong:
@@ -214,7 +214,7 @@ def _steps(rows: Sequence[Row], taken: int, place: PlaceOf) -> array[int]:
     return steps
 
 
-def _columns(rows: Sequence[Row], place: PlaceOf) -> dict[str, Column]:
+def _columns(rows: Sequence[TrainingRow], place: PlaceOf) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for name in COLUMNS if rows else ():
         if name in ("lr", "unclipped_gradient_norm") and not any(name in row for row in rows):
@@ -228,7 +228,7 @@ def _columns(rows: Sequence[Row], place: PlaceOf) -> dict[str, Column]:
     return columns
 
 
-def _losses(rows: Sequence[Row], place: PlaceOf) -> list[float]:
+def _losses(rows: Sequence[TrainingRow], place: PlaceOf) -> list[float]:
     """Return the loss of each row, NaN where its gradient has none."""
     losses = []
     for index, row in enumerate(rows):
@@ -242,12 +242,12 @@ def _losses(rows: Sequence[Row], place: PlaceOf) -> list[float]:
     return losses
 
 
-def _named(what: str, rows: Sequence[Row], place: PlaceOf) -> dict[str, Column]:
+def _named(what: str, rows: Sequence[TrainingRow], place: PlaceOf) -> dict[str, Column]:
     found: list[Mapping[str, Any]] = [row.get(what, {}) for row in rows]  # type: ignore[misc]
     return by_name(what, found, place) if any(found) else {}
 
 
-def _by_parameter(rows: Sequence[Row], names: Sequence[str], place: PlaceOf) -> dict[str, Column]:
+def _by_parameter(rows: Sequence[TrainingRow], names: Sequence[str], place: PlaceOf) -> dict[str, Column]:
     """Return the columns of each parameter that was there in the first row; every row must have them."""
     if not any("parameters" in row for row in rows):
         return {}

@@ -38,7 +38,7 @@ class ParameterRow(TypedDict):
     update_ratio: Number
 
 
-class Row(TypedDict):
+class TrainingRow(TypedDict):
     """One step of an optimizer."""
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
@@ -57,7 +57,7 @@ class Row(TypedDict):
     parameters: NotRequired[dict[_Name, ParameterRow]]
 
 
-class NamedRow(Row):
+class NamedRow(TrainingRow):
     """One step of an optimizer that is named: a line of a JSONL file."""
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
@@ -197,7 +197,7 @@ class OptimizerShape(OptimizerHead):
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
 
-    steps: NotRequired[list[Row]]
+    steps: NotRequired[list[TrainingRow]]
 
 
 class _Above(TypedDict):
@@ -219,7 +219,7 @@ class _Above(TypedDict):
     ranks: NotRequired[RanksShape]
 
 
-class Head(_Above):
+class TrainingHead(_Above):
     """The first line of a JSONL file: all but the rows."""
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
@@ -227,7 +227,7 @@ class Head(_Above):
     optimizers: list[OptimizerHead]
 
 
-class Whole(_Above):
+class TrainingFile(_Above):
     """A JSON file, or a JSONL file of one line."""
 
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
@@ -235,12 +235,21 @@ class Whole(_Above):
     optimizers: list[OptimizerShape]
 
 
-HEAD = TypeAdapter(Head)
+HEAD = TypeAdapter(TrainingHead)
 ROW = TypeAdapter(NamedRow)
-WHOLE = TypeAdapter(Whole)
+WHOLE = TypeAdapter(TrainingFile)
 
 _SHAPES: tuple[type, ...] = (
-    *(Whole, OptimizerShape, NamedRow, ParameterRow, ProgramShape, VersionsShape, EndShape, ParameterShape),
+    *(
+        TrainingFile,
+        OptimizerShape,
+        NamedRow,
+        ParameterRow,
+        ProgramShape,
+        VersionsShape,
+        EndShape,
+        ParameterShape,
+    ),
     *(
         UnownedShape,
         TallyShape,

@@ -16,7 +16,7 @@ from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.rule_difference import RuleDifference
 from optitrace.experiment.text import text_of
 from optitrace.records.trace_writer import exact_all
-from optitrace.rules.reader import Line
+from optitrace.rules.reader import RuleLine
 from optitrace.text.ascii import to_ascii
 from optitrace.views.differences_view import (
     Naming,
@@ -113,7 +113,7 @@ def _rule(rule: RuleDifference | None) -> Iterator[str]:
     yield from (f"  {letter}  {_line(line)}" for letter, line in (("A", rule.a), ("B", rule.b)))
 
 
-def _line(line: Line | None) -> str:
+def _line(line: RuleLine | None) -> str:
     return "has no such line" if line is None else str(line)
 
 

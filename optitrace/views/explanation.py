@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Any
 
 from optitrace.analysis.explanation import ExplainedStep, RuleStep, SearchStep
-from optitrace.rules.reader import Line, Part
+from optitrace.rules.reader import Part, RuleLine
 from optitrace.text.number_format import format_number
 from optitrace.views.vectors import as_vector
 
@@ -76,12 +76,12 @@ def _search_lines(step: SearchStep) -> Iterator[str]:
         yield f"last step length {step.step_length:g}, {step.history} past updates remembered"
 
 
-def _equation(line: Line) -> list[str]:
+def _equation(line: RuleLine) -> list[str]:
     """Return a line's parts between its equals signs; a round of a loop is told by its number."""
     return str(line).split(" = ")
 
 
-def _aside(line: Line) -> str:
+def _aside(line: RuleLine) -> str:
     """Return why a line is the one that acted, and in which round of a loop."""
     asides = [f"since {line.when}"] if line.when else []
     if line.iteration:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from optitrace.analysis.sweeping.axis import Axis, Range
+from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.ranking import Candidate
 from optitrace.analysis.sweeping.sweep import Sweep
 from optitrace.rules.hyperparameter import Value, show
@@ -18,7 +18,7 @@ HEADINGS = {"final_loss": "final loss", "steps": "steps", "distance": "distance"
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class SweepCells:
     """A table before it is laid out.
 
     Attributes:
@@ -49,7 +49,7 @@ def heading(sweeps: Sequence[Sweep]) -> list[str]:
     return lines if len(sweeps) == 1 else lines[1:]
 
 
-def cells(sweeps: Sequence[Sweep], precision: int) -> Cells:
+def cells(sweeps: Sequence[Sweep], precision: int) -> SweepCells:
     """Return the best configurations of a sweep; of several the best of each."""
     return _ranking(sweeps[0], precision) if len(sweeps) == 1 else _best_of_each(sweeps, precision)
 
@@ -69,12 +69,12 @@ def closing(sweeps: Sequence[Sweep], commands: Sequence[str]) -> Iterator[tuple[
             yield f"best: {command}", False
 
 
-def varied(axis: Axis) -> str:
+def varied(axis: SweptAxis) -> str:
     """Return what an axis runs over, in words.
 
-    >>> varied(Axis("lr", "lr", None, Range(1e-4, 1.0, 200, logarithmic=True)))
+    >>> varied(SweptAxis("lr", "lr", None, Range(1e-4, 1.0, 200, logarithmic=True)))
     'lr from 0.0001 to 1 in 200 equal ratios'
-    >>> varied(Axis("nesterov", "nesterov", None, (True, False)))
+    >>> varied(SweptAxis("nesterov", "nesterov", None, (True, False)))
     'nesterov true or false'
     """
     if not isinstance(axis.values, Range):
@@ -105,9 +105,9 @@ def _ulps(ulps: float) -> str:
     return f"{math.ceil(ulps):,}" if math.isfinite(ulps) else "infinitely many"
 
 
-def _ranking(sweep: Sweep, precision: int) -> Cells:
+def _ranking(sweep: Sweep, precision: int) -> SweepCells:
     if not sweep.best:
-        return Cells([], [], [])
+        return SweepCells([], [], [])
     names = [axis.name for axis in sweep.space.axes]
     measures = _measures(sweep)
     headings = ["rank", *names, *(HEADINGS[name] for name in measures)]
@@ -115,13 +115,13 @@ def _ranking(sweep: Sweep, precision: int) -> Cells:
         [str(rank), *_row(candidate, names, measures, precision)]
         for rank, candidate in enumerate(sweep.best, start=1)
     ]
-    return Cells(headings, rows, headings)
+    return SweepCells(headings, rows, headings)
 
 
-def _best_of_each(sweeps: Sequence[Sweep], precision: int) -> Cells:
+def _best_of_each(sweeps: Sequence[Sweep], precision: int) -> SweepCells:
     finished = [sweep for sweep in sweeps if sweep.best]
     if not finished:
-        return Cells([], [], [])
+        return SweepCells([], [], [])
     names = [axis.name for axis in finished[0].space.axes]
     measures = _measures(finished[0])
     numbers = [*names, *(HEADINGS[name] for name in measures)]
@@ -129,7 +129,7 @@ def _best_of_each(sweeps: Sequence[Sweep], precision: int) -> Cells:
     rows = [
         [sweep.space.base.optimizer, *_row(sweep.best[0], names, measures, precision)] for sweep in finished
     ]
-    return Cells(["best of", *numbers], rows, numbers)
+    return SweepCells(["best of", *numbers], rows, numbers)
 
 
 def _row(candidate: Candidate, names: Sequence[str], measures: Sequence[str], precision: int) -> list[str]:

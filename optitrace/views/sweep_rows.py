@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from optitrace.analysis.sweeping.axis import Axis, Range
+from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.ranking import OUTCOMES, Candidate
 from optitrace.analysis.sweeping.space import Space
@@ -105,7 +105,7 @@ def _found(sweep: Sweep, command: str) -> dict[str, Any]:
     }
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
+def _axis(axis: SweptAxis) -> dict[str, Any]:
     if isinstance(axis.values, Range):
         between = axis.values
         return {

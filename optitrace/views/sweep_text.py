@@ -9,7 +9,7 @@ from optitrace.analysis.sweeping.sweep import Sweep
 from optitrace.views.grid import Grid
 from optitrace.views.html import html_grid
 from optitrace.views.markdown import escaped, markdown_table
-from optitrace.views.sweep_cells import NOTHING, Cells, cells, closing, heading
+from optitrace.views.sweep_cells import NOTHING, SweepCells, cells, closing, heading
 
 
 def sweep_markdown(sweeps: Sequence[Sweep], commands: Sequence[str], precision: int) -> Iterator[str]:
@@ -35,5 +35,5 @@ def sweep_html(sweep: Sweep, command: str, precision: int) -> str:
     return f"<div><b>{title}</b><br>{'<br>'.join(rest)}\n{table}\n{closed}</div>"
 
 
-def _grid(found: Cells) -> Grid:
+def _grid(found: SweepCells) -> Grid:
     return Grid([(heading, "") for heading in found.headings], range(len(found.headings)), found.rows)

@@ -16,9 +16,9 @@ from optitrace.analysis.verification.check import (
     ALLOWED,
     RUN_ALLOWED,
     Check,
+    ClaimOutcome,
     Conformance,
     Departure,
-    Outcome,
     Verdict,
     Verification,
 )
@@ -178,10 +178,10 @@ def _claims(conformances: Iterable[Conformance], ascii_only: bool) -> Table:
     table.add_column(no_wrap=True)
     table.add_column()
     for conformance in conformances:
-        failed = conformance.outcome is Outcome.FAILED
+        failed = conformance.outcome is ClaimOutcome.FAILED
         outcome = Text(
             "FAILED" if failed else conformance.outcome,
-            style="red" if failed else "dim" if conformance.outcome is Outcome.NOT_APPLICABLE else "",
+            style="red" if failed else "dim" if conformance.outcome is ClaimOutcome.NOT_APPLICABLE else "",
         )
         table.add_row(outcome, Text(spell(f"{conformance.claim}: {conformance.finding}")))
     return table
@@ -207,8 +207,8 @@ def _ruled(checks: Sequence[Check]) -> str:
 
 
 def _claimed(conformances: Sequence[Conformance]) -> str:
-    tried = [c.outcome for c in conformances if c.outcome is not Outcome.NOT_APPLICABLE]
-    if failed := tried.count(Outcome.FAILED):
+    tried = [c.outcome for c in conformances if c.outcome is not ClaimOutcome.NOT_APPLICABLE]
+    if failed := tried.count(ClaimOutcome.FAILED):
         return f"{failed} of {len(tried)} general claims {'fails' if failed == 1 else 'fail'}"
     return f"all {len(tried)} general claims hold" if tried else ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optitrace.analysis.sweeping.axis import Axis, Range, read_axis
+from optitrace.analysis.sweeping.axis import Range, SweptAxis, read_axis
 from optitrace.analysis.sweeping.measures import Goal, check_goal
 from optitrace.analysis.sweeping.space import lay_out
 from optitrace.errors import UsageError
@@ -16,31 +16,31 @@ from optitrace.experiment.objective import Quadratic
 @pytest.mark.parametrize(
     ("optimizer", "text", "axis"),
     [
-        ("sgd", "lr=0.1,0.2", Axis("lr", "lr", None, (0.1, 0.2))),
-        ("sgd", "lr = 0.1", Axis("lr", "lr", None, (0.1,))),
-        ("sgd", "lr=0.1:0.9:17", Axis("lr", "lr", None, Range(0.1, 0.9, 17, logarithmic=False))),
-        ("sgd", "lr=LOG:1e-4:1:200", Axis("lr", "lr", None, Range(1e-4, 1.0, 200, logarithmic=True))),
-        ("sgd", "lr=1:0.1:4", Axis("lr", "lr", None, Range(1.0, 0.1, 4, logarithmic=False))),
-        ("adam", "betas.1=0.9,0.99", Axis("betas.1", "betas", 1, (0.9, 0.99))),
-        ("adam", "betas=0.9;0.99,0.8;0.9", Axis("betas", "betas", None, ((0.9, 0.99), (0.8, 0.9)))),
-        ("adam", "weight-decay=0,0.1", Axis("weight_decay", "weight_decay", None, (0.0, 0.1))),
-        ("sgd", "nesterov=true,false", Axis("nesterov", "nesterov", None, (True, False))),
-        ("adafactor", "eps.0=none,1e-3", Axis("eps.0", "eps", 0, (None, 1e-3))),
+        ("sgd", "lr=0.1,0.2", SweptAxis("lr", "lr", None, (0.1, 0.2))),
+        ("sgd", "lr = 0.1", SweptAxis("lr", "lr", None, (0.1,))),
+        ("sgd", "lr=0.1:0.9:17", SweptAxis("lr", "lr", None, Range(0.1, 0.9, 17, logarithmic=False))),
+        ("sgd", "lr=LOG:1e-4:1:200", SweptAxis("lr", "lr", None, Range(1e-4, 1.0, 200, logarithmic=True))),
+        ("sgd", "lr=1:0.1:4", SweptAxis("lr", "lr", None, Range(1.0, 0.1, 4, logarithmic=False))),
+        ("adam", "betas.1=0.9,0.99", SweptAxis("betas.1", "betas", 1, (0.9, 0.99))),
+        ("adam", "betas=0.9;0.99,0.8;0.9", SweptAxis("betas", "betas", None, ((0.9, 0.99), (0.8, 0.9)))),
+        ("adam", "weight-decay=0,0.1", SweptAxis("weight_decay", "weight_decay", None, (0.0, 0.1))),
+        ("sgd", "nesterov=true,false", SweptAxis("nesterov", "nesterov", None, (True, False))),
+        ("adafactor", "eps.0=none,1e-3", SweptAxis("eps.0", "eps", 0, (None, 1e-3))),
         (
             "muon",
             "adjust_lr_fn=none,original",
-            Axis("adjust_lr_fn", "adjust_lr_fn", None, (None, "original")),
+            SweptAxis("adjust_lr_fn", "adjust_lr_fn", None, (None, "original")),
         ),
-        ("muon", "ns_steps=1:9:3", Axis("ns_steps", "ns_steps", None, (1, 5, 9))),
-        ("sgd", "start.1=-1:1:3", Axis("start.1", "start", 1, Range(-1.0, 1.0, 3, logarithmic=False))),
+        ("muon", "ns_steps=1:9:3", SweptAxis("ns_steps", "ns_steps", None, (1, 5, 9))),
+        ("sgd", "start.1=-1:1:3", SweptAxis("start.1", "start", 1, Range(-1.0, 1.0, 3, logarithmic=False))),
         (
             "sgd",
             "coefficients=1;2,1;100",
-            Axis("coefficients", "coefficients", None, ((1.0, 2.0), (1.0, 100.0))),
+            SweptAxis("coefficients", "coefficients", None, ((1.0, 2.0), (1.0, 100.0))),
         ),
     ],
 )
-def test_an_axis_is_read(optimizer: str, text: str, axis: Axis) -> None:
+def test_an_axis_is_read(optimizer: str, text: str, axis: SweptAxis) -> None:
     assert read_axis(text, design(optimizer), sampled=False) == axis
 
 

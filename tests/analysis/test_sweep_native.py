@@ -17,9 +17,9 @@ from optitrace.analysis.sweeping.native import program as programs
 from optitrace.analysis.sweeping.native.batch_runner import program
 from optitrace.analysis.sweeping.native.compiled import is_compilable
 from optitrace.analysis.sweeping.native.listing import listing
-from optitrace.analysis.sweeping.native.program import SPAN, Program
-from optitrace.analysis.sweeping.native.recorder import Recorder
-from optitrace.analysis.sweeping.native.tape import Kind, Line, Tape, UnrecordableError
+from optitrace.analysis.sweeping.native.program import SPAN, CompiledRun
+from optitrace.analysis.sweeping.native.recorder import TapeRecorder
+from optitrace.analysis.sweeping.native.tape import OperandKind, Tape, TapeLine, UnrecordableError
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.square_root import square_root
 from optitrace.experiment.landscapes import LANDSCAPES
@@ -108,7 +108,7 @@ def test_a_run_that_diverges_does_so_alike(by_torch: Callable[..., Any]) -> None
 def test_steps_that_differ_in_numbers_alone_are_one_segment() -> None:
     sgd = find("sgd").rule
     assert sgd is not None
-    momentum = Program(
+    momentum = CompiledRun(
         sgd, {"momentum": 0.9}, steps=9, protocol="fresh", dtype="float32", knows_gradient=True
     )
 
@@ -128,9 +128,9 @@ def damaged(
     monkeypatch: pytest.MonkeyPatch, swept: Space, damage: Callable[[Tape], Tape]
 ) -> dict[str, Tensor]:
     """Run a space by machine code from damaged tapes."""
-    record = Recorder.tape
+    record = TapeRecorder.tape
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "tape", lambda recorder, outputs: damage(record(recorder, outputs)))
+        patch.setattr(TapeRecorder, "tape", lambda recorder, outputs: damage(record(recorder, outputs)))
         program.cache_clear()
         found = everything(swept)
     program.cache_clear()
@@ -229,7 +229,9 @@ def stepped(expression: Callable[[Any, Any], Any], w: Tensor, g: Tensor) -> Tens
         return (expression(w, g),)
 
     dtype = str(w.dtype).removeprefix("torch.")
-    [segment] = Program(written, {}, steps=1, protocol="fresh", dtype=dtype, knows_gradient=False).segments()
+    [segment] = CompiledRun(
+        written, {}, steps=1, protocol="fresh", dtype=dtype, knows_gradient=False
+    ).segments()
     found = w.clone()
     given = {"w": found, "used": g}
     segment.code.run([given[a.name] for a in segment.arrays], segment.numbers, len(w), len(w))
@@ -258,7 +260,7 @@ def test_a_rule_that_was_refused_is_refused_again() -> None:
     def across(w: Any, g: Any, t: int) -> tuple[Any, ...]:
         return (w / rms(w),)
 
-    refused = Program(across, {}, steps=2, protocol="fresh", dtype="float32", knows_gradient=True)
+    refused = CompiledRun(across, {}, steps=2, protocol="fresh", dtype="float32", knows_gradient=True)
 
     for _ in range(4):
         with pytest.raises(UnrecordableError, match="square is no operation of a tape"):
@@ -266,14 +268,14 @@ def test_a_rule_that_was_refused_is_refused_again() -> None:
 
 
 def test_a_tape_names_its_inputs_and_what_its_powers_are_made_from() -> None:
-    recorder = Recorder()
-    w, beta = recorder.input("w", Kind.WEIGHTS), recorder.input("beta", Kind.COLUMN)
+    recorder = TapeRecorder()
+    w, beta = recorder.input("w", OperandKind.WEIGHTS), recorder.input("beta", OperandKind.COLUMN)
     tape = recorder.tape({"w": w * (1 - beta) ** 3, "count": 1.0})
 
     assert tape.inputs == {"w": 0, "beta": 1}
     assert tape.powers == (3,)
     assert tape.before_powers == (1, 2, 3)
-    assert tape.lines[2] == Line("subtract", Kind.COLUMN, (~0, 1))
+    assert tape.lines[2] == TapeLine("subtract", OperandKind.COLUMN, (~0, 1))
     assert tape.outputs == (("w", 4),)
     assert recorder.numbers == [1.0, 3.0]
 
@@ -336,7 +338,7 @@ def test_code_that_llvm_refuses_is_refused_again(monkeypatch: pytest.MonkeyPatch
     sgd = find("sgd").rule
     assert sgd is not None
     settings = {h.name: h.default for h in find("sgd").hyperparameters}
-    refused = Program(sgd, settings, steps=2, protocol="fresh", dtype="float32", knows_gradient=True)
+    refused = CompiledRun(sgd, settings, steps=2, protocol="fresh", dtype="float32", knows_gradient=True)
 
     for _ in range(3):
         with pytest.raises(UnrecordableError, match="LLVM refuses the listing"):

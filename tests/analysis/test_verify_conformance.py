@@ -10,7 +10,7 @@ from descents import Descent
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.analysis.verification.check import Conformance, Outcome
+from optitrace.analysis.verification.check import ClaimOutcome, Conformance
 from optitrace.analysis.verification.conformance import conform
 from optitrace.analysis.verification.conformance.claims import CLAIMS
 from optitrace.errors import UsageError
@@ -44,7 +44,7 @@ def found(optimizer_class: type[Optimizer]) -> dict[str, Conformance]:
 def failed(optimizer_class: type[Optimizer]) -> dict[str, str]:
     """Return the claims that fail, and what is said of each."""
     outcomes = found(optimizer_class).values()  # type: ignore[arg-type]
-    return {c.claim: c.finding for c in outcomes if c.outcome is Outcome.FAILED}
+    return {c.claim: c.finding for c in outcomes if c.outcome is ClaimOutcome.FAILED}
 
 
 class Dead(Descent):
@@ -240,7 +240,9 @@ FAULTS = [
 
 
 def test_a_class_without_a_fault_fails_nothing() -> None:
-    assert {claim: c.outcome for claim, c in found(Descent).items()} == dict.fromkeys(CLAIMS, Outcome.PASSED)
+    assert {claim: c.outcome for claim, c in found(Descent).items()} == dict.fromkeys(
+        CLAIMS, ClaimOutcome.PASSED
+    )
 
 
 @pytest.mark.parametrize(("faulty", "claim", "finding"), FAULTS, ids=[f[0].__name__ for f in FAULTS])
@@ -314,7 +316,7 @@ def test_what_cannot_be_tried_is_told() -> None:
 
     outcome = found(Mode)[COUNTS]
 
-    assert outcome.outcome is Outcome.PASSED
+    assert outcome.outcome is ClaimOutcome.PASSED
     assert outcome.finding == "each changes the weights or the state; not tried: mode"
 
 
@@ -325,7 +327,7 @@ def test_claims_that_do_not_apply_are_told() -> None:
 
     outcomes = found(Plain)
 
-    assert outcomes[MIRRORS].outcome is outcomes[DTYPE].outcome is Outcome.NOT_APPLICABLE
+    assert outcomes[MIRRORS].outcome is outcomes[DTYPE].outcome is ClaimOutcome.NOT_APPLICABLE
     assert outcomes[MIRRORS].finding == "it has no maximize"
     assert outcomes[DTYPE].finding == "it keeps no tensors of the weights' shape"
 
@@ -333,8 +335,8 @@ def test_claims_that_do_not_apply_are_told() -> None:
 def test_a_class_for_matrices_is_tried_with_two() -> None:
     outcomes = found(torch.optim.Muon)
 
-    assert outcomes[ORDER].outcome is outcomes[TWO_DTYPES].outcome is Outcome.PASSED
-    assert Outcome.FAILED not in {c.outcome for c in outcomes.values()}
+    assert outcomes[ORDER].outcome is outcomes[TWO_DTYPES].outcome is ClaimOutcome.PASSED
+    assert ClaimOutcome.FAILED not in {c.outcome for c in outcomes.values()}
 
 
 @pytest.mark.parametrize(

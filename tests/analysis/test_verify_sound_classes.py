@@ -13,7 +13,7 @@ from descents import Descent
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.analysis.verification.check import Conformance, Outcome
+from optitrace.analysis.verification.check import ClaimOutcome, Conformance
 from optitrace.analysis.verification.conformance import conform
 from optitrace.analysis.verification.verify import Own
 from optitrace.experiment.own_class import OwnClass
@@ -463,14 +463,14 @@ SOUND = [
 def test_a_sound_class_is_not_accused(sound: type[Optimizer], findings: dict[str, str]) -> None:
     outcomes = found(sound)
 
-    assert [c.finding for c in outcomes.values() if c.outcome is Outcome.FAILED] == []
+    assert [c.finding for c in outcomes.values() if c.outcome is ClaimOutcome.FAILED] == []
     assert {claim: outcomes[claim].finding for claim in findings} == findings
 
 
 def test_a_generator_that_no_state_dict_holds_keeps_a_class_from_resuming_alone() -> None:
     outcomes = found(NoisyByItself)
 
-    assert [claim for claim, c in outcomes.items() if c.outcome is Outcome.FAILED] == [RESUMES]
+    assert [claim for claim, c in outcomes.items() if c.outcome is ClaimOutcome.FAILED] == [RESUMES]
     assert outcomes[MIRRORED].finding == outcomes[ORDER].finding == "it draws random numbers"
 
 
@@ -480,7 +480,7 @@ def test_nothing_is_decided_where_what_was_not_tried_may_let_another_count(
 ) -> None:
     outcome = found(sound)[COUNTS]
 
-    assert outcome.outcome is Outcome.NOT_APPLICABLE
+    assert outcome.outcome is ClaimOutcome.NOT_APPLICABLE
     assert outcome.finding.startswith("nothing in the settings tried was changed by factor (1, 0.25, 0.1,")
     assert outcome.finding.endswith(f"; not tried: {untried}")
 
@@ -492,5 +492,5 @@ def test_a_class_that_moves_nothing_fails() -> None:
 
     outcome = found(Idle)[COUNTS]
 
-    assert outcome.outcome is Outcome.FAILED
+    assert outcome.outcome is ClaimOutcome.FAILED
     assert outcome.finding == "no step of 30 moves any of the weights that were tried"

@@ -11,7 +11,7 @@ from samples import printed
 from optitrace.analysis.verification.agreement import check_subject, record_all
 from optitrace.analysis.verification.check import ALLOWED, RUN_ALLOWED, Verdict
 from optitrace.analysis.verification.one_step import agrees, recompute
-from optitrace.analysis.verification.recording import Recording
+from optitrace.analysis.verification.recording import RecordedRun
 from optitrace.analysis.verification.scope import Scope
 from optitrace.analysis.verification.subject import subject_of
 from optitrace.analysis.verification.verify import verify
@@ -47,7 +47,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @cache
-def recordings(name: str, dtype: torch.dtype) -> list[Recording]:
+def recordings(name: str, dtype: torch.dtype) -> list[RecordedRun]:
     """Return what torch does, with its scalars in the dtype of the weights."""
     with default_dtype(dtype):
         recorded, _ = record_all(

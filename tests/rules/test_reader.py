@@ -21,7 +21,7 @@ from optitrace.rules.discriminating_cases import TELLING, gradient, start
 from optitrace.rules.gradient_descent import asgd, rprop, sgd
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.orthogonal import muon
-from optitrace.rules.reader import ASCII, UNICODE, Explanation, Line, Spelling, read
+from optitrace.rules.reader import ASCII, UNICODE, Explanation, RuleLine, Spelling, read
 from optitrace.rules.rule import rule
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
@@ -432,7 +432,7 @@ def test_damaged_rules_can_be_read_too(name: str, mistake: Mistake) -> None:
 
 
 def test_lines_print_what_they_hold_once() -> None:
-    line = Line("step", "b", "1.0000", "1.0000", 1.0, "step")
+    line = RuleLine("step", "b", "1.0000", "1.0000", 1.0, "step")
 
     assert str(line) == "step = b = 1.0000"
 

@@ -3,7 +3,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from optitrace.analysis.training.rule_watch.weight_sample import MOST_WHOLE, SAMPLE, Place, choose, values
+from optitrace.analysis.training.rule_watch.weight_sample import (
+    MOST_WHOLE,
+    SAMPLE,
+    SamplePlace,
+    choose,
+    values,
+)
 
 
 def parameters(*shapes: tuple[int, ...]) -> list[nn.Parameter]:
@@ -49,13 +55,13 @@ def test_frozen_parameters_come_last() -> None:
 def test_a_rule_that_must_see_them_whole_has_the_smallest_parameters_of_its_shape() -> None:
     group = parameters((MOST_WHOLE,), (8,), (3, 4), (2, 2, 2), (100, 100))
 
-    assert choose([group], "vector") == [Place(1, (8,), 0, 1, 8)]
-    assert choose([group], "matrix") == [Place(2, (3, 4), 0, 1, 12)]
+    assert choose([group], "vector") == [SamplePlace(1, (8,), 0, 1, 8)]
+    assert choose([group], "matrix") == [SamplePlace(2, (3, 4), 0, 1, 12)]
 
 
 def test_the_numbers_at_a_place_do_not_depend_on_the_layout() -> None:
     tensor = torch.arange(120.0).reshape(2, 3, 4, 5)
-    place = Place(0, (2, 3, 4, 5), 7, 11, 9)
+    place = SamplePlace(0, (2, 3, 4, 5), 7, 11, 9)
     expected = [7.0, 18.0, 29.0, 40.0, 51.0, 62.0, 73.0, 84.0, 95.0]
     part = torch.arange(240.0)[120:].reshape(2, 3, 4, 5)
 
@@ -66,7 +72,7 @@ def test_the_numbers_at_a_place_do_not_depend_on_the_layout() -> None:
 
 def test_a_sparse_tensor_is_zero_where_it_has_nothing() -> None:
     dense = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 2.0], [0.0, 3.0, 0.0]])
-    place = Place(0, (3, 3), 1, 2, 4)  # the numbers 1, 3, 5 and 7
+    place = SamplePlace(0, (3, 3), 1, 2, 4)  # the numbers 1, 3, 5 and 7
 
     assert values(dense.to_sparse(2), place).tolist() == [1.0, 0.0, 2.0, 3.0]
     assert values(dense.to_sparse(1), place).tolist() == [1.0, 0.0, 2.0, 3.0]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from threading import Thread
 from typing import Any
 
-from optitrace.monitoring.row_recorder import Recording
+from optitrace.monitoring.row_recorder import RowRecorder
 
 
 def test_rows_that_two_threads_read_at_a_time_keep_their_order() -> None:
@@ -18,7 +18,7 @@ def test_rows_that_two_threads_read_at_a_time_keep_their_order() -> None:
             readers[0].join(timeout=0.2)
         return row
 
-    recording = Recording(judge)
+    recording = RowRecorder(judge)
     recording.add(1, {"loss": 10.0})
     recording.read()
     readers[0].join()

@@ -12,7 +12,7 @@ from functools import cache
 import pytest
 from rich.console import Console
 
-from optitrace.analysis.sweeping.axis import Axis, Range
+from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.loss_map import LossMap, Scale
 from optitrace.analysis.sweeping.measures import Goal
@@ -31,7 +31,7 @@ WIDTHS = (30, 40, 80, 120, 300, None)
 
 
 def scale(name: str, first: float, last: float, bins: int, *, logarithmic: bool = False) -> Scale:
-    return Scale(Axis(name, name, None, Range(first, last, bins, logarithmic)), bins)
+    return Scale(SweptAxis(name, name, None, Range(first, last, bins, logarithmic)), bins)
 
 
 @cache

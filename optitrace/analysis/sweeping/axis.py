@@ -40,7 +40,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class SweptAxis:
     """One thing that is varied.
 
     Attributes:
@@ -87,7 +87,7 @@ class Axis:
         return tuple(dict.fromkeys((*telling, *others)))
 
 
-def read_axis(text: str, base: Experiment, *, sampled: bool) -> Axis:
+def read_axis(text: str, base: Experiment, *, sampled: bool) -> SweptAxis:
     """Read an axis: ``name=v1,v2``, ``name=start:stop:count`` or ``name=log:start:stop:count``.
 
     A name may end in the position of one number of several, from 0: ``betas.1``. In a list, the
@@ -102,13 +102,13 @@ def read_axis(text: str, base: Experiment, *, sampled: bool) -> Axis:
     setting, dot, place = name.replace("-", "_").partition(".")
     whole = _setting(setting, base)
     if not dot:
-        return Axis(whole.name, setting, None, _values(values, whole, sampled=sampled))
+        return SweptAxis(whole.name, setting, None, _values(values, whole, sampled=sampled))
     position, kind = _member(whole, place)
     part = Hyperparameter(base.optimizer, f"{setting}.{position}", None, kind)
-    return Axis(part.name, setting, position, _values(values, part, sampled=sampled))
+    return SweptAxis(part.name, setting, position, _values(values, part, sampled=sampled))
 
 
-def check_axes(axes: Sequence[Axis]) -> None:
+def check_axes(axes: Sequence[SweptAxis]) -> None:
     """See that no two axes vary the same.
 
     Raises:

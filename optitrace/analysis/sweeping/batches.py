@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.analysis.sweeping.axis import Axis, Range
+from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.batch import Batch
 from optitrace.analysis.sweeping.batched_loss import BatchedLoss, batched_loss
 from optitrace.analysis.sweeping.by_torch import run_by_torch
@@ -40,7 +40,7 @@ class Finish:
     measures: Mapping[str, Tensor]
 
 
-def kinds(axis: Axis, column: Column) -> Tensor | None:
+def kinds(axis: SweptAxis, column: Column) -> Tensor | None:
     """Return for each configuration the kind of its value; None if the axis has just one.
 
     Those of one kind can run in one batch. Numbers other than zero are one kind, as no rule asks more of
@@ -132,7 +132,7 @@ def _parts(space: Space, found: Sequence[Column], device: torch.device, *, is_ma
     return parts
 
 
-def _value(axis: Axis, column: Column, device: torch.device, shape: tuple[int, ...]) -> Any:
+def _value(axis: SweptAxis, column: Column, device: torch.device, shape: tuple[int, ...]) -> Any:
     """Return the one value of a kind that has just one, and else the numbers of the configurations."""
     if isinstance(axis.values, Range):
         numbers = column

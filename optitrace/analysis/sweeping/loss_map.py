@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.stability import stability_limit
-from optitrace.analysis.sweeping.axis import Axis, Range
+from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import DIVERGED
 from optitrace.analysis.sweeping.ranking import Candidate
@@ -30,7 +30,7 @@ class Scale:
         bins: how many bins it has.
     """
 
-    axis: Axis
+    axis: SweptAxis
     bins: int
 
     @property
@@ -104,7 +104,7 @@ class LossMap:
     best: tuple[int, int] | None
 
 
-def drawn_axes(space: Space) -> list[Axis] | None:
+def drawn_axes(space: Space) -> list[SweptAxis] | None:
     """Return the axis across and the axis upwards, if one or two numbers are varied and nothing else."""
     if len(space.varied) not in (1, 2) or not all(axis.is_number for axis in space.varied):
         return None
@@ -173,7 +173,7 @@ class Surveyor:
         return limits
 
 
-def _bins(space: Space, axis: Axis, most: int) -> int:
+def _bins(space: Space, axis: SweptAxis, most: int) -> int:
     if space.samples is not None and isinstance(axis.values, Range):
         return most
     return min(axis.length, most)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from optitrace.analysis.sweeping.axis import Axis, Range, check_axes, read_axis
+from optitrace.analysis.sweeping.axis import Range, SweptAxis, check_axes, read_axis
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objective import Point, Quadratic
@@ -37,7 +37,7 @@ class Space:
     """
 
     base: Experiment
-    axes: tuple[Axis, ...]
+    axes: tuple[SweptAxis, ...]
     samples: int | None = None
     seed: int = 0
 
@@ -47,7 +47,7 @@ class Space:
         return math.prod(axis.length for axis in self.axes) if self.samples is None else self.samples
 
     @property
-    def varied(self) -> tuple[Axis, ...]:
+    def varied(self) -> tuple[SweptAxis, ...]:
         """The axes with more than one value."""
         if self.samples is None:
             return tuple(axis for axis in self.axes if axis.length > 1)
@@ -149,7 +149,7 @@ def described(configuration: Configuration) -> str:
     return ", ".join(f"{name}={show(value)}" for name, value in configuration.items())
 
 
-def _with(whole: Value, axis: Axis, value: Value) -> Value:
+def _with(whole: Value, axis: SweptAxis, value: Value) -> Value:
     """Return a tuple with one of its numbers replaced."""
     assert isinstance(whole, tuple)
     assert value is None or isinstance(value, int | float)

@@ -32,7 +32,7 @@ _STREAM = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class SpotCheck:
     """One configuration, run by the rule and by torch.
 
     Attributes:
@@ -50,7 +50,7 @@ class Check:
     agrees: bool
 
 
-def spot_check(space: Space, best: int, others: int = OTHERS) -> list[Check]:
+def spot_check(space: Space, best: int, others: int = OTHERS) -> list[SpotCheck]:
     """Trace the best configuration and some others with torch and compare them with the rule.
 
     Both round each step, and each goes on from what it rounded; so the tolerance grows with the steps.
@@ -66,7 +66,7 @@ def spot_check(space: Space, best: int, others: int = OTHERS) -> list[Check]:
     return [_check(space, configuration, weights) for configuration, weights in pairs]
 
 
-def _check(space: Space, configuration: Configuration, weights: list[float]) -> Check:
+def _check(space: Space, configuration: Configuration, weights: list[float]) -> SpotCheck:
     experiment = space.experiment(configuration)
     traced = trace(experiment)
     unit = _unit(traced)
@@ -78,7 +78,7 @@ def _check(space: Space, configuration: Configuration, weights: list[float]) -> 
         for nudge in NUDGES:
             nudged = replace(experiment, start=tuple(w + nudge * step for w in experiment.start))
             growth = max(growth, _distance(_last(trace(nudged)), _last(traced)) / unit / abs(nudge))
-    return Check(configuration, ulps, growth, ulps <= tolerance * growth)
+    return SpotCheck(configuration, ulps, growth, ulps <= tolerance * growth)
 
 
 def _last(traced: Trace) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from optitrace.analysis.sweeping.loss_map import LossMap, Surveyor
 from optitrace.analysis.sweeping.measures import Goal, check_goal
 from optitrace.analysis.sweeping.ranking import Candidate, Ranking, StepsOf
 from optitrace.analysis.sweeping.space import Configuration, Space, corners, described
-from optitrace.analysis.sweeping.spot_check import Check, spot_check
+from optitrace.analysis.sweeping.spot_check import SpotCheck, spot_check
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.tracing.tracer import trace
@@ -58,7 +58,7 @@ class Sweep:
     best: Sequence[Candidate]
     tied: int
     landscape: LossMap | None
-    checks: Sequence[Check] | None
+    checks: Sequence[SpotCheck] | None
 
     @property
     def is_complete(self) -> bool:

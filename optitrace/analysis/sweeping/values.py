@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from optitrace.analysis.sweeping.axis import Axis, Range
+from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.space import Configuration, Space
 from optitrace.rules.hyperparameter import Value
 
@@ -66,7 +66,7 @@ def configuration(space: Space, number: int) -> Configuration:
     return configurations(space, columns(space, number, 1))[0]
 
 
-def listed(axis: Axis, column: Column) -> list[Value]:
+def listed(axis: SweptAxis, column: Column) -> list[Value]:
     """Return a column as Python values."""
     entries: list[Value] = column.tolist()
     if isinstance(axis.values, Range):
@@ -121,7 +121,7 @@ def _rounded(x: Tensor, size: Tensor | None = None) -> Tensor:
     return torch.where((scale >= 1) & (scale <= 1e22), (x * scale).round() / scale, x)
 
 
-def _drawn(axis: Axis, numbers: Tensor, seed: int, stream: int) -> Column:
+def _drawn(axis: SweptAxis, numbers: Tensor, seed: int, stream: int) -> Column:
     share = uniform(numbers, seed, stream)
     if isinstance(axis.values, Range):
         return _at(axis.values, share)

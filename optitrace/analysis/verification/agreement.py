@@ -12,7 +12,7 @@ from optitrace.analysis.verification.check import ALLOWED, RUN_ALLOWED, Check, V
 from optitrace.analysis.verification.first_departure import first_departure
 from optitrace.analysis.verification.one_step import agrees, recompute
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS
-from optitrace.analysis.verification.recording import Recording, record
+from optitrace.analysis.verification.recording import RecordedRun, record
 from optitrace.analysis.verification.subject import Subject
 from optitrace.analysis.verification.whole_run import run_error
 from optitrace.errors import UsageError
@@ -24,7 +24,7 @@ from optitrace.tracing.prescribed_run import default_dtype
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class StepComparison:
     """What came out of holding recordings against a rule.
 
     Attributes:
@@ -38,7 +38,7 @@ class Comparison:
     departs: bool
 
 
-def compare(rule: Rule, recordings: Sequence[Recording]) -> Comparison:
+def compare(rule: Rule, recordings: Sequence[RecordedRun]) -> StepComparison:
     """Hold recordings, at least one, against a rule."""
     step_error, departs = 0.0, False
     for recording in recordings:
@@ -46,9 +46,9 @@ def compare(rule: Rule, recordings: Sequence[Recording]) -> Comparison:
             step_error = max(step_error, step.found[WEIGHTS].worst)
             departs = departs or bool(step.departing)
     if recordings[0].dtype is not torch.float64:
-        return Comparison(step_error, None, departs)
+        return StepComparison(step_error, None, departs)
     whole = max(run_error(rule, recording) for recording in recordings)
-    return Comparison(step_error, whole, departs or not whole <= RUN_ALLOWED)
+    return StepComparison(step_error, whole, departs or not whole <= RUN_ALLOWED)
 
 
 def check_subject(
@@ -65,7 +65,7 @@ def check_subject(
         UsageError: the class can be run under none of the settings, or keeps the state of another rule.
     """
 
-    def recordings() -> tuple[list[Recording], str]:
+    def recordings() -> tuple[list[RecordedRun], str]:
         return record_all(subject, implementation=implementation, dtype=getattr(torch, dtype), device=device)
 
     recorded, refusals = recordings()
@@ -111,7 +111,7 @@ def likely_causes_of(
 
 def record_all(
     subject: Subject, *, implementation: Implementation, dtype: torch.dtype, device: torch.device
-) -> tuple[list[Recording], str]:
+) -> tuple[list[RecordedRun], str]:
     """Return the recordings of every configuration that the class takes, and what it refuses in words.
 
     Raises:
@@ -135,7 +135,7 @@ def record_all(
 
 
 def _judged_in_default_float64(
-    check: Check, rule: Rule, recordings: Callable[[], tuple[list[Recording], str]]
+    check: Check, rule: Rule, recordings: Callable[[], tuple[list[RecordedRun], str]]
 ) -> Check | None:
     """Return the check judged with float64 as the default dtype, if that is all that is amiss."""
     information = torch.finfo(torch.float64), torch.finfo(torch.float32)
@@ -160,7 +160,7 @@ def _judged_in_default_float64(
     )
 
 
-def _check_layout(subject: Subject, recorded: Sequence[Recording]) -> None:
+def _check_layout(subject: Subject, recorded: Sequence[RecordedRun]) -> None:
     """Refuse a rule none of whose state a class keeps, if what it keeps is the state of others.
 
     State under names that no rule knows is no hindrance: the rule then carries its own along.

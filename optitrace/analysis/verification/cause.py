@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from optitrace.analysis.verification.one_step import Recomputed, agrees, recompute
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS
-from optitrace.analysis.verification.recording import Recording
+from optitrace.analysis.verification.recording import RecordedRun
 from optitrace.analysis.verification.subject import find_rule
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged, derived_mistakes
 from optitrace.rules.rule import Rule
@@ -24,7 +24,7 @@ Candidate: TypeAlias = tuple[tuple[Mistake, ...], Rule]
 """Mistakes, and the rule with them in it."""
 
 
-def likely_causes(rule: Rule, recordings: Sequence[Recording]) -> tuple[str, ...]:
+def likely_causes(rule: Rule, recordings: Sequence[RecordedRun]) -> tuple[str, ...]:
     """Return clauses that complete the sentence "agrees with adam if ...".
 
     The mistakes known of the rule are tried first, then every small change of one of its lines, and then
@@ -78,7 +78,7 @@ def _damage(name: str, choices: Iterable[tuple[Mistake, ...]]) -> Iterator[Candi
 
 def _pairs(
     rule: Rule,
-    steps: Sequence[tuple[Recording, Recomputed]],
+    steps: Sequence[tuple[RecordedRun, Recomputed]],
     trusted: bool,
     singles: Sequence[Candidate],
 ) -> Iterator[Candidate]:
@@ -111,15 +111,15 @@ def _pairs(
 
 
 def _first_steps(
-    rule: Rule, recordings: Sequence[Recording], trusted: bool
-) -> Iterator[tuple[Recording, Recomputed]]:
+    rule: Rule, recordings: Sequence[RecordedRun], trusted: bool
+) -> Iterator[tuple[RecordedRun, Recomputed]]:
     for recording in recordings:
         departing = (step for step in recompute(rule, recording, trusted=trusted) if step.departing)
         if step := next(departing, None):
             yield recording, step
 
 
-def _step(wrong: Rule, recording: Recording, number: int, trusted: bool) -> Recomputed | None:
+def _step(wrong: Rule, recording: RecordedRun, number: int, trusted: bool) -> Recomputed | None:
     """Return a step of a recording as a wrong rule makes it; None if it cannot be computed."""
     try:
         steps = recompute(wrong, recording, trusted=trusted)
@@ -128,7 +128,7 @@ def _step(wrong: Rule, recording: Recording, number: int, trusted: bool) -> Reco
         return None
 
 
-def _agrees(wrong: Rule, recordings: Sequence[Recording], trusted: bool) -> bool:
+def _agrees(wrong: Rule, recordings: Sequence[RecordedRun], trusted: bool) -> bool:
     try:
         return agrees(wrong, recordings, trusted=trusted)
     except Exception:  # what a mistake makes of a rule can fail in any way

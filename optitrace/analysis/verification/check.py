@@ -111,7 +111,7 @@ class Check:
     notes: tuple[str, ...] = ()
 
 
-class Outcome(StrEnum):
+class ClaimOutcome(StrEnum):
     """What came out of a check that needs no rule."""
 
     PASSED = "passed"
@@ -132,7 +132,7 @@ class Conformance:
 
     optimizer: str
     claim: str
-    outcome: Outcome
+    outcome: ClaimOutcome
     finding: str
 
 
@@ -161,5 +161,5 @@ class Verification:
     def passed(self) -> bool:
         """Whether nothing departs and nothing fails."""
         return all(check.verdict is not Verdict.DEPARTS for check in self.checks) and all(
-            conformance.outcome is not Outcome.FAILED for conformance in self.conformances
+            conformance.outcome is not ClaimOutcome.FAILED for conformance in self.conformances
         )

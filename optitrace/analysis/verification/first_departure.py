@@ -11,16 +11,16 @@ from torch import Tensor
 from optitrace.analysis.verification.check import Departure
 from optitrace.analysis.verification.one_step import Recomputed, recompute
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, Found
-from optitrace.analysis.verification.recording import Recording
+from optitrace.analysis.verification.recording import RecordedRun
 from optitrace.analysis.verification.suspects import suspects
-from optitrace.rules.reader import Line, read
+from optitrace.rules.reader import RuleLine, read
 from optitrace.rules.rule import Rule
 
 DIGITS = 6
 """Decimals of the numbers in a line."""
 
 
-def first_departure(rule: Rule, recordings: Sequence[Recording]) -> Departure | None:
+def first_departure(rule: Rule, recordings: Sequence[RecordedRun]) -> Departure | None:
     """Return the first departure under the settings that show it best; None if there is none.
 
     What can be seen of a class is its weights and its state, so the line shown is the first one of the
@@ -37,7 +37,7 @@ def first_departure(rule: Rule, recordings: Sequence[Recording]) -> Departure | 
     return replace(departure, suspects=tuple(lines))
 
 
-def _first(rule: Rule, recording: Recording) -> tuple[Departure, tuple[Recording, Recomputed]] | None:
+def _first(rule: Rule, recording: RecordedRun) -> tuple[Departure, tuple[RecordedRun, Recomputed]] | None:
     departing = (step for step in recompute(rule, recording) if step.departing)
     step = next(departing, None)
     return None if step is None else (_departure(rule, recording, step), (recording, step))
@@ -50,7 +50,7 @@ def _size(departure: Departure) -> float:
     return 1.0 if math.isnan(size) else min(size, 1.0)
 
 
-def _departure(rule: Rule, recording: Recording, step: Recomputed) -> Departure:
+def _departure(rule: Rule, recording: RecordedRun, step: Recomputed) -> Departure:
     quantity = _first_quantity(rule, recording, step)
     found = step.found[quantity]
     coordinate = _first_coordinate(found) if found.found.dim() else None
@@ -71,7 +71,7 @@ def _departure(rule: Rule, recording: Recording, step: Recomputed) -> Departure:
     )
 
 
-def _first_quantity(rule: Rule, recording: Recording, step: Recomputed) -> str:
+def _first_quantity(rule: Rule, recording: RecordedRun, step: Recomputed) -> str:
     """Return which of the departing quantities the rule computes first."""
     if step.departing == [COUNT]:
         return COUNT
@@ -85,7 +85,9 @@ def _first_quantity(rule: Rule, recording: Recording, step: Recomputed) -> str:
     return (ranked or [quantity for quantity in step.departing if quantity != COUNT])[0]
 
 
-def _lines(rule: Rule, recording: Recording, step: Recomputed, quantity: str, coordinate: int) -> list[Line]:
+def _lines(
+    rule: Rule, recording: RecordedRun, step: Recomputed, quantity: str, coordinate: int
+) -> list[RuleLine]:
     """Return the lines of the rule that gave a quantity of a coordinate, the last one last."""
     symbols = {entry.key: entry.symbol for entry in rule.state} | {WEIGHTS: "w"}
     explained = read(rule).explain(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.analysis.verification.check import Conformance, Outcome
+from optitrace.analysis.verification.check import ClaimOutcome, Conformance
 from optitrace.analysis.verification.tried_settings import (
     ENDS,
     Settings,
@@ -97,7 +97,7 @@ class ProcessGuard:
     def conformances(self, name: str) -> Iterator[Conformance]:
         """Yield what is to be said of the settings under which the class ended the process, if any."""
         if self.endings:
-            yield Conformance(name, ENDS, Outcome.FAILED, "; ".join(self.endings))
+            yield Conformance(name, ENDS, ClaimOutcome.FAILED, "; ".join(self.endings))
 
 
 class _TorchFunctions:

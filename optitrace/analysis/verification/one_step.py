@@ -15,7 +15,7 @@ from torch import Tensor
 
 from optitrace.analysis.verification.check import ALLOWED, STATE_ALLOWED
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, Found, compare, compare_count
-from optitrace.analysis.verification.recording import Recording
+from optitrace.analysis.verification.recording import RecordedRun
 from optitrace.rules.rule import Rule
 
 
@@ -43,7 +43,7 @@ class Recomputed:
         return [name for name, found in self.found.items() if found.departs]
 
 
-def recompute(rule: Rule, recording: Recording, *, trusted: bool = True) -> Iterator[Recomputed]:
+def recompute(rule: Rule, recording: RecordedRun, *, trusted: bool = True) -> Iterator[Recomputed]:
     """Yield each step of a recording with what the rule makes of it.
 
     State that the class does not keep under the rule's names is carried along by the rule itself, which
@@ -79,7 +79,7 @@ def recompute(rule: Rule, recording: Recording, *, trusted: bool = True) -> Iter
         weights, state = step.weights, following
 
 
-def first_state(rule: Rule, recording: Recording) -> list[Any]:
+def first_state(rule: Rule, recording: RecordedRun) -> list[Any]:
     """Return the state before step 1: a Python number for a scalar, a float64 tensor for the rest."""
     values = rule.initial_state(recording.settings)
     return [
@@ -88,7 +88,7 @@ def first_state(rule: Rule, recording: Recording) -> list[Any]:
     ]
 
 
-def agrees(rule: Rule, recordings: Sequence[Recording], *, trusted: bool = True) -> bool:
+def agrees(rule: Rule, recordings: Sequence[RecordedRun], *, trusted: bool = True) -> bool:
     """Return whether no step of any recording departs from a rule."""
     return not any(
         step.departing for recording in recordings for step in recompute(rule, recording, trusted=trusted)

@@ -41,7 +41,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordedRun:
     """A run.
 
     Attributes:
@@ -81,7 +81,7 @@ def record(
     implementation: Implementation = "single",
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
-) -> Recording:
+) -> RecordedRun:
     """Run a subject on the telling gradients.
 
     Raises:
@@ -105,4 +105,4 @@ def record(
         [weights] = bench.snapshot()
         state = {key: value.cpu() for key, value in bench.state().items()}
         steps.append(Step(number, gradient.double().cpu(), weights.double().cpu(), state))
-    return Recording(configuration, dtype, start.double().cpu(), tuple(steps))
+    return RecordedRun(configuration, dtype, start.double().cpu(), tuple(steps))

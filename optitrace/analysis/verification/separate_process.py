@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO, Any, TypeAlias
 
-from optitrace.analysis.verification.check import Conformance, Outcome, Verification
+from optitrace.analysis.verification.check import ClaimOutcome, Conformance, Verification
 from optitrace.analysis.verification.scope import Scope
 from optitrace.analysis.verification.tried_settings import ENDS, Settings, TriedSettings, sentence
 from optitrace.errors import DeviceError, OptitraceError, UsageError
@@ -69,7 +69,7 @@ def verify_separately(request: Request, report: Report = lambda done, of, what: 
         avoided = (*request.avoided, (culprit, f"{what} {outcome}"))
         if not culprit or len(avoided) > MOST_ENDINGS:
             finding = "; ".join([*(sentence(*each) for each in avoided), "nothing else could be tried"])
-            return Verification(conformances=(Conformance(request.name, ENDS, Outcome.FAILED, finding),))
+            return Verification(conformances=(Conformance(request.name, ENDS, ClaimOutcome.FAILED, finding),))
         request = replace(request, avoided=avoided)
 
 

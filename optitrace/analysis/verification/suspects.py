@@ -15,7 +15,7 @@ from torch import Tensor
 from optitrace.analysis.verification.check import Suspect
 from optitrace.analysis.verification.one_step import Recomputed
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, compare
-from optitrace.analysis.verification.recording import Recording
+from optitrace.analysis.verification.recording import RecordedRun
 from optitrace.rules.open_line import OpenLine, open_lines
 from optitrace.rules.rule import Rule
 
@@ -27,7 +27,7 @@ HALVINGS = 80
 
 
 def suspects(
-    rule: Rule, recording: Recording, step: Recomputed, quantity: str, place: int
+    rule: Rule, recording: RecordedRun, step: Recomputed, quantity: str, place: int
 ) -> Iterator[Suspect]:
     """Yield the lines of a rule each of which, alone, can explain what departs at a step.
 
@@ -55,7 +55,7 @@ def suspects(
 class _Trial:
     """A step of a recording, taken with the result of one line replaced."""
 
-    def __init__(self, rule: Rule, line: OpenLine, recording: Recording, step: Recomputed) -> None:
+    def __init__(self, rule: Rule, line: OpenLine, recording: RecordedRun, step: Recomputed) -> None:
         self.line = line
         self.recording = recording
         self.step = step

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.verification.one_step import first_state
-from optitrace.analysis.verification.recording import Recording
+from optitrace.analysis.verification.recording import RecordedRun
 from optitrace.rules.rule import Rule
 
 
-def run_error(rule: Rule, recording: Recording) -> float:
+def run_error(rule: Rule, recording: RecordedRun) -> float:
     """Return the largest relative error of a rule's own run, in the weights and the state of any step.
 
     The error of a vector is relative to its largest entry. The gradients are prescribed, so that no

@@ -16,7 +16,7 @@ Values: TypeAlias = "float | tuple[float, ...] | tuple[tuple[float, ...], ...]"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RuleLine:
     """One line of a rule at one step.
 
     Attributes:
@@ -64,7 +64,7 @@ class View:
     coordinate: int | None
     shape: tuple[int, ...] = ()
 
-    def lines(self, executed: Sequence[Executed], outputs: Iterable[str], weights: str) -> Iterator[Line]:
+    def lines(self, executed: Sequence[Executed], outputs: Iterable[str], weights: str) -> Iterator[RuleLine]:
         """Yield the lines that the outputs of a step come from.
 
         Args:
@@ -89,12 +89,12 @@ class View:
     def _is_about(self, case: Case) -> bool:
         return self.coordinate is None or case.coordinates is None or self.coordinate in case.coordinates
 
-    def _line(self, line: Executed, case: Case) -> Line:
+    def _line(self, line: Executed, case: Case) -> RuleLine:
         branch, spelling, symbol = case.branch, self.style.spelling, line.assignment.symbol
         operands, value, is_shortened = self._visible(case)
         coordinates = case.coordinates if case.coordinates and self.coordinate is None else ()
         style = replace(self.style, is_shortened=is_shortened)
-        return Line(
+        return RuleLine(
             symbol=spelling.symbol(symbol)
             + (f"[{_enumeration(coordinates, spelling)}]" if coordinates else ""),
             formula=branch.formula(spelling),

@@ -11,7 +11,7 @@ from optitrace.errors import UsageError
 from optitrace.rules.hyperparameter import has_no
 from optitrace.rules.reader.evaluation import Evaluation
 from optitrace.rules.reader.layout import formulas
-from optitrace.rules.reader.lines import Line, Values, View, plain_values
+from optitrace.rules.reader.lines import RuleLine, Values, View, plain_values
 from optitrace.rules.reader.notation_style import UNICODE, Spelling
 from optitrace.rules.reader.parts import (
     DECAY,
@@ -39,7 +39,7 @@ class Explanation:
         parts: what the weight change is the sum of, without parts that are zero.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[RuleLine, ...]
     weights: Values
     state: Mapping[str, Values]
     parts: tuple[Part, ...]

@@ -14,8 +14,8 @@ from optitrace.analysis.sweeping.gradient import used_gradient
 from optitrace.analysis.sweeping.measures import Watch
 from optitrace.analysis.sweeping.native.compiled import is_compilable
 from optitrace.analysis.sweeping.native.powers import powers
-from optitrace.analysis.sweeping.native.program import Program, Segment, Varied
-from optitrace.analysis.sweeping.native.tape import Kind
+from optitrace.analysis.sweeping.native.program import CompiledRun, Segment, Varied
+from optitrace.analysis.sweeping.native.tape import OperandKind
 from optitrace.analysis.sweeping.swept import Swept
 from optitrace.rules.rule import Rule
 
@@ -61,9 +61,9 @@ def program(
     protocol: str,
     dtype: str,
     knows_gradient: bool,
-) -> Program:
+) -> CompiledRun:
     """Return the program of a run, made once."""
-    return Program(
+    return CompiledRun(
         rule, dict(settings), steps=steps, protocol=protocol, dtype=dtype, knows_gradient=knows_gradient
     )
 
@@ -85,7 +85,7 @@ def _run_part(batch: Batch, watch: Watch, segment: Segment, part: slice, held: d
     held.update(powers(segment.tape, held, segment.numbers[part.start]))
     before = w.T.clone() if watch.follows_steps else w.T
     left = {
-        a.name: torch.empty_like(w if a.kind is Kind.WEIGHTS else w[0], dtype=_dtype(a.kind, w))
+        a.name: torch.empty_like(w if a.kind is OperandKind.WEIGHTS else w[0], dtype=_dtype(a.kind, w))
         for a in segment.arrays
         if a.source is None
     }
@@ -95,8 +95,8 @@ def _run_part(batch: Batch, watch: Watch, segment: Segment, part: slice, held: d
     watch.after_step(step, before, w.T)
 
 
-def _dtype(kind: Kind, w: Tensor) -> torch.dtype:
-    return w.dtype if kind is Kind.WEIGHTS else torch.float64
+def _dtype(kind: OperandKind, w: Tensor) -> torch.dtype:
+    return w.dtype if kind is OperandKind.WEIGHTS else torch.float64
 
 
 def _arrays(batch: Batch) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from optitrace.analysis.sweeping.native.instructions import (
     numbers_of,
     spread,
 )
-from optitrace.analysis.sweeping.native.tape import Kind, Line, Tape
+from optitrace.analysis.sweeping.native.tape import OperandKind, Tape, TapeLine
 from optitrace.analysis.sweeping.values import LANE
 
 _SCALARS = {"float32": "float", "float64": "double"}
@@ -62,7 +62,7 @@ class Array:
     """
 
     name: str
-    kind: Kind
+    kind: OperandKind
     source: int | None
     result: int | None
 
@@ -76,7 +76,7 @@ def arrays(tape: Tape) -> tuple[Array, ...]:
     found = []
     for name, place in (*tape.inputs.items(), *((f"line {place}", place) for place in tape.powers)):
         kind = tape.lines[place].kind
-        in_place = results.pop(name, None) if kind is Kind.WEIGHTS else None
+        in_place = results.pop(name, None) if kind is OperandKind.WEIGHTS else None
         found.append(Array(name, kind, place, in_place))
     found += [Array(name, tape.lines[place].kind, None, place) for name, place in results.items()]
     return tuple(found)
@@ -144,7 +144,7 @@ class _Writer:
 
     def _loads(self) -> Iterator[str]:
         for k, array in enumerate(self._arrays):
-            scalar, index = (self._scalar, "%k") if array.kind is Kind.WEIGHTS else ("double", "%i")
+            scalar, index = (self._scalar, "%k") if array.kind is OperandKind.WEIGHTS else ("double", "%i")
             yield f"%a{k}.here = getelementptr {scalar}, ptr %a{k}, i64 {index}"
             if array.source is not None:
                 name = f"%l{array.source}" + (".first" if array.source in self._carried else "")
@@ -161,16 +161,16 @@ class _Writer:
                 vector = numbers_of(self._scalar_of(array.kind))
                 yield f"store {vector} %l{array.result}, ptr %a{k}.here, align 4"
 
-    def _scalar_of(self, kind: Kind) -> str:
-        return self._scalar if kind is Kind.WEIGHTS else "double"
+    def _scalar_of(self, kind: OperandKind) -> str:
+        return self._scalar if kind is OperandKind.WEIGHTS else "double"
 
     def _text_of(self, place: int) -> list[str]:
         """Return where a line, or a number by ~ its place, is written."""
         return self._before if place in self._fixed else self._inside
 
-    def _write(self, place: int, line: Line) -> None:
+    def _write(self, place: int, line: TapeLine) -> None:
         kinds = [self._tape.lines[operand].kind for operand in line.operands if operand >= 0]
-        scalar = self._scalar_of(Kind.WEIGHTS if Kind.WEIGHTS in kinds else Kind.COLUMN)
+        scalar = self._scalar_of(OperandKind.WEIGHTS if OperandKind.WEIGHTS in kinds else OperandKind.COLUMN)
         given = [self._operand(operand, scalar) for operand in line.operands]
         self._text_of(place).extend(instructions(line.operation, f"%l{place}", scalar, given))
 
@@ -178,7 +178,7 @@ class _Writer:
         """Return the name of an operand among numbers of a type; first round it if it has none."""
         if operand >= 0:
             kind = self._tape.lines[operand].kind
-            if kind is Kind.CONDITION or self._scalar_of(kind) == scalar:
+            if kind is OperandKind.CONDITION or self._scalar_of(kind) == scalar:
                 return f"%l{operand}"
         name = f"%l{operand}.{scalar}" if operand >= 0 else f"%n{~operand}.{scalar}"
         if name not in self._named:

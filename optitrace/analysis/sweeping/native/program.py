@@ -13,14 +13,14 @@ from torch import Tensor
 from optitrace.analysis.sweeping.gradient import used_gradient
 from optitrace.analysis.sweeping.native.compiled import Code, compiled
 from optitrace.analysis.sweeping.native.listing import Array, arrays, listing
-from optitrace.analysis.sweeping.native.recorder import Recorder, Symbol
-from optitrace.analysis.sweeping.native.tape import Kind, Tape, UnrecordableError
+from optitrace.analysis.sweeping.native.recorder import Symbol, TapeRecorder
+from optitrace.analysis.sweeping.native.tape import OperandKind, Tape, UnrecordableError
 from optitrace.rules.rule import Rule, StateEntry
 
 SPAN = 256
 """How many steps are recorded, and then run, at once at most."""
 
-Held: TypeAlias = "Kind | float | None"
+Held: TypeAlias = "OperandKind | float | None"
 """What an entry of the state is before a step: a tensor of a kind, a Python number, or nothing."""
 
 
@@ -54,7 +54,7 @@ class Segment:
     code: Code
 
 
-class Program:
+class CompiledRun:
     """What a rule does in each step of a run, for all configurations whose settings are of one kind.
 
     It is made as far as it is asked for, once for all threads.
@@ -143,18 +143,18 @@ class Program:
         return self._record(self._recorded)
 
     def _record(self, t: int) -> tuple[Tape, list[float]]:
-        recorder = Recorder()
-        w = recorder.input("w", Kind.WEIGHTS)
-        used = recorder.input("used", Kind.WEIGHTS)
+        recorder = TapeRecorder()
+        w = recorder.input("w", OperandKind.WEIGHTS)
+        used = recorder.input("used", OperandKind.WEIGHTS)
         left: dict[str, Any] = {}
         if self._knows_gradient:
-            curvature = recorder.input("curvature", Kind.WEIGHTS)
+            curvature = recorder.input("curvature", OperandKind.WEIGHTS)
             used = used_gradient(self._protocol, t, used, lambda w: curvature * w, w)
             if self._protocol != "fresh":
                 left["used"] = used
         names = [f"state.{entry.symbol}" for entry in self._rule.state]
         given = [
-            recorder.input(name, held) if isinstance(held, Kind) else held
+            recorder.input(name, held) if isinstance(held, OperandKind) else held
             for name, held in zip(names, self._state, strict=True)
         ]
         settings = {name: _symbolic(recorder, value) for name, value in self._settings.items()}
@@ -171,14 +171,14 @@ def _initially(entry: StateEntry, value: Any) -> Held:
     if value is None or (entry.scalar and not isinstance(value, Varied)):
         held: float | None = value
         return held
-    return Kind.COLUMN if entry.scalar else Kind.WEIGHTS
+    return OperandKind.COLUMN if entry.scalar else OperandKind.WEIGHTS
 
 
 def _held(value: Any) -> Held:
     return value.kind if isinstance(value, Symbol) else value
 
 
-def _symbolic(recorder: Recorder, value: Any) -> Any:
+def _symbolic(recorder: TapeRecorder, value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_symbolic(recorder, part) for part in value)
-    return recorder.input(value.name, Kind.COLUMN) if isinstance(value, Varied) else value
+    return recorder.input(value.name, OperandKind.COLUMN) if isinstance(value, Varied) else value

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from optitrace.analysis.sweeping.native.tape import Kind, Line, Tape, UnrecordableError
+from optitrace.analysis.sweeping.native.tape import OperandKind, Tape, TapeLine, UnrecordableError
 
 Operand: TypeAlias = "Symbol | float"
 """What meets in an operation; a Python number stays one as long as only such meet."""
 
 
-class Recorder:
+class TapeRecorder:
     """Takes down the operations of one step.
 
     Attributes:
@@ -20,27 +20,27 @@ class Recorder:
 
     def __init__(self) -> None:
         self.numbers: list[float] = []
-        self._lines: list[Line] = []
+        self._lines: list[TapeLine] = []
 
-    def input(self, name: str, kind: Kind) -> Symbol:
+    def input(self, name: str, kind: OperandKind) -> Symbol:
         """Return a stand-in for what comes in under a name."""
-        return self._noted(Line("input", kind, (), name))
+        return self._noted(TapeLine("input", kind, (), name))
 
     def tape(self, outputs: Mapping[str, Any]) -> Tape:
         """Return what was recorded, given what the step leaves behind; Python numbers are no part of it."""
         places = {name: value.place for name, value in outputs.items() if isinstance(value, Symbol)}
         return Tape(tuple(self._lines), tuple(places.items()))
 
-    def note(self, operation: str, *operands: Operand, kind: Kind | None = None) -> Symbol:
+    def note(self, operation: str, *operands: Operand, kind: OperandKind | None = None) -> Symbol:
         """Note an operation and return a stand-in for its result.
 
         Its kind, if it is not given, is that of weights where weights are among the operands.
         """
         kinds = [operand.kind for operand in operands if isinstance(operand, Symbol)]
-        usual = Kind.WEIGHTS if Kind.WEIGHTS in kinds else Kind.COLUMN
-        return self._noted(Line(operation, kind or usual, tuple(map(self._place, operands))))
+        usual = OperandKind.WEIGHTS if OperandKind.WEIGHTS in kinds else OperandKind.COLUMN
+        return self._noted(TapeLine(operation, kind or usual, tuple(map(self._place, operands))))
 
-    def _noted(self, line: Line) -> Symbol:
+    def _noted(self, line: TapeLine) -> Symbol:
         self._lines.append(line)
         return Symbol(self, len(self._lines) - 1, line.kind)
 
@@ -62,14 +62,14 @@ class Symbol:
     __slots__ = ("_recorder", "kind", "place")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, recorder: Recorder, place: int, kind: Kind) -> None:
+    def __init__(self, recorder: TapeRecorder, place: int, kind: OperandKind) -> None:
         self._recorder, self.place, self.kind = recorder, place, kind
 
     def __getattr__(self, name: str) -> Any:
         raise UnrecordableError(f"{name} is no operation of a tape")
 
     def __bool__(self) -> bool:
-        if self.kind is not Kind.COLUMN:
+        if self.kind is not OperandKind.COLUMN:
             raise UnrecordableError(f"a {self.kind.value} is asked with if")
         return True  # as `Swept` does: zero is never among its values
 
@@ -77,7 +77,7 @@ class Symbol:
         return self._recorder.note("negative", self)
 
     def __invert__(self) -> Symbol:
-        return self._recorder.note("not", self, kind=Kind.CONDITION)
+        return self._recorder.note("not", self, kind=OperandKind.CONDITION)
 
     def __add__(self, other: Operand) -> Symbol:
         return self._recorder.note("add", self, other)
@@ -104,14 +104,14 @@ class Symbol:
         return self._recorder.note("reciprocal", self) * other
 
     def __pow__(self, other: Operand) -> Symbol:
-        if self.kind is Kind.COLUMN:
+        if self.kind is OperandKind.COLUMN:
             return self._recorder.note("power", self, other)
         if isinstance(other, Symbol) or other != 2:
             raise UnrecordableError("weights are raised to another power than 2")
         return self._recorder.note("multiply", self, self)
 
     def __rpow__(self, other: Operand) -> Symbol:
-        if self.kind is not Kind.COLUMN:
+        if self.kind is not OperandKind.COLUMN:
             raise UnrecordableError("weights are an exponent")
         return self._recorder.note("power", other, self)
 
@@ -158,4 +158,4 @@ class Symbol:
         return self._recorder.note("choose", condition, self, other)
 
     def _compared(self, operation: str, other: object) -> Symbol:
-        return self._recorder.note(operation, self, other, kind=Kind.CONDITION)  # type: ignore[arg-type]
+        return self._recorder.note(operation, self, other, kind=OperandKind.CONDITION)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ class UnrecordableError(Exception):
     """A rule does what no line of a tape says; it is run as it stands."""
 
 
-class Kind(Enum):
+class OperandKind(Enum):
     """What a line of a tape gives."""
 
     WEIGHTS = "weights"
@@ -23,7 +23,7 @@ class Kind(Enum):
     """A truth value for either."""
 
 
-class Line(NamedTuple):
+class TapeLine(NamedTuple):
     """One operation.
 
     Attributes:
@@ -35,7 +35,7 @@ class Line(NamedTuple):
     """
 
     operation: str
-    kind: Kind
+    kind: OperandKind
     operands: tuple[int, ...] = ()
     name: str = ""
 
@@ -50,7 +50,7 @@ class Tape:
             the next step.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[TapeLine, ...]
     outputs: tuple[tuple[str, int], ...]
 
     @property

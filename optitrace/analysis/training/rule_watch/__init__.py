@@ -9,7 +9,7 @@ from types import MappingProxyType
 from torch.optim import Optimizer
 
 from optitrace.analysis.training.findings import RuleAgreement
-from optitrace.analysis.training.rule_watch.agreement_accumulator import Verdict
+from optitrace.analysis.training.rule_watch.agreement_accumulator import AgreementAccumulator
 from optitrace.analysis.training.rule_watch.batch import batches_of
 from optitrace.analysis.training.rule_watch.probe import RuleProbe
 from optitrace.monitoring.class_rule import rule_of
@@ -26,7 +26,7 @@ class RuleWatch:
 
     def __init__(self) -> None:
         """Begin with no optimizer."""
-        self._verdicts: list[Verdict | RuleAgreement] = []
+        self._verdicts: list[AgreementAccumulator | RuleAgreement] = []
 
     def make_probe(self, optimizer: Optimizer, watched: SegmentRecorder) -> Probe | None:
         """Return what is to look at each step of an optimizer; None if nothing can be verified."""
@@ -38,7 +38,7 @@ class RuleWatch:
         if not batches:
             self._verdicts.append(RuleAgreement(watched.name, rule.name, note=note))
             return None
-        verdict = Verdict(watched.name, rule, tuple(watched.members.names), batches, note)
+        verdict = AgreementAccumulator(watched.name, rule, tuple(watched.members.names), batches, note)
         self._verdicts.append(verdict)
         return RuleProbe(optimizer, watched, batches, verdict)
 
@@ -50,5 +50,7 @@ class RuleWatch:
         Args:
             names: what optimizers are called in the end, by the names that they had when they were watched.
         """
-        found = (each.agreement() if isinstance(each, Verdict) else each for each in self._verdicts)
+        found = (
+            each.agreement() if isinstance(each, AgreementAccumulator) else each for each in self._verdicts
+        )
         return tuple(replace(each, optimizer=renamed(each.optimizer, names)) for each in found)

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from optitrace.analysis.training.findings import RuleAgreement
-from optitrace.analysis.training.rule_watch.batch import Batch
-from optitrace.analysis.training.rule_watch.recomputation import Recomputed, recompute, worst_of_all
-from optitrace.analysis.training.rule_watch.rule_inputs import Part, parts
+from optitrace.analysis.training.rule_watch.batch import ParameterBatch
+from optitrace.analysis.training.rule_watch.recomputation import RecomputedSample, recompute, worst_of_all
+from optitrace.analysis.training.rule_watch.rule_inputs import RuleInputs, parts
 from optitrace.analysis.training.rule_watch.step_capture import Taken
 from optitrace.analysis.verification.check import ALLOWED
 from optitrace.analysis.verification.quantities import Found
@@ -20,11 +20,11 @@ BLOCK = 256
 """How many steps are kept until they are recomputed: together it is faster, and a device waits once."""
 
 
-class Verdict:
+class AgreementAccumulator:
     """Recomputes the steps of one optimizer, and remembers the worst and the first that departs."""
 
     def __init__(
-        self, name: str, rule: Rule, parameters: Sequence[str], batches: Sequence[Batch], note: str
+        self, name: str, rule: Rule, parameters: Sequence[str], batches: Sequence[ParameterBatch], note: str
     ) -> None:
         """Begin.
 
@@ -95,7 +95,7 @@ class Verdict:
             self._worst = max(self._worst, worst, key=lambda each: _excess(*each))
             self._steps += sum(map(bool, steps))
 
-    def _judge(self, step: Sequence[tuple[Taken, Part]]) -> None:
+    def _judge(self, step: Sequence[tuple[Taken, RuleInputs]]) -> None:
         """Recompute one step by itself."""
         judged = [(taken, part, recompute(self.rule, part)) for taken, part in step]
         if any(recomputed.departing and taken.has_hooks for taken, _, recomputed in judged):
@@ -107,7 +107,7 @@ class Verdict:
         notes = (r.rounding.note for _, _, r in judged if r.rounding is not None and not r.departing)
         self._roundings.update({note for note in notes if note})
 
-    def _weigh(self, step: int, part: Part, recomputed: Recomputed) -> None:
+    def _weigh(self, step: int, part: RuleInputs, recomputed: RecomputedSample) -> None:
         for quantity, found in recomputed.found.items():
             self._worst = max(self._worst, (found.worst, found.allowed), key=lambda each: _excess(*each))
             if found.departs:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.analysis.training.rule_watch.weight_sample import Place, choose
+from optitrace.analysis.training.rule_watch.weight_sample import SamplePlace, choose
 from optitrace.monitoring.param_groups import groups_of
 from optitrace.rules.rule import Rule
 from optitrace.rules.rule_scope import Extent, extent
@@ -18,7 +18,7 @@ from optitrace.text.number_format import counted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class ParameterBatch:
     """Places of one parameter group, dtype and device; a single one if the rule must see it whole.
 
     Attributes:
@@ -32,7 +32,7 @@ class Batch:
 
     group: int
     dtype: torch.dtype
-    places: tuple[Place, ...]
+    places: tuple[SamplePlace, ...]
     extent: Extent
     owners: Tensor
     parameters: Tensor
@@ -43,14 +43,14 @@ class Batch:
         return len(self.owners)
 
 
-def batches_of(rule: Rule, optimizer: Optimizer) -> tuple[tuple[Batch, ...], str]:
+def batches_of(rule: Rule, optimizer: Optimizer) -> tuple[tuple[ParameterBatch, ...], str]:
     """Return the batches to look at, and what is to be said of those parameters that are left out."""
     groups = groups_of(optimizer)
     whole = extent(rule)
     places = choose(groups, whole)
     parameters = [p for group in groups for p in group]
     numbers = [g for g, group in enumerate(groups) for _ in group]
-    parts: dict[tuple[Any, ...], list[Place]] = {}
+    parts: dict[tuple[Any, ...], list[SamplePlace]] = {}
     for place in places:
         parameter = parameters[place.parameter]
         own = place.parameter if whole != "weight" else None
@@ -60,13 +60,13 @@ def batches_of(rule: Rule, optimizer: Optimizer) -> tuple[tuple[Batch, ...], str
     return batches, _note(rule, places, parameters)
 
 
-def _batch(group: int, dtype: torch.dtype, places: Sequence[Place], whole: Extent) -> Batch:
+def _batch(group: int, dtype: torch.dtype, places: Sequence[SamplePlace], whole: Extent) -> ParameterBatch:
     owners = torch.tensor([k for k, place in enumerate(places) for _ in range(place.count)])
     parameters = torch.tensor([place.parameter for place in places])
-    return Batch(group, dtype, tuple(places), whole, owners, parameters[owners])
+    return ParameterBatch(group, dtype, tuple(places), whole, owners, parameters[owners])
 
 
-def _note(rule: Rule, places: Sequence[Place], parameters: Sequence[Tensor]) -> str:
+def _note(rule: Rule, places: Sequence[SamplePlace], parameters: Sequence[Tensor]) -> str:
     """Return which parameters are left out, where the rule must see them whole."""
     whole = extent(rule)
     if whole == "weight":

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.analysis.training.rule_watch.agreement_accumulator import Verdict
-from optitrace.analysis.training.rule_watch.batch import Batch
+from optitrace.analysis.training.rule_watch.agreement_accumulator import AgreementAccumulator
+from optitrace.analysis.training.rule_watch.batch import ParameterBatch
 from optitrace.analysis.training.rule_watch.compilation import is_compiled
 from optitrace.analysis.training.rule_watch.step_capture import Before, Gradient, Taken
 from optitrace.analysis.training.rule_watch.tensor_sampler import Reader
@@ -24,7 +24,11 @@ class RuleProbe:
     """Looks at each step of one optimizer. Nothing of it waits for an accelerator."""
 
     def __init__(
-        self, optimizer: Optimizer, watched: SegmentRecorder, batches: Sequence[Batch], verdict: Verdict
+        self,
+        optimizer: Optimizer,
+        watched: SegmentRecorder,
+        batches: Sequence[ParameterBatch],
+        verdict: AgreementAccumulator,
     ) -> None:
         """Begin before a step.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.training.rule_watch.rounding_bounds import Rounding, in_weights_dtype, roundings
-from optitrace.analysis.training.rule_watch.rule_inputs import Part, computed
+from optitrace.analysis.training.rule_watch.rule_inputs import RuleInputs, computed
 from optitrace.analysis.verification.check import ALLOWED, STATE_ALLOWED
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, Found, compare, compare_count
 from optitrace.experiment.float_formats import dtype_name
@@ -17,7 +17,7 @@ from optitrace.rules.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Recomputed:
+class RecomputedSample:
     """A part of a step, recomputed.
 
     Attributes:
@@ -34,7 +34,7 @@ class Recomputed:
         return [name for name, found in self.found.items() if found.departs]
 
 
-def recompute(rule: Rule, part: Part) -> Recomputed:
+def recompute(rule: Rule, part: RuleInputs) -> RecomputedSample:
     """Compute a part anew, and compare.
 
     The unit of an error is eps(dtype) × max(|before|, |after|). Where that is exceeded, it is asked whether
@@ -54,10 +54,10 @@ def recompute(rule: Rule, part: Part) -> Recomputed:
                 break
     if COUNT in part.found:
         found[COUNT] = compare_count(int(part.number), part.found[COUNT])
-    return Recomputed(found, rounding)
+    return RecomputedSample(found, rounding)
 
 
-def _leave_out_of_range(rule: Rule, part: Part, found: dict[str, Found]) -> Rounding | None:
+def _leave_out_of_range(rule: Rule, part: RuleInputs, found: dict[str, Found]) -> Rounding | None:
     """Count as no error where torch has no finite number, and the rule in the dtype of the weights neither.
 
     Returns:
@@ -76,7 +76,7 @@ def _leave_out_of_range(rule: Rule, part: Part, found: dict[str, Found]) -> Roun
     return Rounding({}, note) if is_any else None
 
 
-def worst_of_all(rule: Rule, parts: Sequence[Part]) -> tuple[float, float] | None:
+def worst_of_all(rule: Rule, parts: Sequence[RuleInputs]) -> tuple[float, float] | None:
     """Return the error of some parts that takes up most of what is allowed, and what is; None if any departs.
 
     It comes to what `recompute` finds of each, but compares all of them at once.
@@ -99,7 +99,7 @@ def worst_of_all(rule: Rule, parts: Sequence[Part]) -> tuple[float, float] | Non
     return worst
 
 
-def _before(rule: Rule, part: Part) -> dict[str, Tensor]:
+def _before(rule: Rule, part: RuleInputs) -> dict[str, Tensor]:
     """Return the state that there is and the weights before a step, in this order."""
     entries = zip(rule.state, part.state, strict=True)
     return {entry.key: value for entry, value in entries if value is not None} | {WEIGHTS: part.weights}

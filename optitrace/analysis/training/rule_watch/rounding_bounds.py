@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.analysis.training.rule_watch.rule_inputs import Part, computed
+from optitrace.analysis.training.rule_watch.rule_inputs import RuleInputs, computed
 from optitrace.analysis.verification.quantities import WEIGHTS
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.rules.rule import Rule
@@ -34,7 +34,7 @@ class Rounding:
     note: str = ""
 
 
-def roundings(rule: Rule, part: Part, expected: Mapping[str, Any]) -> Iterator[Rounding]:
+def roundings(rule: Rule, part: RuleInputs, expected: Mapping[str, Any]) -> Iterator[Rounding]:
     """Yield what can be rounded, the finest first.
 
     Args:
@@ -74,10 +74,10 @@ class _Change:
     """
 
     eps: float
-    changed: Callable[[float], Part]
+    changed: Callable[[float], RuleInputs]
 
 
-def _slopes(rule: Rule, part: Part, expected: Mapping[str, Any], change: _Change) -> dict[str, Tensor]:
+def _slopes(rule: Rule, part: RuleInputs, expected: Mapping[str, Any], change: _Change) -> dict[str, Tensor]:
     """Return how far one rounding of something moves the results.
 
     A jump is no rounding: where half the change makes as much of a difference, it counts as none.
@@ -93,7 +93,7 @@ def _slopes(rule: Rule, part: Part, expected: Mapping[str, Any], change: _Change
     return {name: each.max().expand_as(each) for name, each in slopes.items()}
 
 
-def _moved(rule: Rule, expected: Mapping[str, Any], changed: Part) -> dict[str, Tensor]:
+def _moved(rule: Rule, expected: Mapping[str, Any], changed: RuleInputs) -> dict[str, Tensor]:
     """Return how far the results go if the rule is given something else."""
     new = {name: value for name, value in computed(rule, changed).items() if value is not None}
     return {
@@ -110,7 +110,7 @@ def _sum(each: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return together
 
 
-def _of_tensors(rule: Rule, part: Part) -> Iterator[_Change]:
+def _of_tensors(rule: Rule, part: RuleInputs) -> Iterator[_Change]:
     """Yield the changes of the weights, of the gradient, and of each entry of the state."""
     eps = torch.finfo(part.dtypes[WEIGHTS]).eps
     yield _Change(eps, partial(_with_weights, part))
@@ -131,7 +131,7 @@ def _rounded(numbers: Tensor, size: float) -> Tensor:
     return numbers * (1 + size * (2 * up - 1))
 
 
-def _of_scalars(rule: Rule, part: Part, dtype: torch.dtype) -> Iterator[_Change]:
+def _of_scalars(rule: Rule, part: RuleInputs, dtype: torch.dtype) -> Iterator[_Change]:
     """Yield the changes of each hyperparameter that is a number, and of each scalar of the state."""
     eps = torch.finfo(dtype).eps
     for name, value in part.settings.items():
@@ -143,26 +143,26 @@ def _of_scalars(rule: Rule, part: Part, dtype: torch.dtype) -> Iterator[_Change]
             yield _Change(eps, partial(_with_state, part, k))
 
 
-def in_weights_dtype(part: Part, dtype: torch.dtype) -> Part:
+def in_weights_dtype(part: RuleInputs, dtype: torch.dtype) -> RuleInputs:
     """Return a part whose numbers are of a dtype, so that each result of the rule is rounded to it."""
     state = tuple(None if each is None else each.to(dtype) for each in part.state)
     return replace(part, weights=part.weights.to(dtype), gradient=part.gradient.to(dtype), state=state)
 
 
-def _with_number_of(part: Part, dtype: torch.dtype) -> Part:
+def _with_number_of(part: RuleInputs, dtype: torch.dtype) -> RuleInputs:
     """Return a part whose step has its number as torch has it then: what comes of it, 1 - β2ᵗ, is rounded."""
     return replace(part, number=torch.tensor(float(part.number), dtype=dtype))
 
 
-def _with_weights(part: Part, size: float) -> Part:
+def _with_weights(part: RuleInputs, size: float) -> RuleInputs:
     return replace(part, weights=_rounded(part.weights, size))
 
 
-def _with_gradient(part: Part, size: float) -> Part:
+def _with_gradient(part: RuleInputs, size: float) -> RuleInputs:
     return replace(part, gradient=_rounded(part.gradient, size))
 
 
-def _with_setting(part: Part, name: str, k: int, size: float) -> Part:
+def _with_setting(part: RuleInputs, name: str, k: int, size: float) -> RuleInputs:
     """Return a part in which a hyperparameter is another; the k-th number of it if it has several."""
     value = part.settings[name]
     numbers = list(value) if isinstance(value, tuple) else [value]
@@ -173,7 +173,7 @@ def _with_setting(part: Part, name: str, k: int, size: float) -> Part:
     )
 
 
-def _with_state(part: Part, k: int, size: float) -> Part:
+def _with_state(part: RuleInputs, k: int, size: float) -> RuleInputs:
     """Return a part in which the k-th entry of the state is another."""
     value = part.state[k]
     assert value is not None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.analysis.training.rule_watch.batch import Batch
+from optitrace.analysis.training.rule_watch.batch import ParameterBatch
 from optitrace.analysis.training.rule_watch.step_capture import Before, Taken
 from optitrace.analysis.training.rule_watch.tensor_sampler import Snapshot
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS
@@ -20,7 +20,7 @@ from optitrace.rules.rule_scope import Extent
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RuleInputs:
     """Those weights of a batch whose step has the same number, in float64 on the host.
 
     Attributes:
@@ -50,7 +50,7 @@ class Part:
     is_capturable: bool
 
 
-def parts(rule: Rule, taken: Taken) -> Iterator[Part]:
+def parts(rule: Rule, taken: Taken) -> Iterator[RuleInputs]:
     """Yield what the rule is given of a batch: a part for each number of a step, mostly a single one.
 
     Weights that have no gradient are left out, and those where a number is not finite to begin with.
@@ -71,7 +71,7 @@ def parts(rule: Rule, taken: Taken) -> Iterator[Part]:
             yield part
 
 
-def computed(rule: Rule, part: Part) -> dict[str, Any]:
+def computed(rule: Rule, part: RuleInputs) -> dict[str, Any]:
     """Return the weights and the state, by name, that a rule makes of a part."""
     state = (None if each is None else each.reshape(part.shape) for each in part.state)
     new = rule(
@@ -88,7 +88,7 @@ def computed(rule: Rule, part: Part) -> dict[str, Any]:
     }
 
 
-def _whole(rule: Rule, taken: Taken) -> Part:
+def _whole(rule: Rule, taken: Taken) -> RuleInputs:
     """Return all of a batch, as if every weight were at the same step."""
     batch, used, after = taken.before.batch, taken.gradient, taken.after
     settings = in_numbers({name: _number(value) for name, value in used.settings.items()}, batch.dtype)
@@ -98,7 +98,7 @@ def _whole(rule: Rule, taken: Taken) -> Part:
         for entry in rule.state
         if entry.exists(settings) and entry.key in after.state
     }
-    return Part(
+    return RuleInputs(
         number=1,
         parameters=batch.parameters,
         extent=batch.extent,
@@ -113,7 +113,7 @@ def _whole(rule: Rule, taken: Taken) -> Part:
     )
 
 
-def _selected(part: Part, chosen: Tensor) -> Part:
+def _selected(part: RuleInputs, chosen: Tensor) -> RuleInputs:
     """Return some of the weights of a part."""
     return replace(
         part,
@@ -132,7 +132,7 @@ def _number(value: Any) -> Any:
 
 
 def _state(
-    rule: Rule, batch: Batch, before: Before, settings: Mapping[str, Any]
+    rule: Rule, batch: ParameterBatch, before: Before, settings: Mapping[str, Any]
 ) -> tuple[Tensor | None, ...]:
     """Return the state before a step, as it was or, where there was none yet, as the rule begins."""
     state: list[Tensor | None] = []
@@ -146,7 +146,7 @@ def _state(
     return tuple(state)
 
 
-def _by_coordinate(values: Tensor, batch: Batch) -> Tensor:
+def _by_coordinate(values: Tensor, batch: ParameterBatch) -> Tensor:
     """Return what is kept of each place or each weight as it is for each weight."""
     on_host = _on_host(values)
     return on_host if len(on_host) == batch.coordinates else on_host[batch.owners]
@@ -157,7 +157,7 @@ def _counts(snapshot: Snapshot) -> Sequence[float]:
     return counts.tolist() if isinstance(counts, Tensor) else counts
 
 
-def _is_finite(part: Part) -> Tensor | None:
+def _is_finite(part: RuleInputs) -> Tensor | None:
     """Return which weights have only finite numbers; none where the rule must see them whole. None if all."""
     given = [part.weights, part.gradient, *(each for each in part.state if each is not None)]
     if math.isfinite(sum(float(numbers.sum()) for numbers in given)):

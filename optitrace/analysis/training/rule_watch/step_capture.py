@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from optitrace.analysis.training.rule_watch.batch import Batch
+from optitrace.analysis.training.rule_watch.batch import ParameterBatch
 from optitrace.analysis.training.rule_watch.tensor_sampler import Snapshot
 
 
@@ -22,7 +22,7 @@ class Before:
         initial: the values of state that there is not yet.
     """
 
-    batch: Batch
+    batch: ParameterBatch
     snapshot: Snapshot
     initial: Mapping[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.analysis.training.rule_watch.batch import Batch
-from optitrace.analysis.training.rule_watch.weight_sample import Place, gradient_values, values
+from optitrace.analysis.training.rule_watch.batch import ParameterBatch
+from optitrace.analysis.training.rule_watch.weight_sample import SamplePlace, gradient_values, values
 from optitrace.analysis.verification.quantities import COUNT
 from optitrace.monitoring.sharding import local
 from optitrace.rules.rule import Rule, StateEntry
@@ -40,7 +40,7 @@ class Snapshot:
 class Reader:
     """Reads one batch, again and again."""
 
-    def __init__(self, rule: Rule, batch: Batch, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, rule: Rule, batch: ParameterBatch, parameters: Sequence[Tensor]) -> None:
         """Begin.
 
         Args:
@@ -104,7 +104,7 @@ class _Line:
     The views of them are kept as long as the tensors stay where they are in memory, which the views hold.
     """
 
-    def __init__(self, places: Sequence[Place]) -> None:
+    def __init__(self, places: Sequence[SamplePlace]) -> None:
         self._places = places
         self._addresses: list[int] = []
         self._views: list[Tensor] = []

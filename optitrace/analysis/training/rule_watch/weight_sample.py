@@ -25,7 +25,7 @@ SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SamplePlace:
     """Some weights of a parameter: the numbers start, start + stride, … of it, in row-major order.
 
     Attributes:
@@ -43,7 +43,7 @@ class Place:
     count: int
 
 
-def choose(groups: Sequence[Sequence[Tensor]], extent: Extent) -> list[Place]:
+def choose(groups: Sequence[Sequence[Tensor]], extent: Extent) -> list[SamplePlace]:
     """Return the places to look at, in the order of the parameters; always the same for the same parameters.
 
     Args:
@@ -59,7 +59,7 @@ def choose(groups: Sequence[Sequence[Tensor]], extent: Extent) -> list[Place]:
     return sorted(places, key=lambda place: place.parameter)
 
 
-def values(tensor: Tensor, place: Place) -> Tensor:
+def values(tensor: Tensor, place: SamplePlace) -> Tensor:
     """Return the numbers of a tensor at a place, shape (count,), without a copy of the tensor.
 
     Args:
@@ -74,7 +74,7 @@ def values(tensor: Tensor, place: Place) -> Tensor:
     return tensor[_indices(place, tensor.device)]
 
 
-def gradient_values(gradient: Tensor, place: Place) -> Tensor:
+def gradient_values(gradient: Tensor, place: SamplePlace) -> Tensor:
     """Return the numbers of a gradient at a place.
 
     SparseAdam moves a weight that its gradient names even if the number there is zero, and leaves one that
@@ -95,7 +95,7 @@ def _is_usable(parameter: Tensor, extent: Extent) -> bool:
     return not is_sharded(parameter) and (parameter.ndim <= 1 if extent == "vector" else parameter.ndim == 2)
 
 
-def _spread(groups: Sequence[Sequence[tuple[int, Tensor]]]) -> list[Place]:
+def _spread(groups: Sequence[Sequence[tuple[int, Tensor]]]) -> list[SamplePlace]:
     """Take a few weights of each parameter; of some in each group if there are too many."""
     random = Random(SEED)
     # those that are frozen come last, since they may never move
@@ -108,26 +108,26 @@ def _spread(groups: Sequence[Sequence[tuple[int, Tensor]]]) -> list[Place]:
     return [_place(k, p, min(share, local(p).numel()), random) for k, p in in_turn]
 
 
-def _place(number: int, parameter: Tensor, count: int, random: Random) -> Place:
+def _place(number: int, parameter: Tensor, count: int, random: Random) -> SamplePlace:
     """Return a place of so many weights; its stride is random, so as not to follow a column."""
     part = local(parameter)
     widest = part.numel() // count
     stride = random.randint(max(1, 2 * widest // 3), widest)
     start = random.randrange(part.numel() - stride * (count - 1))
-    return Place(number, tuple(part.shape), start, stride, count)
+    return SamplePlace(number, tuple(part.shape), start, stride, count)
 
 
-def _whole(parameters: Iterable[tuple[int, Tensor]]) -> list[Place]:
+def _whole(parameters: Iterable[tuple[int, Tensor]]) -> list[SamplePlace]:
     """Take whole parameters, the smallest first."""
-    places: list[Place] = []
+    places: list[SamplePlace] = []
     for number, parameter in sorted(parameters, key=lambda pair: pair[1].numel()):
         if sum(place.count for place in places) + parameter.numel() > MOST_WHOLE:
             break
-        places.append(Place(number, tuple(parameter.shape), 0, 1, parameter.numel()))
+        places.append(SamplePlace(number, tuple(parameter.shape), 0, 1, parameter.numel()))
     return places
 
 
-def _values_of_sparse(tensor: Tensor, place: Place) -> tuple[Tensor, Tensor]:
+def _values_of_sparse(tensor: Tensor, place: SamplePlace) -> tuple[Tensor, Tensor]:
     """Return the numbers at a place, and which of them the tensor names."""
     found = tensor.coalesce()
     at = torch.stack(_indices(place, found.device))
@@ -139,7 +139,7 @@ def _values_of_sparse(tensor: Tensor, place: Place) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=1024)
-def _indices(place: Place, device: torch.device) -> tuple[Tensor, ...]:
+def _indices(place: SamplePlace, device: torch.device) -> tuple[Tensor, ...]:
     """Return the index of each weight of a place, an axis after the other."""
     flat = place.start + place.stride * torch.arange(place.count, device=device)
     strides = [math.prod(place.shape[axis + 1 :]) for axis in range(len(place.shape))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from optitrace.analysis.verification.check import Conformance, Outcome
+from optitrace.analysis.verification.check import ClaimOutcome, Conformance
 from optitrace.analysis.verification.conformance.claims import CLAIMS
 from optitrace.analysis.verification.conformance.trial import prepare
 from optitrace.experiment.own_class import OwnClass
@@ -28,7 +28,7 @@ def conform(own: OwnClass, given: Mapping[str, Any]) -> Iterator[Conformance]:
             outcome, finding = held_against(trial)
         except Exception as error:  # a class of anyone's can raise anything
             outcome, finding = (
-                Outcome.NOT_APPLICABLE,
+                ClaimOutcome.NOT_APPLICABLE,
                 f"it cannot be tried, as the class raises {reason(error)}",
             )
         yield Conformance(own.name, claim, outcome, finding)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from optitrace.analysis.verification.check import Outcome
+from optitrace.analysis.verification.check import ClaimOutcome
 from optitrace.analysis.verification.conformance import exemptions
 from optitrace.analysis.verification.conformance.effects import effects
 from optitrace.analysis.verification.conformance.trial import (
@@ -30,7 +30,7 @@ from optitrace.experiment.own_module import reason
 from optitrace.text.number_format import listed
 from optitrace.tracing.prescribed_run import PrescribedRun
 
-Result: TypeAlias = tuple[Outcome, str]
+Result: TypeAlias = tuple[ClaimOutcome, str]
 
 DECAYS = ("weight_decay", "lambd")
 """The hyperparameters that pull weights toward zero, whatever the gradient; `weight_decay_1d` is one, too."""
@@ -51,15 +51,15 @@ def every_hyperparameter_counts(trial: Trial) -> Result:
     """
     found = effects(trial)
     if found is None:
-        return Outcome.FAILED, f"no step of {STEPS} moves any of the weights that were tried"
+        return ClaimOutcome.FAILED, f"no step of {STEPS} moves any of the weights that were tried"
     note = f"; not tried: {', '.join(found.untried)}" if found.untried else ""
     if found.dead:
         dead = listed([f"{name} ({', '.join(values)})" for name, values in found.dead.items()])
-        outcome = Outcome.NOT_APPLICABLE if found.untried else Outcome.FAILED
+        outcome = ClaimOutcome.NOT_APPLICABLE if found.untried else ClaimOutcome.FAILED
         return outcome, f"nothing in the settings tried was changed by {dead}: {found.tried}{note}"
     if len(found.untried) == len(trial.own.hyperparameters):
-        return Outcome.NOT_APPLICABLE, "it has no hyperparameter that can be tried"
-    return Outcome.PASSED, f"each changes the weights or the state{note}"
+        return ClaimOutcome.NOT_APPLICABLE, "it has no hyperparameter that can be tried"
+    return ClaimOutcome.PASSED, f"each changes the weights or the state{note}"
 
 
 def zero_gradient_leaves_the_weights(trial: Trial) -> Result:
@@ -69,28 +69,31 @@ def zero_gradient_leaves_the_weights(trial: Trial) -> Result:
     start = bench.snapshot()
     moved = (step for step in range(1, STEPS + 1) if not all(map(close, start, _stepped(bench, 0.0))))
     if not (step := next(moved, None)):
-        return Outcome.PASSED, f"none moves in {STEPS} steps{said(off)}"
+        return ClaimOutcome.PASSED, f"none moves in {STEPS} steps{said(off)}"
     if exemptions.draws_random_numbers(trial, off):
-        return Outcome.NOT_APPLICABLE, "it draws random numbers"
+        return ClaimOutcome.NOT_APPLICABLE, "it draws random numbers"
     if exemptions.settles(trial, off):
-        return Outcome.PASSED, f"step {step} moves them onto a bound or a norm, and none moves after that"
+        return (
+            ClaimOutcome.PASSED,
+            f"step {step} moves them onto a bound or a norm, and none moves after that",
+        )
     if not off and (part := exemptions.shrinkage(trial, off)):
         factor = f"every step multiplies each by {1 - part:.4g}"
-        return Outcome.NOT_APPLICABLE, f"{factor}, and no hyperparameter is known to switch that off"
-    return Outcome.FAILED, f"step {step} moves the weights although the gradient is zero{said(off)}"
+        return ClaimOutcome.NOT_APPLICABLE, f"{factor}, and no hyperparameter is known to switch that off"
+    return ClaimOutcome.FAILED, f"step {step} moves the weights although the gradient is zero{said(off)}"
 
 
 def maximize_mirrors_minimize(trial: Trial) -> Result:
     """Maximize on the negative gradient, and expect what minimizing does on the gradient itself."""
     if not trial.has("maximize"):
-        return Outcome.NOT_APPLICABLE, "it has no maximize"
+        return ClaimOutcome.NOT_APPLICABLE, "it has no maximize"
 
     def judge(trial: Trial, variation: Arguments) -> Result | None:
         down = trial.run({**variation, "maximize": False})
         up = trial.run({**variation, "maximize": True}, factor=-1.0)
         if step := apart(weights_of(up), weights_of(down), SYMMETRY):
             return (
-                Outcome.FAILED,
+                ClaimOutcome.FAILED,
                 f"step {step} on the negative gradient is not the one of minimizing{said(variation)}",
             )
         return None
@@ -113,9 +116,9 @@ def mirrored_moves_mirrored(trial: Trial) -> Result:
             (exemptions.keeps_signs, "it never changes the sign of a weight"),
         ):
             if exempt(trial, variation):
-                return Outcome.NOT_APPLICABLE, f"{why}{said(variation)}"
+                return ClaimOutcome.NOT_APPLICABLE, f"{why}{said(variation)}"
         return (
-            Outcome.FAILED,
+            ClaimOutcome.FAILED,
             f"with negated weights and gradients, step {step} is not the negated step{said(variation)}",
         )
 
@@ -125,14 +128,14 @@ def mirrored_moves_mirrored(trial: Trial) -> Result:
 def missing_gradient_leaves_the_weights(trial: Trial) -> Result:
     """Give one of two parameters no gradient at all, with every decay off, and with it on."""
     if len(trial.shapes) < 2:
-        return Outcome.NOT_APPLICABLE, ONE_PARAMETER
+        return ClaimOutcome.NOT_APPLICABLE, ONE_PARAMETER
     settings = [off, _decays_on(trial)] if (off := _decays_off(trial)) else [{}]
     moved = {settings_of(each): _step_without_gradient(trial, each) for each in settings}
     steps = [f"step {step} moves it{said(each)}" for each in settings if (step := moved[settings_of(each)])]
     stays = [f"it stays{said(each)}" for each in settings if not moved[settings_of(each)]]
     if steps:
-        return Outcome.FAILED, "; ".join([*steps, *stays])
-    return Outcome.PASSED, f"in {STEPS} steps{' and'.join(said(each) for each in settings)}"
+        return ClaimOutcome.FAILED, "; ".join([*steps, *stays])
+    return ClaimOutcome.PASSED, f"in {STEPS} steps{' and'.join(said(each) for each in settings)}"
 
 
 def _step_without_gradient(trial: Trial, arguments: Arguments) -> int | None:
@@ -150,7 +153,7 @@ def _step_without_gradient(trial: Trial, arguments: Arguments) -> int | None:
 def dtypes_do_not_mix(trial: Trial) -> Result:
     """Give a parameter in float32 and one in float64, and expect of each what it does alone."""
     if len(trial.shapes) < 2:
-        return Outcome.NOT_APPLICABLE, ONE_PARAMETER
+        return ClaimOutcome.NOT_APPLICABLE, ONE_PARAMETER
     dtypes = (torch.float32, torch.float64, *[torch.float64] * (len(trial.shapes) - 2))
 
     def judge(trial: Trial, variation: Arguments) -> Result | None:
@@ -163,11 +166,11 @@ def dtypes_do_not_mix(trial: Trial) -> Result:
                 if step is None:
                     continue
                 if exemptions.draws_random_numbers(trial, variation):
-                    return Outcome.NOT_APPLICABLE, f"it draws random numbers{said(variation)}"
+                    return ClaimOutcome.NOT_APPLICABLE, f"it draws random numbers{said(variation)}"
                 if exemptions.couples_parameters(trial, variation):
-                    return Outcome.NOT_APPLICABLE, f"its parameters affect each other{said(variation)}"
+                    return ClaimOutcome.NOT_APPLICABLE, f"its parameters affect each other{said(variation)}"
                 return (
-                    Outcome.FAILED,
+                    ClaimOutcome.FAILED,
                     f"next to {dtype_name(dtypes[1 - index])} weights, step {step} moves "
                     f"{dtype_name(dtypes[index])} weights differently than alone{said(variation)}",
                 )
@@ -184,7 +187,7 @@ def saved_state_resumes(trial: Trial) -> Result:
         for dtype in trial.dtypes:
             fault, note = _fault_of_resuming(trial, variation, dtype)
             if fault:
-                return Outcome.FAILED, f"{fault}, in {dtype_name(dtype)}{said(variation)}"
+                return ClaimOutcome.FAILED, f"{fault}, in {dtype_name(dtype)}{said(variation)}"
             notes.add(note)
         return None
 
@@ -223,7 +226,7 @@ def optimizers_are_independent(trial: Trial) -> Result:
         for step, alone in enumerate(expected, start=HALF + 1):
             if not all(all(map(same, _stepped(each), alone)) for each in pair):
                 return (
-                    Outcome.FAILED,
+                    ClaimOutcome.FAILED,
                     f"stepped alternately, step {step} differs from that of one alone{said(variation)}"
                     f"{f'; both hold the same {shared}' if shared else ''}",
                 )
@@ -247,7 +250,7 @@ def gradient_is_left_alone(trial: Trial) -> Result:
             given = bench.step()
             after = [weights.grad for weights in bench.weights]
             if any(a is None or not same(a, g) for a, g in zip(after, given, strict=True)):
-                return Outcome.FAILED, f"step {step} changes the gradient{said(variation)}"
+                return ClaimOutcome.FAILED, f"step {step} changes the gradient{said(variation)}"
         return None
 
     return _judged(trial, judge, f"in {STEPS} steps")
@@ -256,18 +259,18 @@ def gradient_is_left_alone(trial: Trial) -> Result:
 def order_does_not_matter(trial: Trial) -> Result:
     """Give the parameters in the opposite order."""
     if len(trial.shapes) < 2:
-        return Outcome.NOT_APPLICABLE, ONE_PARAMETER
+        return ClaimOutcome.NOT_APPLICABLE, ONE_PARAMETER
 
     def judge(trial: Trial, variation: Arguments) -> Result | None:
         forward, backward = trial.run(variation), trial.run(variation, order=(1, 0))
         if not (step := apart(weights_of(forward), weights_of(backward), SUMMATION)):
             return None
         if exemptions.draws_random_numbers(trial, variation):
-            return Outcome.NOT_APPLICABLE, f"it draws random numbers{said(variation)}"
+            return ClaimOutcome.NOT_APPLICABLE, f"it draws random numbers{said(variation)}"
         if exemptions.moves_none_alone(trial, variation):
-            return Outcome.NOT_APPLICABLE, "it takes parameters in pairs, and moves none alone"
+            return ClaimOutcome.NOT_APPLICABLE, "it takes parameters in pairs, and moves none alone"
         return (
-            Outcome.FAILED,
+            ClaimOutcome.FAILED,
             f"step {step} is another if they are given the other way round{said(variation)}",
         )
 
@@ -291,17 +294,17 @@ def state_has_the_dtype_of_the_weights(trial: Trial) -> Result:
                         continue
                     found = f"{key} is {dtype_name(value.dtype)} for {dtype_name(dtype)} weights"
                     if name := _chooses(trial, value.dtype):
-                        return Outcome.NOT_APPLICABLE, f"{found}, as {name} says"
-                    return Outcome.FAILED, f"{found}{said(variation)}"
+                        return ClaimOutcome.NOT_APPLICABLE, f"{found}, as {name} says"
+                    return ClaimOutcome.FAILED, f"{found}{said(variation)}"
     if not seen:
-        return Outcome.NOT_APPLICABLE, "it keeps no tensors of the weights' shape"
+        return ClaimOutcome.NOT_APPLICABLE, "it keeps no tensors of the weights' shape"
     if torch.float64 in trial.dtypes:
-        return Outcome.PASSED, "in float32 and in float64"
+        return ClaimOutcome.PASSED, "in float32 and in float64"
     takes_float64 = trial.attempt({}, dtype=torch.float64) is not None
     why = (
         "in which it computes float64 weights as well" if takes_float64 else "as it takes no float64 weights"
     )
-    return Outcome.PASSED, f"in float32, {why}"
+    return ClaimOutcome.PASSED, f"in float32, {why}"
 
 
 def _chooses(trial: Trial, dtype: torch.dtype) -> str:
@@ -317,10 +320,10 @@ def _judged(trial: Trial, judge: Judge, passed: str, notes: Collection[str] = ()
     exempt = None
     for variation in trial.variations:
         found = judge(trial, variation)
-        if found and found[0] is Outcome.FAILED:
+        if found and found[0] is ClaimOutcome.FAILED:
             return found
         exempt = exempt or found
-    return exempt or (Outcome.PASSED, "".join([passed, *sorted(notes)]))
+    return exempt or (ClaimOutcome.PASSED, "".join([passed, *sorted(notes)]))
 
 
 def _decays(trial: Trial) -> Iterator[str]:
