@@ -98,7 +98,7 @@ def print_picture(content: bytes, format: str) -> None:
 def picture_of_trace(trace: Trace, format: str, precision: int) -> bytes:
     """Return the picture of a run, as a file of a format."""
     from optitrace.views.pictures.files import picture
-    from optitrace.views.pictures.numbers import trace_numbers
+    from optitrace.views.pictures.run_scenes import trace_numbers
 
     scene = _scene_of_trace(trace, precision)
     numbers = partial(trace_numbers, trace, precision=precision)
@@ -108,7 +108,7 @@ def picture_of_trace(trace: Trace, format: str, precision: int) -> bytes:
 def picture_of_comparison(comparison: Comparison, format: str, precision: int) -> bytes:
     """Return the picture of several runs, as a file of a format."""
     from optitrace.views.pictures.files import picture
-    from optitrace.views.pictures.numbers import compare_numbers
+    from optitrace.views.pictures.run_scenes import compare_numbers
     from optitrace.views.side_by_side import all_steps
 
     runs: Sequence[NamedTrace] = comparison.traces
@@ -150,14 +150,14 @@ def picture_of_sweeps(sweeps: Sequence[Sweep], format: str) -> bytes:
 
 def plot_of_trace(trace: Trace, *, width: int | None = None, ascii_only: bool = False) -> Text:
     """Return the picture of a run in characters."""
-    from optitrace.views.pictures.characters.plot import plot
+    from optitrace.views.pictures.plot import plot
 
     return plot(_scene_of_trace(trace), width=width, ascii_only=ascii_only)
 
 
 def plot_of_comparison(comparison: Comparison, *, width: int | None = None, ascii_only: bool = False) -> Text:
     """Return the picture of several runs in characters."""
-    from optitrace.views.pictures.characters.plot import plot
+    from optitrace.views.pictures.plot import plot
 
     return plot(_scene_of_comparison(comparison), width=width, ascii_only=ascii_only)
 
@@ -168,7 +168,7 @@ def plot_of_training(
     """Return the picture of a training in characters; None if no step was recorded, which is no picture."""
     if not _has_steps(training):
         return None
-    from optitrace.views.pictures.characters.plot import plot
+    from optitrace.views.pictures.plot import plot
     from optitrace.views.pictures.training_scene import training_scene
 
     return plot(training_scene(training, findings), width=width, ascii_only=ascii_only)
@@ -176,7 +176,7 @@ def plot_of_training(
 
 def _scene_of_trace(trace: Trace, precision: int = 4) -> Scene:
     from optitrace.analysis.loss_grid import terrain
-    from optitrace.views.pictures.trace_scene import trace_scene
+    from optitrace.views.pictures.run_scenes import trace_scene
 
     load_torch()
     return trace_scene(trace, terrain([trace]), precision)
@@ -184,7 +184,7 @@ def _scene_of_trace(trace: Trace, precision: int = 4) -> Scene:
 
 def _scene_of_comparison(comparison: Comparison) -> Scene:
     from optitrace.analysis.loss_grid import terrain
-    from optitrace.views.pictures.compare_scene import compare_scene
+    from optitrace.views.pictures.run_scenes import compare_scene
 
     load_torch()
     return compare_scene(comparison, terrain([run.trace for run in comparison.traces]))

@@ -19,8 +19,7 @@ from optitrace.records.trace import Trace
 from optitrace.tracing.tracer import trace
 from optitrace.views.formats import PICTURES
 from optitrace.views.pictures.files import picture
-from optitrace.views.pictures.numbers import trace_numbers
-from optitrace.views.pictures.trace_scene import trace_scene
+from optitrace.views.pictures.run_scenes import trace_numbers, trace_scene
 
 SECONDS = 5.0
 

@@ -13,7 +13,7 @@ import optitrace
 from optitrace.analysis.loss_grid import terrain
 from optitrace.errors import UsageError
 from optitrace.records.trace_reader import read_trace
-from optitrace.views.pictures.trace_scene import trace_scene
+from optitrace.views.pictures.run_scenes import trace_scene
 
 HARMLESS = """\
 from torch.optim import SGD

@@ -14,9 +14,8 @@ from optitrace.analysis.sweeping.sweep import Sweep, sweep
 from optitrace.experiment.experiment import design
 from optitrace.records.trace import Trace
 from optitrace.tracing.tracer import trace
-from optitrace.views.pictures.compare_scene import compare_scene
+from optitrace.views.pictures.run_scenes import compare_scene, trace_scene
 from optitrace.views.pictures.scene import Kind, Mark, Panel, Position, Scene
-from optitrace.views.pictures.trace_scene import trace_scene
 
 HYPERPARAMETERS: tuple[str, ...] = ("lr", "momentum", "betas")
 

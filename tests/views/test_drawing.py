@@ -20,10 +20,9 @@ from pictured import compared, compared_scene, scene_of, swept, traced
 from PIL import Image
 
 from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
-from optitrace.views.pictures.drawing.moving import moving
-from optitrace.views.pictures.drawing.stills import still
+from optitrace.views.pictures.drawing.files import moving, still
+from optitrace.views.pictures.drawing.panels import scale
 from optitrace.views.pictures.drawing.theme import INK, LINE_COLORS, PAPER, SIGNS
-from optitrace.views.pictures.drawing.ticks import scale
 from optitrace.views.pictures.scene import Axis, Kind, Line, Scene, Stroke
 from optitrace.views.pictures.sweep_scene import sweep_scene
 

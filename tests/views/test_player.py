@@ -16,7 +16,7 @@ from pictured import compared, compared_scene, scene_of, traced
 
 from optitrace.text.number_format import format_number
 from optitrace.views.pictures.files import picture
-from optitrace.views.pictures.numbers import compare_numbers, trace_numbers
+from optitrace.views.pictures.run_scenes import compare_numbers, trace_numbers
 
 RUN: dict[str, Any] = {"momentum": 0.9, "steps": 50}
 

@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 
 from optitrace.analysis.loss_grid import LossGrid
 from optitrace.analysis.viewport import Interval
-from optitrace.views.pictures.clipping import cut
-from optitrace.views.pictures.frames import frame_steps, last_step, until
-from optitrace.views.pictures.levels import COUNT, contour
-from optitrace.views.pictures.lines import Course, curves, paths
+from optitrace.views.pictures.lines import TOLERANCE, Course, curves, cut, paths, thinned_curve, thinned_path
+from optitrace.views.pictures.run_panels import LEVELS, contour
 from optitrace.views.pictures.scales import axis_of, linear_axis
-from optitrace.views.pictures.scene import Axis, Kind, Line, Mark, Panel, Position, Scene, Stroke
-from optitrace.views.pictures.thinning import TOLERANCE, thinned_curve, thinned_path
+from optitrace.views.pictures.scene import (
+    Axis,
+    Kind,
+    Line,
+    Mark,
+    Panel,
+    Position,
+    Scene,
+    Stroke,
+    frame_steps,
+)
 
 ACROSS, UP = Axis("x", 0.0, 10.0), Axis("y", 0.0, 10.0)
 NAN = math.nan
@@ -182,7 +189,7 @@ def test_level_lines_of_a_bowl_are_equally_far_apart() -> None:
 
     # the circle that holds the share ((k − ½)/12)² of the square of area 4 has the radius (k − ½)/12·√(4/π)
     inside = [r for r in radii if r < 1]
-    assert len(radii) == COUNT
+    assert len(radii) == LEVELS
     assert inside == pytest.approx(
         [(k + 0.5) / 12 * math.sqrt(4 / math.pi) for k in range(len(inside))], abs=0.01
     )
@@ -242,11 +249,11 @@ LINE = Line(
     ("step", "counts"), [(0, [1]), (1, [2]), (2, [3]), (4, [3]), (5, [3, 1]), (9, [3, 2])]
 )
 def test_a_frame_has_as_much_of_a_line_as_was_run(step: int, counts: list[int]) -> None:
-    drawn = until(LINE, step)
+    drawn = LINE.until(step)
 
     assert [len(stroke.points) for stroke in drawn.strokes] == counts
     assert drawn.strokes[0].ends_cut == (step >= 2)
-    assert last_step(LINE) == 6
+    assert LINE.last_step == 6
 
 
 def test_too_many_frames_are_thinned_to_those_that_move() -> None:

@@ -12,10 +12,9 @@ from samples import made_up
 
 from optitrace.analysis.loss_grid import terrain
 from optitrace.records.selection import every_kth
-from optitrace.views.pictures.numbers import compare_numbers, trace_numbers
+from optitrace.views.pictures.run_scenes import compare_numbers, trace_numbers, trace_scene
 from optitrace.views.pictures.scene import Axis, Kind, Scene
 from optitrace.views.pictures.sweep_scene import sweep_scene
-from optitrace.views.pictures.trace_scene import trace_scene
 
 
 def test_the_path_has_the_weights_of_every_step_and_the_curve_the_loss_after_it() -> None:

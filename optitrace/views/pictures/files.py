@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from optitrace.views.formats import STILLS
-from optitrace.views.pictures.frames import frame_steps
-from optitrace.views.pictures.numbers import Numbers
-from optitrace.views.pictures.scene import Scene
+from optitrace.views.pictures.run_scenes import Numbers
+from optitrace.views.pictures.scene import Scene, frame_steps
 
 
 def picture(
@@ -25,15 +24,15 @@ def picture(
         numbers: returns what stands beside some of them.
     """
     if format in STILLS:
-        from optitrace.views.pictures.drawing.stills import still
+        from optitrace.views.pictures.drawing.files import still
 
         return still(scene, format)
     if format == "gif":
-        from optitrace.views.pictures.drawing.moving import MOST_FRAMES, moving
+        from optitrace.views.pictures.drawing.files import MOST_FRAMES, moving
 
         return moving(scene, frame_steps(scene, steps, MOST_FRAMES))
-    from optitrace.views.pictures.player.page import MOST_FRAMES as MOST_STOPS
-    from optitrace.views.pictures.player.page import Page, player
+    from optitrace.views.pictures.player import MOST_FRAMES as MOST_STOPS
+    from optitrace.views.pictures.player import Page, player
 
     assert numbers is not None
     stops = frame_steps(scene, steps, MOST_STOPS)

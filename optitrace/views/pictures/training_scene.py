@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import format_significant
-from optitrace.views.pictures.charts import chart, course
 from optitrace.views.pictures.lines import Course
-from optitrace.views.pictures.numbers import Numbers
+from optitrace.views.pictures.run_panels import chart, course
+from optitrace.views.pictures.run_scenes import Numbers
 from optitrace.views.pictures.scene import Scene
 from optitrace.views.training_extent import Extent, extent
 from optitrace.views.training_faults import told

@@ -1,4 +1,4 @@
-"""A scene as a figure: its words above and below, its panels in between."""
+"""A scene as a figure: its words above and below, its panels in between, and their legend."""
 
 from __future__ import annotations
 
@@ -12,13 +12,25 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from optitrace.views.pictures.drawing.layout import EDGE, WIDTH, place
-from optitrace.views.pictures.drawing.legend import draw_legend, legend_of
 from optitrace.views.pictures.drawing.panels import draw_panel
-from optitrace.views.pictures.drawing.theme import FONT, INK, PAPER, SOFT_INK, STYLE
-from optitrace.views.pictures.scene import Scene
+from optitrace.views.pictures.drawing.theme import (
+    DIVERGED,
+    DIVERGED_HATCH,
+    FONT,
+    INK,
+    PAPER,
+    SIGNS,
+    SOFT_INK,
+    STYLE,
+    WIDTH,
+    line_color,
+    line_style,
+)
+from optitrace.views.pictures.scene import Cells, Kind, Panel, Scene
 
 LINE = 1.5
 """The distance from line to line of text, in font sizes."""
@@ -108,3 +120,165 @@ def _write(figure: Figure, lines: Sequence[tuple[str, dict[str, Any]]], top: flo
         written.append(figure.text(*place, line[0], va="top", **line[1]))
         top -= _inches(line)
     return written
+
+
+EDGE = 0.2
+"""Inches that are free around all."""
+
+RIGHT = 0.45
+"""Inches on the right of a panel: half of its last tick."""
+
+LEFT = 0.9
+"""Inches on the left of a panel: its ticks."""
+
+ABOVE = 0.42
+"""Inches above a panel: the name of its axis upwards."""
+
+BELOW = 0.62
+"""Inches below a panel: its ticks, and the name of its axis across."""
+
+BAR = 0.95
+"""Inches on the right of a heat map: its bar of colours."""
+
+TALL = 3.75
+"""Inches that a panel is high that stands alone or beside others."""
+
+LOW = 1.5
+"""Inches that a panel is high that stands under another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The rectangle between the axes of a panel, in inches from the lower left corner of all panels."""
+
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+
+def place(panels: Sequence[Panel]) -> tuple[list[Box], float]:
+    """Return where each panel stands, and how many inches all are high, their words included.
+
+    A square panel stands on the left, the others beside it, one under another; heat maps stand two in a
+    row.
+    """
+    maps = [panel for panel in panels if panel.cells is not None]
+    if len(maps) == len(panels) and len(panels) > 1:
+        return _in_rows(len(panels))
+    squares = [k for k, panel in enumerate(panels) if panel.is_square]
+    others = [k for k in range(len(panels)) if k not in squares]
+    left = LEFT + (TALL + LEFT + 0.1 if squares else 0.0)
+    height = TALL if squares else max(TALL, _stacked(len(others)))
+    room = WIDTH - left - (BAR if maps else RIGHT)
+    boxes = dict.fromkeys(squares, Box(LEFT, BELOW, TALL, TALL))
+    each = (height - (len(others) - 1) * (ABOVE + BELOW)) / max(len(others), 1)
+    for row, k in enumerate(reversed(others)):
+        boxes[k] = Box(left, BELOW + row * (each + ABOVE + BELOW), room, each)
+    return [boxes[k] for k in range(len(panels))], height + ABOVE + BELOW
+
+
+def _stacked(count: int) -> float:
+    """Return how high so many panels are, one under another, with the words between them."""
+    return count * LOW + (count - 1) * (ABOVE + BELOW)
+
+
+def _in_rows(count: int) -> tuple[list[Box], float]:
+    rows = -(-count // 2)
+    width = (WIDTH - EDGE) / 2
+    high = TALL * 0.75 + ABOVE + BELOW
+    boxes = [
+        Box(LEFT + (k % 2) * width, (rows - 1 - k // 2) * high + BELOW, width - LEFT - BAR, TALL * 0.75)
+        for k in range(count)
+    ]
+    return boxes, rows * high
+
+
+HANDLE = 2.2
+"""The width of a handle, in font sizes."""
+
+ENTRY_GAP = 1.6
+"""What is free between two entries, in font sizes."""
+
+LONGEST = 80
+"""How many characters of a label are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """What a legend holds.
+
+    Attributes:
+        handles: a line or a sign for each entry.
+        labels: what stands beside it.
+    """
+
+    handles: Sequence[Any]
+    labels: Sequence[str]
+
+    def rows(self, points: float) -> int:
+        """Return how many rows it needs, given so many points across; none where it is empty."""
+        return -(-len(self.labels) // self.columns(points)) if self.labels else 0
+
+    def columns(self, points: float) -> int:
+        """Return how many entries stand side by side, given so many points across."""
+        widest = min(max(map(len, self.labels), default=0), LONGEST) * 0.58 + HANDLE + ENTRY_GAP
+        return max(1, min(len(self.labels), int(points / (widest * FONT))))
+
+
+def legend_of(panels: Sequence[Panel]) -> Legend:
+    """Return the legend that some panels share: lines that have a name, limits, and marks."""
+    found: dict[str, Any] = {}
+    for panel in panels:
+        for number, line in enumerate(panel.lines):
+            if line.name:
+                found.setdefault(line.name, Line2D([], [], linewidth=2.2, **line_style(number)))
+    is_alone = not found
+    for panel in panels:
+        for limit in panel.limits:
+            found.setdefault(limit.name, Line2D([], [], color=INK, linestyle=(0, (4, 3)), linewidth=1.4))
+        for mark in panel.marks:
+            found.setdefault(mark.kind, sign(mark.kind, line_color(0) if is_alone else INK))
+        if panel.cells is not None and _has_diverged(panel.cells):
+            found.setdefault(
+                Kind.DIVERGED, Patch(facecolor=DIVERGED, edgecolor=DIVERGED_HATCH, hatch="////", linewidth=0)
+            )
+    return Legend([*found.values()], [*found])
+
+
+def sign(kind: Kind, color: str) -> Line2D:
+    """Return the sign of a kind of mark; of those that belong to no line, in the colour of ink."""
+    own = kind in (Kind.LEAVES, Kind.NON_FINITE, Kind.DIVERGED)
+    return Line2D([], [], linestyle="none", color=color if own else INK, **SIGNS[kind])
+
+
+def draw_legend(figure: Figure, legend: Legend, rows: int, left: float, top: float) -> None:
+    """Draw a legend below the panels, its upper left corner at these shares of the figure."""
+    count = len(legend.labels)
+    columns = -(-count // rows)
+    # matplotlib goes down its columns; a ranking is read along the rows
+    order = [k for column in range(columns) for k in range(column, count, columns)]
+    figure.legend(
+        [legend.handles[k] for k in order],
+        [_shortened(legend.labels[k]) for k in order],
+        loc="upper left",
+        bbox_to_anchor=(left, top),
+        ncols=columns,
+        handlelength=HANDLE,
+        columnspacing=ENTRY_GAP,
+        borderpad=0,
+        borderaxespad=0,
+        labelspacing=0.35,
+        fontsize=FONT - 0.5,
+    )
+
+
+def _shortened(label: str) -> str:
+    """Return a label that fits across: of a long one, as a path is, the middle is left out."""
+    if len(label) <= LONGEST:
+        return label
+    return f"{label[: LONGEST // 2]}…{label[-LONGEST // 2 :]}"
+
+
+def _has_diverged(cells: Cells) -> bool:
+    return any(x == float("inf") for row in cells.rows for x in row)

@@ -1,4 +1,4 @@
-"""One panel of a scene, layer by layer."""
+"""One panel of a scene, layer by layer, and its axes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    Formatter,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    ScalarFormatter,
+)
 
-from optitrace.views.pictures.drawing.layout import WIDTH
 from optitrace.views.pictures.drawing.theme import (
     CELLS,
     DIVERGED,
@@ -24,11 +31,11 @@ from optitrace.views.pictures.drawing.theme import (
     PAPER,
     SIGNS,
     SOFT_INK,
+    WIDTH,
     line_color,
     line_style,
 )
-from optitrace.views.pictures.drawing.ticks import scale
-from optitrace.views.pictures.scene import Cells, Contour, Kind, Line, Mark, Panel, Stroke
+from optitrace.views.pictures.scene import Axis, Cells, Contour, Kind, Line, Mark, Panel, Stroke
 
 MANY = 1500
 """A line of more points is drawn thin."""
@@ -202,3 +209,42 @@ def _draw_bar(ax: Axes, mesh: Any, cells: Cells) -> None:
     beside.set_title(cells.label, loc="left", fontsize=FONT - 1)
     if cells.is_cut:
         beside.set_xlabel(f"{10.0**cells.low:.0e}\nor less", loc="left", fontsize=FONT - 1)
+
+
+MOST_TICKS = 6
+"""How many ticks an axis has, about."""
+
+MOST_VALUES = 12
+"""How many ticks it has where each stands for a value of a list."""
+
+ROUND = [1, 2, 5, 10]
+"""What the distance of two ticks is a power of ten times of."""
+
+
+def scale(axis: Any, of: Axis) -> None:
+    """Give an axis of matplotlib the scale and the ticks of an axis of a scene."""
+    if of.ticks:
+        shown = of.ticks[:: -(-len(of.ticks) // MOST_VALUES)]
+        axis.set_major_locator(FixedLocator([at for at, _ in shown]))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: dict(shown).get(x, "")))
+    elif of.is_logarithmic:
+        axis._set_axes_scale("log")
+        axis.set_major_locator(LogLocator(10, numticks=MOST_TICKS))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    else:
+        is_step = of.label.startswith("step")
+        axis.set_major_locator(MaxNLocator(MOST_TICKS, steps=ROUND, integer=is_step))
+        axis.set_major_formatter(_formatter(of, is_step=is_step))
+
+
+def _formatter(of: Axis, *, is_step: bool) -> Formatter:
+    """Return how the numbers of a linear axis are written: never with a factor that stands elsewhere."""
+    if is_step:
+        return FuncFormatter(lambda x, _: f"{x:,.0f}")
+    largest = max(abs(of.low), abs(of.high))
+    if 1e-3 <= largest < 1e6:
+        return ScalarFormatter(useOffset=False)
+    beside = math.floor(math.log10(largest / (of.high - of.low)))
+    digits = min(17, 3 + max(0, beside))  # far from zero, too, no two ticks read alike
+    return FuncFormatter(lambda x, _: f"{x:.{digits}g}")

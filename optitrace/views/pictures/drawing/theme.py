@@ -41,6 +41,9 @@ SIGNS: Mapping[Kind, Mapping[str, Any]] = {
 }
 """The sign of each kind of mark."""
 
+WIDTH = 10.0
+"""Inches across."""
+
 FONT = 12.5
 """Points of the usual text: readable when a picture is shown at half its size."""
 

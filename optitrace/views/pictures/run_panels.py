@@ -1,7 +1,8 @@
-"""The plane of the weights: the loss under the paths of runs of one or two coordinates."""
+"""The panels of runs: quantities over the steps, and paths over the loss."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
@@ -9,11 +10,61 @@ from optitrace.analysis.comparison import losses_after
 from optitrace.analysis.loss_grid import LossGrid
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.experiment.objective import Point
-from optitrace.views.pictures.clipping import cut
-from optitrace.views.pictures.levels import contour
-from optitrace.views.pictures.lines import Course, paths
-from optitrace.views.pictures.scales import interval_axis, linear_axis
-from optitrace.views.pictures.scene import Axis, Kind, Mark, Panel, Position
+from optitrace.records.trace import Trace
+from optitrace.views.fields import NORM, Field
+from optitrace.views.pictures.lines import Course, curves, cut, paths
+from optitrace.views.pictures.scales import axis_of, interval_axis, linear_axis, steps_axis
+from optitrace.views.pictures.scene import Axis, Contour, Kind, Mark, Panel, Position
+
+
+def chart(label: str, courses: Sequence[Course], across: str = "step") -> Panel:
+    """Return a quantity of some runs over the steps, logarithmic where it spans decades.
+
+    Args:
+        label: the quantity.
+        courses: for each run, its steps and the points (step, number); numbers may not be finite.
+        across: what the steps are called.
+    """
+    steps = steps_axis(across, max((course.steps[-1] for course in courses if course.steps), default=1))
+    up = axis_of(label, [[y for _, y in course.points] for course in courses])
+    lines, marks = curves(courses, steps, up)
+    return Panel("", steps, up, lines=lines, marks=marks)
+
+
+def course(name: str, steps: Sequence[int], numbers: Sequence[float]) -> Course:
+    """Return the course of a quantity over the steps."""
+    return Course(name, steps, [(float(s), number) for s, number in zip(steps, numbers, strict=True)])
+
+
+def loss_chart(runs: Sequence[NamedTrace]) -> Panel:
+    """Return the loss of the weights after each step, as far as it is known.
+
+    That is the loss which the next step used: beside row k of a table stands that of k − 1 steps taken.
+    """
+    return chart("loss", [_losses(run) for run in runs], "steps taken")
+
+
+def lr_chart(runs: Sequence[NamedTrace]) -> Panel:
+    """Return the lr that each step used."""
+    return chart("lr", [_of_field(run.name, run.trace, Field("lr", None, run.trace.lr)) for run in runs])
+
+
+def norm_charts(runs: Sequence[NamedTrace]) -> list[Panel]:
+    """Return the norm of the gradient that each step used, and that of the change of the weights."""
+    gradients = [_of_field(r.name, r.trace, Field("gradient", NORM, r.trace.gradient)) for r in runs]
+    updates = [_of_field(r.name, r.trace, Field("update", NORM, r.trace.weights, True)) for r in runs]
+    return [chart("gradient norm", gradients), chart("update norm", updates)]
+
+
+def _losses(run: NamedTrace) -> Course:
+    known = list(losses_after(run.trace))
+    return course(run.name, [step for step, _ in known], [loss for _, loss in known])
+
+
+def _of_field(name: str, trace: Trace, field: Field) -> Course:
+    values = [(step, field.value(row)) for row, step in enumerate(trace.steps)]
+    known = [(step, value) for step, value in values if value is not None]
+    return course(name, [step for step, _ in known], [value for _, value in known])
 
 
 def plane(runs: Sequence[NamedTrace], terrain: LossGrid) -> Panel:
@@ -95,3 +146,26 @@ def _height(w: float, numbers: Sequence[float], losses: Sequence[float]) -> floa
     share = (w - numbers[k - 1]) / (numbers[k] - numbers[k - 1])
     low, high = losses[k - 1], losses[k]
     return low + min(max(share, 0.0), 1.0) * (high - low)
+
+
+LEVELS = 12
+"""How many level lines there are."""
+
+
+def contour(terrain: LossGrid) -> Contour:
+    """Return a terrain of two coordinates with its level lines.
+
+    Line k of n is where the share (k/n)² of the picture lies lower: for a bowl, at equal distances; for
+    a narrow valley, as many inside it as on its walls, where equal differences of the loss would show
+    the walls alone.
+    """
+    across, up = terrain.axes
+    values = sorted(loss for row in terrain.losses for loss in row if math.isfinite(loss))
+    levels: list[float] = []
+    for k in range(1, LEVELS + 1):
+        if not values:
+            break
+        level = values[min(int(len(values) * ((k - 0.5) / LEVELS) ** 2), len(values) - 1)]
+        if level > (levels[-1] if levels else values[0]):
+            levels.append(level)
+    return Contour(across, up, terrain.losses, tuple(levels))

@@ -1,20 +1,70 @@
-"""A moving picture: the lines of a scene drawn step by step, as a GIF."""
+"""Files that matplotlib draws: PNG, SVG and PDF, and a GIF that is drawn step by step."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
 from optitrace.views.pictures.drawing.panels import draw_line, draw_mark
 from optitrace.views.pictures.drawing.theme import PAPER, line_color
-from optitrace.views.pictures.frames import last_step, until
 from optitrace.views.pictures.scene import Panel, Scene
+
+PNG_DOTS_PER_INCH = 160
+"""Of a PNG."""
+
+PNG_COLORS = 256
+"""The colours of a PNG."""
+
+NO_DATES: Mapping[str, Mapping[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""What matplotlib would write into a file that changes from day to day or with its version."""
+
+
+_COORDINATES = re.compile(rb'(?<= (?:d|x|y)=")[^"]+')
+_LONG = re.compile(rb"-?\d+\.\d{3,}")
+
+
+def still(scene: Scene, format: str) -> bytes:
+    """Return a scene as a file: ``png``, ``svg`` or ``pdf``."""
+    with house_style():
+        return saved(draw(scene).figure, format, Title=scene.title)
+
+
+def saved(figure: Figure, format: str, **metadata: str) -> bytes:
+    """Return a figure as a file; to be called in the style of the house."""
+    file = io.BytesIO()
+    figure.savefig(file, format=format, dpi=PNG_DOTS_PER_INCH, metadata={**NO_DATES[format], **metadata})
+    content = file.getvalue()
+    return {"png": _few_colors, "svg": _short_numbers}.get(format, bytes)(content)
+
+
+def _few_colors(png: bytes) -> bytes:
+    """Return a PNG in as many colours as a palette has: a third as large, and seen by nobody."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(PNG_COLORS, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    picture.save(file, format="PNG", optimize=True, dpi=(PNG_DOTS_PER_INCH, PNG_DOTS_PER_INCH))
+    return file.getvalue()
+
+
+def _short_numbers(svg: bytes) -> bytes:
+    """Return an SVG with its coordinates in hundredths of a point."""
+    return _COORDINATES.sub(_rounded, svg)
+
+
+def _rounded(coordinates: re.Match[bytes]) -> bytes:
+    return _LONG.sub(lambda number: b"%g" % round(float(number[0]), 2), coordinates[0])
+
 
 DOTS_PER_INCH = 90
 
@@ -101,13 +151,13 @@ def _moved(panel: Panel, ax: Axes, step: int) -> list[Any]:
     """Draw what a panel shows after a step, and return it: lines, their heads, and marks of their ends."""
     artists = []
     for number, line in enumerate(panel.lines):
-        drawn = until(line, step)
+        drawn = line.until(step)
         artists += draw_line(ax, drawn, number)
         if drawn.strokes:
             x, y = drawn.strokes[-1].points[-1]
             head = ax.plot([x], [y], color=line_color(number), clip_on=False, zorder=5, **HEAD)
             artists += head
     for mark in panel.marks:
-        if mark.line is not None and last_step(panel.lines[mark.line]) <= step:
+        if mark.line is not None and panel.lines[mark.line].last_step <= step:
             artists += draw_mark(ax, mark, panel)
     return artists

@@ -10,11 +10,10 @@ from importlib.resources import files
 from typing import Any
 
 from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
+from optitrace.views.pictures.drawing.files import saved
 from optitrace.views.pictures.drawing.panels import MANY, dot_size, turn
-from optitrace.views.pictures.drawing.stills import saved
 from optitrace.views.pictures.drawing.theme import line_color
-from optitrace.views.pictures.frames import last_step
-from optitrace.views.pictures.numbers import Numbers
+from optitrace.views.pictures.run_scenes import Numbers
 from optitrace.views.pictures.scene import Kind, Line, Mark, Panel, Position, Scene
 
 MOST_FRAMES = 1000
@@ -125,7 +124,7 @@ def _line(line: Line, number: int, panel: Panel, frame: _Frame) -> dict[str, Any
 def _end(mark: Mark, panel: Panel, frame: _Frame) -> dict[str, Any]:
     assert mark.line is not None
     return {
-        "step": last_step(panel.lines[mark.line]),
+        "step": panel.lines[mark.line].last_step,
         "at": frame.at(panel, mark.at),
         "color": line_color(mark.line),
         "turn": -turn(panel.across.share(mark.at[0]), panel.up.share(mark.at[1])),

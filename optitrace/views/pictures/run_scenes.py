@@ -1,4 +1,4 @@
-"""The numbers beside a moving picture: those of the step that is shown."""
+"""The pictures of one run and of several, and the numbers beside them step by step."""
 
 from __future__ import annotations
 
@@ -6,13 +6,60 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from optitrace.analysis.comparison import losses_after
+from optitrace.analysis.comparison import Comparison, losses_after
+from optitrace.analysis.loss_grid import LossGrid
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.records.selection import at_steps
 from optitrace.records.trace import Trace
-from optitrace.text.number_format import format_number
+from optitrace.text.number_format import counted, format_number
+from optitrace.views.compare_table import BEST, closing_lines, learning_rates
 from optitrace.views.fields import few_fields
 from optitrace.views.grid import Look, make_grid
+from optitrace.views.pictures.run_panels import loss_chart, lr_chart, norm_charts, plane
+from optitrace.views.pictures.scene import Scene
+from optitrace.views.wording import ending, subtitle, title
+
+
+def trace_scene(trace: Trace, terrain: LossGrid | None, precision: int = 4) -> Scene:
+    """Return the picture of a run: its path over the loss, if that can be drawn, and its loss.
+
+    Args:
+        trace: the run.
+        terrain: the loss around it; None if it has more than two coordinates.
+        precision: decimals of the numbers that are told below.
+    """
+    runs = [NamedTrace("", trace)]
+    panels = [plane(runs, terrain)] if terrain else []
+    panels.append(loss_chart(runs))
+    if not terrain:
+        panels += norm_charts(runs)
+    if trace.experiment.schedule is not None:
+        panels.append(lr_chart(runs))
+    notes = tuple(ending(trace, precision))
+    return Scene(title(trace.experiment), subtitle(trace.experiment), tuple(panels), notes)
+
+
+def compare_scene(comparison: Comparison, terrain: LossGrid | None) -> Scene:
+    """Return the picture of a comparison: all paths over one loss, if that can be drawn, and the losses.
+
+    Args:
+        comparison: the runs; line k of each panel is run k of the ranking.
+        terrain: the loss around them; None if they have more than two coordinates, or not one loss.
+    """
+    runs = comparison.traces
+    panels = [plane(runs, terrain)] if terrain else []
+    panels.append(loss_chart(runs))
+    if not terrain:
+        panels += norm_charts(runs)
+    rates, said = learning_rates(comparison), subtitle(runs[0].trace.experiment)
+    # several rates are too long for a title
+    is_short = len({repr(s.experiment.hyperparameters.get("lr")) for s in comparison.summaries}) == 1
+    return Scene(
+        f"{counted(len(runs), 'run')}, {rates}" if is_short else counted(len(runs), "run"),
+        said if is_short else f"{said}, {rates}",
+        tuple(panels),
+        tuple(line for line in closing_lines(comparison) if not line.startswith(BEST)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
