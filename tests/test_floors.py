@@ -43,7 +43,7 @@ def test_no_room_imports_one_above_it(path: Path) -> None:
 
 
 def test_an_import_that_leads_up_would_be_noticed() -> None:
-    source = "def f():\n    from optitrace.views.table import render\n"
+    source = "def f():\n    from optitrace.views.tables import render\n"
 
-    assert above("tracing", source) == ["optitrace.views.table"]
+    assert above("tracing", source) == ["optitrace.views.tables"]
     assert above("cli", source) == []

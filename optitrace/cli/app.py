@@ -13,8 +13,8 @@ from optitrace.cli import compare_command, diff_command, run_command, sweep_comm
 from optitrace.cli.interruption import LeftAtOnce
 from optitrace.cli.list_command import list_optimizers
 from optitrace.cli.notebook_command import notebook
+from optitrace.cli.optimizer_command import optimizer_command
 from optitrace.cli.show_command import show_saved
-from optitrace.cli.trace_command import trace_command
 from optitrace.cli.typer_overrides import Command, Group, OptimizerCommand, ParseError, parse_error_sentence
 from optitrace.errors import DeviceError, OptitraceError, UsageError, ran_out_of_memory
 from optitrace.rules.catalogue import OPTIMIZERS
@@ -77,7 +77,7 @@ def _commands() -> TyperGroup:
             help=optimizer.summary,
             short_help=optimizer.summary,
             rich_help_panel="Optimizers",
-        )(trace_command(optimizer))
+        )(optimizer_command(optimizer))
     for name, verb, function in (
         ("compare", compare_command, compare_command.compare_runs),
         ("diff", diff_command, diff_command.diff_runs),
@@ -108,7 +108,7 @@ def _commands() -> TyperGroup:
 
 def _version(asked: bool) -> None:
     if asked:
-        terminal.print_text([f"optitrace {__version__}\n"])
+        terminal.print_content([f"optitrace {__version__}\n"])
         raise typer.Exit
 
 

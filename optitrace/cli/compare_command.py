@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from optitrace.analysis.comparison import DEFAULT_TOLERANCE, Comparison, compare
+from optitrace.analysis.comparison import DEFAULT_TOLERANCE, compare
 from optitrace.cli import options, terminal
+from optitrace.cli.delivery import leave, plan_delivery
+from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import (
     OPERAND_OPTIONS,
@@ -19,23 +21,9 @@ from optitrace.cli.operands import (
     run_operands,
     traces_of,
 )
-from optitrace.cli.output_files import Chunks, OutputFile, plan_files, show_then_write, write_files
-from optitrace.cli.picturing import (
-    check_formats,
-    check_plot,
-    picture_of_comparison,
-    plot_of_comparison,
-    print_picture,
-    say_what_is_not_drawn,
-)
-from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import OutputError, UsageError, one_of, quoted
+from optitrace.errors import UsageError, one_of, quoted
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.text import whole_number
-from optitrace.views.compare_formats import COMPARE_FORMATS, compare_chunks
-from optitrace.views.compare_table import compare_table
-from optitrace.views.formats import PICTURES
-from optitrace.views.grid import Look
+from optitrace.views.presenters.comparison import ComparisonPresenter
 from optitrace.views.side_by_side import QUANTITIES
 
 OPERANDS = inspect.Parameter(
@@ -72,9 +60,7 @@ COMPARE_OPTIONS = (
     options.PRECISION_OPTION,
     options.PLOT_OPTION,
     options.ALL_OPTION,
-    options.format_option(COMPARE_FORMATS),
-    options.output_option(COMPARE_FORMATS),
-    options.COLOR_OPTION,
+    *options.delivery_options(ComparisonPresenter),
 )
 
 
@@ -102,17 +88,9 @@ EXAMPLES = """\
 @options.takes([OPERANDS, *COMPARE_OPTIONS])
 def compare_runs(**given: Any) -> None:
     """Run what is to be run, rank the runs, and show them."""
-    look = Look(precision=whole_number("precision", given["precision"], most=17), all_rows=given["all"])
+    delivery = plan_delivery(given, ComparisonPresenter)
     quantity = one_of("table", given["table"], QUANTITIES) if given["table"] else ""
-    format = one_of("format", given["format"], COMPARE_FORMATS) if given["format"] else None
-    if given["plot"]:
-        check_plot(format)
-    color = terminal.check_color(given["color"])
     tolerance = _tolerance(given["tolerance"])
-    files = plan_files(given["output"], format)
-    for file in files:
-        one_of("format", file.format, COMPARE_FORMATS)
-    check_formats(format, files)
     operands = given["operands"]
     saved = traces_of(read_files(operands), "'optitrace diff' compares two trainings")
     settings = given_settings(given)
@@ -124,18 +102,11 @@ def compare_runs(**given: Any) -> None:
         if not traces:
             terminal.say("interrupted before the first run.")
             raise typer.Exit(interruption.exit_code)
-        comparison, plots = compare(traces, tolerance, tuning), given["plot"]
-        formats = [format or "table", *(file.format for file in files)]
-        say_what_is_not_drawn([named.trace for named in traces], plots=plots, formats=formats)
-        errors = show_then_write(
-            lambda: _show(comparison, quantity, look, format or "table", color, plots=plots),
-            lambda: _write(files, comparison, quantity, look, plots=plots),
-        )
+        unwritten = delivery.deliver(ComparisonPresenter(compare(traces, tolerance, tuning), quantity))
     if interruption.signal is not None:
         terminal.say(f"interrupted; {len(traces)} of {len(operands)} runs are shown.")
         raise typer.Exit(interruption.exit_code)
-    if errors:
-        raise typer.Exit(OutputError.exit_code)
+    leave(unwritten)
 
 
 def _check_effect(
@@ -156,33 +127,6 @@ def _tune(experiments: dict[str, Experiment]) -> str:
     for operand, experiment in experiments.items():
         experiments[operand] = tune(experiment)
     return DESCRIPTION
-
-
-def _write(
-    files: Sequence[OutputFile], comparison: Comparison, quantity: str, look: Look, *, plots: bool
-) -> list[OutputError]:
-    """Write every file that can be written; return what went wrong with the others."""
-
-    def content(file: OutputFile) -> Chunks:
-        if file.format in PICTURES:
-            return [picture_of_comparison(comparison, file.format, look.precision)]
-        plot = plot_of_comparison(comparison) if plots and file.format == "table" else None
-        return compare_chunks(comparison, file.format, quantity, look, plot)
-
-    return write_files(files, content)
-
-
-def _show(comparison: Comparison, quantity: str, look: Look, format: str, color: str, *, plots: bool) -> None:
-    if format in PICTURES:
-        print_picture(picture_of_comparison(comparison, format, look.precision), format)
-        return
-    if format != "table":
-        terminal.print_text(compare_chunks(comparison, format, quantity, look))
-        return
-    width, ascii_only = terminal.width(), terminal.ascii_only()
-    plot = plot_of_comparison(comparison, width=width, ascii_only=ascii_only) if plots else None
-    table = compare_table(comparison, look, quantity=quantity, plot=plot, width=width, ascii_only=ascii_only)
-    terminal.print_rich(table, color)
 
 
 def _tolerance(text: str) -> float:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache, partial
 from typing import Annotated, Any
 
 import typer
 
-from optitrace.analysis.diff_report import report_differences
+from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.tolerance import EXACT, Tolerance, ToleranceOf, close
+from optitrace.analysis.training.differences import NamedTraining, TrainingDifferences, diff_trainings
 from optitrace.cli import options, terminal
+from optitrace.cli.delivery import leave, plan_delivery
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import (
     OPERAND_OPTIONS,
+    called,
     design_operand,
     given_settings,
     read_files,
@@ -22,11 +25,12 @@ from optitrace.cli.operands import (
     shared_settings,
     traces_of,
 )
-from optitrace.cli.training_diff import DiffLook, diff_saved_trainings
-from optitrace.errors import UsageError, one_of, quoted
+from optitrace.errors import UsageError, quoted
 from optitrace.records.trace import Trace
 from optitrace.records.training_reader import SavedTraining
-from optitrace.rules.reader import ASCII, UNICODE
+from optitrace.rules.reader import UNICODE, Spelling
+from optitrace.views.presenter import Presenter
+from optitrace.views.presenters.difference import DiffPresenter, TrainingDiffPresenter
 
 TOLERANCE = "Tolerance"
 
@@ -47,9 +51,8 @@ DIFF_OPTIONS = (
         panel=options.EXPERIMENT,
         help="Run the loss that a saved trace names, if it is a function of a file, for an experiment.",
     ),
-    options.format_option(options.TABLE_OR_JSON),
     options.PRECISION_OPTION,
-    options.COLOR_OPTION,
+    *options.delivery_options(DiffPresenter),
 )
 
 
@@ -84,24 +87,40 @@ EXAMPLES = """\
 @options.takes((_operand("A"), _operand("B"), *DIFF_OPTIONS))
 def diff_runs(**given: Any) -> None:
     """Read or run both, compare them, show how they differ, and exit with the answer."""
-    how = DiffLook(
-        format=one_of("format", given["format"] or "table", options.TABLE_OR_JSON),
-        precision=options.precision(given),
-        color=terminal.check_color(given["color"]),
-    )
+    delivery = plan_delivery(given, DiffPresenter)
     amounts = {name: _amount(name, given[name]) for name in ("rtol", "atol", "ulp")}
     tolerance = partial(_tolerance, given["close"], amounts)
     operands, settings = (given["a"], given["b"]), given_settings(given)
     files = read_files(operands)
     trainings = [found for found in map(files.get, operands) if isinstance(found, SavedTraining)]
     if len(trainings) == len(operands):
-        are_same = diff_saved_trainings(operands, trainings, settings, tolerance, how)
+        result: Presenter
+        differences = _diff_trainings(operands, trainings, settings, tolerance)
+        result, are_same = TrainingDiffPresenter(differences), differences.are_same
     else:
         saved = traces_of(files, "diff takes two trainings, or two of traces and experiments")
         shared = shared_settings(operands, saved, settings, runs_code=given["rerun"])
-        are_same = _diff_traces(operands, saved, {**shared, **settings}, tolerance, how)
-    if not are_same:
-        raise typer.Exit(1)
+        report = _diff_traces(operands, saved, {**shared, **settings}, tolerance)
+        result, are_same = DiffPresenter(report), report(UNICODE).differences.are_same
+    leave(delivery.deliver(result), is_no=not are_same)
+
+
+def _diff_trainings(
+    operands: Sequence[str],
+    saved: Sequence[SavedTraining],
+    settings: Collection[str],
+    tolerance: ToleranceOf,
+) -> TrainingDifferences:
+    """Compare two trainings.
+
+    Raises:
+        UsageError: an option of an experiment is given.
+    """
+    if settings:
+        option = next(iter(settings)).replace("_", "-")
+        raise UsageError(f"trainings are not run again, so --{option} changes nothing; leave it out.")
+    a, b = (NamedTraining(called(o), s.training) for o, s in zip(operands, saved, strict=True))
+    return diff_trainings(a, b, tolerance)
 
 
 def _diff_traces(
@@ -109,9 +128,8 @@ def _diff_traces(
     saved: Mapping[str, Trace],
     settings: Mapping[str, str],
     tolerance: ToleranceOf,
-    how: DiffLook,
-) -> bool:
-    """Run what is not saved, compare both and show how they differ; return whether they are the same."""
+) -> Callable[[Spelling], DiffReport]:
+    """Run what is not saved; return what compares both, in a spelling of the rule's lines."""
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
         traces = run_operands(operands, saved, experiments, interruption)
@@ -120,18 +138,7 @@ def _diff_traces(
         raise typer.Exit(interruption.exit_code)
     a, b = traces
     allowed = tolerance((a.trace.experiment.dtype, b.trace.experiment.dtype))
-    spelling = ASCII if how.format == "json" or terminal.ascii_only() else UNICODE
-    report = report_differences(a, b, allowed, spelling)
-    from optitrace.views.diff_view import diff_json, diff_view
-
-    if how.format == "json":
-        terminal.print_text([diff_json(report)])
-    else:
-        view = diff_view(
-            report, precision=how.precision, width=terminal.width(), ascii_only=terminal.ascii_only()
-        )
-        terminal.print_rich(view, how.color)
-    return report.differences.are_same
+    return cache(partial(report_differences, a, b, allowed))
 
 
 def _tolerance(is_close: bool, amounts: Mapping[str, float | None], dtypes: tuple[str, str]) -> Tolerance:

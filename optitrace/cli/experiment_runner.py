@@ -1,15 +1,37 @@
-"""Running experiments for a command: the device, the progress, and Ctrl-C."""
+"""Running experiments for a command: torch, the device, the progress, and Ctrl-C."""
 
 from __future__ import annotations
 
+import gc
 import sys
+import warnings
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, redirect_stdout
 
+from optitrace.cli import terminal
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.progress import Progress
-from optitrace.cli.torch_loading import load_torch
+from optitrace.errors import printable
 from optitrace.experiment.experiment import Experiment
+from optitrace.experiment.own_module import SEPARATOR
 from optitrace.records.trace import Trace
+
+
+def load_torch() -> None:
+    """Import torch in a third less time, and set it up for tensors of a few numbers.
+
+    The garbage collector would go through half a million new objects many times and free none of
+    them; frozen, they are not gone through at the end of the process either.
+    """
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
+            import torch
+    finally:
+        gc.freeze()
+        gc.enable()
+    torch.set_num_threads(1)
 
 
 def resolve_device(name: str) -> str:
@@ -34,3 +56,9 @@ def run_experiment(experiment: Experiment, interruption: Interruption, *, every:
 def apart_from_stdout() -> AbstractContextManager[object]:
     """Send to standard error what a person's own code prints: standard output is for data alone."""
     return redirect_stdout(sys.stderr)
+
+
+def say_code(names: Iterable[str]) -> None:
+    """Say which files or modules will be run, given the names of classes and functions in them."""
+    for place in dict.fromkeys(name.rpartition(SEPARATOR)[0] for name in names):
+        terminal.say(f"--rerun runs the code of '{printable(place)}', which the saved trace names.")

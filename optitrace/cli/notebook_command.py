@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
-import typer
+from optitrace.cli import options
+from optitrace.cli.delivery import leave, plan_delivery
+from optitrace.cli.experiment_runner import load_torch
+from optitrace.views.presenters.notebook import NotebookPresenter
 
-from optitrace.cli import options, terminal
-from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import one_of
 
-
-def notebook(
-    format: Annotated[str, typer.Option("--format", "-f", metavar="table|json", help="Format.")] = "table",
-) -> None:
+@options.takes(options.delivery_options(NotebookPresenter))
+def notebook(**given: Any) -> None:
     """Reproduce the documented notebook, result by result; exit with 1 if one differs."""
-    one_of("format", format, options.TABLE_OR_JSON)
+    delivery = plan_delivery(given, NotebookPresenter)
     load_torch()
     from optitrace.analysis.notebook import results
-    from optitrace.views.notebook_table import notebook_json, notebook_table
 
     found = results()
-    if format == "json":
-        terminal.print_text([notebook_json(found)])
-    else:
-        table = notebook_table(found, width=terminal.width(), ascii_only=terminal.ascii_only())
-        terminal.print_rich(table, "auto")
-    if any(result.agree is False for result in found):
-        raise typer.Exit(1)
+    leave(delivery.deliver(NotebookPresenter(found)), is_no=any(result.agree is False for result in found))

@@ -11,9 +11,8 @@ from typing import Any
 
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.cli import options
-from optitrace.cli.experiment_runner import resolve_device, run_experiment
+from optitrace.cli.experiment_runner import resolve_device, run_experiment, say_code
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.rerunning import say_code
 from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objectives import as_settings

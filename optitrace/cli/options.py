@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 
 import typer
 
+from optitrace.cli import terminal
 from optitrace.cli.terminal import COLORS
 from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS
 from optitrace.experiment.objectives import NAMES
 from optitrace.experiment.text import SETTINGS, whole_number
-from optitrace.views.formats import FORMATS, SUFFIXES
-from optitrace.views.grid import Look
+from optitrace.views.display import Display
+from optitrace.views.presenter import Presenter
+from optitrace.views.writer import writers_of
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -151,7 +153,7 @@ PLOT_OPTION = flag("plot", panel=OUTPUT, help="Draw what the table shows below i
 
 ALL_OPTION = flag("all", panel=OUTPUT, help="Show every row of a long table.")
 
-LOOK_OPTIONS = (
+DISPLAY_OPTIONS = (
     flag("state", panel=OUTPUT, help="Show the optimizer's state, under torch's names."),
     flag("update", panel=OUTPUT, help="Show the change of the weights."),
     PRECISION_OPTION,
@@ -166,25 +168,32 @@ LOOK_OPTIONS = (
 )
 
 
-TABLE_OR_JSON = ("table", "json")
-"""The formats of what is no trace."""
+COLOR_OPTION = text_option(
+    "color", metavar="WHEN", default="auto", panel=OUTPUT, help=f"Use colour: {', '.join(COLORS)}."
+)
+
+STRICT_OPTION = flag(
+    "strict", panel=OUTPUT, help="Exit with 1 if a number is no longer finite, or --until was not reached."
+)
 
 
-def format_option(formats: Sequence[str]) -> inspect.Parameter:
-    """Return the option that says in which of these formats standard output is."""
-    return text_option(
+def delivery_options(result: type[Presenter]) -> tuple[inspect.Parameter, ...]:
+    """Return the options that say in which of its formats a result is shown and written, and its colour."""
+    formats = ", ".join(writers_of(result))
+    format_option = text_option(
         "format",
         "--format",
         "-f",
         metavar="FORMAT",
         panel=OUTPUT,
-        help=rf"On standard output: {', '.join(formats)}. [dim]\[table][/]",
+        help=rf"On standard output: {formats}. [dim]\[table][/]",
     )
+    return format_option, output_option(result), COLOR_OPTION
 
 
-def output_option(formats: Sequence[str]) -> inspect.Parameter:
-    """Return the option that names files to write in these formats."""
-    suffixes = " ".join(suffix for suffix, format in SUFFIXES.items() if format in formats)
+def output_option(result: type[Presenter]) -> inspect.Parameter:
+    """Return the option that names files to write."""
+    suffixes = " ".join(writer.suffix for writer in writers_of(result).values())
     option = typer.Option(
         [],
         "--output",
@@ -197,29 +206,20 @@ def output_option(formats: Sequence[str]) -> inspect.Parameter:
     return parameter("output", list[str], option)
 
 
-COLOR_OPTION = text_option(
-    "color", metavar="WHEN", default="auto", panel=OUTPUT, help=f"Use colour: {', '.join(COLORS)}."
-)
+def read_display(given: Mapping[str, Any]) -> Display:
+    """Return what the options ask to see, and how; what a command has no option for is as usual.
 
-WRITING_OPTIONS = (format_option(FORMATS), output_option(FORMATS), COLOR_OPTION)
-
-STRICT_OPTION = flag(
-    "strict", panel=OUTPUT, help="Exit with 1 if a number is no longer finite, or --until was not reached."
-)
-
-
-def precision(given: Mapping[str, Any]) -> int:
-    """Return the number of decimals that `PRECISION_OPTION` asks for."""
-    return whole_number("precision", given["precision"], most=17)
-
-
-def look(given: Mapping[str, Any]) -> Look:
-    """Return the look that the options ask for."""
-    return Look(
-        precision=precision(given),
-        state=given["state"],
-        update=given["update"],
-        all_rows=given["all"],
+    Raises:
+        UsageError: a value is wrong.
+    """
+    return Display(
+        color=terminal.check_color(given["color"]),
+        precision=whole_number("precision", given.get("precision", "4"), most=17),
+        state=given.get("state", False),
+        update=given.get("update", False),
+        all_rows=given.get("all", False),
+        by_parameter=given.get("params", False),
+        plot=given.get("plot", False),
     )
 
 

@@ -7,20 +7,16 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from optitrace.cli import terminal
 from optitrace.errors import OutputError, UsageError, quoted
-from optitrace.experiment.own_module import reason
-from optitrace.views.formats import format_of
+from optitrace.views.presenter import Presenter
+from optitrace.views.writer import Chunks, Writer, no_writer_of_file, writer_of_file
 
 STDOUT = "-"
-
-Chunks = Iterable[str] | Iterable[bytes]
-"""What is to stand in a file, piece by piece: text, which is written in UTF-8, or bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +24,19 @@ class OutputFile:
     """A file to be written, and its format."""
 
     path: Path
-    format: str
+    writer: Writer
 
 
-def plan_files(paths: Sequence[str], format: str | None) -> list[OutputFile]:
+def plan_files(paths: Sequence[str], result: type[Presenter], format: Writer | None) -> list[OutputFile]:
     """Return the files to write, after seeing that each can be; ``-`` is standard output and no file.
 
     Args:
         paths: where to write.
+        result: the kind of result.
         format: the format of files whose suffix names none; an error if not given.
 
     Raises:
-        UsageError: the suffix of a path names no format, or two paths are of one file.
+        UsageError: the suffix of a path names no format that the result has, or two paths are of one file.
         OutputError: a path cannot be written to.
     """
     files = []
@@ -48,53 +45,12 @@ def plan_files(paths: Sequence[str], format: str | None) -> list[OutputFile]:
             continue
         if path:
             _check(Path(path))
-        try:
-            own = format_of(path)
-        except UsageError:
-            if format is None:
-                raise
-            own = format
-        files.append(OutputFile(Path(path), own))
+        writer = writer_of_file(path, result) or format
+        if writer is None:
+            raise no_writer_of_file(path, result)
+        files.append(OutputFile(Path(path), writer))
     _check_once([file.path for file in files])
     return files
-
-
-def show_then_write(show: Callable[[], None], write: Callable[[], list[OutputError]]) -> list[OutputError]:
-    """Show results, then write their files even if they cannot be shown; say and return what is not written.
-
-    Args:
-        show: prints on standard output.
-        write: writes the files; returns what went wrong.
-    """
-    failure = None
-    try:
-        show()
-    except Exception as error:
-        failure = error
-    errors = write()
-    for unwritten in errors:
-        terminal.say(str(unwritten))
-    if failure is not None:
-        raise failure
-    return errors
-
-
-def write_files(files: Iterable[OutputFile], chunks: Callable[[OutputFile], Chunks]) -> list[OutputError]:
-    """Write every file that can be written; return what went wrong with the others.
-
-    Args:
-        files: the files.
-        chunks: returns what is to stand in one of them.
-    """
-    errors = []
-    for file in files:
-        try:
-            write_file(file.path, chunks(file))
-        except OutputError as error:
-            errors.append(error)
-        except Exception as error:  # a fault in one format loses no other file
-            errors.append(_cannot_write(file.path, f"{reason(error)}; choose another format"))
-    return errors
 
 
 def write_file(path: Path, chunks: Chunks) -> None:
@@ -113,7 +69,12 @@ def write_file(path: Path, chunks: Chunks) -> None:
         else:
             _replace(Path(os.path.realpath(path)), chunks)
     except OSError as error:
-        raise _cannot_write(path, f"{error.strerror or error}; choose another place") from error
+        raise cannot_write(path, f"{error.strerror or error}; choose another place") from error
+
+
+def cannot_write(path: Path, reason: str) -> OutputError:
+    """Return the error that a file cannot be written, for a reason with its remedy."""
+    return OutputError(f"cannot write {quoted(str(path))}: {reason}.")
 
 
 def _replace(path: Path, chunks: Chunks) -> None:
@@ -210,7 +171,7 @@ def _check(path: Path) -> None:
     except OSError as error:
         reason = f"{error.strerror or error}; choose another place"
     if reason:
-        raise _cannot_write(path, reason)
+        raise cannot_write(path, reason)
 
 
 def _obstacle(path: Path) -> str:
@@ -227,7 +188,3 @@ def _obstacle(path: Path) -> str:
     if not folder_is_open or (path.exists() and not os.access(path, os.W_OK)):
         return "there is no permission to; choose another place"
     return ""
-
-
-def _cannot_write(path: Path, reason: str) -> OutputError:
-    return OutputError(f"cannot write {quoted(str(path))}: {reason}.")

@@ -1,9 +1,10 @@
-"""Progress of a long run, on standard error, and only for a person at a terminal."""
+"""Progress of what takes long, on standard error, and only for a person at a terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -55,6 +56,49 @@ class Progress:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+
+
+class SweepProgress:
+    """How many configurations are done, of all that are planned."""
+
+    def __init__(self, configurations: int) -> None:
+        self._planned = configurations
+        self._done = 0
+
+    def advance(self, configurations: int) -> None:
+        """Record that so many more are done."""
+        self._done += configurations
+        self._bar.move(self._done)
+
+    def __enter__(self) -> SweepProgress:
+        """Begin."""
+        self._bar = Bar("configurations", self._planned, with_rate=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+@contextmanager
+def verify_progress() -> Iterator[Callable[[int, int, str], None]]:
+    """Show how many of how many optimizers are verified, and which one is being."""
+    if not is_terminal(sys.stderr):
+        yield lambda done, of, what: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    name = TextColumn("{task.description}", markup=False)
+    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), name)
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, of, what: progress.update(task, completed=done, total=of, description=what)
 
 
 class Bar:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optitrace.cli import options, terminal
+from optitrace.cli.delivery import Delivery, plan_delivery
 from optitrace.cli.interruption import Interruption, raising_terminated, rest_handlers
-from optitrace.cli.output_files import STDOUT, OutputFile, plan_files
-from optitrace.cli.picturing import check_formats
+from optitrace.cli.output_files import STDOUT
 from optitrace.cli.run_command_line import RunCommandLine
 from optitrace.cli.run_ending import Ending
-from optitrace.cli.run_rank import Rank
-from optitrace.cli.run_report import Report, tell
-from optitrace.cli.run_rules import Rules
+from optitrace.cli.run_report import Rank, Report, Rules, tell
 from optitrace.cli.run_status import RunStatus
 from optitrace.errors import UsageError
 from optitrace.experiment.text import whole_number
@@ -31,8 +29,7 @@ from optitrace.monitoring.signal_deferral import forget_waiting, undisturbed
 from optitrace.monitoring.weight_selectors import check_pattern
 from optitrace.records.training import Program
 from optitrace.text.number_format import listed
-from optitrace.views.formats import FORMATS
-from optitrace.views.grid import Look
+from optitrace.views.presenters.training import TrainingPresenter
 
 if TYPE_CHECKING:
     from optitrace.monitoring.monitor import Monitor
@@ -101,7 +98,7 @@ OPTIONS = (
         panel=RECORDING,
         help="Recompute each step from the published rule, on some coordinates.",
     ),
-    options.output_option(FORMATS),
+    options.output_option(TrainingPresenter),
     options.PLOT_OPTION,
     options.PRECISION_OPTION,
     options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer, however many."),
@@ -117,19 +114,8 @@ def run_training(**given: Any) -> None:
     """Run a program, watch its optimizers, show what was seen, and exit as the program does."""
     program = Program(tuple(given["arguments"]), is_module=given["module"])
     rank = Rank.of_this_process()
-    report = Report(
-        files=_files(given["output"], rank),
-        look=Look(
-            precision=options.precision(given),
-            all_rows=given["all"],
-            state=given["state"],
-            by_parameter=given["params"],
-        ),
-        color=terminal.check_color(given["color"]),
-        plots=given["plot"],
-        strict=given["strict"],
-        command=_command_line(program, given, rank),
-    )
+    delivery = _plan(given, rank)
+    report = Report(delivery, given["strict"], _command_line(program, given, rank))
     wish = RecordingConfig(
         every=whole_number("every", given["every"], least=1),
         first=whole_number("from", given["first"], least=1),
@@ -214,10 +200,11 @@ def _watcher(wish: RecordingConfig, rank: Rank, rules: Rules | None) -> Monitor:
     )
 
 
-def _files(paths: Sequence[str], rank: Rank) -> list[OutputFile]:
-    """Return the files to write, one of each for every process, after seeing that they can be."""
-    if STDOUT in paths:
+def _plan(given: Mapping[str, Any], rank: Rank) -> Delivery:
+    """Return where the training goes: into files, one of each for every process, and to standard error."""
+    if STDOUT in given["output"]:
         raise UsageError("standard output is the script's own; name a file, as in -o trace.json.")
-    files = plan_files([rank.own_file(path) for path in paths], None)
-    check_formats(None, files)
-    return [replace(file, path=file.path.absolute()) for file in files]  # the program may go elsewhere
+    own = [rank.own_file(path) for path in given["output"]]
+    planned = plan_delivery({**given, "format": None, "output": own}, TrainingPresenter)
+    # the program may go elsewhere
+    return replace(planned, files=[replace(file, path=file.path.absolute()) for file in planned.files])

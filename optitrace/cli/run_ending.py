@@ -109,7 +109,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _print(text: str) -> None:
     if sys.stderr is not None:
         with suppress(OutputError):
-            terminal.print_text([text], sys.stderr)
+            terminal.print_content([text], sys.stderr)
 
 
 def _text(code: object) -> str:

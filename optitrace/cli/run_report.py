@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis, RankAgreement, TrainingFindings
+from optitrace.analysis.training.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.cli import terminal
-from optitrace.cli.output_files import OutputFile
+from optitrace.cli.delivery import Delivery
 from optitrace.cli.run_command_line import RunCommandLine
 from optitrace.cli.run_ending import Ending
-from optitrace.cli.run_rank import Rank
-from optitrace.cli.run_rules import Rules
-from optitrace.cli.training_showing import training_tables, write_training
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.own_module import reason
 from optitrace.monitoring.session import Session
 from optitrace.records.trace import Outcome, Status
 from optitrace.records.training import Program, Training
 from optitrace.text.number_format import first_of, listed, tallied
-from optitrace.views.grid import Look
+from optitrace.views.presenters.training import TrainingPresenter
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from optitrace.analysis.training.rule_watch import RuleWatch
     from optitrace.monitoring.monitor import Monitor
+    from optitrace.monitoring.segment_recorder import Probe, SegmentRecorder
 
 
 NO_TORCH = (
@@ -43,22 +46,65 @@ MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Rank:
+    """Which process this is, as torchrun tells it.
+
+    Attributes:
+        number: its number, from 0.
+        world_size: how many processes there are.
+    """
+
+    number: int = 0
+    world_size: int = 1
+
+    @classmethod
+    def of_this_process(cls) -> Rank:
+        """Return what the environment gives; the rank of a process alone if it gives none."""
+        number, size = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
+        return cls(int(number), int(size)) if number.isdigit() and size.isdigit() else cls()
+
+    def own_file(self, path: str) -> str:
+        """Return the path at which this process writes what it would write at another if it were alone.
+
+        >>> Rank(1, 2).own_file("runs/trace.json"), Rank().own_file("trace.json")
+        ('runs/trace.rank1.json', 'trace.json')
+        """
+        if self.world_size == 1 or not path:
+            return path
+        whole = Path(path)
+        return str(whole.with_name(f"{whole.stem}.rank{self.number}{whole.suffix}"))
+
+
+class Rules:
+    """The rules that steps are held against, loaded with the first optimizer, as that needs torch."""
+
+    def __init__(self) -> None:
+        self._watch: RuleWatch | None = None
+
+    def make_probe(self, optimizer: Optimizer, watched: SegmentRecorder) -> Probe | None:
+        """Return what is to look at each step of an optimizer; None if nothing can be verified."""
+        if self._watch is None:
+            from optitrace.analysis.training.rule_watch import RuleWatch
+
+            self._watch = RuleWatch()
+        return self._watch.make_probe(optimizer, watched)
+
+    def agreements(self, names: Mapping[str, str]) -> tuple[RuleAgreement, ...]:
+        """Return how each optimizer stands to its rule, under the names that they have in the end."""
+        return () if self._watch is None else self._watch.agreements(names)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """How what was seen is to be told.
 
     Attributes:
-        files: what to write.
-        look: what the table shows, and how.
-        color: when to use colour.
-        plots: whether to draw the training, too.
+        delivery: what the table shows, and what to write.
         strict: whether a fault makes the exit code 1, or that nothing could be recorded.
         command: the command line of the run.
     """
 
-    files: Sequence[OutputFile]
-    look: Look
-    color: str
-    plots: bool
+    delivery: Delivery
     strict: bool
     command: RunCommandLine
 
@@ -95,9 +141,10 @@ def tell(
     findings = TrainingFindings(
         diagnoses=diagnoses, verified=rules.agreements(watcher.names()) if rules else (), ranks=ranks
     )
+    result = TrainingPresenter(training, findings)
     if rank.number == 0:
-        failures += _show(training, findings, report)
-    errors = write_training(training, findings, report.files, report.look, plots=report.plots)
+        failures += _show(result, report)
+    errors = report.delivery.write(result)
     complaints = watcher.complaints()
     remarks = [*watcher.unmeasured(), *complaints] if rank.number == 0 else []
     for sentence in [*dict.fromkeys(remarks), *map(str, errors), *failures]:
@@ -116,7 +163,7 @@ def _say_nothing_seen(
     if rank.number == 0 and (is_failure or not ended.has_failed):
         for sentence in sentences:
             terminal.say(sentence)
-        if paths := [quoted(str(file.path)) for file in report.files]:
+        if paths := [quoted(str(file.path)) for file in report.delivery.files]:
             terminal.say(f"nothing was recorded: {listed(paths)} {_was(paths)} not written.")
     return int(report.strict)
 
@@ -165,20 +212,19 @@ def _nothing(training: Training, numberless: Sequence[str]) -> str:
     return NO_OPTIMIZER
 
 
-def _show(training: Training, findings: TrainingFindings, report: Report) -> list[str]:
+def _show(result: TrainingPresenter, report: Report) -> list[str]:
     """Show the table; return a sentence if that fails, as the files are still to be written."""
     try:
-        tables = training_tables(training, findings, report.look, sys.stderr, notes=(), plots=report.plots)
         with suppress(OutputError):  # whoever closed standard error does not want to read it
-            terminal.print_rich(tables, report.color, sys.stderr)
-            if more := _more(training, findings, report):
-                terminal.print_text([f"more: {more}\n"], sys.stderr)
+            report.delivery.print_table(result, stream=sys.stderr)
+            if more := _more(result.training, report):
+                terminal.print_content([f"more: {more}\n"], sys.stderr)
     except Exception as error:
         return [f"the table cannot be shown: {reason(error)}; a file written by -o trace.json has all of it."]
     return []
 
 
-def _more(training: Training, findings: TrainingFindings, report: Report) -> str:
+def _more(training: Training, report: Report) -> str:
     """Return the command that shows and writes what this one has not; empty if there is no more."""
     watched = next(iter(_watchable(training)), None)
     command = report.command.having(

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from optitrace.analysis.theory import check_theory
+from optitrace.analysis.diff_report import DiffReport, report_differences
+from optitrace.analysis.named_trace import NamedTrace
+from optitrace.analysis.tolerance import EXACT
+from optitrace.analysis.training.saved_findings import saved_findings
 from optitrace.cli import options, terminal
+from optitrace.cli.delivery import Delivery, leave
+from optitrace.cli.experiment_runner import run_experiment, say_code
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.picturing import say_what_is_not_drawn
-from optitrace.cli.rerunning import run_again, tell, with_code
-from optitrace.cli.showing import (
-    LOOKING_OPTIONS,
-    Wish,
-    finish,
-    hints,
-    leave_if_interrupted,
-    read_wish,
-    show,
-)
-from optitrace.cli.training_showing import PARAMS_OPTION, show_training
+from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
 from optitrace.errors import UsageError
-from optitrace.experiment.text import whole_number
+from optitrace.experiment.own_class import entry_of
+from optitrace.experiment.own_loss import OwnLoss
 from optitrace.records.saved_record import read_saved
-from optitrace.records.selection import every_kth
+from optitrace.records.selection import at_steps, every_kth
 from optitrace.records.trace import Trace
+from optitrace.records.training import Training
 from optitrace.records.training_reader import SavedTraining
+from optitrace.records.training_selection import every_kth_step
+from optitrace.views.presenters.training import TrainingPresenter
 
 FILE = inspect.Parameter(
     "file",
@@ -46,6 +45,9 @@ RERUN_OPTION = options.flag(
     "rerun", panel=options.OUTPUT, help="Run a trace again, and exit with 1 if anything differs."
 )
 
+PARAMS_OPTION = options.flag(
+    "params", panel=options.OUTPUT, help="Show a training with a row for each parameter of each step."
+)
 
 STRICT_OPTION = options.flag(
     "strict",
@@ -54,40 +56,114 @@ STRICT_OPTION = options.flag(
     "or a training has a fault.",
 )
 
+OF_TRACES = ("explain", "coordinate", "theory", "update", "rerun")
+"""The options that say how to show a trace, and nothing of a training."""
 
-@options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *LOOKING_OPTIONS, STRICT_OPTION))
+
+@options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *REQUEST_OPTIONS, STRICT_OPTION))
 def show_saved(**given: Any) -> None:
     """Show a saved trace or training in any format; with --rerun, run a trace again and compare."""
-    wish = read_wish(given)
-    every = whole_number("every", given["every"], least=1)
+    request = read_request(given)
     saved = read_saved(given["file"])
     if isinstance(saved, SavedTraining):
-        look = replace(wish.look, by_parameter=given["params"])
-        show_training(saved, replace(wish, look=look), every, given)
+        _check_training(saved.training, given)
+        _show_training(saved, request)
         return
     if given["params"]:
         raise UsageError("--params is for trainings, and this is a trace; leave it out.")
     if given["rerun"]:
-        saved = with_code(saved)
-    trace = every_kth(saved, every)
-    if wish.theorizes:
-        check_theory(trace.experiment)
-    say_what_is_not_drawn([trace], plots=wish.plots, formats=wish.formats)
+        saved = _with_code(saved)
+    trace = every_kth(saved, request.every)
+    request.check(trace.experiment)
     with Interruption() as interruption:
-        unwritten = show(trace, wish, hints(trace, wish))
-    leave_if_interrupted(interruption)
+        unwritten = request.delivery.deliver(request.present(trace), [request.hint(trace)])
+    _leave_if_interrupted(interruption)
     if given["rerun"]:
-        _rerun(saved, wish)
-    finish(trace, wish, unwritten)
+        report = _run_again(saved)
+        _show_whether_same(report, request.delivery)
+        leave((), is_no=not report.differences.are_same)
+    leave(unwritten, is_no=request.is_failed(trace))
 
 
-def _rerun(saved: Trace, wish: Wish) -> None:
-    """Run a trace again; exit with 1 if it does not come out the same."""
+def _check_training(training: Training, given: Mapping[str, Any]) -> None:
+    """Refuse options that mean nothing for this training."""
+    for name in OF_TRACES:
+        if given[name]:
+            raise UsageError(f"--{name} is for traces, and this is a training; leave it out.")
+    for name, recorded in (("state", "state"), ("params", "by_parameter")):
+        if given[name] and not any(getattr(optimizer, recorded) for optimizer in training.optimizers):
+            raise UsageError(
+                f"--{name} shows what this training did not record; record it with 'optitrace run --{name}'."
+            )
+
+
+def _show_training(saved: SavedTraining, request: TraceRequest) -> None:
+    findings = saved_findings(saved.above)
+    training = every_kth_step(saved.training, request.every)
     with Interruption() as interruption:
-        report = run_again(saved, interruption)
+        unwritten = request.delivery.deliver(
+            TrainingPresenter(training, findings), [_training_hint(training, request.delivery)]
+        )
+    _leave_if_interrupted(interruption)
+    leave(unwritten, is_no=request.strict and findings.has_faults)
+
+
+def _training_hint(training: Training, delivery: Delivery) -> str:
+    """Return the line that says what else there is to see of what was recorded."""
+    display = delivery.display
+    more = [] if display.plot else ["--plot"]
+    entries = dict.fromkeys(name for optimizer in training.optimizers for name in optimizer.state)
+    if entries and not display.state:
+        more.append(f"--state ({', '.join(entries)})")
+    if any(optimizer.by_parameter for optimizer in training.optimizers) and not display.by_parameter:
+        more.append("--params")
+    return f"more: {', '.join([*more, '--format json'])}"
+
+
+def _leave_if_interrupted(interruption: Interruption) -> None:
+    """Exit if a signal came while something saved was shown and its files were written."""
+    if interruption.signal is not None:
+        terminal.say("interrupted; what was saved is shown.")
+        raise typer.Exit(interruption.exit_code)
+
+
+def _with_code(trace: Trace) -> Trace:
+    """Return a saved trace whose loss may be evaluated, after naming each file of code that will be run."""
+    experiment = trace.experiment
+    objective = experiment.objective
+    named = [] if experiment.own is None else [experiment.optimizer]
+    if isinstance(objective, OwnLoss) and objective.is_recorded:
+        named.append(objective.function)
+        experiment = replace(experiment, objective=replace(objective, is_recorded=False))
+    say_code(named)
+    return replace(trace, experiment=experiment)
+
+
+def _run_again(trace: Trace) -> DiffReport:
+    """Run the experiment of a trace as far as it went, and compare bit for bit."""
+    experiment = trace.experiment
+    own = None if experiment.own is None else entry_of(experiment.optimizer)
+    with Interruption() as interruption:
+        again = run_experiment(replace(experiment, own=own, steps=trace.steps[-1]), interruption)
+        comparable = replace(at_steps(again, trace.steps), experiment=experiment)
+        report = report_differences(NamedTrace("saved", trace), NamedTrace("run again", comparable), EXACT)
     if interruption.signal is not None:
         terminal.say("interrupted; nothing was compared.")
         raise typer.Exit(interruption.exit_code)
-    tell(report, wish)
-    if not report.differences.are_same:
-        raise typer.Exit(1)
+    return report
+
+
+def _show_whether_same(report: DiffReport, delivery: Delivery) -> None:
+    """Say whether the two are the same: below a table, and on standard error beside other formats."""
+    is_same = report.differences.are_same
+    answer = "the same bit for bit" if is_same else "not the same"
+    said = f"run again with torch {report.b.trace.versions.torch}: {answer}"
+    if not delivery.is_table:
+        terminal.say(f"{said}.")
+        return
+    terminal.print_content(["\n", f"{said}\n"])
+    if not is_same:
+        from optitrace.views.presenters.difference import DiffPresenter
+
+        terminal.print_content(["\n"])
+        delivery.print_table(DiffPresenter(lambda spelling: report))

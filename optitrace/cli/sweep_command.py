@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import math
+import pickle
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optitrace.cli import terminal
-from optitrace.cli.command_line import command_line
+from optitrace.cli import options, terminal
+from optitrace.cli.delivery import Delivery, leave, plan_delivery
+from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.interruption import Interruption
-from optitrace.cli.output_files import Chunks, OutputFile, plan_files, show_then_write, write_files
-from optitrace.cli.picturing import check_formats, check_sweep_pictures, picture_of_sweeps, print_picture
-from optitrace.cli.sweep_options import (
-    OPERANDS,
-    SWEEP_OPTIONS,
-    checked_format,
-    read_goal,
-    read_spaces,
-    read_workers,
-)
-from optitrace.cli.sweep_progress import SweepProgress
-from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import OutputError
-from optitrace.experiment.text import whole_number
-from optitrace.views.formats import PICTURES
-from optitrace.views.sweep_formats import ROW_FORMATS
+from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings
+from optitrace.cli.progress import SweepProgress
+from optitrace.errors import OutputError, UsageError, quoted
+from optitrace.experiment.command_line import command_line
+from optitrace.experiment.text import parse_text, whole_number
+from optitrace.rules.catalogue import find
+from optitrace.views.presenter import HasJson, HasJsonLines, HasRows
+from optitrace.views.presenters.sweep import Columns, SweepPresenter, columns_of
+from optitrace.views.writer import is_picture
 
 if TYPE_CHECKING:
     from optitrace.analysis.sweeping.blocks import Block
@@ -58,68 +53,184 @@ EXAMPLES = """\
   optitrace sweep adam -P lr=log:1e-4:1 -P betas.1=0.5:0.999 --random 10000
 """
 
+OPERANDS = inspect.Parameter(
+    "optimizers",
+    inspect.Parameter.KEYWORD_ONLY,
+    annotation=Annotated[
+        list[str],
+        typer.Argument(metavar="OPTIMIZER", help="One or several, as adam or sgd:momentum=0.9."),
+    ],
+)
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of a sweep in one format, in a temporary file until the sweep is over.
+SWEEP = "Sweep"
 
-    Attributes:
-        format: the format.
-        file: the rows.
-    """
+ROW_PARTS = (HasJson, HasJsonLines, HasRows)
+"""The parts of a sweep that have every configuration."""
 
-    format: str
-    file: IO[str]
+VARIED_OPTION = inspect.Parameter(
+    "varied",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=typer.Option(
+        [],
+        "--param",
+        "-P",
+        metavar="NAME=VALUES",
+        help="What is varied, and over which values; repeatable.",
+        rich_help_panel=SWEEP,
+        show_default=False,
+    ),
+    annotation=list[str],
+)
 
-    def add(self, space: Space, block: Block) -> None:
-        """Add the rows of a block."""
-        from optitrace.views.sweep_rows import header, row_chunks
+SWEEP_OPTIONS = (
+    VARIED_OPTION,
+    options.text_option(
+        "random", metavar="N", panel=SWEEP, help="Draw N configurations from the ranges, by --seed."
+    ),
+    options.text_option(
+        "rank",
+        metavar="BY",
+        default="final_loss",
+        panel=SWEEP,
+        help="final_loss, steps (to the tolerance), distance (from the minimum) or path (its length).",
+    ),
+    options.text_option(
+        "tolerance",
+        metavar="X",
+        default="1e-6",
+        panel=SWEEP,
+        help="A loss this close to the minimum's has converged.",
+    ),
+    options.text_option("threads", metavar="N", panel=SWEEP, help="Threads. [dim]\\[one a core][/]"),
+    options.text_option(
+        "backend",
+        metavar="NAME",
+        default="loky",
+        panel=SWEEP,
+        help="Where a class without a rule is stepped: loky, this machine; dask or ray, a cluster.",
+    ),
+    options.flag("yes", panel=SWEEP, help="Run more than 100 million configurations."),
+    *OPERAND_OPTIONS,
+    options.PRECISION_OPTION,
+    *options.delivery_options(SweepPresenter),
+)
 
-        if self.file.tell() == 0 and self.format in ("csv", "tsv"):
-            self.file.write(header(space, block, self.format))
-        self.file.writelines(row_chunks(space, block, self.format))
 
-
+@options.takes((OPERANDS, *SWEEP_OPTIONS))
 def sweep_optimizers(**given: Any) -> None:
     """Sweep each optimizer, write the files, and show what was found."""
-    precision = whole_number("precision", given["precision"], most=17)
-    format = checked_format(given["format"]) if given["format"] else "table"
-    color = terminal.check_color(given["color"])
-    files = plan_files(given["output"], given["format"] and format)
-    for file in files:
-        checked_format(file.format)
-    check_formats(format, files)
-    spaces = read_spaces(given)
+    delivery = plan_delivery(given, SweepPresenter)
+    spaces = _read_spaces(given)
     load_torch()
-    goal, workers = read_goal(given), read_workers(given)
+    goal, workers = _read_goal(given), _read_workers(given)
     from optitrace.analysis.sweeping.sweep import check_space
 
-    formats = list(dict.fromkeys([format, *(file.format for file in files)]))
-    check_sweep_pictures(spaces, formats)
+    _check_pictures(spaces, delivery)
     for space in spaces:
         check_space(space, goal, workers)
-    with ExitStack() as stack:
-        rows = {f: Rows(f, _temporary(stack)) for f in formats if f in ROW_FORMATS}
-        with Interruption() as interruption:
-            sweeps = _swept(spaces, goal, workers, rows, interruption)
-            commands = [_command(sweep) for sweep in sweeps]
-            errors = show_then_write(
-                lambda: _show(sweeps, commands, rows, format, precision, color),
-                lambda: _write(files, rows, sweeps, commands, precision) if sweeps else [],
-            )
+    has_rows = any(writer.takes in ROW_PARTS for writer in delivery.writers)
+    with ExitStack() as stack, Interruption() as interruption:
+        rows = SweptRows(stack.enter_context(_temporary_file())) if has_rows else None
+        sweeps = _swept(spaces, goal, workers, rows, interruption)
+        commands = [_command(sweep) for sweep in sweeps]
+        found = SweepPresenter(sweeps, commands, rows or tuple)
+        unwritten = delivery.deliver(found) if sweeps else []
     if interruption.signal is not None:
         done, planned = sum(sweep.finished for sweep in sweeps), sum(space.size for space in spaces)
         terminal.say(f"interrupted after {done:,} of {planned:,} configurations; what is finished is shown.")
         raise typer.Exit(interruption.exit_code)
-    if errors:
-        raise typer.Exit(OutputError.exit_code)
+    leave(unwritten)
+
+
+class SweptRows:
+    """Every configuration of a sweep, in a temporary file until the sweep is over."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def add(self, space: Space, block: Block) -> None:
+        """Add the configurations of a block."""
+        pickle.dump(columns_of(space, block), self._file, pickle.HIGHEST_PROTOCOL)
+
+    def __call__(self) -> Iterator[Columns]:
+        """Yield what was added, from the beginning."""
+        self._file.seek(0)
+        while self._file.peek(1):  # type: ignore[attr-defined]
+            yield pickle.load(self._file)
+
+
+def _read_spaces(given: dict[str, Any]) -> list[Space]:
+    """Return the space of each optimizer.
+
+    Raises:
+        UsageError: an optimizer or an axis cannot be read, or one is named twice.
+    """
+    from optitrace.analysis.sweeping.space import lay_out
+
+    seed = whole_number("seed", given["seed"], most=2**63 - 1) if given["seed"] else 0
+    samples = whole_number("random", given["random"], least=1) if given["random"] else None
+    settings = given_settings(given)
+    names = given["optimizers"]
+    for name in names:
+        if ":" not in (optimizer := parse_text(name).name):
+            find(optimizer)
+    if len(set(names)) < len(names):
+        raise UsageError("an optimizer is named twice; name each once.")
+    return [
+        lay_out(
+            design_operand(name, settings),
+            given["varied"],
+            samples=samples,
+            seed=seed,
+            confirmed=given["yes"],
+        )
+        for name in names
+    ]
+
+
+def _read_goal(given: dict[str, Any]) -> Goal:
+    """Return what is looked for.
+
+    Raises:
+        UsageError: the tolerance is no number.
+    """
+    from optitrace.analysis.sweeping.measures import Goal
+
+    try:
+        tolerance = float(given["tolerance"])
+    except ValueError:
+        tolerance = math.nan
+    if not 0 <= tolerance < math.inf:
+        raise UsageError(
+            f"tolerance is {quoted(given['tolerance'])}; it must be a number from 0 on, such as 1e-6."
+        )
+    return Goal(given["rank"], tolerance)
+
+
+def _read_workers(given: dict[str, Any]) -> Workers:
+    """Return who does the work."""
+    from optitrace.analysis.sweeping.sweep import Workers
+
+    threads = whole_number("threads", given["threads"], least=1, most=1024) if given["threads"] else None
+    return Workers(threads=threads, backend=given["backend"])
+
+
+def _check_pictures(spaces: Sequence[Space], delivery: Delivery) -> None:
+    """Refuse a picture of what is varied if it cannot be drawn."""
+    from optitrace.analysis.sweeping.loss_map import drawn_axes
+
+    asked = [writer.name for writer in delivery.writers if is_picture(writer)]
+    if asked and any(drawn_axes(space) is None for space in spaces):
+        raise UsageError(
+            f"no {asked[0]} can be drawn of what is varied here; vary one or two numbers, or write csv."
+        )
 
 
 def _swept(
     spaces: Sequence[Space],
     goal: Goal,
     workers: Workers,
-    rows: dict[str, Rows],
+    rows: SweptRows | None,
     interruption: Interruption,
 ) -> list[Sweep]:
     from optitrace.analysis.sweeping.sweep import sweep
@@ -132,16 +243,16 @@ def _swept(
 
             def take(block: Block, space: Space = space) -> None:
                 progress.advance(len(block))
-                for each in rows.values():
-                    each.add(space, block)
+                if rows is not None:
+                    rows.add(space, block)
 
             sweeps.append(sweep(space, goal, workers=workers, stop=interruption, take=take))
     return sweeps
 
 
-def _temporary(stack: ExitStack) -> IO[str]:
+def _temporary_file() -> IO[bytes]:
     try:
-        return stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline=""))
+        return tempfile.TemporaryFile()
     except OSError as error:
         raise OutputError(
             f"cannot make a temporary file: {error.strerror}; set TMPDIR to a folder with room."
@@ -150,68 +261,3 @@ def _temporary(stack: ExitStack) -> IO[str]:
 
 def _command(sweep: Sweep) -> str:
     return command_line(sweep.experiment(sweep.best[0].configuration)) if sweep.best else ""
-
-
-def _write(
-    files: Sequence[OutputFile],
-    rows: dict[str, Rows],
-    sweeps: Sequence[Sweep],
-    commands: Sequence[str],
-    precision: int,
-) -> list[OutputError]:
-    """Write every file that can be written; return what went wrong with the others."""
-    from optitrace.views.plain import plain_text
-    from optitrace.views.sweep_table import sweep_table
-
-    def chunks(file: OutputFile) -> Chunks:
-        if file.format in PICTURES:
-            return [picture_of_sweeps(sweeps, file.format)]
-        if file.format == "table":
-            return [plain_text(sweep_table(sweeps, commands, precision=precision))]
-        return _chunks(file.format, rows, sweeps, commands, precision)
-
-    return write_files(files, chunks)
-
-
-def _chunks(
-    format: str, rows: dict[str, Rows], sweeps: Sequence[Sweep], commands: Sequence[str], precision: int
-) -> Iterable[str]:
-    """Return the sweeps in a format for a script, or to be pasted."""
-    if format in ROW_FORMATS:
-        from optitrace.views.sweep_rows import whole_file
-
-        spool = rows[format].file
-        spool.seek(0)
-        return whole_file(sweeps, commands, spool, format)
-    from optitrace.views.sweep_text import sweep_markdown
-
-    return sweep_markdown(sweeps, commands, precision)
-
-
-def _show(
-    sweeps: Sequence[Sweep],
-    commands: Sequence[str],
-    rows: dict[str, Rows],
-    format: str,
-    precision: int,
-    color: str,
-) -> None:
-    from optitrace.views.sweep_table import sweep_table
-
-    if not sweeps:
-        return
-    if format in PICTURES:
-        print_picture(picture_of_sweeps(sweeps, format), format)
-        return
-    if format != "table":
-        terminal.print_text(_chunks(format, rows, sweeps, commands, precision))
-        return
-    shown = sweep_table(
-        sweeps, commands, precision=precision, width=terminal.width(), ascii_only=terminal.ascii_only()
-    )
-    terminal.print_rich(shown, color)
-
-
-_PARAMETERS = (OPERANDS, *SWEEP_OPTIONS)
-sweep_optimizers.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
-sweep_optimizers.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}

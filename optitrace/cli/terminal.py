@@ -11,13 +11,14 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, suppress
+from dataclasses import replace
 from typing import Literal, TextIO
 
 from rich.console import Console, RenderableType
 
 from optitrace.errors import OutputError, one_of, printable
 from optitrace.text.ascii import spell_unencodable
-from optitrace.views.plain import WIDE_ENOUGH
+from optitrace.views.display import WIDE_ENOUGH, Display
 
 COLOR_SYSTEMS: Mapping[str, Literal["auto", "standard"] | None] = {
     "auto": "auto",
@@ -97,6 +98,11 @@ def ascii_only(stream: TextIO | None = None) -> bool:
     return not (getattr(stream or sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")
 
 
+def fit(display: Display, stream: TextIO | None = None) -> Display:
+    """Return a display that has room for what a stream can show; standard output if not given."""
+    return replace(display, width=width(stream), ascii=ascii_only(stream))
+
+
 def print_rich(renderable: RenderableType, color: str, stream: TextIO | None = None) -> None:
     """Print something that rich can render, on standard output if no other stream is given.
 
@@ -114,11 +120,13 @@ def print_rich(renderable: RenderableType, color: str, stream: TextIO | None = N
         highlight=False,
     )
     console.print(renderable)
-    print_text((f"{line.rstrip()}\n" for line in file.getvalue().splitlines()), stream)
+    print_content((f"{line.rstrip()}\n" for line in file.getvalue().splitlines()), stream)
 
 
-def print_text(chunks: Iterable[str], stream: TextIO | None = None) -> None:
-    """Print text, on standard output if no other stream is given, and leave it quietly once nobody reads it.
+def print_content(chunks: Iterable[str | bytes], stream: TextIO | None = None) -> None:
+    """Print text or bytes, on standard output if no other stream is given.
+
+    A stream is left quietly once nobody reads it.
 
     Raises:
         OutputError: the stream cannot be written to.
@@ -126,21 +134,12 @@ def print_text(chunks: Iterable[str], stream: TextIO | None = None) -> None:
     stream = stream or _stdout()
     with _told(stream):
         for chunk in chunks:
-            stream.write(chunk)
+            if isinstance(chunk, bytes):
+                stream.flush()
+                stream.buffer.write(chunk)
+            else:
+                stream.write(chunk)
         stream.flush()
-
-
-def print_bytes(content: bytes) -> None:
-    """Print bytes on standard output, and leave it quietly once nobody reads it.
-
-    Raises:
-        OutputError: standard output cannot be written to.
-    """
-    stream = _stdout()
-    with _told(stream):
-        stream.flush()
-        stream.buffer.write(content)
-        stream.buffer.flush()
 
 
 @contextmanager

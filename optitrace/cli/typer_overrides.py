@@ -36,7 +36,7 @@ def _print_help(show: Callable[..., Any], ctx: Any, formatter: Any) -> None:
     """Print the help that Typer shows, in the way in which everything is printed."""
     with redirect_stdout(_InPlaceOfStdout()) as stream:
         show(ctx, formatter)
-    terminal.print_text([stream.getvalue()])
+    terminal.print_content([stream.getvalue()])
 
 
 class _InPlaceOfStdout(io.StringIO):
@@ -101,7 +101,7 @@ class OptimizerCommand(Command):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show the help, with the optimizer's rule, which is read only now."""
-        from optitrace.cli.optimizer_help import help_text
+        from optitrace.cli.optimizer_command import help_text
         from optitrace.rules.reader import ASCII, UNICODE
 
         self.help = help_text(self.optimizer, ASCII if terminal.ascii_only() else UNICODE)
@@ -122,7 +122,7 @@ class Group(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a name, in any letter case, or that of a class of a person's own."""
         if is_own(cmd_name):
-            from optitrace.cli.own_command import own_command
+            from optitrace.cli.optimizer_command import own_command
 
             return own_command(cmd_name, OptimizerCommand)
         return super().get_command(ctx, cmd_name.lower())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,11 +11,14 @@ import typer
 from optitrace.analysis.verification.check import Verification
 from optitrace.analysis.verification.scope import DTYPES, Scope
 from optitrace.analysis.verification.separate_process import Report, Request, verify_separately
-from optitrace.cli import options, terminal
-from optitrace.cli.torch_loading import load_torch
-from optitrace.errors import UsageError, one_of
+from optitrace.cli import options
+from optitrace.cli.delivery import leave, plan_delivery
+from optitrace.cli.experiment_runner import load_torch
+from optitrace.cli.progress import verify_progress
+from optitrace.errors import UsageError
 from optitrace.experiment.own_class import is_own
 from optitrace.rules.catalogue import OPTIMIZERS, Optimizer, find
+from optitrace.views.presenters.verification import VerificationPresenter
 
 OWN = "A class of your own"
 
@@ -63,8 +64,7 @@ _PARAMETERS = (
         panel=SCOPE,
         help="Where to compute: cpu, cuda, cuda:N, auto.",
     ),
-    options.format_option(options.TABLE_OR_JSON),
-    options.COLOR_OPTION,
+    *options.delivery_options(VerificationPresenter),
 )
 
 HELP = """\
@@ -85,10 +85,10 @@ EXAMPLES = """\
 """
 
 
+@options.takes(_PARAMETERS)
 def verify_optimizers(**given: Any) -> None:
     """Verify, show what was found, and exit with the answer."""
-    format = one_of("format", given["format"] or "table", options.TABLE_OR_JSON)
-    color = terminal.check_color(given["color"])
+    delivery = plan_delivery(given, VerificationPresenter)
     names, rule = given["optimizers"] or list(OPTIMIZERS), given["rule"]
     chosen = [find(name) for name in names if not is_own(name)]
     if rule is not None:
@@ -96,30 +96,18 @@ def verify_optimizers(**given: Any) -> None:
     if (rule or given["settings"]) and chosen:
         option = "--rule" if rule else "--set"
         raise UsageError(f"{option} is for a class of your own; {chosen[0].name} has its rule and settings.")
-    from optitrace.views.verify_table import verify_json, verify_table
-
     scope = Scope(
         dtypes=(given["dtype"],) if given["dtype"] else DTYPES,
         implementation=given["implementation"] or "",
         device=given["device"],
     )
-    with _progress() as report:
+    with verify_progress() as report:
         parts = [_verify_catalogued(chosen, scope, report)] if chosen else []
         for name in filter(is_own, names):
             request = Request(name, scope, texts=tuple(given["settings"]), rule=rule)
             parts.append(verify_separately(request, report))
     verification = Verification.of(parts)
-    if format == "json":
-        terminal.print_text([verify_json(verification)])
-    else:
-        table = verify_table(verification, width=terminal.width(), ascii_only=terminal.ascii_only())
-        terminal.print_rich(table, color)
-    if not verification.passed:
-        raise typer.Exit(1)
-
-
-verify_optimizers.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
-verify_optimizers.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}
+    leave(delivery.deliver(VerificationPresenter(verification)), is_no=not verification.passed)
 
 
 def _verify_catalogued(chosen: Sequence[Optimizer], scope: Scope, report: Report) -> Verification:
@@ -128,19 +116,3 @@ def _verify_catalogued(chosen: Sequence[Optimizer], scope: Scope, report: Report
     from optitrace.analysis.verification.verify import verify
 
     return verify(chosen, [], scope, report)
-
-
-@contextmanager
-def _progress() -> Iterator[Report]:
-    """Show on standard error what is being verified, to a person at a terminal alone."""
-    if not terminal.is_terminal(sys.stderr):
-        yield lambda done, of, what: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    name = TextColumn("{task.description}", markup=False)
-    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), name)
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, of, what: progress.update(task, completed=done, total=of, description=what)

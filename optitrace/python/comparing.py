@@ -12,14 +12,13 @@ from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.analysis.tolerance import close as close_tolerance
 from optitrace.errors import UsageError
-from optitrace.python.shown import Shown
+from optitrace.python.shown import Shown, ShownInNotebook
 from optitrace.python.traces import Trace, record_of
-from optitrace.views.grid import Look
+from optitrace.views.presenters.comparison import ComparisonPresenter
+from optitrace.views.presenters.difference import DiffPresenter
 from optitrace.views.wording import title
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from optitrace.analysis import comparison
 
 
@@ -45,17 +44,14 @@ class Diff(Shown):
 
     def to_json(self) -> str:
         """Return the differences as JSON, the same that ``--format json`` writes."""
-        from optitrace.views.diff_view import diff_json
-
-        return diff_json(self.record)
+        return self._written("json")
 
     def __repr__(self) -> str:
         return f"<Diff: {'the same' if self.same else 'different'}>"
 
-    def __rich__(self) -> RenderableType:
-        from optitrace.views.diff_view import diff_view
-
-        return diff_view(self.record)
+    @property
+    def _presenter(self) -> DiffPresenter:
+        return DiffPresenter(lambda spelling: self.record)
 
 
 def diff(
@@ -87,7 +83,7 @@ def diff(
     return Diff(report_differences(named_a, named_b, allowed))
 
 
-class Comparison(Shown):
+class Comparison(ShownInNotebook):
     """Runs side by side, the lowest final loss first. Printed, it is a table that marks the best.
 
     Attributes:
@@ -104,17 +100,14 @@ class Comparison(Shown):
 
     def to_json(self) -> str:
         """Return the summaries as JSON, the same that ``--format json`` writes."""
-        from optitrace.views.compare_formats import compare_chunks
-
-        return "".join(compare_chunks(self.record, "json", "", Look()))
+        return self._written("json")
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(summary.name for summary in self.summaries)}>"
 
-    def __rich__(self) -> RenderableType:
-        from optitrace.views.compare_table import compare_table
-
-        return compare_table(self.record, Look())
+    @property
+    def _presenter(self) -> ComparisonPresenter:
+        return ComparisonPresenter(self.record)
 
 
 def compare(*traces: Trace, tolerance: float = DEFAULT_TOLERANCE) -> Comparison:

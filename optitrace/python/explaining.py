@@ -24,9 +24,10 @@ class Explanation:
     _precision: int
 
     def __str__(self) -> str:
+        from optitrace.views.display import Display
         from optitrace.views.explanation import explained_lines
 
-        return "\n".join(explained_lines(self.steps, self._precision, None)).rstrip("\n")
+        return "\n".join(explained_lines(self.steps, Display(precision=self._precision))).rstrip("\n")
 
 
 def explain(trace: Trace, *, precision: int = 4, coordinate: int | None = None) -> Explanation:

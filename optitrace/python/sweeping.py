@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError
-from optitrace.python.shown import Shown
+from optitrace.experiment.command_line import command_line
+from optitrace.python.shown import ShownInNotebook
 from optitrace.python.traces import Trace, experiment_of
 from optitrace.rules.hyperparameter import Value, show
+from optitrace.views.presenters.sweep import SweepPresenter, columns_of
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from torch import Tensor
 
     from optitrace.analysis.sweeping import sweep as sweeping
@@ -20,11 +21,8 @@ if TYPE_CHECKING:
     from optitrace.analysis.sweeping.ranking import Candidate
     from optitrace.analysis.sweeping.space import Space
 
-PRECISION = 4
-"""Decimals of the measures, as on the command line."""
 
-
-class Sweep(Shown):
+class Sweep(ShownInNotebook):
     """Every configuration of a sweep, and which are best. Printed, it is the picture and the table.
 
     Tensors have a first axis of configurations, in their order: the last axis of the sweep varies fastest.
@@ -109,34 +107,13 @@ class Sweep(Shown):
         settings = ", ".join(f"{name}={show(value)}" for name, value in self.best_settings.items())
         return f"<Sweep of {self.record.space.base.optimizer}: best {settings} of {self.record.finished:,}>"
 
-    def __rich__(self) -> RenderableType:
-        from optitrace.views.sweep_table import sweep_table
-
-        return sweep_table([self.record], [self._command()], precision=PRECISION)
-
-    def _repr_html_(self) -> str:
-        from optitrace.views.sweep_text import sweep_html
-
-        return sweep_html(self.record, self._command(), PRECISION)
-
-    def _written(self, format: str) -> str:
-        from optitrace.views.sweep_rows import whole_file
-
-        return "".join(whole_file([self.record], [self._command()], self._rows(format), format))
-
-    def _rows(self, format: str) -> Iterator[str]:
-        from optitrace.views.sweep_rows import header, row_chunks
-
-        space = self.record.space
-        if format == "csv":
-            yield header(space, self._blocks[0], format)
-        for block in self._blocks:
-            yield from row_chunks(space, block, format)
-
-    def _command(self) -> str:
-        from optitrace.cli.command_line import command_line
-
-        return command_line(self.record.experiment(self.best_settings))
+    @property
+    def _presenter(self) -> SweepPresenter:
+        return SweepPresenter(
+            [self.record],
+            [command_line(self.record.experiment(self.best_settings))] if self.record.best else [""],
+            lambda: (columns_of(self.record.space, block) for block in self._blocks),
+        )
 
 
 def sweep(

@@ -10,16 +10,14 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.text import SETTINGS
-from optitrace.python.shown import Shown
+from optitrace.python.shown import ShownInNotebook
 from optitrace.python.tensors import tensor_of
 from optitrace.records import trace as tracing
 from optitrace.records.trace_reader import parse_trace, read_trace
-from optitrace.views.formats import chunks
-from optitrace.views.grid import Look
+from optitrace.views.presenters.trace import TracePresenter
 from optitrace.views.wording import closing, title
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from torch import Tensor
 
 
@@ -27,7 +25,7 @@ _TEXTS = ("gradient", "implementation", "schedule", "until")
 """The settings of an experiment that are texts."""
 
 
-class Trace(Shown):
+class Trace(ShownInNotebook):
     """One run of an optimizer, step by step.
 
     Row 0 is the start. The row of step k holds the loss and the gradient that step k used, and the
@@ -91,11 +89,11 @@ class Trace(Shown):
 
     def to_json(self) -> str:
         """Return the trace as JSON, the same bytes that ``--format json`` writes."""
-        return "".join(chunks(self.record, "json", Look()))
+        return self._written("json")
 
     def to_csv(self) -> str:
         """Return the trace as CSV, the same bytes that ``--format csv`` writes."""
-        return "".join(chunks(self.record, "csv", Look()))
+        return self._written("csv")
 
     def __reduce__(self) -> tuple[Callable[[bytes], Trace], tuple[bytes]]:
         """Pickle a trace as the content of its file."""
@@ -104,15 +102,9 @@ class Trace(Shown):
     def __repr__(self) -> str:
         return f"<Trace of {title(self.experiment)}: {'; '.join(closing(self.record, 4))}>"
 
-    def __rich__(self) -> RenderableType:
-        from optitrace.views.table import render
-
-        return render(self.record, Look())
-
-    def _repr_html_(self) -> str:
-        from optitrace.views.html import html_table
-
-        return html_table(self.record, Look())
+    @property
+    def _presenter(self) -> TracePresenter:
+        return TracePresenter(self.record)
 
     def _tensor(self, column: tracing.Column) -> Tensor:
         return tensor_of(column, len(self.record.steps))

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.errors import UsageError
-from optitrace.python.shown import Shown
+from optitrace.python.shown import ShownInNotebook
 from optitrace.python.tensors import tensor_of
 from optitrace.records import training
 from optitrace.text.number_format import first_of
-from optitrace.views.grid import Look
-from optitrace.views.training_formats import training_chunks, training_html
+from optitrace.views.display import Display
+from optitrace.views.presenters.training import TrainingPresenter
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from torch import Tensor
 
 MOST_NAMED = 8
@@ -73,17 +72,17 @@ class Kept:
         return self
 
 
-class Training(Shown):
+class Training(ShownInNotebook):
     """What optimizers did while they were watched: readable while they are, and after.
 
     Printed, it is a table for each optimizer with the faults that were found below; in a notebook, HTML.
     Once it is over, it can be copied and pickled.
     """
 
-    def __init__(self, source: Source, look: Look) -> None:
+    def __init__(self, source: Source, display: Display) -> None:
         """Watch nothing yet; that begins with ``with``."""
         self._source = source
-        self._look = look
+        self._display = display
 
     def __enter__(self) -> Training:
         """Begin to watch."""
@@ -99,13 +98,13 @@ class Training(Shown):
         """Watch no longer."""
         self._source.end(error)
 
-    def __reduce__(self) -> tuple[type[Training], tuple[Kept, Look]]:
+    def __reduce__(self) -> tuple[type[Training], tuple[Kept, Display]]:
         """Return what a copy is made of.
 
         Raises:
             UsageError: the training is not over.
         """
-        return Training, (self._source.kept(), self._look)
+        return Training, (self._source.kept(), self._display)
 
     @property
     def record(self) -> training.Training:
@@ -179,31 +178,19 @@ class Training(Shown):
 
     def to_json(self) -> str:
         """Return the training as JSON, as ``optitrace run -o FILE.json`` writes it."""
-        return self._text("json")
+        return self._written("json")
 
     def to_csv(self) -> str:
         """Return the training as CSV, as ``optitrace run -o FILE.csv`` writes it."""
-        return self._text("csv")
+        return self._written("csv")
 
     def __repr__(self) -> str:
         return f"<Training: {first_of(self.optimizers, MOST_NAMED) or 'no step yet'}>"
 
-    def __rich__(self) -> RenderableType:
-        from optitrace.views.training_table import render_training
-
+    @property
+    def _presenter(self) -> TrainingPresenter:
         record = self.record
-        return render_training(record, self._findings(record), self._look)
-
-    def _repr_html_(self) -> str:
-        record = self.record
-        return training_html(record, self._findings(record), self._look)
-
-    def _findings(self, record: training.Training) -> TrainingFindings:
-        return TrainingFindings(diagnoses=diagnose(record), verified=self.verified)
-
-    def _text(self, format: str) -> str:
-        record = self.record
-        return "".join(training_chunks(record, self._findings(record), format, self._look))
+        return TrainingPresenter(record, TrainingFindings(diagnose(record), self.verified))
 
     def _optimizer(self, name: str | None) -> training.OptimizerTrace:
         found = [o for o in self.record.optimizers if name in (None, o.name)]

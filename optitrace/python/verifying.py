@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from optitrace.python.shown import Shown
+from optitrace.views.presenters.verification import VerificationPresenter
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from torch.optim import Optimizer
 
     from optitrace.analysis.verification import check
@@ -41,17 +41,14 @@ class Verification(Shown):
 
     def to_json(self) -> str:
         """Return the findings as JSON, the same bytes that ``--format json`` writes."""
-        from optitrace.views.verify_table import verify_json
-
-        return verify_json(self.record)
+        return self._written("json")
 
     def __repr__(self) -> str:
         return f"<Verification: {'passed' if self.passed else 'failed'}>"
 
-    def __rich__(self) -> RenderableType:
-        from optitrace.views.verify_table import verify_table
-
-        return verify_table(self.record)
+    @property
+    def _presenter(self) -> VerificationPresenter:
+        return VerificationPresenter(self.record)
 
 
 def verify(

@@ -14,7 +14,7 @@ from optitrace.monitoring.weight_selectors import check_pattern
 from optitrace.python.training import Kept, Training
 from optitrace.records import training
 from optitrace.records.trace import Outcome, Status
-from optitrace.views.grid import Look
+from optitrace.views.display import Display
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -139,8 +139,8 @@ def watch(
     models = [model] if isinstance(model, Module) else list(model)
     patterns = tuple(map(check_pattern, [values] if isinstance(values, str) else values))
     wish = RecordingConfig(every, parameters=params, state=state, patterns=patterns)
-    look = Look(state=state, by_parameter=params)
-    return Training(Watching(optimizers, models, wish, verify=verify), look)
+    display = Display(state=state, by_parameter=params)
+    return Training(Watching(optimizers, models, wish, verify=verify), display)
 
 
 def _check_optimizers(given: Sequence[object]) -> None:

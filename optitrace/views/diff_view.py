@@ -17,7 +17,6 @@ from optitrace.analysis.rule_difference import RuleDifference
 from optitrace.experiment.text import text_of
 from optitrace.records.trace_writer import exact_all
 from optitrace.rules.reader import RuleLine
-from optitrace.text.ascii import to_ascii
 from optitrace.views.differences_view import (
     Naming,
     difference_tables,
@@ -26,20 +25,17 @@ from optitrace.views.differences_view import (
     number_lines,
     verdict,
 )
+from optitrace.views.display import Display
 
 
-def diff_view(
-    report: DiffReport, *, precision: int = 4, width: int | None = None, ascii_only: bool = False
-) -> RenderableType:
+def diff_view(report: DiffReport, display: Display) -> RenderableType:
     """Return where two traces part, how that grows, and the greatest difference of each quantity.
 
     Args:
         report: what is to be shown.
-        precision: significant digits of differences; the numbers themselves are shown with all theirs.
-        width: how many characters a line may have; as many as needed if not given.
-        ascii_only: whether to spell everything in ASCII.
+        display: how; its precision is of differences, the numbers themselves are shown with all digits.
     """
-    spell = to_ascii if ascii_only else str
+    spell = display.spell
     differences = report.differences
     lines = [
         *_settings(report),
@@ -47,13 +43,13 @@ def diff_view(
         verdict(differences, OF_WEIGHTS),
     ]
     if differences.first is not None:
-        lines += number_lines(differences.first, precision, OF_WEIGHTS)
+        lines += number_lines(differences.first, display.precision, OF_WEIGHTS)
     lines += _rule(report.rule)
     return Group(
         *(Text(spell(line), style="bold") for line in _names(report)),
         Text(),
         *(Text(spell(line)) for line in lines),
-        *difference_tables(differences, OF_WEIGHTS, precision, width, ascii_only),
+        *difference_tables(differences, OF_WEIGHTS, display),
     )
 
 

@@ -13,9 +13,9 @@ from rich.text import Text
 from optitrace.analysis.differences import Differences
 from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import Tolerance
-from optitrace.text.ascii import to_ascii
 from optitrace.text.number_format import LARGEST_FIXED, counted
-from optitrace.views.headed_table import headed_table
+from optitrace.views.display import Display
+from optitrace.views.tables import headed_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,8 @@ def number_lines(first: Difference, precision: int, naming: Naming) -> Iterator[
         yield f"  {_size(first, precision)} apart, {count} {unit}"
 
 
-def difference_tables(
-    differences: Differences, naming: Naming, precision: int, width: int | None, ascii_only: bool
-) -> list[RenderableType]:
+def difference_tables(differences: Differences, naming: Naming, display: Display) -> list[RenderableType]:
     """Return how the difference goes on, and the greatest of each quantity; nothing if none differs."""
-    spell = to_ascii if ascii_only else str
     parts: list[RenderableType] = []
     if differences.first is None:
         return parts
@@ -104,12 +101,12 @@ def difference_tables(
     if len(growth) > 1 and not naming.is_word(growth[0]):
         followed = naming.quantity(growth[0].quantity)
         headings = ["step", "difference", "ulps"]
-        rows = [[str(d.step), _size(d, precision), _ulps(d.ulps)] for d in growth]
-        table = headed_table(headings, rows, width=width, numbers=headings, ascii_only=ascii_only)
-        parts += [Text(), Text(spell(f"how the difference of {followed} goes on:")), Text(), table]
+        rows = [[str(d.step), _size(d, display.precision), _ulps(d.ulps)] for d in growth]
+        table = headed_table(headings, rows, display, numbers=headings)
+        parts += [Text(), Text(display.spell(f"how the difference of {followed} goes on:")), Text(), table]
     headings = ["quantity", "differ", "greatest", "ulps", "step", naming.heading]
-    rows = _greatest(differences, naming, precision)
-    table = headed_table(headings, rows, width=width, numbers=headings[1:], ascii_only=ascii_only)
+    rows = _greatest(differences, naming, display.precision)
+    table = headed_table(headings, rows, display, numbers=headings[1:])
     return [*parts, Text(), Text("the greatest difference of each quantity:"), Text(), table]
 
 

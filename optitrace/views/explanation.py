@@ -1,16 +1,17 @@
-"""Explained steps for a person, as text, and for a script, as data."""
+"""What is told of a trace beside its numbers: explained steps, and theory; as text and as data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from textwrap import wrap
 from typing import Any
 
 from optitrace.analysis.explanation import ExplainedStep, RuleStep, SearchStep
+from optitrace.analysis.theory import Theory
 from optitrace.rules.reader import Part, RuleLine
 from optitrace.text.number_format import format_number
-from optitrace.views.vectors import as_vector
+from optitrace.views.display import Display
 
 INDENT = "  "
 """Before each line of a step."""
@@ -19,14 +20,14 @@ MOST_INDENTED = 20
 """Characters of a formula that fit behind its symbol even in the narrowest terminal."""
 
 
-def explained_lines(steps: Iterable[ExplainedStep], precision: int, width: int | None) -> Iterator[str]:
+def explained_lines(steps: Iterable[ExplainedStep], display: Display) -> Iterator[str]:
     """Yield the text of explained steps, a heading and some lines for each.
 
     A line too wide for the width is broken before its equals signs, which then stand below each other.
     """
     for step in steps:
         yield f"step {step.step}"
-        lines = _rule_lines(step, precision, width) if isinstance(step, RuleStep) else _search_lines(step)
+        lines = _rule_lines(step, display) if isinstance(step, RuleStep) else _search_lines(step)
         yield from (INDENT + line for line in lines)
         yield ""
 
@@ -56,7 +57,8 @@ def explained_fields(explained: Mapping[int, ExplainedStep], row: int) -> dict[s
     }
 
 
-def _rule_lines(step: RuleStep, precision: int, width: int | None) -> Iterator[str]:
+def _rule_lines(step: RuleStep, display: Display) -> Iterator[str]:
+    precision, width = display.precision, display.width
     for line in step.lines:
         yield from _broken(_equation(line), _aside(line), width)
     ulps = as_vector([f"{ulp:.1f}" for ulp in step.ulps])
@@ -120,3 +122,51 @@ def _flat(part: Part) -> tuple[float, ...]:
 
 def _numbers(values: tuple[float, ...], precision: int) -> str:
     return as_vector([format_number(value, precision) for value in values])
+
+
+def theory_lines(theory: Theory | None) -> list[str]:
+    """Return the line that says what theory predicts and what was observed; none if not asked for."""
+    if theory is None:
+        return []
+    parts = []
+    if theory.limit is not None and theory.limit.lr > 0:
+        parts.append(f"converges for lr < {theory.limit.lr:.4g} (= {theory.limit.reason})")
+    elif theory.limit is not None:
+        parts.append(f"converges for no lr: {theory.limit.reason}")
+    rate = f"{theory.observed_rate:.6g} observed" if theory.observed_rate else "too few rows to observe one"
+    parts.append(f"rate a step {theory.predicted_rate:.6g} predicted (w{theory.slowest}), {rate}")
+    if theory.optimum is not None:
+        parts.append(f"best lr {theory.optimum.lr:.4g} with momentum {theory.optimum.momentum:.4g}")
+    return [f"theory: {'; '.join(parts)}"]
+
+
+def theory_fields(theory: Theory | None) -> dict[str, Any]:
+    """Return what theory adds to a JSON trace: nothing if it was not asked for."""
+    if theory is None:
+        return {}
+    return {
+        "theory": {
+            "stability_limit": theory.limit.lr if theory.limit else None,
+            "predicted_rate": theory.predicted_rate,
+            "slowest_coordinate": theory.slowest,
+            "observed_rate": theory.observed_rate,
+            "optimal_lr": theory.optimum.lr if theory.optimum else None,
+            "optimal_momentum": theory.optimum.momentum if theory.optimum else None,
+        }
+    }
+
+
+MOST = 4
+"""How many numbers of a vector are shown; an ellipsis stands for the others."""
+
+
+def as_vector(texts: Sequence[str]) -> str:
+    """Return numbers in parentheses; a single one as it is.
+
+    >>> as_vector(["1", "2"]), as_vector(["1"])
+    ('(1, 2)', '1')
+    """
+    if len(texts) == 1:
+        return texts[0]
+    shown = [*texts[:MOST], "…"] if len(texts) > MOST else texts
+    return f"({', '.join(shown)})"

@@ -8,6 +8,7 @@ from functools import partial
 
 from optitrace.records.trace import Trace
 from optitrace.text.number_format import format_number
+from optitrace.views.display import Display
 from optitrace.views.fields import Field, few_fields
 
 MOST_ROWS = 60
@@ -18,25 +19,6 @@ END_ROWS = 20
 
 LARGEST_COUNT = 2.0**53
 """Up to here every whole number is a float."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What of a trace or of a training a person wants to see, and how.
-
-    Attributes:
-        precision: decimals of each number; in a training, its significant digits.
-        state: whether the optimizer's state is shown.
-        update: whether the change of the weights since the row before is shown.
-        all_rows: whether every row is shown, and every optimizer of a training, however many there are.
-        by_parameter: whether a training is shown with a row for each parameter.
-    """
-
-    precision: int = 4
-    state: bool = False
-    update: bool = False
-    all_rows: bool = False
-    by_parameter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +57,18 @@ class Grid:
     labels: int = 1
 
 
-def visible_rows(count: int, look: Look) -> Sequence[int]:
+def visible_rows(count: int, display: Display) -> Sequence[int]:
     """Return which of so many rows are shown: all, or the head and the tail of a long table."""
-    if count <= MOST_ROWS or look.all_rows:
+    if count <= MOST_ROWS or display.all_rows:
         return range(count)
     return [*range(END_ROWS), *range(count - END_ROWS, count)]
 
 
 def grid_of(
-    columns: Sequence[GridColumn], count: int, look: Look, *, labels: int = 1, rows: Sequence[int] = ()
+    columns: Sequence[GridColumn], count: int, display: Display, *, labels: int = 1, rows: Sequence[int] = ()
 ) -> Grid:
     """Return the grid of some columns, which have so many rows; of those given, if not of `visible_rows`."""
-    rows = rows or visible_rows(count, look)
+    rows = rows or visible_rows(count, display)
     hidden = count - len(rows)
     quantities = [column.quantity for column in columns]
     return Grid(
@@ -99,7 +81,7 @@ def grid_of(
     )
 
 
-def make_grid(trace: Trace, look: Look) -> Grid:
+def make_grid(trace: Trace, display: Display) -> Grid:
     """Return the grid of a trace: step, loss, gradient, weights, and what else was asked for.
 
     What clipping and schedules do to a step is shown wherever they are used.
@@ -110,17 +92,17 @@ def make_grid(trace: Trace, look: Look) -> Grid:
     for name, column in trace.beside.items():
         shown += few_fields(name, column)
     shown += few_fields("gradient", trace.gradient) + few_fields("weights", trace.weights)
-    if look.update:
+    if display.update:
         shown += few_fields("update", trace.weights, is_change=True)
-    if look.state:
+    if display.state:
         for name, column in trace.state.items():
             shown += few_fields(name, column, is_state=True)
     columns = [step_column(trace.steps)]
     columns += [
-        GridColumn(field.heading, (field.quantity, field.is_state), partial(_texts, field, look.precision))
+        GridColumn(field.heading, (field.quantity, field.is_state), partial(_texts, field, display.precision))
         for field in shown
     ]
-    return grid_of(columns, len(trace.steps), look)
+    return grid_of(columns, len(trace.steps), display)
 
 
 def step_column(steps: Sequence[int]) -> GridColumn:

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.text.number_format import format_number
+from optitrace.views.display import Display
 from optitrace.views.fields import Field, fields
-from optitrace.views.grid import END_ROWS, Grid, Look, visible_rows
+from optitrace.views.grid import END_ROWS, Grid, visible_rows
 
 QUANTITIES = ("loss", "gradient", "weights")
 """The quantities that can be set side by side."""
 
 
-def side_by_side(traces: Sequence[NamedTrace], quantity: str, look: Look) -> Grid:
+def side_by_side(traces: Sequence[NamedTrace], quantity: str, display: Display) -> Grid:
     """Return a quantity of several runs as a grid."""
     steps = all_steps(traces)
-    shown = [steps[row] for row in visible_rows(len(steps), look)]
+    shown = [steps[row] for row in visible_rows(len(steps), display)]
     hidden = len(steps) - len(shown)
     headings, groups, columns = [("step", "")], [0], [[str(step) for step in shown]]
     for number, (named, members) in enumerate(zip(traces, quantity_fields(traces, quantity), strict=True)):
@@ -24,7 +25,7 @@ def side_by_side(traces: Sequence[NamedTrace], quantity: str, look: Look) -> Gri
         for field in members:
             headings.append((named.name, field.heading[1]))
             groups.append(number + 1)
-            columns.append([_text(field, rows.get(step), look.precision) for step in shown])
+            columns.append([_text(field, rows.get(step), display.precision) for step in shown])
     return Grid(
         headings=headings,
         groups=groups,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from optitrace.views.display import Display
 from optitrace.views.pictures.scales import axis_of
 from optitrace.views.pictures.scene import Axis
 
@@ -22,7 +23,7 @@ LEAST_NUMBERS = 4
 """Fewer numbers say more by themselves."""
 
 
-def sparkline(losses: Sequence[float], *, ascii_only: bool = False) -> str:
+def sparkline(losses: Sequence[float], display: Display) -> str:
     """Return the course of a loss in at most `MOST_SIGNS` signs; nothing where it would say nothing.
 
     It says nothing of fewer than `LEAST_NUMBERS` numbers, and of numbers that are all the same. Where they
@@ -30,26 +31,26 @@ def sparkline(losses: Sequence[float], *, ascii_only: bool = False) -> str:
     there are signs, the least and the greatest of each cell are drawn, in their order, so that no leap is
     left out, up or down.
 
-    >>> sparkline([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], ascii_only=True)
+    >>> sparkline([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], Display(ascii=True))
     '#*+==-:.'
-    >>> sparkline([1.0, 0.1, 0.01, 0.001, math.inf])
+    >>> sparkline([1.0, 0.1, 0.01, 0.001, math.inf], Display())
     '█▆▃▁× (log)'
-    >>> sparkline([*[8.0] * 50, 1.0, *[4.0] * 49, *[0.0] * 50, 8.0, *[0.0] * 49], ascii_only=True)
+    >>> sparkline([*[8.0] * 50, 1.0, *[4.0] * 49, *[0.0] * 50, 8.0, *[0.0] * 49], Display(ascii=True))
     '########:=======........#.......'
 
     Args:
         losses: the numbers, one for each step; any may not be finite.
-        ascii_only: whether to spell it in ASCII.
+        display: which signs can be shown.
     """
-    return sparklines([losses], ascii_only=ascii_only)[0]
+    return sparklines([losses], display)[0]
 
 
-def sparklines(columns: Sequence[Sequence[float]], *, ascii_only: bool = False) -> list[str]:
+def sparklines(columns: Sequence[Sequence[float]], display: Display) -> list[str]:
     """Return the course of several losses, of equal height where they are equal; see `sparkline`.
 
     Args:
         columns: the numbers of each; a step takes equal room in all.
-        ascii_only: whether to spell them in ASCII.
+        display: which signs can be shown.
     """
     longest = max(map(len, columns), default=0)
     thinned = columns
@@ -61,7 +62,7 @@ def sparklines(columns: Sequence[Sequence[float]], *, ascii_only: bool = False) 
         return [""] * len(columns)
     axis = axis_of("loss", thinned)
     said = " (log)" if axis.is_logarithmic else ""
-    return [f"{_drawn(column, axis, ascii_only=ascii_only)}{said}" for column in thinned]
+    return [f"{_drawn(column, axis, display)}{said}" for column in thinned]
 
 
 def _extremes(numbers: Sequence[float], share: float) -> Iterator[float]:
@@ -73,9 +74,9 @@ def _extremes(numbers: Sequence[float], share: float) -> Iterator[float]:
         yield from (cell[min(least, greatest)], cell[max(least, greatest)])
 
 
-def _drawn(numbers: Sequence[float], axis: Axis, *, ascii_only: bool) -> str:
-    levels = ASCII_LEVELS if ascii_only else LEVELS
-    gap = ASCII_NON_FINITE if ascii_only else NON_FINITE
+def _drawn(numbers: Sequence[float], axis: Axis, display: Display) -> str:
+    levels = ASCII_LEVELS if display.ascii else LEVELS
+    gap = ASCII_NON_FINITE if display.ascii else NON_FINITE
     shares = (axis.share(x) if math.isfinite(x) else None for x in numbers)
     last = len(levels) - 1
     return "".join(

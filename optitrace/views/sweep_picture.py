@@ -1,4 +1,4 @@
-"""What the two pictures of a sweep share: the columns that fit, the marks, and the line below."""
+"""The picture of a sweep in characters: a curve over one number, a heat map over two."""
 
 from __future__ import annotations
 
@@ -6,8 +6,109 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from optitrace.analysis.sweeping.loss_map import LossMap
+from optitrace.views.display import Display
+
+HEIGHT = 12
+"""Lines of a curve."""
+
+TITLE = "final loss (log)"
+
+
+def curve_lines(landscape: LossMap, display: Display) -> list[str]:
+    """Return a curve, line by line."""
+    signs = marks(display)
+    whole = make_frame(landscape, 1000)
+    low, high = map(exponent, whole.finite)
+    if whole.is_cut:
+        low = f"{'<=' if display.ascii else '≤'} {low}"
+    margin = max(len(low), len(high)) + 1
+    frame = make_frame(landscape, (display.width or USUAL_WIDTH) - margin)
+    labels = {HEIGHT - 1: high, 0: low}
+    rows = [
+        f"{labels.get(line, ''):>{margin - 1}} {_line(frame, line, signs)}".rstrip()
+        for line in reversed(range(HEIGHT))
+    ]
+    told = wrap(", ".join(legend(frame, signs)), display.width or USUAL_WIDTH)
+    return [TITLE, *rows, *axis_lines(landscape, frame, margin), *told]
+
+
+def _line(frame: Frame, line: int, signs: Marks) -> str:
+    cells = []
+    for column, loss in enumerate(frame.losses[0]):
+        sign = " "
+        if column == frame.limits[0]:
+            sign = signs.limit
+        if _height(frame, loss) == line:
+            is_best = frame.best is not None and column == frame.best[0]
+            sign = signs.diverged if loss == math.inf else signs.best if is_best else signs.point
+        cells.append(sign.ljust(frame.cell))
+    return "".join(cells)
+
+
+def _height(frame: Frame, loss: float) -> int | None:
+    if math.isnan(loss):
+        return None
+    low, high = frame.finite
+    if loss == math.inf or high == low:
+        return HEIGHT - 1
+    return round((loss - low) / (high - low) * (HEIGHT - 1))
+
+
+def map_lines(landscape: LossMap, display: Display) -> list[str]:
+    """Return a heat map, line by line."""
+    assert landscape.up is not None
+    signs = marks(display)
+    labels = [f"{landscape.up.middle(row):.4g}" for row in range(landscape.up.bins)]
+    margin = max(map(len, labels)) + 1
+    frame = make_frame(landscape, (display.width or USUAL_WIDTH) - margin)
+    rows = [
+        f"{label:>{margin - 1}} {_row(frame, row, signs)}".rstrip()
+        for row, label in reversed(list(enumerate(_thinned(labels))))
+    ]
+    name = landscape.up.axis.name + (" (log)" if landscape.up.is_logarithmic else "")
+    shades = (
+        f"final loss {signs.shades[0]} {exponent(frame.finite[1])} to {signs.shades[-1]} {least_label(frame)}"
+    )
+    told = wrap(
+        ", ".join([shades, *legend(frame, signs)]), display.width or USUAL_WIDTH, break_long_words=False
+    )
+    return [name, *rows, *axis_lines(landscape, frame, margin), *told]
+
+
+def _row(frame: Frame, row: int, signs: Marks) -> str:
+    cells = []
+    for column, loss in enumerate(frame.losses[row]):
+        if (column, row) == frame.best:
+            cells.append(signs.best.ljust(frame.cell, _shade(frame, loss, signs)))
+        elif column == frame.limits[row]:
+            cells.append(signs.limit.ljust(frame.cell, _shade(frame, loss, signs)))
+        else:
+            cells.append(_shade(frame, loss, signs) * frame.cell)
+    return "".join(cells)
+
+
+def _shade(frame: Frame, loss: float, signs: Marks) -> str:
+    if math.isnan(loss):
+        return " "
+    if loss == math.inf:
+        return signs.diverged
+    low, high = frame.finite
+    share = (high - loss) / (high - low) if high > low else 0.0
+    return signs.shades[min(int(share * len(signs.shades)), len(signs.shades) - 1)]
+
+
+def _thinned(labels: list[str]) -> list[str]:
+    """Return the labels of some rows, the first and the last among them, and empty ones for the others."""
+    step = max(1, len(labels) // 6)
+    last = len(labels) - 1
+    return [
+        label if row == last or (row % step == 0 and last - row >= step) else ""
+        for row, label in enumerate(labels)
+    ]
+
 
 USUAL_WIDTH = 80
 """Characters of a line where nothing says how many there are."""
@@ -42,9 +143,9 @@ UNICODE_MARKS = Marks()
 ASCII_MARKS = Marks(shades=".:+*#", point="*", diverged="x", best="@", limit="|")
 
 
-def marks(*, ascii_only: bool) -> Marks:
+def marks(display: Display) -> Marks:
     """Return the signs that can be shown."""
-    return ASCII_MARKS if ascii_only else UNICODE_MARKS
+    return ASCII_MARKS if display.ascii else UNICODE_MARKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from itertools import chain
 
 from optitrace.records.trace import Column
 from optitrace.records.training import COLUMNS, OptimizerTrace, Training
-from optitrace.views.delimited import delimited
 
 Value = float | str | None
 
@@ -15,8 +14,8 @@ Cell = Callable[[int], Value]
 """A cell of a row, by the row's number."""
 
 
-def training_lines(training: Training, delimiter: str) -> Iterator[str]:
-    """Yield a training as delimited text, a line at a time.
+def training_rows(training: Training) -> Iterator[Sequence[object]]:
+    """Yield the header, and the rows of a training.
 
     A row is one step of one optimizer. Where parameters were recorded, those of the step follow, each in a
     row with its name and its norms; the row of the step itself names none.
@@ -25,12 +24,9 @@ def training_lines(training: Training, delimiter: str) -> Iterator[str]:
     names = _in_order(list(dict.fromkeys(chain.from_iterable(cells))))
     has_parameters = any(optimizer.by_parameter for optimizer in training.optimizers)
     header = ["optimizer", "step", *(["parameter"] if has_parameters else []), *names]
-    rows = (
-        row
-        for optimizer, own in zip(training.optimizers, cells, strict=True)
-        for row in _rows(optimizer, own, names, has_parameters)
-    )
-    return delimited(chain([header], rows), delimiter)
+    yield header
+    for optimizer, own in zip(training.optimizers, cells, strict=True):
+        yield from _rows(optimizer, own, names, has_parameters)
 
 
 def _rows(

@@ -21,7 +21,6 @@ from optitrace.analysis.training.differences import (
 from optitrace.errors import printable
 from optitrace.records.trace_writer import exact_all
 from optitrace.records.training import COLUMNS, KINDS
-from optitrace.text.ascii import to_ascii
 from optitrace.text.number_format import first_of, tallied
 from optitrace.views.differences_view import (
     Naming,
@@ -32,24 +31,21 @@ from optitrace.views.differences_view import (
     verdict,
     within,
 )
-from optitrace.views.training_extent import MOST_OPTIMIZERS
+from optitrace.views.display import Display
+from optitrace.views.training_wording import MOST_OPTIMIZERS
 
 MOST_NAMED = 3
 """How many names of what only one training has are said."""
 
 
-def training_diff_view(
-    found: TrainingDifferences, *, precision: int = 4, width: int | None = None, ascii_only: bool = False
-) -> RenderableType:
+def training_diff_view(found: TrainingDifferences, display: Display) -> RenderableType:
     """Return, for each optimizer, where two trainings part, how that grows, and the greatest differences.
 
     Args:
         found: what is to be shown.
-        precision: significant digits of differences; the numbers themselves are shown with all theirs.
-        width: how many characters a line may have; as many as needed if not given.
-        ascii_only: whether to spell everything in ASCII.
+        display: how; its precision is of differences, the numbers themselves are shown with all digits.
     """
-    spell = to_ascii if ascii_only else str
+    spell = display.spell
     parts: list[RenderableType] = [
         Text(spell(f"{letter}: {named.name}"), style="bold")
         for letter, named in (("A", found.a), ("B", found.b))
@@ -59,8 +55,8 @@ def training_diff_view(
     shown = _shown(found.optimizers)
     for optimizer in shown:
         parts += [Text(), Text(spell(optimizer.name), style="bold")]
-        parts += [Text(spell(line)) for line in _lines(optimizer, precision)]
-        parts += difference_tables(optimizer.differences, _naming(optimizer), precision, width, ascii_only)
+        parts += [Text(spell(line)) for line in _lines(optimizer, display.precision)]
+        parts += difference_tables(optimizer.differences, _naming(optimizer), display)
     if lines := list(_left_out(found.optimizers, shown)):
         parts += [Text(), *map(Text, lines)]
     if not found.optimizers:

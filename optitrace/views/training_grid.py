@@ -9,13 +9,13 @@ from itertools import pairwise
 from optitrace.records.trace import Column
 from optitrace.records.training import KINDS, OF_A_PARAMETER, WITHOUT_LOSS, OptimizerTrace
 from optitrace.text.number_format import format_significant
+from optitrace.views.display import Display
 from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
 from optitrace.views.grid import (
     END_ROWS,
     MOST_ROWS,
     Grid,
     GridColumn,
-    Look,
     are_counts,
     grid_of,
     step_column,
@@ -39,44 +39,44 @@ FRESH = KINDS.index("fresh")
 Cells = Callable[[Sequence[int]], list[str]]
 
 
-def training_grids(optimizer: OptimizerTrace, look: Look) -> list[Grid]:
+def training_grids(optimizer: OptimizerTrace, display: Display) -> list[Grid]:
     """Return the grid of an optimizer; beside rows of parameters, one of what those have no place for."""
-    grids = [training_grid(optimizer, look)]
-    if _is_by_parameter(optimizer, look) and (beside := _asked_for(optimizer, look)):
-        grids.append(_grid_of_steps(optimizer, beside, look))
+    grids = [training_grid(optimizer, display)]
+    if _is_by_parameter(optimizer, display) and (beside := _asked_for(optimizer, display)):
+        grids.append(_grid_of_steps(optimizer, beside, display))
     return grids
 
 
-def training_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
+def training_grid(optimizer: OptimizerTrace, display: Display) -> Grid:
     """Return the grid of an optimizer: a row a step, or, where that was asked for, a row a parameter.
 
     What is the same in every step, such as that gradients are fresh, is left out.
     """
-    if _is_by_parameter(optimizer, look):
-        return _parameter_grid(optimizer, look)
-    rows = rows_shown(optimizer, look)
+    if _is_by_parameter(optimizer, display):
+        return _parameter_grid(optimizer, display)
+    rows = rows_shown(optimizer, display)
     columns = []
     if not set(optimizer.gradients) <= set(WITHOUT_LOSS):
-        columns.append(_named("loss", _losses(optimizer, _digits(look))))
+        columns.append(_named("loss", _losses(optimizer, _digits(display))))
     if "lr" in optimizer.columns:
-        columns += _rates(optimizer.columns["lr"], rows, _digits(look))
+        columns += _rates(optimizer.columns["lr"], rows, _digits(display))
     if any(kind != FRESH for kind in optimizer.columns["gradient"].values):
         columns.append(GridColumn(("gradient", ""), "kind", lambda shown: list(map(optimizer.kind, shown))))
     for name in list(HEADINGS)[1:]:
         if name in optimizer.columns:
-            columns.append(_named(name, _numbers(optimizer.columns[name], 0, _digits(look))))
-    columns += _asked_for(optimizer, look)
-    return _grid_of_steps(optimizer, columns, look)
+            columns.append(_named(name, _numbers(optimizer.columns[name], 0, _digits(display))))
+    columns += _asked_for(optimizer, display)
+    return _grid_of_steps(optimizer, columns, display)
 
 
-def rows_shown(optimizer: OptimizerTrace, look: Look) -> Sequence[int]:
+def rows_shown(optimizer: OptimizerTrace, display: Display) -> Sequence[int]:
     """Return which rows of a table of steps are shown: all, or of many the first ones, some, and the last.
 
     Of each of `PARTS` equal parts of the rows between, it is the first with the greatest loss, of which one
     that is not a number is the greatest, so that no leap is left out.
     """
     last = len(optimizer.steps) - 1
-    if last < MOST_ROWS or look.all_rows:
+    if last < MOST_ROWS or display.all_rows:
         return range(last + 1)
     losses = optimizer.columns["loss"]
 
@@ -95,14 +95,14 @@ def rows_remark(grid: Grid) -> list[str]:
     return [f"after row {END_ROWS}, each of {PARTS} equal parts shows its row with the greatest loss"]
 
 
-def hidden_values(optimizer: OptimizerTrace, look: Look) -> list[str]:
+def hidden_values(optimizer: OptimizerTrace, display: Display) -> list[str]:
     """Return a line for each column of which not every number is shown."""
     rates = optimizer.columns.get("lr")
-    several = {**(optimizer.state if look.state else {}), **optimizer.values}
+    several = {**(optimizer.state if display.state else {}), **optimizer.values}
     if (
         rates is not None
         and rates.size > MOST_COORDINATES
-        and not _is_by_parameter(optimizer, look)
+        and not _is_by_parameter(optimizer, display)
         and not _are_one(rates, range(len(optimizer.steps)))
     ):
         several = {"lr": rates, **several}
@@ -113,27 +113,27 @@ def hidden_values(optimizer: OptimizerTrace, look: Look) -> list[str]:
     ]
 
 
-def _grid_of_steps(optimizer: OptimizerTrace, columns: Sequence[GridColumn], look: Look) -> Grid:
-    rows = rows_shown(optimizer, look)
-    return grid_of([step_column(optimizer.steps), *columns], len(optimizer.steps), look, rows=rows)
+def _grid_of_steps(optimizer: OptimizerTrace, columns: Sequence[GridColumn], display: Display) -> Grid:
+    rows = rows_shown(optimizer, display)
+    return grid_of([step_column(optimizer.steps), *columns], len(optimizer.steps), display, rows=rows)
 
 
-def _is_by_parameter(optimizer: OptimizerTrace, look: Look) -> bool:
-    return look.by_parameter and bool(optimizer.by_parameter)
+def _is_by_parameter(optimizer: OptimizerTrace, display: Display) -> bool:
+    return display.by_parameter and bool(optimizer.by_parameter)
 
 
-def _asked_for(optimizer: OptimizerTrace, look: Look) -> list[GridColumn]:
+def _asked_for(optimizer: OptimizerTrace, display: Display) -> list[GridColumn]:
     """Return the columns that are there by a person's wish: the state, and the values of parameters."""
     columns: list[GridColumn] = []
-    if look.state:
+    if display.state:
         for name, column in optimizer.state.items():
-            columns += _several(name, column, "state", _digits(look))
+            columns += _several(name, column, "state", _digits(display))
     for name, column in optimizer.values.items():
-        columns += _several(name, column, "", _digits(look))
+        columns += _several(name, column, "", _digits(display))
     return columns
 
 
-def _parameter_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
+def _parameter_grid(optimizer: OptimizerTrace, display: Display) -> Grid:
     """Return a grid with a row for each parameter of each step."""
     names = optimizer.recorded_parameters
     count = len(names)
@@ -142,10 +142,10 @@ def _parameter_grid(optimizer: OptimizerTrace, look: Look) -> Grid:
         GridColumn(("parameter", ""), "parameter", lambda rows: [names[row % count] for row in rows]),
     ]
     columns += [
-        _named(name, _numbers(_flat(optimizer.by_parameter[name]), 0, _digits(look)))
+        _named(name, _numbers(_flat(optimizer.by_parameter[name]), 0, _digits(display)))
         for name in OF_A_PARAMETER
     ]
-    return grid_of(columns, len(optimizer.steps) * count, look, labels=2)
+    return grid_of(columns, len(optimizer.steps) * count, display, labels=2)
 
 
 def _flat(column: Column) -> Column:
@@ -217,5 +217,5 @@ def _counts_or_numbers(column: Column, place: int, digits: int) -> Cells:
     return cells
 
 
-def _digits(look: Look) -> int:
-    return max(1, look.precision)
+def _digits(display: Display) -> int:
+    return max(1, display.precision)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optitrace.analysis.training.diagnoses import unjudged
-from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
+from optitrace.analysis.training.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.errors import printable
 from optitrace.records.trace import Status
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import counted, first_of, format_significant, listed, tallied
-from optitrace.views.training_extent import FIRST_OPTIMIZERS, MOST_OPTIMIZERS
-from optitrace.views.training_faults import MOST_ALIKE, MOST_NAMED, told
 from optitrace.views.wording import setting
 
 NOT_TOLD = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable")
@@ -220,3 +220,70 @@ def _ranks_line(found: RankAgreement) -> str:
             f"and {found.norms[1]!r} in the other"
         )
     return f"{line}{note}; {PARTING_REMEDY}"
+
+
+MOST_OPTIMIZERS = 8
+"""Of more optimizers than this the first few and the last are shown."""
+
+FIRST_OPTIMIZERS = 3
+"""How many the first few are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The optimizers that are shown.
+
+    Attributes:
+        optimizers: those that are.
+        gap: the place before which some are left out; None if all are there.
+        hidden: those that are left out.
+    """
+
+    optimizers: Sequence[OptimizerTrace]
+    gap: int | None = None
+    hidden: Sequence[OptimizerTrace] = ()
+
+    @property
+    def line(self) -> str:
+        """How many are left out, which, and how to see them."""
+        first, last = (printable(optimizer.name) for optimizer in (self.hidden[0], self.hidden[-1]))
+        return f"{len(self.hidden):,} optimizers are hidden, {first} to {last}; --all shows them"
+
+
+def extent(optimizers: Sequence[OptimizerTrace], *, shows_all: bool = False) -> Extent:
+    """Return which of a training's optimizers are shown: all, or the first few and the last of many."""
+    if shows_all or len(optimizers) <= MOST_OPTIMIZERS:
+        return Extent(optimizers)
+    first, hidden, last = optimizers[:FIRST_OPTIMIZERS], optimizers[FIRST_OPTIMIZERS:-1], optimizers[-1]
+    return Extent((*first, last), FIRST_OPTIMIZERS, hidden)
+
+
+MOST_ALIKE = 3
+"""So many optimizers with one fault are told one by one."""
+
+MOST_NAMED = 2
+"""How many of the others are named where a fault is told once."""
+
+_OWN_NUMBERS = re.compile(r"\(.*?\)")
+"""What a remedy has in parentheses, such as the lr of its optimizer."""
+
+
+def told(diagnoses: Sequence[Diagnosis], *, tells_all: bool = False) -> list[Diagnosis]:
+    """Return the faults to tell, in their order: of one that many optimizers have, the first, for all."""
+    alike: dict[tuple[str, str], list[Diagnosis]] = {}
+    for diagnosis in diagnoses:
+        alike.setdefault((diagnosis.fault, _OWN_NUMBERS.sub("", diagnosis.remedy)), []).append(diagnosis)
+    faults = []
+    for diagnosis in diagnoses:
+        group = alike[diagnosis.fault, _OWN_NUMBERS.sub("", diagnosis.remedy)]
+        if tells_all or len({one.optimizer for one in group}) <= MOST_ALIKE:
+            faults.append(diagnosis)
+        elif diagnosis is group[0]:
+            faults.append(_for_all(group))
+    return faults
+
+
+def _for_all(alike: Sequence[Diagnosis]) -> Diagnosis:
+    first, *others = alike
+    names = list(dict.fromkeys(other.optimizer for other in others if other.optimizer != first.optimizer))
+    return replace(first, fact=f"{first.fact}; it is the same with {first_of(names, MOST_NAMED)}")

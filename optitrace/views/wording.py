@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from optitrace.analysis.documented import Reproduction, as_printed
+from optitrace.analysis.stability import StabilityLimit
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import Status, Trace
 from optitrace.rules.hyperparameter import Value, show
@@ -101,3 +103,22 @@ def unreached(trace: Trace) -> list[str]:
     if target is None or trace.outcome.status is Status.TARGET_REACHED:
         return []
     return [f"the target {target} was not reached in {counted(taken, 'step')}"]
+
+
+def stability_remark(experiment: Experiment, limit: StabilityLimit) -> str:
+    """Return the sentence that says from which lr on a run diverges, and what its lr is."""
+    name = experiment.optimizer
+    if limit.lr == 0:
+        return f"{name} converges here for no lr: {limit.reason}"
+    lr = show(experiment.hyperparameters["lr"])
+    return f"{name} diverges here for lr > {limit.lr:.4g} (= {limit.reason}), and lr is {lr}"
+
+
+def documented_remark(reproduction: Reproduction) -> str:
+    """Return the line that says what the document prints for these settings, and what reproduces it."""
+    cell, printed = reproduction.cell, reproduction.cell.last
+    ours = as_printed(reproduction.numbers)
+    return (
+        f"documented cell {cell.number} prints {as_printed(printed.numbers)} after step {printed.step}; "
+        f"--gradient {cell.gradient} gives {'the same' if reproduction.agrees else ours}"
+    )

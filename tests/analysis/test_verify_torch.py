@@ -22,7 +22,8 @@ from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 from optitrace.tracing.devices import one_thread
 from optitrace.tracing.prescribed_run import default_dtype
-from optitrace.views.verify_table import verify_table
+from optitrace.views.display import Display
+from optitrace.views.presenters.verification import VerificationPresenter
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 
@@ -181,7 +182,7 @@ def test_what_the_installed_torch_lacks_is_listed_as_missing_and_the_others_are_
     sgd, muon = found.checks
     assert (sgd.verdict, muon.verdict, found.passed) == (Verdict.AGREES, Verdict.NO_CLASS, True)
     assert muon.notes == (f"torch {torch.__version__} has no Muon; a newer torch has",)
-    text = printed(verify_table(found), 100)
+    text = printed(VerificationPresenter(found).table(Display()), 100)
     assert "sgd agrees with its rule\n" in text
     assert "missing" in next(line for line in text.splitlines() if line.startswith("muon  "))
 

@@ -13,23 +13,24 @@ from time import process_time
 
 from measuring import Measurement, report
 
-from optitrace.analysis.loss_grid import terrain
 from optitrace.experiment.experiment import design
 from optitrace.records.trace import Trace
 from optitrace.tracing.tracer import trace
-from optitrace.views.formats import PICTURES
-from optitrace.views.pictures.files import picture
-from optitrace.views.pictures.run_scenes import trace_numbers, trace_scene
+from optitrace.views.display import Display
+from optitrace.views.presenters.trace import TracePresenter
+from optitrace.views.writer import find_writer, is_picture, writers_of
 
 SECONDS = 5.0
 
 MEGABYTES = 1.0
 
+PICTURES = [name for name, writer in writers_of(TracePresenter).items() if is_picture(writer)]
+
 
 def drawn(run: Trace, format: str) -> bytes:
     """Return the picture of a run, the loss around it and all."""
-    scene = trace_scene(run, terrain([run]))
-    return picture(scene, format, run.steps, partial(trace_numbers, run, precision=4))
+    written = find_writer(format, TracePresenter).write(TracePresenter(run), Display())
+    return b"".join(part.encode() if isinstance(part, str) else part for part in written)
 
 
 def timed(draw: Callable[[], bytes], repetitions: int = 5) -> tuple[float, bytes]:

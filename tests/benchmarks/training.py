@@ -29,8 +29,10 @@ from optitrace.records.training import (
     WatchedParameter,
 )
 from optitrace.records.training_reader import SavedTraining
-from optitrace.views.grid import Look
-from optitrace.views.training_formats import training_chunks
+from optitrace.views.display import Display
+from optitrace.views.presenters.training import TrainingPresenter
+from optitrace.views.writers.delimited_text import write_csv
+from optitrace.views.writers.table import write_table
 
 NOTHING = TrainingFindings()
 
@@ -64,7 +66,7 @@ def read(path: Path) -> Training:
 
 def show(path: Path) -> None:
     """Read a training and make its table."""
-    list(training_chunks(read(path), NOTHING, "table", Look()))
+    list(write_table(TrainingPresenter(read(path), NOTHING), Display()))
 
 
 def compare(path: Path) -> None:
@@ -75,7 +77,7 @@ def compare(path: Path) -> None:
 
 def write(path: Path) -> None:
     """Read a training and write it as CSV."""
-    for _ in training_chunks(read(path), NOTHING, "csv", Look()):
+    for _ in write_csv(TrainingPresenter(read(path), NOTHING), Display()):
         pass
 
 
@@ -101,7 +103,7 @@ def main(steps: int = 100_000, repetitions: int = 5) -> None:
     measurements = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "training.json")
-        path.write_text("".join(training_chunks(long_training(steps), NOTHING, "json", Look())))
+        path.write_text("".join(TrainingPresenter(long_training(steps), NOTHING).json(Display())))
         for action, wanted in ((show, 3.0), (compare, 6.0), (write, 9.0)):
             ours, plain = alternating_medians(timed(action, path), timed(load, path), repetitions=repetitions)
             figures = f"{ours:.2f} s against {plain:.2f} s"

@@ -89,7 +89,7 @@ MISTAKES = [
         "unknown format 'xml'; there are table, json, jsonl, csv, tsv, markdown, png, svg, pdf, gif, html.",
     ),
     ("list --format xml", "unknown format 'xml'; there are table and json."),
-    ("notebook --format xml", "unknown format 'xml'; there are table and json."),
+    ("notebook --format xml", "unknown format 'xml'; there are table, json, csv, tsv."),
     ("sgd --color red", "unknown color 'red'; there are auto, always, never."),
     (
         "sgd -o trace.xml",

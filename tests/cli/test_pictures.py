@@ -14,8 +14,6 @@ import pytest
 from PIL import Image
 from runs import PROGRAM, environment, run, run_process, run_shell
 
-from optitrace.views.formats import PICTURES, STILLS
-
 BEGINNINGS = {
     "png": b"\x89PNG",
     "svg": b"<?xml",
@@ -25,6 +23,8 @@ BEGINNINGS = {
 }
 """How a file of each format begins."""
 
+STILLS = ("png", "svg", "pdf")
+PICTURES = (*STILLS, "gif", "html")
 SWEEP = ("sweep", "sgd", "-P", "lr=log:1e-3:1:30", "-n", "30")
 
 
@@ -114,7 +114,7 @@ def test_without_matplotlib_nothing_is_run_and_one_sentence_says_how_to_get_it(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("it was run")
 
-    monkeypatch.setattr("optitrace.views.pictures.optional_dependency.find_spec", find)
+    monkeypatch.setattr("optitrace.views.writer.find_spec", find)
     monkeypatch.setattr("optitrace.tracing.tracer.trace", never)
     finished = run(*command, "-o", str(tmp_path / "a.csv"), "-o", str(tmp_path / "run.svg"))
 

@@ -140,11 +140,11 @@ def test_ascii_output_has_nothing_else() -> None:
         (("sgd", "-P", "lr=1", "--threads", "0"), 2, "threads is '0'; it must be a whole number from 1"),
         (("sgd", "-P", "lr=1", "--rank", "los"), 2, "unknown rank 'los'"),
         (("sgd", "-P", "lr=1", "--tolerance", "no"), 2, "tolerance is 'no'; it must be a number from 0 on"),
-        (("sgd", "-P", "lr=1", "-f", "xml"), 2, "a sweep has no format 'xml'; there are table,"),
+        (("sgd", "-P", "lr=1", "-f", "xml"), 2, "unknown format 'xml'; there are table,"),
         (
             ("sgd", "-P", "lr=1", "-f", "markdwn"),
             2,
-            "a sweep has no format 'markdwn'; did you mean 'markdown'",
+            "unknown format 'markdwn'; did you mean 'markdown'",
         ),
         (("sgd", "-P", "lr=1", "-o", "/nowhere/x.csv"), 4, "there is no folder '/nowhere'; make it first."),
         (("lbfgs", "-P", "lr=1", "--backend", "lokki"), 2, "unknown backend 'lokki'; did you mean 'loky'?"),

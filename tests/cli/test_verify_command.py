@@ -199,7 +199,7 @@ def test_ascii_is_enough() -> None:
             "unknown implementation 'all'; there are single, foreach, fused.",
         ),
         (["sgd", "--dtype", "float16"], "verify has no dtype 'float16'; it has float32 and float64."),
-        (["sgd", "--format", "csv"], "unknown format 'csv'; there are table and json."),
+        (["sgd", "--format", "svg"], "a verification has no format 'svg'; there are table, json, csv, tsv."),
         (["torch.optim:LBFGS"], "torch.optim:LBFGS cannot take a step: TypeError: "),
     ],
 )

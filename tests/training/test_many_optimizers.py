@@ -10,24 +10,22 @@ from dataclasses import replace
 import pytest
 from findings import UNOWNED
 from made_trainings import optimizer, training
-from samples import printed
+from samples import printed, written
 
 from optitrace.analysis.tolerance import EXACT
 from optitrace.analysis.training.differences import NamedTraining, diff_trainings
 from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.records.training import OptimizerTrace, Training
-from optitrace.views.grid import Look
+from optitrace.views.display import Display
+from optitrace.views.page import html_page
 from optitrace.views.pictures.training_scene import training_numbers, training_scene
+from optitrace.views.presenters.training import TrainingPresenter
 from optitrace.views.training_diff_view import training_diff_view
-from optitrace.views.training_extent import MOST_OPTIMIZERS
-from optitrace.views.training_faults import MOST_ALIKE, told
-from optitrace.views.training_formats import training_chunks, training_html
-from optitrace.views.training_table import render_training
-from optitrace.views.training_wording import ending, findings_lines
+from optitrace.views.training_wording import MOST_ALIKE, MOST_OPTIMIZERS, ending, findings_lines, told
 
 NOTHING = TrainingFindings()
 
-ALL = Look(all_rows=True)
+ALL = Display(all_rows=True)
 
 NAMES = ["SGD", *(f"SGD {k}" for k in range(2, 3001))]
 
@@ -47,13 +45,15 @@ def titles(text: str) -> list[str]:
     return re.findall(r"(SGD[ \d]*)\(lr=", text)
 
 
-def text_of(made: Training, findings: TrainingFindings = NOTHING, look: Look = ALL, width: int = 80) -> str:
-    return printed(render_training(made, findings, look, width=width), width)
+def text_of(
+    made: Training, findings: TrainingFindings = NOTHING, display: Display = ALL, width: int = 80
+) -> str:
+    return printed(TrainingPresenter(made, findings).table(replace(display, width=width)), width)
 
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_of_very_many_optimizers_the_first_few_and_the_last_are_shown(width: int) -> None:
-    text = text_of(many(), look=Look(), width=width)
+    text = text_of(many(), display=Display(), width=width)
 
     assert titles(text) == FEW
     between = text[text.index("SGD 3(") : text.index("SGD 3000(")]
@@ -65,9 +65,9 @@ def test_of_very_many_optimizers_the_first_few_and_the_last_are_shown(width: int
 def test_up_to_a_handful_of_optimizers_are_all_shown() -> None:
     names = NAMES[:MOST_OPTIMIZERS]
 
-    assert titles(text_of(many(names), look=Look())) == names
-    assert "hidden" not in text_of(many(names), look=Look())
-    assert titles(text_of(many(NAMES[: MOST_OPTIMIZERS + 1]), look=Look())) == [*NAMES[:3], "SGD 9"]
+    assert titles(text_of(many(names), display=Display())) == names
+    assert "hidden" not in text_of(many(names), display=Display())
+    assert titles(text_of(many(NAMES[: MOST_OPTIMIZERS + 1]), display=Display())) == [*NAMES[:3], "SGD 9"]
 
 
 def test_all_shows_every_optimizer() -> None:
@@ -76,19 +76,19 @@ def test_all_shows_every_optimizer() -> None:
 
 @pytest.mark.parametrize("format", ["markdown", "html"])
 def test_markdown_and_html_show_as_many_as_a_table(format: str) -> None:
-    def written(look: Look) -> str:
+    def shown(display: Display) -> str:
         if format == "html":
-            return training_html(many(NAMES[:20]), NOTHING, look)
-        return "".join(training_chunks(many(NAMES[:20]), NOTHING, format, look))
+            return html_page(TrainingPresenter(many(NAMES[:20]), NOTHING).page(display))
+        return written(TrainingPresenter(many(NAMES[:20]), NOTHING), format, display)
 
-    assert titles(written(Look())) == [*NAMES[:3], "SGD 20"]
-    assert "16 optimizers are hidden, SGD 4 to SGD 19; --all shows them" in written(Look())
-    assert titles(written(ALL)) == NAMES[:20]
+    assert titles(shown(Display())) == [*NAMES[:3], "SGD 20"]
+    assert "16 optimizers are hidden, SGD 4 to SGD 19; --all shows them" in shown(Display())
+    assert titles(shown(ALL)) == NAMES[:20]
 
 
 def test_files_of_numbers_have_every_optimizer() -> None:
-    [made] = [json.loads("".join(training_chunks(many(), NOTHING, "json", Look())))]
-    lines = list(training_chunks(many(), NOTHING, "csv", Look()))
+    [made] = [json.loads(written(TrainingPresenter(many(), NOTHING), "json"))]
+    lines = written(TrainingPresenter(many(), NOTHING), "csv").splitlines(keepends=True)
 
     assert [own["name"] for own in made["optimizers"]] == NAMES
     assert len(lines) == 1 + 3 * 3000
@@ -138,7 +138,7 @@ def test_all_tells_the_faults_of_every_optimizer() -> None:
     findings = TrainingFindings(tuple(stale(name) for name in NAMES[:20]))
 
     assert text_of(many(NAMES[:20]), findings).count(" is stale\n") == 20
-    assert text_of(many(NAMES[:20]), findings, Look()).count(" is stale") == 1
+    assert text_of(many(NAMES[:20]), findings, Display()).count(" is stale") == 1
 
 
 def test_agreements_of_very_many_optimizers_are_added_up() -> None:
@@ -170,7 +170,7 @@ def test_the_difference_of_very_many_optimizers_shows_the_first_that_differ() ->
 
     def said(b: Training) -> str:
         a_and_b = NamedTraining("a", one), NamedTraining("b", b)
-        return printed(training_diff_view(diff_trainings(*a_and_b, lambda dtypes: EXACT)), 200)
+        return printed(training_diff_view(diff_trainings(*a_and_b, lambda dtypes: EXACT), Display()), 200)
 
     assert re.findall(r"^SGD.*$", said(other), re.MULTILINE) == NAMES[100:108]
     assert "\n2,892 more optimizers differ; --format json has all\n" in said(other)

@@ -140,11 +140,14 @@ def _written(script: str, folder: Path) -> str:
     return str(folder / "script.py")
 
 
+PRESENTER = "from optitrace.views.presenters.training import TrainingPresenter as own\n"
+
+
 def test_a_fault_in_one_format_loses_neither_the_table_nor_the_other_files(tmp_path: Path) -> None:
-    ours = "from optitrace.cli import training_showing as own\ndef fail(*_): raise ZeroDivisionError\n"
+    ours = f"{PRESENTER}def fail(*_): raise ZeroDivisionError\n"
     paths = [tmp_path / name for name in ("a.png", "b.csv", "trace.jsonl")]
     ran = run_script(
-        f"{ours}own.picture_of_training = fail\n{STEPPED}",
+        f"{ours}own.picture = fail\n{STEPPED}",
         tmp_path,
         options=tuple(word for path in paths for word in ("-o", str(path))),
     )
@@ -157,8 +160,8 @@ def test_a_fault_in_one_format_loses_neither_the_table_nor_the_other_files(tmp_p
 
 
 def test_a_table_that_cannot_be_shown_loses_no_file(tmp_path: Path) -> None:
-    ours = "from optitrace.cli import run_report as own\ndef fail(*_, **__): raise ZeroDivisionError\n"
-    ran = run_script(f"{ours}own.training_tables = fail\n{STEPPED}", tmp_path)
+    ours = f"{PRESENTER}def fail(*_): raise ZeroDivisionError\n"
+    ran = run_script(f"{ours}own.table = fail\n{STEPPED}", tmp_path)
 
     assert ran.code == 0
     assert ran.stderr == (

@@ -13,6 +13,7 @@ import pytest
 from findings import FINDINGS, PARTED, REMARK
 from made_trainings import optimizer, training, with_all
 from runs import environment, run
+from samples import written
 
 import optitrace
 from optitrace.analysis.training.findings import TrainingFindings
@@ -20,13 +21,12 @@ from optitrace.errors import InputFileError
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.records.training import Training
 from optitrace.records.training_selection import every_kth_step
-from optitrace.views.grid import Look
-from optitrace.views.training_formats import training_chunks
+from optitrace.views.presenters.training import TrainingPresenter
 
 
 def save(path: Path, made: Training, findings: TrainingFindings = TrainingFindings()) -> str:  # noqa: B008
     format = path.suffix.removeprefix(".")
-    path.write_text("".join(training_chunks(made, findings, format, Look())), encoding="utf-8")
+    path.write_text(written(TrainingPresenter(made, findings), format), encoding="utf-8")
     return str(path)
 
 
@@ -55,7 +55,7 @@ def test_a_saved_training_is_shown_in_any_format(files: dict[str, str], format: 
     shown = run(*named(files, "show", "ALL", "-f", format))
 
     assert (shown.code, shown.stderr) == (0, "")
-    assert shown.stdout == "".join(training_chunks(with_all(), FINDINGS, format, Look()))
+    assert shown.stdout == written(TrainingPresenter(with_all(), FINDINGS), format)
 
 
 def test_the_table_says_what_else_there_is_to_see(files: dict[str, str]) -> None:

@@ -14,22 +14,23 @@ import pytest
 from findings import FINDINGS
 from hypothesis import given, settings
 from made_trainings import any_training, optimizer, scalar, training, with_all
+from samples import written
 
 from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.records.trace import Column
 from optitrace.records.training import Training
-from optitrace.views.formats import FORMATS, PICTURES
-from optitrace.views.grid import Look
-from optitrace.views.training_formats import training_chunks
+from optitrace.views.display import Display
+from optitrace.views.presenters.training import TrainingPresenter
 from optitrace.views.training_grid import training_grids
+from optitrace.views.writer import find_writer, is_picture, writers_of
 
-TEXT_FORMATS = tuple(format for format in FORMATS if format not in PICTURES)
+TEXT_FORMATS = tuple(name for name, writer in writers_of(TrainingPresenter).items() if not is_picture(writer))
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
-def text(made: Training, format: str = "csv", look: Look = Look()) -> str:  # noqa: B008 (it is frozen)
-    return "".join(training_chunks(made, TrainingFindings(), format, look))
+def text(made: Training, format: str = "csv", look: Display = Display()) -> str:  # noqa: B008 (it is frozen)
+    return written(TrainingPresenter(made, TrainingFindings()), format, look)
 
 
 def rows(made: Training, format: str = "csv") -> list[dict[str, str]]:
@@ -113,18 +114,18 @@ def test_names_that_are_taken_say_what_they_are_of() -> None:
 @pytest.mark.parametrize("made", [with_all(), training(), training(optimizer(())), training(optimizers=())])
 @pytest.mark.parametrize("format", TEXT_FORMATS)
 def test_every_training_can_be_written_in_every_format(format: str, made: Training) -> None:
-    written = "".join(training_chunks(made, FINDINGS, format, Look(state=True), ["more: nothing"]))
+    text = written(TrainingPresenter(made, FINDINGS), format, Display(state=True))
 
-    assert written.endswith("\n")
+    assert text.endswith("\n")
 
 
 @pytest.mark.parametrize("format", ["csv", "tsv", "json", "jsonl"])
 def test_precision_changes_no_number_of_a_script(format: str) -> None:
-    assert text(with_all(), format) == text(with_all(), format, Look(precision=0, state=True))
+    assert text(with_all(), format) == text(with_all(), format, Display(precision=0, state=True))
 
 
 def test_markdown_has_each_row_of_the_grid() -> None:
-    look = Look(state=True, by_parameter=True)
+    look = Display(state=True, by_parameter=True)
     lines = text(with_all(), "markdown", look).splitlines()
     tables = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
     grids = [grid for own in with_all().optimizers for grid in training_grids(own, look)]
@@ -156,7 +157,7 @@ def test_numbers_in_a_mapped_file_are_written_as_those_in_memory(format: str) ->
         )
         for own in with_all().optimizers
     ]
-    look = Look(state=True)
+    look = Display(state=True)
 
     written = text(replace(with_all(), optimizers=tuple(optimizers)), format, look)
 
@@ -179,6 +180,7 @@ def test_rows_are_written_as_they_are_read(format: str) -> None:
     steps = Told(range(1000))
     own = replace(optimizer([0.5] * 1000), steps=steps)
 
-    list(islice(training_chunks(training(own), TrainingFindings(), format, Look()), 10))
+    presenter = TrainingPresenter(training(own), TrainingFindings())
+    list(islice(find_writer(format, TrainingPresenter).write(presenter, Display()), 10))
 
     assert 1 <= steps.seen <= 20

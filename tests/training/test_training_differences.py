@@ -18,6 +18,7 @@ from optitrace.analysis.training.differences import NamedTraining, TrainingDiffe
 from optitrace.records.training import KINDS, OptimizerTrace, Program, Training
 from optitrace.records.training_reader import parse_training
 from optitrace.records.training_writer import json_chunks
+from optitrace.views.display import Display
 from optitrace.views.training_diff_view import training_diff_json, training_diff_view
 
 NORMS = by_parameter([[1.0, 2.0, 0.0, 0.0], [1.5, 2.5, 0.0, 0.0], [1.25, 3.0, 0.0, 0.0]])
@@ -39,7 +40,7 @@ def with_number(
 
 
 def said(found: TrainingDifferences, width: int = 200) -> str:
-    return printed(training_diff_view(found, width=width), width)
+    return printed(training_diff_view(found, Display(width=width)), width)
 
 
 @pytest.mark.parametrize("made", [training(), with_all(), training(optimizer(())), training(optimizers=())])

@@ -5,43 +5,47 @@ from __future__ import annotations
 import pytest
 from findings import AGREES, FINDINGS
 from made_trainings import optimizer, training, with_all
-from samples import printed
+from rich.console import Group
+from samples import printed, written
 from syrupy.assertion import SnapshotAssertion
 
 from optitrace.analysis.tolerance import EXACT
 from optitrace.analysis.training.differences import NamedTraining, diff_trainings
 from optitrace.analysis.training.findings import TrainingFindings
-from optitrace.views.grid import Look
+from optitrace.views.display import Display
+from optitrace.views.page import html_page
+from optitrace.views.presenters.training import TrainingPresenter
 from optitrace.views.training_diff_view import training_diff_view
-from optitrace.views.training_formats import training_chunks, training_html
-from optitrace.views.training_table import render_training
 
 
 @pytest.mark.parametrize("width", [80, 40, 30])
 def test_a_training_without_fault(width: int, snapshot: SnapshotAssertion) -> None:
     findings = TrainingFindings(verified=(AGREES,))
-    tables = render_training(training(), findings, Look(), width=width, notes=["more: --format json"])
+    tables = TrainingPresenter(training(), findings).table(Display(width=width))
 
-    assert printed(tables, width) == snapshot
+    assert printed(Group(tables, "more: --format json"), width) == snapshot
 
 
 @pytest.mark.parametrize("width", [80, 40])
 def test_all_that_there_can_be(width: int, snapshot: SnapshotAssertion) -> None:
-    assert printed(render_training(with_all(), FINDINGS, Look(state=True), width=width), width) == snapshot
+    assert (
+        printed(TrainingPresenter(with_all(), FINDINGS).table(Display(state=True, width=width)), width)
+        == snapshot
+    )
 
 
 def test_a_row_for_each_parameter_in_ascii(snapshot: SnapshotAssertion) -> None:
-    tables = render_training(with_all(), FINDINGS, Look(by_parameter=True), width=80, ascii_only=True)
+    tables = TrainingPresenter(with_all(), FINDINGS).table(Display(by_parameter=True, width=80, ascii=True))
 
     assert printed(tables, 80) == snapshot
 
 
 def test_markdown(snapshot: SnapshotAssertion) -> None:
-    assert "".join(training_chunks(training(), FINDINGS, "markdown", Look())) == snapshot
+    assert written(TrainingPresenter(training(), FINDINGS), "markdown") == snapshot
 
 
 def test_html(snapshot: SnapshotAssertion) -> None:
-    assert training_html(training(), FINDINGS, Look()) == snapshot
+    assert html_page(TrainingPresenter(training(), FINDINGS).page(Display())) == snapshot
 
 
 @pytest.mark.parametrize("width", [80, 40])
@@ -51,4 +55,4 @@ def test_two_trainings_that_part(width: int, snapshot: SnapshotAssertion) -> Non
         NamedTraining("a.json", training()), NamedTraining("b.json", other), lambda dtypes: EXACT
     )
 
-    assert printed(training_diff_view(found, width=width), width) == snapshot
+    assert printed(training_diff_view(found, Display(width=width)), width) == snapshot

@@ -27,11 +27,12 @@ from optitrace.records.training import (
     Training,
     WatchedParameter,
 )
-from optitrace.views.grid import Grid, Look
-from optitrace.views.table import grid_tables
-from optitrace.views.training_formats import training_html
+from optitrace.views.display import Display
+from optitrace.views.grid import Grid
+from optitrace.views.page import html_page
+from optitrace.views.presenters.training import TrainingPresenter
+from optitrace.views.tables import grid_tables
 from optitrace.views.training_grid import hidden_values, training_grid, training_grids
-from optitrace.views.training_table import render_training
 from optitrace.views.training_wording import (
     closing_lines,
     ending,
@@ -44,11 +45,11 @@ from optitrace.views.training_wording import (
 
 NOTHING = TrainingFindings()
 
-PARAMS = Look(by_parameter=True)
+PARAMS = Display(by_parameter=True)
 
 
-def shown(made: Training, look: Look, width: int, **how: Any) -> str:
-    return printed(render_training(made, NOTHING, look, width=width, **how), width)
+def shown(made: Training, look: Display, width: int, **how: Any) -> str:
+    return printed(TrainingPresenter(made, NOTHING).table(replace(look, width=width, **how)), width)
 
 
 def alone(own: OptimizerTrace) -> Training:
@@ -58,17 +59,17 @@ def alone(own: OptimizerTrace) -> Training:
 @settings(deadline=None)
 @given(
     made=any_training(),
-    look=st.builds(Look, precision=st.integers(0, 17), state=st.booleans()),
+    look=st.builds(Display, precision=st.integers(0, 17), state=st.booleans()),
     width=st.integers(30, 200),
     ascii_only=st.booleans(),
 )
 def test_any_number_of_an_optimizer_is_whole_at_any_width(
-    made: Training, look: Look, width: int, ascii_only: bool
+    made: Training, look: Display, width: int, ascii_only: bool
 ) -> None:
     own = made.optimizers[0]
     if not own.steps:
         return
-    text = shown(alone(own), look, width, ascii_only=ascii_only)
+    text = shown(alone(own), look, width, ascii=ascii_only)
 
     assert faults(text, training_grid(own, look), width) == []
 
@@ -84,8 +85,8 @@ def test_any_number_of_an_optimizer_is_whole_at_any_width(
 )
 def test_a_damaged_table_is_noticed(damage: Callable[[str], str], fault: str, width: int) -> None:
     made = alone(optimizer())
-    text = shown(made, Look(), width)
-    grid = training_grid(made.optimizers[0], Look())
+    text = shown(made, Display(), width)
+    grid = training_grid(made.optimizers[0], Display())
 
     assert faults(text, grid, width) == []
     assert fault in " ".join(faults(damage(text), grid, width))
@@ -104,14 +105,16 @@ def rows_beside_labels(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("width", [36, 40, 60, 80])
 def test_a_row_a_parameter_has_its_step_and_name_in_every_block(width: int) -> None:
     own = replace(with_all().optimizers[0], values={})
-    text = shown(alone(own), Look(by_parameter=True), width)
+    text = shown(alone(own), Display(by_parameter=True), width)
 
-    assert rows_beside_labels(text) == [list(row) for row in training_grid(own, Look(by_parameter=True)).rows]
+    assert rows_beside_labels(text) == [
+        list(row) for row in training_grid(own, Display(by_parameter=True)).rows
+    ]
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_the_norms_of_a_parameter_stand_beside_its_name() -> None:
-    grid = training_grid(with_all().optimizers[0], Look(by_parameter=True))
+    grid = training_grid(with_all().optimizers[0], Display(by_parameter=True))
 
     assert grid.rows[5] == ("2", "fc1.bias", "2.500", "0.02500", "25.00", "0.002500")
     assert len(grid.rows) == 12
@@ -119,7 +122,7 @@ def test_the_norms_of_a_parameter_stand_beside_its_name() -> None:
 
 def test_state_and_values_stand_in_a_table_of_their_own_beside_rows_of_parameters() -> None:
     own = with_all().optimizers[0]
-    _, beside = training_grids(own, Look(by_parameter=True, state=True))
+    _, beside = training_grids(own, Display(by_parameter=True, state=True))
 
     assert beside.headings == [
         ("step", ""),
@@ -130,11 +133,11 @@ def test_state_and_values_stand_in_a_table_of_their_own_beside_rows_of_parameter
         ("fc1.bias", "[1]"),
     ]
     assert beside.rows[1] == ("2", "2", "0.2500", "-0.5000", "1.000", "2.000")
-    assert set(beside.rows[1]) <= set(shown(alone(own), Look(by_parameter=True, state=True), 80).split())
+    assert set(beside.rows[1]) <= set(shown(alone(own), Display(by_parameter=True, state=True), 80).split())
 
 
-@pytest.mark.parametrize("look", [Look(), Look(by_parameter=True), Look(state=True)])
-def test_there_is_one_table_where_nothing_else_is_asked_for(look: Look) -> None:
+@pytest.mark.parametrize("look", [Display(), Display(by_parameter=True), Display(state=True)])
+def test_there_is_one_table_where_nothing_else_is_asked_for(look: Display) -> None:
     own = replace(with_all().optimizers[0], values={})
 
     assert training_grids(own, look) == [training_grid(own, look)]
@@ -147,17 +150,17 @@ def test_no_line_tells_of_numbers_that_no_table_has() -> None:
     own = replace(own, columns={**own.columns, "lr": rates})
 
     assert hidden_values(own, PARAMS) == ["of 16 numbers of bias the first 3 are shown; files hold all"]
-    assert [line.split()[4] for line in hidden_values(own, Look(state=True))] == ["lr", "z", "bias"]
+    assert [line.split()[4] for line in hidden_values(own, Display(state=True))] == ["lr", "z", "bias"]
 
 
 def test_what_every_step_has_alike_is_left_out() -> None:
-    headings = [quantity for quantity, _ in training_grid(optimizer(), Look(state=True)).headings]
+    headings = [quantity for quantity, _ in training_grid(optimizer(), Display(state=True)).headings]
 
     assert headings == ["step", "loss", "lr", "gradient", "update", "weight", "update"]
 
 
 def test_a_gradient_that_is_not_fresh_is_called_what_it_is() -> None:
-    grid = training_grid(optimizer(kinds=("fresh", "by hand", "skipped")), Look())
+    grid = training_grid(optimizer(kinds=("fresh", "by hand", "skipped")), Display())
 
     assert [row[1:4] for row in grid.rows] == [
         ("2.500", "0.001", "fresh"),
@@ -167,7 +170,7 @@ def test_a_gradient_that_is_not_fresh_is_called_what_it_is() -> None:
 
 
 def test_gradients_that_come_from_no_loss_leave_no_column_for_it() -> None:
-    headings = training_grid(optimizer(kinds=("by hand",) * 3), Look()).headings
+    headings = training_grid(optimizer(kinds=("by hand",) * 3), Display()).headings
 
     assert ("loss", "") not in headings
 
@@ -186,22 +189,22 @@ def test_the_lr_has_a_column_for_each_group_where_they_are_not_alike(
     own = optimizer()
     own = replace(own, columns={**own.columns, "lr": vector(rates)})
 
-    assert [h for h in training_grid(own, Look()).headings if h[0] == "lr"] == headings
+    assert [h for h in training_grid(own, Display()).headings if h[0] == "lr"] == headings
     told = "of 5 numbers of lr the first 3 are shown; files hold all"
-    assert (told in shown(training(own), Look(), 80)) is (len(rates[0]) == 5)
+    assert (told in shown(training(own), Display(), 80)) is (len(rates[0]) == 5)
 
 
 def test_an_optimizer_without_an_lr_has_no_column_of_it() -> None:
     own = optimizer()
     own = replace(own, columns={name: c for name, c in own.columns.items() if name != "lr"})
 
-    assert ("lr", "") not in training_grid(own, Look()).headings
+    assert ("lr", "") not in training_grid(own, Display()).headings
 
 
 def test_a_state_entry_that_counts_is_a_whole_number() -> None:
     own = optimizer(state={"step": scalar([1.0, 2.0, 3.0]), "exp_avg": scalar([0.5, 1.0, 2.0])})
 
-    assert [row[-2:] for row in training_grid(own, Look(state=True)).rows] == [
+    assert [row[-2:] for row in training_grid(own, Display(state=True)).rows] == [
         ("1", "0.5000"),
         ("2", "1.000"),
         ("3", "2.000"),
@@ -210,9 +213,12 @@ def test_a_state_entry_that_counts_is_a_whole_number() -> None:
 
 @pytest.mark.parametrize(
     ("look", "hint"),
-    [(Look(), "60 rows are hidden; --all shows them, --every 2 thins them out"), (Look(all_rows=True), "")],
+    [
+        (Display(), "60 rows are hidden; --all shows them, --every 2 thins them out"),
+        (Display(all_rows=True), ""),
+    ],
 )
-def test_a_long_table_is_spread_over_the_run_and_says_how_to_see_the_rest(look: Look, hint: str) -> None:
+def test_a_long_table_is_spread_over_the_run_and_says_how_to_see_the_rest(look: Display, hint: str) -> None:
     text = shown(alone(optimizer([0.5] * 100)), look, 80)
     (steps,) = rows_of_blocks(text)
 
@@ -236,7 +242,7 @@ def test_a_long_table_shows_the_leaps_of_the_loss() -> None:
         losses[row] *= 1000
     losses[4000] = math.nan
 
-    (steps,) = rows_of_blocks(shown(alone(optimizer(losses)), Look(), 80))
+    (steps,) = rows_of_blocks(shown(alone(optimizer(losses)), Display(), 80))
 
     assert {str(row + 1) for row in (*leaps, 4000)} <= set(steps)
 
@@ -253,7 +259,7 @@ def test_columns_of_one_quantity_are_parted_where_they_do_not_fit_beside_the_lab
     headings = [("step", ""), ("parameter", ""), *(("norms", f"[{k}]") for k in range(3))]
     grid = Grid(headings, [0, 1, 2, 2, 2], [row], labels=2)
 
-    text = printed(Group(*grid_tables(grid, 32, ascii_only=False)), 32)
+    text = printed(Group(*grid_tables(grid, Display(width=32))), 32)
 
     assert max(map(len, text.splitlines())) <= 32
     assert set(row) <= set(text.split())
@@ -272,7 +278,7 @@ def test_the_rows_of_millions_of_parameters_are_not_all_looked_at() -> None:
         own, by_parameter={name: replace(c, first=-(10**12)) for name, c in own.by_parameter.items()}
     )
 
-    assert training_grid(own, Look(by_parameter=True)).hidden == 4 * 10**12 - 40
+    assert training_grid(own, Display(by_parameter=True)).hidden == 4 * 10**12 - 40
 
 
 @pytest.mark.parametrize(
@@ -424,16 +430,16 @@ def test_no_faults_are_found_only_where_all_was_observed_to_its_end(made: Traini
 
 
 def test_a_fault_is_told_with_its_remedy_below_it() -> None:
-    text = printed(render_training(training(), TrainingFindings((STALE,)), Look(), width=200), 200)
+    text = printed(TrainingPresenter(training(), TrainingFindings((STALE,))).table(Display(width=200)), 200)
 
     assert f"\n{STALE.fact}\n  {STALE.remedy}\n" in text
     assert "no faults found" not in text
-    assert "no faults found" in shown(LONG, Look(), 80)
+    assert "no faults found" in shown(LONG, Display(), 80)
 
 
 def test_a_remark_is_told_like_a_fault_where_there_are_none() -> None:
     findings = TrainingFindings((REMARK,))
-    text = printed(render_training(LONG, findings, Look(), width=200), 200)
+    text = printed(TrainingPresenter(LONG, findings).table(Display(width=200)), 200)
 
     assert not findings.has_faults
     assert f"\nno faults found\n\n{REMARK.fact}\n  {REMARK.remedy}\n" in text
@@ -446,7 +452,7 @@ def test_a_remark_is_told_like_a_fault_where_there_are_none() -> None:
 
 def test_a_fault_beside_a_remark_is_one() -> None:
     findings = TrainingFindings((STALE, REMARK))
-    text = printed(render_training(training(), findings, Look(), width=200), 200)
+    text = printed(TrainingPresenter(training(), findings).table(Display(width=200)), 200)
 
     assert findings.has_faults
     assert "no faults found" not in text
@@ -457,28 +463,30 @@ def test_an_optimizer_that_departs_from_its_rule_is_not_said_to_be_without_fault
     findings = TrainingFindings(verified=(AGREES, DEPARTS))
 
     assert findings.has_faults
-    assert "no faults found" not in printed(render_training(training(), findings, Look(), width=80), 80)
+    assert "no faults found" not in printed(
+        TrainingPresenter(training(), findings).table(Display(width=80)), 80
+    )
     assert not TrainingFindings(verified=(AGREES, NO_RULE)).has_faults
 
 
 def test_a_training_without_an_optimizer_is_not_said_to_be_without_fault() -> None:
-    text = shown(replace(training(), optimizers=()), Look(), 80)
+    text = shown(replace(training(), optimizers=()), Display(), 80)
 
     assert text.splitlines()[-1] == "completed; no optimizer took a step"
 
 
 def test_an_optimizer_of_which_no_step_was_recorded_says_so() -> None:
-    text = shown(alone(optimizer((), taken=7, gradients={"fresh": Tally(7, 1)})), Look(), 80)
+    text = shown(alone(optimizer((), taken=7, gradients={"fresh": Tally(7, 1)})), Display(), 80)
 
     assert "\nno step was recorded\n\ncompleted after 7 steps\n" in text
 
 
 def test_html_has_every_cell_and_nothing_unescaped() -> None:
     own = optimizer(hyperparameters=({"lr": 0.1, "tag": "<b>"},))
-    text = training_html(training(own, program=with_all().program), FINDINGS, Look())
+    text = html_page(TrainingPresenter(training(own, program=with_all().program), FINDINGS).page(Display()))
     cells = re.findall(r"<td>(.*?)</td>", text)
 
-    assert cells == [cell for row in training_grid(own, Look()).rows for cell in row]
+    assert cells == [cell for row in training_grid(own, Display()).rows for cell in row]
     assert "tag=&lt;b&gt;" in text
     assert text.startswith("<div>-m package.train")
     assert STALE.remedy.replace("'", "&#x27;") in text
@@ -487,14 +495,14 @@ def test_html_has_every_cell_and_nothing_unescaped() -> None:
 def test_where_ranks_part_it_is_not_said_that_there_are_no_faults() -> None:
     parted, agreeing = (TrainingFindings(ranks=each) for each in (PARTED, RankAgreement(2, True)))
 
-    assert "no faults found" not in printed(render_training(training(), parted, Look()), 80)
-    assert "no faults found" in printed(render_training(LONG, agreeing, Look()), 80)
+    assert "no faults found" not in printed(TrainingPresenter(training(), parted).table(Display()), 80)
+    assert "no faults found" in printed(TrainingPresenter(LONG, agreeing).table(Display()), 80)
 
 
 def test_the_course_of_the_loss_stands_below_the_table_of_each_optimizer() -> None:
     """Eight equally distant numbers on seven signs; of fewer than four nothing is drawn."""
     long = optimizer((8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0))
-    text = shown(training(long, optimizer((2.5, 2.25, 2.0), name="B")), Look(), 80, ascii_only=True)
+    text = shown(training(long, optimizer((2.5, 2.25, 2.0), name="B")), Display(), 80, ascii=True)
 
     assert re.findall(r"^loss  (.*)$", text, re.MULTILINE) == ["#*+==-:."]
 
@@ -502,7 +510,7 @@ def test_the_course_of_the_loss_stands_below_the_table_of_each_optimizer() -> No
 def test_steps_that_used_no_loss_leave_no_gap_in_its_course() -> None:
     """A gradient by hand comes from no loss, which is not one that is no longer finite."""
     kinds = ["fresh", "fresh", "by hand", "fresh", "fresh"]
-    text = shown(training(optimizer((4.0, 3.0, 9.0, 2.0, 1.0), kinds=kinds)), Look(), 80, ascii_only=True)
+    text = shown(training(optimizer((4.0, 3.0, 9.0, 2.0, 1.0), kinds=kinds)), Display(), 80, ascii=True)
 
     [course] = re.findall(r"^loss  (.*)$", text, re.MULTILINE)
     assert "x" not in course

@@ -14,6 +14,9 @@ from rich.console import Console, RenderableType
 from optitrace.experiment.experiment import design
 from optitrace.records.trace import Column, Outcome, Trace, Versions
 from optitrace.tracing.tracer import trace
+from optitrace.views.display import Display
+from optitrace.views.presenter import Presenter
+from optitrace.views.writer import find_writer
 
 
 @cache
@@ -69,6 +72,11 @@ def any_trace(draw: st.DrawFn) -> Trace:
         coordinates=coordinates,
         state=draw(st.dictionaries(STATE_NAMES | st.just("step"), shapes, max_size=3)),
     )
+
+
+def written(result: Presenter, format: str, display: Display = Display()) -> str:  # noqa: B008 (it is frozen)
+    """Return a result in a format that is text."""
+    return "".join(map(str, find_writer(format, type(result)).write(result, display)))
 
 
 def printed(renderable: RenderableType, width: int) -> str:

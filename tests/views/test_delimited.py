@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from samples import any_trace, made_up, traced
+from samples import any_trace, made_up, traced, written
 
 from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.views.formats import chunks
-from optitrace.views.grid import Look
+from optitrace.views.display import Display
+from optitrace.views.presenters.trace import TracePresenter
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def rows(trace: Trace, format: str = "csv") -> list[dict[str, str]]:
-    text = "".join(chunks(trace, format, Look()))
+    text = written(TracePresenter(trace), format)
     return list(csv.DictReader(text.splitlines(), delimiter=DELIMITERS[format], strict=True))
 
 
 def test_the_header_names_every_column() -> None:
-    text = "".join(chunks(traced("sgd", momentum=0.1), "csv", Look()))
+    text = written(TracePresenter(traced("sgd", momentum=0.1)), "csv")
 
     assert text.splitlines()[0] == (
         "step,loss,gradient_1,gradient_2,weights_1,weights_2,lr,momentum_buffer_1,momentum_buffer_2"
@@ -31,7 +31,7 @@ def test_the_header_names_every_column() -> None:
 
 
 def test_a_state_entry_whose_name_is_taken_says_that_it_is_state() -> None:
-    header = "".join(chunks(traced("adam"), "csv", Look())).splitlines()[0].split(",")
+    header = written(TracePresenter(traced("adam")), "csv").splitlines()[0].split(",")
 
     assert header[:8] == [
         *("step", "loss", "gradient_1", "gradient_2", "weights_1", "weights_2", "lr", "state_step"),
@@ -40,7 +40,7 @@ def test_a_state_entry_whose_name_is_taken_says_that_it_is_state() -> None:
 
 
 def test_there_is_nothing_where_there_is_no_value() -> None:
-    first, second, *_ = "".join(chunks(traced("sgd", momentum=0.1), "csv", Look())).splitlines()[1:]
+    first, second, *_ = written(TracePresenter(traced("sgd", momentum=0.1)), "csv").splitlines()[1:]
 
     assert first == "0,,,,0.5,0.5,,,"
     assert "" not in second.split(",")
@@ -63,7 +63,7 @@ def cells_of(step: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_numbers_are_those_of_json_digit_for_digit(optimizer: str, format: str) -> None:
     trace = traced(optimizer)
-    steps = json.loads("".join(chunks(trace, "json", Look())))["steps"]
+    steps = json.loads(written(TracePresenter(trace), "json"))["steps"]
 
     read = [{name: cell for name, cell in row.items() if cell} for row in rows(trace, format)]
 
@@ -92,6 +92,6 @@ def test_numbers_that_are_not_finite_have_the_names_that_json_gives_them() -> No
 def test_precision_changes_no_number_of_a_script() -> None:
     trace = traced("adam")
     for format in ("csv", "tsv", "json", "jsonl"):
-        plain = "".join(chunks(trace, format, Look()))
+        plain = written(TracePresenter(trace), format)
 
-        assert plain == "".join(chunks(trace, format, Look(precision=0, state=True, update=True)))
+        assert plain == written(TracePresenter(trace), format, Display(precision=0, state=True, update=True))

@@ -23,7 +23,7 @@ from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
 from optitrace.views.pictures.drawing.files import moving, still
 from optitrace.views.pictures.drawing.panels import scale
 from optitrace.views.pictures.drawing.theme import INK, LINE_COLORS, PAPER, SIGNS
-from optitrace.views.pictures.scene import Axis, Kind, Line, Scene, Stroke
+from optitrace.views.pictures.scene import Axis, Kind, Line, Picture, Scene, Stroke
 from optitrace.views.pictures.sweep_scene import sweep_scene
 
 
@@ -237,7 +237,7 @@ def test_short_numbers_move_nothing_by_more_than_a_hundredth_of_a_point() -> Non
 
 def test_a_moving_picture_has_a_frame_for_each_step_and_ends_as_the_still_one() -> None:
     scene = scene_of(momentum=0.9, steps=8)
-    gif = Image.open(io.BytesIO(moving(scene, range(9))))
+    gif = Image.open(io.BytesIO(moving(Picture(scene, range(9)))))
     frames = []
     for k in range(gif.n_frames):
         gif.seek(k)
@@ -248,7 +248,7 @@ def test_a_moving_picture_has_a_frame_for_each_step_and_ends_as_the_still_one() 
     assert len(frames) == 9
     assert shares == sorted(shares)
     assert shares[-1] > 2 * shares[0] > 0
-    assert moving(scene, range(9)) == moving(scene, range(9))
+    assert moving(Picture(scene, range(9))) == moving(Picture(scene, range(9)))
 
 
 ODD: list[Any] = [

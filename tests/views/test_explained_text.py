@@ -4,23 +4,21 @@ import json
 import re
 
 import pytest
+from samples import written
 
 from optitrace.analysis.explanation import RuleStep, explain
-from optitrace.analysis.findings import Findings
 from optitrace.analysis.theory import theory
 from optitrace.experiment.experiment import design
 from optitrace.records.trace import Trace
-from optitrace.rules.reader import ASCII
 from optitrace.tracing.tracer import trace
-from optitrace.views.explanation import explained_lines
-from optitrace.views.formats import chunks
-from optitrace.views.grid import Look
-from optitrace.views.theory import theory_lines
+from optitrace.views.display import Display
+from optitrace.views.explanation import explained_lines, theory_lines
+from optitrace.views.presenters.trace import TracePresenter
 
 
 def text(traced: Trace, width: int | None = None, **options: object) -> str:
     steps = explain(traced, **options).values()  # type: ignore[arg-type]
-    return "\n".join(explained_lines(steps, 4, width))
+    return "\n".join(explained_lines(steps, Display(width=width)))
 
 
 def numbers(printed: str) -> list[str]:
@@ -67,8 +65,8 @@ def test_equals_signs_of_a_broken_line_stand_below_each_other() -> None:
 
 def test_json_has_the_lines_as_data_that_evaluates() -> None:
     traced = trace(design("adam", {"weight_decay": 0.1}, start=(-0.5, 0.25), steps=3))
-    explained = explain(traced, coordinate=1, spelling=ASCII, precision=8)
-    data = json.loads("".join(chunks(traced, "json", Look(), findings=Findings(explained))))
+    presenter = TracePresenter(traced, explains=True, coordinate=1)
+    data = json.loads(written(presenter, "json", Display(precision=8)))
 
     assert "explanation" not in data["steps"][0]
     for row in data["steps"][1:]:
@@ -85,7 +83,7 @@ def test_json_has_the_lines_as_data_that_evaluates() -> None:
 
 def test_json_of_lbfgs_has_what_its_search_did() -> None:
     traced = trace(design("lbfgs", steps=1))
-    data = json.loads("".join(chunks(traced, "json", Look(), findings=Findings(explain(traced)))))
+    data = json.loads(written(TracePresenter(traced, explains=True), "json"))
 
     assert data["steps"][1]["search"].keys() == {"evaluations", "iterations", "step_length", "history"}
     assert "LBFGS has no rule to show" in text(traced)
@@ -118,7 +116,7 @@ def test_theory_of_a_run_that_cannot_converge_says_why() -> None:
 
 def test_theory_in_json_has_numbers() -> None:
     traced = trace(design("sgd", {"lr": 0.1}, steps=200, dtype="float64"))
-    data = json.loads("".join(chunks(traced, "json", Look(), findings=Findings(theory=theory(traced)))))
+    data = json.loads(written(TracePresenter(traced, theory=theory(traced)), "json"))
 
     assert data["theory"]["stability_limit"] == 0.5
     assert data["theory"]["predicted_rate"] == pytest.approx(0.8)

@@ -13,9 +13,10 @@ from samples import any_trace, made_up, printed, traced
 
 from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.views.display import Display
 from optitrace.views.fields import Field, few_fields
-from optitrace.views.grid import Look, make_grid
-from optitrace.views.table import render
+from optitrace.views.grid import make_grid
+from optitrace.views.presenters.trace import TracePresenter
 
 
 def shown_fields(trace: Trace) -> list[Field]:
@@ -29,7 +30,7 @@ def shown_fields(trace: Trace) -> list[Field]:
 
 def test_of_many_coordinates_the_norm_and_the_first_few_are_shown() -> None:
     trace = made_up([0, 1], [3.0, 4.0, 0.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0, 0.0], coordinates=5)
-    grid = make_grid(trace, Look(precision=0, update=True))
+    grid = make_grid(trace, Display(precision=0, update=True))
 
     # norms by hand: 5, 10, and of the update (3, 4, 0, 0, 0), 5
     assert [heading for heading in grid.headings if heading[0] == "weights"] == [
@@ -58,7 +59,7 @@ def is_rounded(cell: str, value: float, precision: int) -> bool:
 @settings(deadline=None)
 @given(trace=any_trace(), precision=st.integers(0, 17))
 def test_every_cell_is_its_number_rounded(trace: Trace, precision: int) -> None:
-    grid = make_grid(trace, Look(precision=precision, state=True, update=True))
+    grid = make_grid(trace, Display(precision=precision, state=True, update=True))
     columns = list(zip(*grid.rows, strict=True))
 
     assert list(columns[0]) == [str(step) for step in trace.steps]
@@ -77,7 +78,7 @@ def test_a_cell_that_says_another_number_is_noticed(cell: str, value: float) -> 
 
 def test_the_update_is_the_change_since_the_row_before() -> None:
     trace = made_up([0, 1, 2], [1.0, 10.0, 3.0, 14.0, 8.0, 21.0])
-    grid = make_grid(trace, Look(precision=0, update=True))
+    grid = make_grid(trace, Display(precision=0, update=True))
 
     updates = [row[-2:] for row in grid.rows]
 
@@ -87,7 +88,7 @@ def test_the_update_is_the_change_since_the_row_before() -> None:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_state_entry_is_shown_under_torchs_name(optimizer: str) -> None:
     trace = traced(optimizer)
-    headings = make_grid(trace, Look(state=True)).headings[6:]
+    headings = make_grid(trace, Display(state=True)).headings[6:]
 
     assert {quantity for quantity, _ in headings} == set(trace.state)
 
@@ -95,7 +96,7 @@ def test_every_state_entry_is_shown_under_torchs_name(optimizer: str) -> None:
 @pytest.mark.parametrize("count", [0, 1, 60, 16_777_216, 123_456_789_012])
 def test_a_counter_is_a_whole_number_of_any_size(count: int) -> None:
     trace = made_up([0, 1], [float(count)], state={"step": (), "exp_avg": (2,)})
-    grid = make_grid(trace, Look(state=True))
+    grid = make_grid(trace, Display(state=True))
 
     assert grid.headings[6] == ("step", "state")
     assert [row[6] for row in grid.rows] == ["", str(count)]
@@ -104,7 +105,7 @@ def test_a_counter_is_a_whole_number_of_any_size(count: int) -> None:
 
 @pytest.mark.parametrize("value", [0.5, 1e300, math.inf, -(2.0**60)])
 def test_a_scalar_of_the_state_that_counts_nothing_has_decimals(value: float) -> None:
-    grid = make_grid(made_up([0, 1], [value], state={"prev_loss": ()}), Look(state=True))
+    grid = make_grid(made_up([0, 1], [value], state={"prev_loss": ()}), Display(state=True))
 
     assert grid.rows[1][6] in ("0.5000", "1.0000e+300", "inf", "-1.1529e+18")
 
@@ -112,7 +113,7 @@ def test_a_scalar_of_the_state_that_counts_nothing_has_decimals(value: float) ->
 @pytest.mark.parametrize(("steps", "rows"), [(59, 60), (60, 40), (61, 40), (5000, 40)])
 def test_a_trace_of_more_than_60_rows_shows_20_at_each_end(steps: int, rows: int) -> None:
     trace = made_up(range(steps + 1), [0.25])
-    grid = make_grid(trace, Look())
+    grid = make_grid(trace, Display())
     shown = [int(row[0]) for row in grid.rows]
 
     assert len(shown) == rows
@@ -120,13 +121,13 @@ def test_a_trace_of_more_than_60_rows_shows_20_at_each_end(steps: int, rows: int
     assert (grid.gap is None) is (grid.hidden == 0)
     gaps = [(before, after) for before, after in pairwise(shown) if after != before + 1]
     assert gaps == ([(19, steps - 19)] if grid.hidden else [])
-    assert make_grid(trace, Look(all_rows=True)).hidden == 0
-    assert len(make_grid(trace, Look(all_rows=True)).rows) == steps + 1
+    assert make_grid(trace, Display(all_rows=True)).hidden == 0
+    assert len(make_grid(trace, Display(all_rows=True)).rows) == steps + 1
 
 
 @pytest.mark.parametrize(("width", "dots"), [(80, "⋮"), (30, "⋮")])
 def test_dots_stand_between_head_and_tail_and_the_hidden_rows_are_counted(width: int, dots: str) -> None:
-    text = printed(render(made_up(range(101), [0.25]), Look(), width=width), width)
+    text = printed(TracePresenter(made_up(range(101), [0.25])).table(Display(width=width)), width)
 
     for rows in rows_of_blocks(text):
         assert rows == [*map(str, range(20)), dots, *map(str, range(81, 101))]
@@ -134,11 +135,11 @@ def test_dots_stand_between_head_and_tail_and_the_hidden_rows_are_counted(width:
 
 
 def test_dots_stand_in_the_list_for_narrow_terminals_too() -> None:
-    text = printed(render(made_up(range(101), [0.25]), Look(), width=12), 12)
+    text = printed(TracePresenter(made_up(range(101), [0.25])).table(Display(width=12)), 12)
 
     assert re.search(r"\n\n⋮\n\nstep      81\n", text)
     assert "\n\n:\n\nstep" in printed(
-        render(made_up(range(101), [0.25]), Look(), width=12, ascii_only=True), 12
+        TracePresenter(made_up(range(101), [0.25])).table(Display(width=12, ascii=True)), 12
     )
 
 
@@ -146,7 +147,7 @@ def test_dots_stand_in_the_list_for_narrow_terminals_too() -> None:
 @given(last=st.integers(60, 5000), every=st.integers(1, 80))
 def test_the_hint_names_an_every_under_which_all_rows_are_shown(last: int, every: int) -> None:
     steps = sorted({*range(0, last + 1, every), last})
-    text = printed(render(made_up(steps, [0.25]), Look(), width=200), 200)
+    text = printed(TracePresenter(made_up(steps, [0.25])).table(Display(width=200)), 200)
     hint = re.search(r"--every (\d+)", text)
 
     assert (hint is None) is (len(steps) <= 60)

@@ -6,18 +6,19 @@ from samples import printed
 
 from optitrace.analysis.notebook import results
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.views.catalogue_table import catalogue_table, optimizer_table
-from optitrace.views.headed_table import headed_table
-from optitrace.views.notebook_table import notebook_table
+from optitrace.views.display import Display
+from optitrace.views.presenters.catalogue import CataloguePresenter, OptimizerPresenter
+from optitrace.views.presenters.notebook import NotebookPresenter
+from optitrace.views.tables import headed_table
 
 RESULTS = results()
 
 
 def views(width: int) -> list[RenderableType]:
     return [
-        catalogue_table(OPTIMIZERS.values(), width=width),
-        notebook_table(RESULTS, width=width),
-        *(optimizer_table(optimizer, width=width) for optimizer in OPTIMIZERS.values()),
+        CataloguePresenter(list(OPTIMIZERS.values())).table(Display(width=width)),
+        NotebookPresenter(RESULTS).table(Display(width=width)),
+        *(OptimizerPresenter(optimizer).table(Display(width=width)) for optimizer in OPTIMIZERS.values()),
     ]
 
 
@@ -37,18 +38,18 @@ def test_no_word_is_cut_at_any_width(width: int) -> None:
 
 
 def test_a_table_too_wide_for_its_words_is_a_list() -> None:
-    table = headed_table(("name", "meaning"), [("a", "first"), ("b", "second")], width=11)
+    table = headed_table(("name", "meaning"), [("a", "first"), ("b", "second")], Display(width=11))
 
     assert printed(table, 11) == "name: a\nmeaning:\nfirst\n\nname: b\nmeaning:\nsecond\n"
 
 
 def test_a_table_that_just_fits_is_a_table() -> None:
-    table = headed_table(("name", "meaning"), [("a", "first one")], width=13)
+    table = headed_table(("name", "meaning"), [("a", "first one")], Display(width=13))
 
     assert printed(table, 13) == "name  meaning\n─────────────\na     first\n      one\n"
 
 
 def test_a_heading_is_no_markup() -> None:
-    assert printed(headed_table(("[red]x[/red]", "[/y]"), [("a", "b")], width=40), 40).startswith(
+    assert printed(headed_table(("[red]x[/red]", "[/y]"), [("a", "b")], Display(width=40)), 40).startswith(
         "[red]x[/red]  [/y]\n"
     )

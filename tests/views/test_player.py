@@ -15,8 +15,9 @@ from browser import BROWSER, DRIVER, Browser, browser
 from pictured import compared, compared_scene, scene_of, traced
 
 from optitrace.text.number_format import format_number
-from optitrace.views.pictures.files import picture
+from optitrace.views.pictures.player import player
 from optitrace.views.pictures.run_scenes import compare_numbers, trace_numbers
+from optitrace.views.pictures.scene import Picture
 
 RUN: dict[str, Any] = {"momentum": 0.9, "steps": 50}
 
@@ -24,7 +25,7 @@ RUN: dict[str, Any] = {"momentum": 0.9, "steps": 50}
 @cache
 def page(**settings: Any) -> str:
     run = traced(**settings)
-    return picture(scene_of(**settings), "html", run.steps, partial(trace_numbers, run, precision=4)).decode()
+    return player(Picture(scene_of(**settings), run.steps, partial(trace_numbers, run, precision=4)))
 
 
 def data_of(html: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def test_what_a_person_named_cannot_end_the_script() -> None:
     said = "</script><script>alert(1)</script>"
     named = replace(scene, title=said)
     numbers = replace(trace_numbers(run, run.steps, 4), headings=[(said, said)] * 8)
-    html = picture(named, "html", run.steps, lambda steps: numbers).decode()
+    html = player(Picture(named, run.steps, lambda steps: numbers))
 
     assert html.count("<script") == page(**RUN).count("<script")
     assert data_of(html)["headings"][0] == [said, said]
@@ -213,8 +214,8 @@ def test_nothing_sticks_out_of_a_narrow_window(opened: Browser, width: int) -> N
 def test_runs_side_by_side_are_played_together(window: Browser, tmp_path: Path) -> None:
     comparison, scene = compared("sgd", "adam"), compared_scene("sgd", "adam")
     path = tmp_path / "compare.html"
-    content = picture(scene, "html", range(31), lambda steps: compare_numbers(comparison.traces, steps, 4))
-    path.write_bytes(content)
+    content = player(Picture(scene, range(31), lambda steps: compare_numbers(comparison.traces, steps, 4)))
+    path.write_text(content, encoding="utf-8")
     window.open(path)
     window.press("End")
 

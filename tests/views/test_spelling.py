@@ -1,21 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from rich.console import RenderableType
-from samples import made_up, printed, traced
+from samples import made_up, printed, traced, written
 
 from optitrace.analysis.notebook import results
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.text.ascii import to_ascii
-from optitrace.views.catalogue_table import catalogue_table, optimizer_table
-from optitrace.views.formats import chunks
-from optitrace.views.grid import Look
-from optitrace.views.notebook_table import notebook_table
-from optitrace.views.table import render
+from optitrace.views.display import Display
+from optitrace.views.presenters.catalogue import CataloguePresenter, OptimizerPresenter
+from optitrace.views.presenters.notebook import NotebookPresenter
+from optitrace.views.presenters.trace import TracePresenter
 
-EVERYTHING = Look(state=True, update=True)
+EVERYTHING = Display(state=True, update=True)
 
 RESULTS = results()
 
@@ -27,14 +27,14 @@ def trace_views(width: int) -> Iterator[RenderableType]:
         *map(traced, OPTIMIZERS),
     ]
     for trace in traces:
-        yield render(trace, EVERYTHING, width=width, ascii_only=True)
+        yield TracePresenter(trace).table(replace(EVERYTHING, width=width, ascii=True))
 
 
 def word_views(width: int) -> Iterator[RenderableType]:
-    yield catalogue_table(OPTIMIZERS.values(), width=width, ascii_only=True)
-    yield notebook_table(RESULTS, width=width, ascii_only=True)
+    yield CataloguePresenter(list(OPTIMIZERS.values())).table(Display(width=width, ascii=True))
+    yield NotebookPresenter(RESULTS).table(Display(width=width, ascii=True))
     for optimizer in OPTIMIZERS.values():
-        yield optimizer_table(optimizer, width=width, ascii_only=True)
+        yield OptimizerPresenter(optimizer).table(Display(width=width, ascii=True))
 
 
 @pytest.mark.parametrize("views", [trace_views, word_views])
@@ -52,7 +52,7 @@ def test_every_view_has_a_spelling_in_ascii(
 
 @pytest.mark.parametrize("format", ["json", "jsonl", "csv", "tsv"])
 def test_formats_for_scripts_are_ascii(format: str) -> None:
-    assert "".join(chunks(traced("adam"), format, Look())).isascii()
+    assert written(TracePresenter(traced("adam")), format).isascii()
 
 
 def test_what_has_no_spelling_is_a_question_mark() -> None:

@@ -11,6 +11,7 @@ from functools import cache
 
 import pytest
 from rich.console import Console
+from samples import written
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.blocks import Block
@@ -19,13 +20,11 @@ from optitrace.analysis.sweeping.measures import Goal
 from optitrace.analysis.sweeping.space import lay_out
 from optitrace.analysis.sweeping.sweep import Sweep, sweep
 from optitrace.experiment.experiment import design
-from optitrace.views.sweep_cells import spot_check_line
-from optitrace.views.sweep_curve import HEIGHT, curve_lines
-from optitrace.views.sweep_formats import ROW_FORMATS
-from optitrace.views.sweep_map import map_lines
-from optitrace.views.sweep_rows import header, row_chunks, whole_file
-from optitrace.views.sweep_table import sweep_table
-from optitrace.views.sweep_text import sweep_html, sweep_markdown
+from optitrace.views.display import Display
+from optitrace.views.page import html_page
+from optitrace.views.presenters.sweep import SweepPresenter, columns_of
+from optitrace.views.sweep_picture import HEIGHT, curve_lines, map_lines
+from optitrace.views.sweep_wording import spot_check_line
 
 WIDTHS = (30, 40, 80, 120, 300, None)
 
@@ -44,7 +43,7 @@ def swept(*axes: str, optimizer: str = "sgd", steps: int = 60) -> tuple[Sweep, t
 def printed(found: Sweep, width: int | None, *, ascii_only: bool = False) -> str:
     file = io.StringIO()
     console = Console(file=file, width=width or 1000, height=50, color_system=None)
-    console.print(sweep_table([found], ["optitrace sgd"], width=width, ascii_only=ascii_only))
+    console.print(SweepPresenter([found], ["optitrace sgd"]).table(Display(width=width, ascii=ascii_only)))
     return file.getvalue()
 
 
@@ -55,7 +54,7 @@ def test_the_map_shades_low_losses_and_marks_the_best_the_limit_and_the_diverged
     )
 
     # the margin is that of the labels, 0.5 and 0
-    assert map_lines(landscape, width=8, ascii_only=True)[:4] == [
+    assert map_lines(landscape, Display(width=8, ascii=True))[:4] == [
         "momentum",
         "0.5 .@.",
         "  0 ..+|",
@@ -65,7 +64,7 @@ def test_the_map_shades_low_losses_and_marks_the_best_the_limit_and_the_diverged
 
 def test_a_curve_is_high_where_the_loss_is() -> None:
     losses = [[1.0, 1e-4, 1e-8, math.inf]]
-    lines = curve_lines(LossMap(scale("lr", 0.1, 0.4, 4), None, losses, [], (2, 0)), width=10)
+    lines = curve_lines(LossMap(scale("lr", 0.1, 0.4, 4), None, losses, [], (2, 0)), Display(width=10))
     body = [line[6:] for line in lines[1 : HEIGHT + 1]]
 
     assert [next(k for k in range(HEIGHT) if body[k][c : c + 1].strip()) for c in range(4)] == [
@@ -83,8 +82,8 @@ def test_a_curve_is_high_where_the_loss_is() -> None:
 def test_or_less_is_said_where_lower_losses_are_drawn_alike(least: float, label: str) -> None:
     axes = scale("lr", 0.1, 0.2, 2), scale("momentum", 0.0, 0.5, 2)
     losses = [[1.0, least], [0.5, 0.5]]
-    drawn = map_lines(LossMap(*axes, losses, [], (1, 0)), width=80, ascii_only=True)
-    curve = curve_lines(LossMap(axes[0], None, losses[:1], [], (1, 0)), width=80, ascii_only=True)
+    drawn = map_lines(LossMap(*axes, losses, [], (1, 0)), Display(width=80, ascii=True))
+    curve = curve_lines(LossMap(axes[0], None, losses[:1], [], (1, 0)), Display(width=80, ascii=True))
 
     assert drawn[-1] == f"final loss . 1e+00 to # {label}, @ best"
     assert curve[HEIGHT].startswith("<= 1e-16 " if "less" in label else "1e-03 ")
@@ -106,7 +105,7 @@ def test_pictures_stay_within_the_width(axes: tuple[str, ...], width: int | None
     assert landscape is not None
     draw = map_lines if landscape.up else curve_lines
 
-    assert max(map(len, draw(landscape, width=width))) <= (width or 80)
+    assert max(map(len, draw(landscape, Display(width=width)))) <= (width or 80)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -133,13 +132,11 @@ def test_the_spot_check_is_told() -> None:
     assert line.startswith("spot check: 10 of 10 agree with torch.optim.SGD, worst ")
 
 
-@pytest.mark.parametrize("format", ROW_FORMATS)
+@pytest.mark.parametrize("format", ["json", "jsonl", "csv", "tsv"])
 def test_a_file_has_a_row_for_each_configuration_with_exact_numbers(format: str) -> None:
     found, blocks = swept("lr=0.1,0.3,1e3", "nesterov=false", "momentum=0.5,0.9", steps=200)
-    rows = [row for block in blocks for row in row_chunks(found.space, block, format)]
-    if format in ("csv", "tsv"):
-        rows.insert(0, header(found.space, blocks[0], format))
-    text = "".join(whole_file([found], ["optitrace sgd"], rows, format))
+    rows = [columns_of(found.space, block) for block in blocks]
+    text = written(SweepPresenter([found], ["optitrace sgd"], lambda: rows), format)
     if format in ("csv", "tsv"):
         read = list(csv.DictReader(io.StringIO(text), delimiter="," if format == "csv" else "\t"))
     elif format == "json":
@@ -157,7 +154,7 @@ def test_a_file_has_a_row_for_each_configuration_with_exact_numbers(format: str)
 
 def test_json_says_what_was_swept_and_found() -> None:
     found, _ = swept("lr=log:1e-3:1:90", "momentum=0:0.99:50")
-    [said] = json.loads("".join(whole_file([found], ["optitrace sgd"], [], "json")))["sweeps"]
+    [said] = json.loads(written(SweepPresenter([found], ["optitrace sgd"]), "json"))["sweeps"]
 
     assert said["varied"][0] == {
         "name": "lr",
@@ -175,7 +172,7 @@ def test_json_says_what_was_swept_and_found() -> None:
 
 def test_markdown_has_the_table_and_the_words_of_the_picture_alone() -> None:
     found, _ = swept("lr=0.1,0.3,1e3", "momentum=0,0.9")
-    text = "".join(sweep_markdown([found], ["optitrace sgd --lr 0.3"], 4))
+    text = written(SweepPresenter([found], ["optitrace sgd --lr 0.3"]), "markdown")
     table = [line for line in text.splitlines() if line.startswith("|")]
 
     assert text.startswith("sgd: 6 configurations, 60 steps each\n")
@@ -187,7 +184,7 @@ def test_markdown_has_the_table_and_the_words_of_the_picture_alone() -> None:
 
 def test_markdown_of_several_sweeps_has_the_best_of_each() -> None:
     sweeps = [swept("lr=0.1,0.3", optimizer=name)[0] for name in ("sgd", "adam")]
-    text = "".join(sweep_markdown(sweeps, ["", ""], 4))
+    text = written(SweepPresenter(sweeps, ["", ""]), "markdown")
 
     assert "| best of | lr | final loss | distance |" in text
     assert [line.split(" ")[1] for line in text.splitlines() if line.startswith("|")][2:] == ["sgd", "adam"]
@@ -198,12 +195,12 @@ def test_a_sweep_of_nothing_has_no_table() -> None:
     found, _ = swept("lr=0.1,0.3")
     none = replace(found, finished=0, best=[], checks=None, counts=dict.fromkeys(found.counts, 0))
 
-    assert "\nno configuration was finished\n" in "".join(sweep_markdown([none], [""], 4))
-    assert "no configuration was finished" in sweep_html(none, "", 4)
-    assert "<table>" not in sweep_html(none, "", 4)
+    assert "\nno configuration was finished\n" in written(SweepPresenter([none], [""]), "markdown")
+    assert "no configuration was finished" in html_page(SweepPresenter([none], [""]).page(Display()))
+    assert "<table>" not in html_page(SweepPresenter([none], [""]).page(Display()))
 
 
 def test_html_is_escaped() -> None:
     found, _ = swept("lr=0.1,0.3")
 
-    assert "best: a &amp;&amp; b &lt; c" in sweep_html(found, "a && b < c", 4)
+    assert "best: a &amp;&amp; b &lt; c" in html_page(SweepPresenter([found], ["a && b < c"]).page(Display()))

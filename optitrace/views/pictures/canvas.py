@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from optitrace.views.display import Display
 from optitrace.views.pictures.scene import Kind, Position
 from optitrace.views.sweep_picture import ASCII_MARKS, UNICODE_MARKS
 
@@ -179,9 +180,9 @@ ASCII_SIGNS = Signs(
 )
 
 
-def signs_of_terminal(*, ascii_only: bool) -> Signs:
+def signs_of_terminal(display: Display) -> Signs:
     """Return the signs that can be shown."""
-    return ASCII_SIGNS if ascii_only else UNICODE_SIGNS
+    return ASCII_SIGNS if display.ascii else UNICODE_SIGNS
 
 
 def line_color(number: int) -> str:

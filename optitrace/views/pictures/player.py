@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -13,8 +12,7 @@ from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
 from optitrace.views.pictures.drawing.files import saved
 from optitrace.views.pictures.drawing.panels import MANY, dot_size, turn
 from optitrace.views.pictures.drawing.theme import line_color
-from optitrace.views.pictures.run_scenes import Numbers
-from optitrace.views.pictures.scene import Kind, Line, Mark, Panel, Position, Scene
+from optitrace.views.pictures.scene import Kind, Line, Mark, Panel, Picture, Position, frame_steps
 
 MOST_FRAMES = 1000
 """At how many steps a player stops at most."""
@@ -22,34 +20,18 @@ MOST_FRAMES = 1000
 POINTS_PER_INCH = 72
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a player shows.
-
-    Attributes:
-        scene: the picture.
-        steps: the steps at which it stops, ascending.
-        count: how many steps there are.
-        numbers: what stands beside each of them.
-    """
-
-    scene: Scene
-    steps: Sequence[int]
-    count: int
-    numbers: Numbers
-
-
-def player(page: Page) -> str:
-    """Return a page as the text of an HTML file."""
+def player(picture: Picture) -> str:
+    """Return a picture as the text of an HTML file that stops at `MOST_FRAMES` steps at most."""
+    scene = picture.scene
     with house_style():
-        drawn = draw(page.scene, with_lines=False)
+        drawn = draw(scene, with_lines=False)
         ground = _svg(drawn)
     template = files(__package__).joinpath("player.html").read_text(encoding="utf-8")
     parts = {
-        "TITLE": escape(page.scene.title),
-        "SAID": escape(page.scene.subtitle),
+        "TITLE": escape(scene.title),
+        "SAID": escape(scene.subtitle),
         "PICTURE": ground,
-        "DATA": json.dumps(_data(page, drawn), ensure_ascii=False, separators=(",", ":")).replace(
+        "DATA": json.dumps(_data(picture, drawn), ensure_ascii=False, separators=(",", ":")).replace(
             "<", "\\u003c"
         ),
     }
@@ -64,19 +46,23 @@ def _svg(drawn: Drawn) -> str:
     return text[text.index("<svg") :]
 
 
-def _data(page: Page, drawn: Drawn) -> dict[str, Any]:
+def _data(picture: Picture, drawn: Drawn) -> dict[str, Any]:
     """Return what the script of the page draws and says."""
+    scene = picture.scene
+    steps = frame_steps(scene, picture.steps, MOST_FRAMES)
+    numbers = picture.numbers(steps)
     lines, ends = [], []
-    for panel, frame in zip(page.scene.panels, _frames(drawn), strict=True):
+    for panel, frame in zip(scene.panels, _frames(drawn), strict=True):
         lines += [_line(line, number, panel, frame) for number, line in enumerate(panel.lines)]
         ends += [_end(mark, panel, frame) for mark in panel.marks if mark.line is not None]
-    few = f"{len(page.steps):,} of {page.count:,} steps are shown" if len(page.steps) < page.count else ""
+    count = len(picture.steps)
+    few = f"{len(steps):,} of {count:,} steps are shown" if len(steps) < count else ""
     return {
-        "steps": list(page.steps),
+        "steps": steps,
         "lines": lines,
         "ends": ends,
-        "headings": [list(heading) for heading in page.numbers.headings],
-        "rows": [page.numbers.rows[step] for step in page.steps],
+        "headings": [list(heading) for heading in numbers.headings],
+        "rows": [numbers.rows[step] for step in steps],
         "notes": [few] if few else [],
     }
 

@@ -10,6 +10,7 @@ from itertools import pairwise, zip_longest
 
 from rich.text import Text
 
+from optitrace.views.display import Display
 from optitrace.views.pictures.canvas import (
     SOFT,
     STRONG,
@@ -40,16 +41,15 @@ GAP = 2
 """Characters between two panels, and between two entries of a legend."""
 
 
-def plot(scene: Scene, *, width: int | None = None, ascii_only: bool = False) -> Text:
+def plot(scene: Scene, display: Display) -> Text:
     """Return the panels of a scene and their legend; what is said above and below is left to a table.
 
     Args:
         scene: what to draw.
-        width: how many characters a line may have; `USUAL_WIDTH` if not given.
-        ascii_only: whether there is ASCII alone.
+        display: what there is room for; `USUAL_WIDTH` if it does not say.
     """
-    signs = signs_of_terminal(ascii_only=ascii_only)
-    room = min(width or USUAL_WIDTH, WIDEST)
+    signs = signs_of_terminal(display)
+    room = min(display.width or USUAL_WIDTH, WIDEST)
     squares = [panel for panel in scene.panels if panel.is_square]
     others = [panel for panel in scene.panels if not panel.is_square]
     if squares and others and room >= SIDE_BY_SIDE:

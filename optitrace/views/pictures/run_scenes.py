@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import islice
 
 from optitrace.analysis.comparison import Comparison, losses_after
@@ -12,11 +11,12 @@ from optitrace.analysis.named_trace import NamedTrace
 from optitrace.records.selection import at_steps
 from optitrace.records.trace import Trace
 from optitrace.text.number_format import counted, format_number
-from optitrace.views.compare_table import BEST, closing_lines, learning_rates
+from optitrace.views.comparison_wording import BEST, closing_lines, learning_rates
+from optitrace.views.display import Display
 from optitrace.views.fields import few_fields
-from optitrace.views.grid import Look, make_grid
+from optitrace.views.grid import make_grid
 from optitrace.views.pictures.run_panels import loss_chart, lr_chart, norm_charts, plane
-from optitrace.views.pictures.scene import Scene
+from optitrace.views.pictures.scene import Numbers, Scene
 from optitrace.views.wording import ending, subtitle, title
 
 
@@ -62,19 +62,6 @@ def compare_scene(comparison: Comparison, terrain: LossGrid | None) -> Scene:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """What stands beside each step.
-
-    Attributes:
-        headings: for each number the section it is in, and its name.
-        rows: for each step its numbers as text, empty where there is none.
-    """
-
-    headings: Sequence[tuple[str, str]]
-    rows: Mapping[int, Sequence[str]]
-
-
 def trace_numbers(trace: Trace, steps: Sequence[int], precision: int) -> Numbers:
     """Return the numbers of a run, as its table has them: what a step used, and what it led to.
 
@@ -83,7 +70,7 @@ def trace_numbers(trace: Trace, steps: Sequence[int], precision: int) -> Numbers
         steps: the steps to be shown.
         precision: decimals of each number.
     """
-    grid = make_grid(at_steps(trace, steps), Look(precision=precision, state=True, all_rows=True))
+    grid = make_grid(at_steps(trace, steps), Display(precision=precision, state=True, all_rows=True))
     led_to = {"weights": "after the step", **dict.fromkeys(trace.state, "state after the step")}
     headings = [
         (led_to.get(quantity, "used by the step"), f"{quantity} {weight.replace('state', '')}".strip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -214,6 +214,34 @@ class Scene:
     subtitle: str
     panels: tuple[Panel, ...]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What stands beside each step.
+
+    Attributes:
+        headings: for each number the section it is in, and its name.
+        rows: for each step its numbers as text, empty where there is none.
+    """
+
+    headings: Sequence[tuple[str, str]]
+    rows: Mapping[int, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A scene, and what there is to draw it step by step.
+
+    Attributes:
+        scene: what is drawn.
+        steps: every step there is; none if it stands still.
+        numbers: returns what stands beside some of the steps.
+    """
+
+    scene: Scene
+    steps: Sequence[int] = ()
+    numbers: Callable[[Sequence[int]], Numbers] = lambda steps: Numbers((), {})
 
 
 def frame_steps(scene: Scene, steps: Sequence[int], most: int) -> list[int]:

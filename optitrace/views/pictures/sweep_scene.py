@@ -12,8 +12,8 @@ from optitrace.rules.hyperparameter import show
 from optitrace.views.pictures.lines import Course, curves, cut
 from optitrace.views.pictures.scales import axis_of
 from optitrace.views.pictures.scene import Axis, Cells, Kind, Line, Mark, Panel, Scene, Stroke
-from optitrace.views.sweep_cells import closing_lines, heading
 from optitrace.views.sweep_picture import DECADES, make_frame
+from optitrace.views.sweep_wording import closing_lines, heading
 
 LOSS = "final loss"
 LIMIT = "stability limit"

@@ -10,11 +10,16 @@ from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import format_significant
 from optitrace.views.pictures.lines import Course
 from optitrace.views.pictures.run_panels import chart, course
-from optitrace.views.pictures.run_scenes import Numbers
-from optitrace.views.pictures.scene import Scene
-from optitrace.views.training_extent import Extent, extent
-from optitrace.views.training_faults import told
-from optitrace.views.training_wording import ending_lines, findings_lines, optimizer_title, program_line
+from optitrace.views.pictures.scene import Numbers, Scene
+from optitrace.views.training_wording import (
+    Extent,
+    ending_lines,
+    extent,
+    findings_lines,
+    optimizer_title,
+    program_line,
+    told,
+)
 
 DRAWN = {"loss": "loss", "lr": "lr", "update_ratio": "update / weight"}
 """The columns that are drawn, by what they are called there."""

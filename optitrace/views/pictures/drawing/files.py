@@ -15,7 +15,7 @@ from PIL import Image
 from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
 from optitrace.views.pictures.drawing.panels import draw_line, draw_mark
 from optitrace.views.pictures.drawing.theme import PAPER, line_color
-from optitrace.views.pictures.scene import Panel, Scene
+from optitrace.views.pictures.scene import Panel, Picture, Scene, frame_steps
 
 PNG_DOTS_PER_INCH = 160
 """Of a PNG."""
@@ -92,16 +92,12 @@ HEAD: Mapping[str, Any] = {
 """The sign of where a line has come to."""
 
 
-def moving(scene: Scene, steps: Sequence[int]) -> bytes:
-    """Return a scene as a GIF with a frame for each of some steps, over and over.
-
-    Args:
-        scene: what to draw.
-        steps: the steps, ascending.
-    """
+def moving(picture: Picture) -> bytes:
+    """Return a picture as a GIF with a frame for each of at most `MOST_FRAMES` steps, over and over."""
+    scene = picture.scene
     with house_style():
         drawn = draw(scene, with_lines=False)
-        frames = _frames(scene, drawn, steps)
+        frames = _frames(scene, drawn, frame_steps(scene, picture.steps, MOST_FRAMES))
     palette = frames[-1].quantize(COLORS)
     first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     each = max(FASTEST, min(SLOWEST, PLAYING // len(frames)))

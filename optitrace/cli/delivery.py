@@ -1,0 +1,151 @@
+"""Delivering a result: on standard output and in files, the same for every command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import typer
+
+from optitrace.cli import terminal
+from optitrace.cli.experiment_runner import load_torch
+from optitrace.cli.options import read_display
+from optitrace.cli.output_files import OutputFile, cannot_write, plan_files, write_file
+from optitrace.errors import OutputError, UsageError
+from optitrace.experiment.own_module import reason
+from optitrace.views.display import Display
+from optitrace.views.presenter import HasPicture, Presenter
+from optitrace.views.writer import Chunks, Writer, check_drawable, find_writer, is_picture
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where a result goes.
+
+    Attributes:
+        writer: the format on standard output.
+        files: the files to write beside it.
+        display: what of the result is shown, and how.
+    """
+
+    writer: Writer
+    files: Sequence[OutputFile]
+    display: Display
+
+    @property
+    def writers(self) -> Sequence[Writer]:
+        """The formats that are written, on standard output and in files."""
+        return [self.writer, *(file.writer for file in self.files)]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether standard output is a table."""
+        return self.writer.takes is Presenter
+
+    def deliver(self, result: Presenter, notes: Sequence[str] = ()) -> list[OutputError]:
+        """Show a result, then write its files even if it cannot be shown.
+
+        Args:
+            result: the result.
+            notes: lines to set below a table on standard output.
+
+        Returns:
+            Why files could not be written, which was said.
+        """
+        self._prepare(result)
+        failure = None
+        try:
+            self._show(result, notes)
+        except Exception as error:
+            failure = error
+        errors = self.write(result)
+        for unwritten in errors:
+            terminal.say(str(unwritten))
+        if failure is not None:
+            raise failure
+        return errors
+
+    def print_table(self, result: Presenter, notes: Sequence[str] = (), stream: TextIO | None = None) -> None:
+        """Print a table, on standard output if no other stream is given.
+
+        Raises:
+            OutputError: the stream cannot be written to.
+        """
+        from rich.console import Group
+
+        from optitrace.views.tables import as_text
+
+        display = terminal.fit(self.display, stream)
+        table = result.table(display)
+        terminal.print_rich(Group(table, *as_text(notes, display)), display.color, stream)
+
+    def write(self, result: Presenter) -> list[OutputError]:
+        """Write every file that can be written; return what went wrong with the others."""
+        errors = []
+        for file in self.files:
+            try:
+                write_file(file.path, _content(result, file.writer, self.display.for_files()))
+            except OutputError as error:
+                errors.append(error)
+            except Exception as error:  # a fault in one format loses no other file
+                errors.append(cannot_write(file.path, f"{reason(error)}; choose another format"))
+        return errors
+
+    def _prepare(self, result: Presenter) -> None:
+        """Load what draws a result, if it is drawn, and say what is left out of the picture."""
+        if not isinstance(result, HasPicture) or not (
+            self.display.plot or any(map(is_picture, self.writers))
+        ):
+            return
+        if result.needs_torch:
+            load_torch()
+        if sentence := result.not_drawn():
+            terminal.say(sentence)
+
+    def _show(self, result: Presenter, notes: Sequence[str]) -> None:
+        if self.is_table:
+            self.print_table(result, notes)
+            return
+        terminal.print_content(_content(result, self.writer, self.display))
+
+
+def plan_delivery(given: Mapping[str, Any], result: type[Presenter]) -> Delivery:
+    """Return where a result of a kind goes, after seeing that it can.
+
+    Args:
+        given: the values of `delivery_options`, and of others that say how it is to be shown.
+        result: the kind of result.
+
+    Raises:
+        UsageError: a value is wrong, or the result has no such format.
+        OutputError: a file cannot be written.
+    """
+    display = read_display(given)
+    asked = find_writer(given["format"], result) if given["format"] else None
+    writer = asked or find_writer("table", result)
+    delivery = Delivery(writer, [], display)
+    if display.plot and not delivery.is_table:
+        raise UsageError(f"{writer.name} has no place for a plot; leave out --plot, or --format.")
+    files = plan_files(given["output"], result, asked)
+    if writer.is_binary and terminal.is_terminal(sys.stdout):
+        raise UsageError(
+            f"{writer.name} is no text that a terminal shows; write it with --output FILE{writer.suffix}."
+        )
+    check_drawable([writer, *(file.writer for file in files)])
+    return Delivery(writer, files, display)
+
+
+def leave(unwritten: Sequence[OutputError], *, is_no: bool = False) -> None:
+    """Exit with what it means that files could not be written, or that the answer is no, if it means any."""
+    if unwritten:
+        raise typer.Exit(OutputError.exit_code)
+    if is_no:
+        raise typer.Exit(1)
+
+
+def _content(result: Presenter, writer: Writer, display: Display) -> Chunks:
+    """Return a result in a format; a picture is whole before anything of it is written."""
+    content = writer.write(result, display)
+    return list(content) if is_picture(writer) else content

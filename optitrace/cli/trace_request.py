@@ -1,0 +1,105 @@
+"""What the options of a trace ask for, whether it was just run or saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optitrace.analysis.theory import check_theory, theory
+from optitrace.cli import options
+from optitrace.cli.delivery import Delivery, plan_delivery
+from optitrace.errors import UsageError
+from optitrace.experiment.experiment import Experiment
+from optitrace.experiment.text import whole_number
+from optitrace.records.trace import Status, Trace
+from optitrace.views.presenter import HasJson, HasJsonLines, Presenter
+from optitrace.views.presenters.trace import TracePresenter
+from optitrace.views.writer import writers_of
+
+TELLING = (Presenter, HasJson, HasJsonLines)
+"""The parts of a trace that have a place for an explanation and for theory."""
+
+REQUEST_OPTIONS = (*options.DISPLAY_OPTIONS, *options.delivery_options(TracePresenter))
+"""The options that `read_request` reads, but ``--strict``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """What is asked of a trace.
+
+    Attributes:
+        delivery: where it goes.
+        every: which steps of it are kept: the first, every such one, and the last.
+        explains: whether its steps are explained.
+        coordinate: the only coordinate to explain, from 1; all if None.
+        theorizes: whether to say what theory predicts.
+        strict: whether a number that is not finite or a target that was not reached is a failure.
+    """
+
+    delivery: Delivery
+    every: int
+    explains: bool
+    coordinate: int | None
+    theorizes: bool
+    strict: bool
+
+    def check(self, experiment: Experiment) -> None:
+        """See that what is asked for can be told of an experiment.
+
+        Raises:
+            UsageError: theory has nothing to say of it.
+        """
+        if self.theorizes:
+            check_theory(experiment)
+
+    def present(self, trace: Trace) -> TracePresenter:
+        """Return a trace as it was asked for."""
+        return TracePresenter(
+            trace, self.explains, self.coordinate, theory(trace) if self.theorizes else None
+        )
+
+    def hint(self, trace: Trace) -> str:
+        """Return the line that says what else there is to see."""
+        display = self.delivery.display
+        more = []
+        if not self.explains and trace.experiment.own is None:
+            more.append("--explain")
+        if not display.plot:
+            more.append("--plot")
+        if trace.state and not display.state:
+            more.append(f"--state ({', '.join(trace.state)})")
+        if not display.update:
+            more.append("--update")
+        return (
+            f"more: {', '.join([*more, '--format json', f'optitrace {trace.experiment.optimizer} --help'])}"
+        )
+
+    def is_failed(self, trace: Trace) -> bool:
+        """Return whether the outcome of a trace is a failure."""
+        return self.strict and trace.outcome.status in (Status.NON_FINITE, Status.TARGET_NOT_REACHED)
+
+
+def read_request(given: Mapping[str, Any]) -> TraceRequest:
+    """Return what options ask for, after seeing that it can be done.
+
+    Raises:
+        UsageError: a value is wrong, or a format has no place for what is asked for.
+        OutputError: a file cannot be written.
+    """
+    coordinate = given["coordinate"]
+    explains = given["explain"] or coordinate is not None
+    delivery = plan_delivery(given, TracePresenter)
+    if (explains or given["theory"]) and delivery.writer.takes not in TELLING:
+        telling = [name for name, writer in writers_of(TracePresenter).items() if writer.takes in TELLING]
+        raise UsageError(
+            f"{delivery.writer.name} has no place for an explanation or for theory; use {', '.join(telling)}."
+        )
+    return TraceRequest(
+        delivery=delivery,
+        every=whole_number("every", given["every"], least=1),
+        explains=explains,
+        coordinate=whole_number("coordinate", coordinate, least=1) if coordinate is not None else None,
+        theorizes=given["theory"],
+        strict=given["strict"],
+    )

@@ -1,0 +1,1 @@
+"""Results as they are shown: a module for each kind, with what writers take of it."""

@@ -1,0 +1,59 @@
+"""CSV and TSV: rows of exact numbers, empty where there is no value."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from math import isfinite
+
+from optitrace.records.trace_writer import exact
+from optitrace.rules.hyperparameter import show
+from optitrace.views.display import Display
+from optitrace.views.presenter import HasRows
+from optitrace.views.writer import Writer
+
+FORMULA_SIGNS = ("=", "+", "-", "@")
+"""What begins a formula in a spreadsheet."""
+
+
+def write_csv(result: HasRows, display: Display) -> Iterator[str]:
+    """Yield the rows of a result as comma-separated values, a line at a time."""
+    return _delimited(result, ",")
+
+
+def write_tsv(result: HasRows, display: Display) -> Iterator[str]:
+    """Yield the rows of a result as tab-separated values, a line at a time."""
+    return _delimited(result, "\t")
+
+
+def _delimited(result: HasRows, delimiter: str) -> Iterator[str]:
+    writer = csv.writer(_Line(), delimiter=delimiter, lineterminator="\n")
+    for row in result.rows():
+        yield writer.writerow(map(_cell, row))  # what `write` returns
+
+
+class _Line:
+    """A file that returns what is written to it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _cell(value: object) -> object:
+    """Return a value as a cell has it.
+
+    A text that a spreadsheet would compute as a formula has an apostrophe before it, and is text there.
+    """
+    if isinstance(value, float):
+        return value if isfinite(value) else exact(value)
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA_SIGNS) else value
+    if isinstance(value, bool | tuple):
+        return show(value).replace(",", ";")
+    return value
+
+
+WRITERS = (
+    Writer("csv", ".csv", HasRows, write_csv),
+    Writer("tsv", ".tsv", HasRows, write_tsv),
+)
