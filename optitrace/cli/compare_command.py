@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from optitrace.analysis.comparison import DEFAULT_TOLERANCE, compare
 from optitrace.cli import options, terminal
-from optitrace.cli.delivery import leave, plan_delivery
+from optitrace.cli.delivery import leave, leave_if_interrupted, plan_delivery
 from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import (
@@ -26,18 +25,13 @@ from optitrace.experiment.experiment import Experiment
 from optitrace.views.presenters.comparison import ComparisonPresenter
 from optitrace.views.side_by_side import QUANTITIES
 
-OPERANDS = inspect.Parameter(
-    "operands",
-    inspect.Parameter.KEYWORD_ONLY,
-    annotation=Annotated[
+PARAMETERS = (
+    options.argument(
+        "operands",
         list[str],
-        typer.Argument(
-            metavar="RUN", help="Experiments, as sgd or sgd:momentum=0.9,lr=0.1, or saved traces."
-        ),
-    ],
-)
-
-COMPARE_OPTIONS = (
+        metavar="RUN",
+        help="Experiments, as sgd or sgd:momentum=0.9,lr=0.1, or saved traces.",
+    ),
     *OPERAND_OPTIONS,
     options.text_option(
         "tolerance",
@@ -85,7 +79,7 @@ EXAMPLES = """\
 """
 
 
-@options.takes([OPERANDS, *COMPARE_OPTIONS])
+@options.takes(PARAMETERS)
 def compare_runs(**given: Any) -> None:
     """Run what is to be run, rank the runs, and show them."""
     delivery = plan_delivery(given, ComparisonPresenter)
@@ -103,9 +97,7 @@ def compare_runs(**given: Any) -> None:
             terminal.say("interrupted before the first run.")
             raise typer.Exit(interruption.exit_code)
         unwritten = delivery.deliver(ComparisonPresenter(compare(traces, tolerance, tuning), quantity))
-    if interruption.signal is not None:
-        terminal.say(f"interrupted; {len(traces)} of {len(operands)} runs are shown.")
-        raise typer.Exit(interruption.exit_code)
+    leave_if_interrupted(interruption, f"interrupted; {len(traces)} of {len(operands)} runs are shown.")
     leave(unwritten)
 
 

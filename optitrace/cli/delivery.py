@@ -11,6 +11,7 @@ import typer
 
 from optitrace.cli import terminal
 from optitrace.cli.experiment_runner import load_torch
+from optitrace.cli.interruption import Interruption
 from optitrace.cli.options import read_display
 from optitrace.cli.output_files import OutputFile, cannot_write, plan_files, write_file
 from optitrace.errors import OutputError, UsageError
@@ -135,6 +136,13 @@ def plan_delivery(given: Mapping[str, Any], result: type[Presenter]) -> Delivery
         )
     check_drawable([writer, *(file.writer for file in files)])
     return Delivery(writer, files, display)
+
+
+def leave_if_interrupted(interruption: Interruption, said: str) -> None:
+    """Say something and exit as a process does that a signal ends, if one has come."""
+    if interruption.signal is not None:
+        terminal.say(said)
+        raise typer.Exit(interruption.exit_code)
 
 
 def leave(unwritten: Sequence[OutputError], *, is_no: bool = False) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.tolerance import EXACT, Tolerance, ToleranceOf, close
 from optitrace.analysis.training.differences import NamedTraining, TrainingDifferences, diff_trainings
-from optitrace.cli import options, terminal
-from optitrace.cli.delivery import leave, plan_delivery
+from optitrace.cli import options
+from optitrace.cli.delivery import leave, leave_if_interrupted, plan_delivery
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import (
     OPERAND_OPTIONS,
@@ -34,7 +31,11 @@ from optitrace.views.presenters.difference import DiffPresenter, TrainingDiffPre
 
 TOLERANCE = "Tolerance"
 
-DIFF_OPTIONS = (
+AN_OPERAND = "An experiment, as sgd or sgd:momentum=0.9,lr=0.1, or a saved trace or training."
+
+PARAMETERS = (
+    options.argument("a", str, metavar="A", help=AN_OPERAND),
+    options.argument("b", str, metavar="B", help=AN_OPERAND),
     options.flag(
         "close", panel=TOLERANCE, help="Allow what torch.testing.assert_close allows for the dtype."
     ),
@@ -56,15 +57,6 @@ DIFF_OPTIONS = (
 )
 
 
-def _operand(letter: str) -> inspect.Parameter:
-    argument = typer.Argument(
-        metavar=letter, help="An experiment, as sgd or sgd:momentum=0.9,lr=0.1, or a saved trace or training."
-    )
-    return inspect.Parameter(
-        letter.lower(), inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, argument]
-    )
-
-
 HELP = """\
 Say where two traces part: the step, the quantity, both numbers, the line of the rule; and where two \
 trainings do, optimizer by optimizer.
@@ -84,7 +76,7 @@ EXAMPLES = """\
 """
 
 
-@options.takes((_operand("A"), _operand("B"), *DIFF_OPTIONS))
+@options.takes(PARAMETERS)
 def diff_runs(**given: Any) -> None:
     """Read or run both, compare them, show how they differ, and exit with the answer."""
     delivery = plan_delivery(given, DiffPresenter)
@@ -133,9 +125,7 @@ def _diff_traces(
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
         traces = run_operands(operands, saved, experiments, interruption)
-    if interruption.signal is not None:
-        terminal.say("interrupted; nothing was compared.")
-        raise typer.Exit(interruption.exit_code)
+    leave_if_interrupted(interruption, "interrupted; nothing was compared.")
     a, b = traces
     allowed = tolerance((a.trace.experiment.dtype, b.trace.experiment.dtype))
     return cache(partial(report_differences, a, b, allowed))

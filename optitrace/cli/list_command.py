@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery
@@ -15,16 +12,12 @@ from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.views.presenter import Presenter
 from optitrace.views.presenters.catalogue import CataloguePresenter, ObjectivePresenter, OptimizerPresenter
 
-_NAME = inspect.Parameter(
+_NAME = options.argument(
     "name",
-    inspect.Parameter.KEYWORD_ONLY,
+    str | None,
     default=None,
-    annotation=Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[NAME]", help=f"Tell of this optimizer alone, or of a loss: {', '.join(NAMES)}."
-        ),
-    ],
+    metavar="[NAME]",
+    help=f"Tell of this optimizer alone, or of a loss: {', '.join(NAMES)}.",
 )
 
 

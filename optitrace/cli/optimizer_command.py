@@ -14,7 +14,7 @@ from optitrace.analysis.documented import cells_like, reproduce
 from optitrace.analysis.explanation import check_explainable
 from optitrace.analysis.stability import stability_limit
 from optitrace.cli import options, terminal
-from optitrace.cli.delivery import leave
+from optitrace.cli.delivery import leave, leave_if_interrupted
 from optitrace.cli.experiment_runner import apart_from_stdout, load_torch, resolve_device, run_experiment
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.output_files import OutputFile
@@ -36,17 +36,12 @@ READABLE = ("json", "jsonl")
 NO_BREAK_SPACE = "\u00a0"
 """Indents a line of help, where Typer would strip blanks."""
 
-SET_OPTION = options.parameter(
+SET_OPTION = options.repeatable_option(
     "set",
-    list[str],
-    typer.Option(
-        [],
-        "--set",
-        metavar="NAME=VALUE",
-        help="Give a hyperparameter that has no option of its own, or needs a value of another type.",
-        rich_help_panel=HYPERPARAMETERS,
-        show_default=False,
-    ),
+    "--set",
+    metavar="NAME=VALUE",
+    panel=HYPERPARAMETERS,
+    help="Give a hyperparameter that has no option of its own, or needs a value of another type.",
 )
 
 SHARED_OPTIONS = (*options.EXPERIMENT_OPTIONS, *REQUEST_OPTIONS, options.STRICT_OPTION)
@@ -111,10 +106,10 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
         unwritten = request.delivery.deliver(request.present(traced), notes)
     if not unwritten:
         _say_how_to_show_again(request.delivery.files)
-    if interruption.signal is not None:
-        taken, planned = traced.steps[-1], experiment.steps
-        terminal.say(f"interrupted after step {taken} of {planned}; what was traced so far is shown.")
-        raise typer.Exit(interruption.exit_code)
+    taken, planned = traced.steps[-1], experiment.steps
+    leave_if_interrupted(
+        interruption, f"interrupted after step {taken} of {planned}; what was traced so far is shown."
+    )
     leave(unwritten, is_no=request.is_failed(traced))
     if traced.outcome.reason is not None:
         raise UsageError(traced.outcome.reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -43,6 +43,19 @@ def text_option(
     return parameter(name, str | None, option)
 
 
+def repeatable_option(name: str, *names: str, metavar: str, help: str, panel: str) -> inspect.Parameter:
+    """Return an option that takes a text each time that it is given."""
+    option = typer.Option([], *names, metavar=metavar, help=help, rich_help_panel=panel, show_default=False)
+    return parameter(name, list[str], option)
+
+
+def argument(
+    name: str, kind: Any, *, metavar: str, help: str, default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
+    """Return an argument, which must be given if it has no default."""
+    return parameter(name, Annotated[kind, typer.Argument(metavar=metavar, help=help)], default)
+
+
 def takes(parameters: Sequence[inspect.Parameter]) -> Callable[[Function], Function]:
     """Give a command's function, which takes any keywords, the parameters that Typer makes options of."""
 
@@ -66,7 +79,7 @@ def with_default(help: str, default: str | None) -> str:
 
 
 def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    """Return a parameter that is given by its name, with Typer's option as its default."""
+    """Return a parameter that is given by its name, with Typer's option or a value as its default."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -194,16 +207,14 @@ def delivery_options(result: type[Presenter]) -> tuple[inspect.Parameter, ...]:
 def output_option(result: type[Presenter]) -> inspect.Parameter:
     """Return the option that names files to write."""
     suffixes = " ".join(writer.suffix for writer in writers_of(result).values())
-    option = typer.Option(
-        [],
+    return repeatable_option(
+        "output",
         "--output",
         "-o",
         metavar="FILE",
+        panel=OUTPUT,
         help=f"Write a file as well, its format by its suffix ({suffixes}); repeatable.",
-        rich_help_panel=OUTPUT,
-        show_default=False,
     )
-    return parameter("output", list[str], option)
 
 
 def read_display(given: Mapping[str, Any]) -> Display:

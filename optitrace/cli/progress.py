@@ -6,8 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from optitrace.cli.terminal import is_terminal
 
@@ -19,86 +18,6 @@ PATIENCE = 1.0
 
 STRIDE = 512
 """Steps between two looks at the clock."""
-
-
-class Progress:
-    """A question to be asked before each step, which shows how many steps were taken when it is asked.
-
-    Args:
-        steps: how many steps are planned.
-        question: what is asked in turn; its answer is passed on.
-    """
-
-    def __init__(self, steps: int, question: Callable[[], bool]) -> None:
-        self._steps = steps
-        self._question = question
-        self._asked = 0
-        self._bar: Bar | None = None
-
-    def __call__(self) -> bool:
-        """Pass the question on, and move the bar now and then."""
-        self._asked += 1
-        if self._bar is not None and self._asked % STRIDE == 0:
-            self._bar.move(self._asked)
-        return self._question()
-
-    def __enter__(self) -> Progress:
-        """Begin."""
-        self._bar = Bar("steps", self._steps)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-
-
-class SweepProgress:
-    """How many configurations are done, of all that are planned."""
-
-    def __init__(self, configurations: int) -> None:
-        self._planned = configurations
-        self._done = 0
-
-    def advance(self, configurations: int) -> None:
-        """Record that so many more are done."""
-        self._done += configurations
-        self._bar.move(self._done)
-
-    def __enter__(self) -> SweepProgress:
-        """Begin."""
-        self._bar = Bar("configurations", self._planned, with_rate=True)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Take the bar away."""
-        self._bar.close()
-
-
-@contextmanager
-def verify_progress() -> Iterator[Callable[[int, int, str], None]]:
-    """Show how many of how many optimizers are verified, and which one is being."""
-    if not is_terminal(sys.stderr):
-        yield lambda done, of, what: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    name = TextColumn("{task.description}", markup=False)
-    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), name)
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, of, what: progress.update(task, completed=done, total=of, description=what)
 
 
 class Bar:
@@ -116,10 +35,22 @@ class Bar:
         self._with_rate = with_rate
         self._is_seen = is_terminal(sys.stderr)
         self._begin = monotonic()
+        self._done = 0
         self._progress: RichProgress | None = None
 
-    def move(self, done: int) -> None:
-        """Show how many are done."""
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._begin = monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+
+    def advance(self, count: int) -> None:
+        """Show that so many more are done."""
+        self._done += count
         if not self._is_seen:
             return
         passed = monotonic() - self._begin
@@ -127,13 +58,8 @@ class Bar:
             if passed < PATIENCE:
                 return
             self._progress = self._open()
-        rate = f"{done / max(passed, 1e-9):,.0f}/s"
-        self._progress.update(self._progress.task_ids[0], completed=done, rate=rate)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._progress is not None:
-            self._progress.stop()
+        rate = f"{self._done / max(passed, 1e-9):,.0f}/s"
+        self._progress.update(self._progress.task_ids[0], completed=self._done, rate=rate)
 
     def _open(self) -> RichProgress:
         from rich.console import Console
@@ -147,3 +73,40 @@ class Bar:
         progress.add_task(self._what, total=self._total, rate="")
         progress.start()
         return progress
+
+
+class Progress(Bar):
+    """A question to be asked before each step, which shows how many steps were taken when it is asked.
+
+    Args:
+        steps: how many steps are planned.
+        question: what is asked in turn; its answer is passed on.
+    """
+
+    def __init__(self, steps: int, question: Callable[[], bool]) -> None:
+        super().__init__("steps", steps)
+        self._question = question
+        self._asked = 0
+
+    def __call__(self) -> bool:
+        """Pass the question on, and move the bar now and then."""
+        self._asked += 1
+        if self._asked % STRIDE == 0:
+            self.advance(STRIDE)
+        return self._question()
+
+
+@contextmanager
+def verify_progress() -> Iterator[Callable[[int, int, str], None]]:
+    """Show how many of how many optimizers are verified, and which one is being."""
+    if not is_terminal(sys.stderr):
+        yield lambda done, of, what: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    name = TextColumn("{task.description}", markup=False)
+    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), name)
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, of, what: progress.update(task, completed=done, total=of, description=what)

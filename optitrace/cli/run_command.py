@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -64,28 +63,20 @@ _MODULE = typer.Option(
     rich_help_panel=RECORDING,
 )
 
-_WATCH = typer.Option(
-    [],
-    "--watch",
-    metavar="PATTERN",
-    help="Record the weights themselves, as in 'layer1.weight[0,3]' or '*.bias'; repeatable.",
-    rich_help_panel=RECORDING,
-    show_default=False,
+_ARGUMENTS = options.argument(
+    "arguments", list[str], metavar="SCRIPT [ARGS]…", help="The script, and what it is given."
 )
-
-_ARGUMENTS = inspect.Parameter(
-    "arguments",
-    inspect.Parameter.KEYWORD_ONLY,
-    annotation=Annotated[
-        list[str], typer.Argument(metavar="SCRIPT [ARGS]…", help="The script, and what it is given.")
-    ],
-)
-
 
 OPTIONS = (
     options.flag("params", panel=RECORDING, help="Record every parameter by itself, too."),
     options.flag("state", panel=RECORDING, help="Record the norms of the optimizer's state."),
-    options.parameter("watch", list[str], _WATCH),
+    options.repeatable_option(
+        "watch",
+        "--watch",
+        metavar="PATTERN",
+        panel=RECORDING,
+        help="Record the weights themselves, as in 'layer1.weight[0,3]' or '*.bias'; repeatable.",
+    ),
     options.text_option(
         "every", metavar="K", default="1", panel=RECORDING, help="Record the first and every K-th step."
     ),

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.named_trace import NamedTrace
 from optitrace.analysis.tolerance import EXACT
 from optitrace.analysis.training.saved_findings import saved_findings
 from optitrace.cli import options, terminal
-from optitrace.cli.delivery import Delivery, leave
+from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted
 from optitrace.cli.experiment_runner import run_experiment, say_code
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
@@ -29,16 +26,11 @@ from optitrace.records.training_reader import SavedTraining
 from optitrace.records.training_selection import every_kth_step
 from optitrace.views.presenters.training import TrainingPresenter
 
-FILE = inspect.Parameter(
+FILE = options.argument(
     "file",
-    inspect.Parameter.KEYWORD_ONLY,
-    annotation=Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE",
-            help="A trace or a training saved with -o FILE.json or .jsonl; - is standard input.",
-        ),
-    ],
+    str,
+    metavar="FILE",
+    help="A trace or a training saved with -o FILE.json or .jsonl; - is standard input.",
 )
 
 RERUN_OPTION = options.flag(
@@ -77,7 +69,7 @@ def show_saved(**given: Any) -> None:
     request.check(trace.experiment)
     with Interruption() as interruption:
         unwritten = request.delivery.deliver(request.present(trace), [request.hint(trace)])
-    _leave_if_interrupted(interruption)
+    leave_if_interrupted(interruption, "interrupted; what was saved is shown.")
     if given["rerun"]:
         report = _run_again(saved)
         _show_whether_same(report, request.delivery)
@@ -104,7 +96,7 @@ def _show_training(saved: SavedTraining, request: TraceRequest) -> None:
         unwritten = request.delivery.deliver(
             TrainingPresenter(training, findings), [_training_hint(training, request.delivery)]
         )
-    _leave_if_interrupted(interruption)
+    leave_if_interrupted(interruption, "interrupted; what was saved is shown.")
     leave(unwritten, is_no=request.strict and findings.has_faults)
 
 
@@ -118,13 +110,6 @@ def _training_hint(training: Training, delivery: Delivery) -> str:
     if any(optimizer.by_parameter for optimizer in training.optimizers) and not display.by_parameter:
         more.append("--params")
     return f"more: {', '.join([*more, '--format json'])}"
-
-
-def _leave_if_interrupted(interruption: Interruption) -> None:
-    """Exit if a signal came while something saved was shown and its files were written."""
-    if interruption.signal is not None:
-        terminal.say("interrupted; what was saved is shown.")
-        raise typer.Exit(interruption.exit_code)
 
 
 def _with_code(trace: Trace) -> Trace:
@@ -147,9 +132,7 @@ def _run_again(trace: Trace) -> DiffReport:
         again = run_experiment(replace(experiment, own=own, steps=trace.steps[-1]), interruption)
         comparable = replace(at_steps(again, trace.steps), experiment=experiment)
         report = report_differences(NamedTrace("saved", trace), NamedTrace("run again", comparable), EXACT)
-    if interruption.signal is not None:
-        terminal.say("interrupted; nothing was compared.")
-        raise typer.Exit(interruption.exit_code)
+    leave_if_interrupted(interruption, "interrupted; nothing was compared.")
     return report
 
 

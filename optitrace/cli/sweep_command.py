@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import pickle
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import typer
-
-from optitrace.cli import options, terminal
-from optitrace.cli.delivery import Delivery, leave, plan_delivery
+from optitrace.cli import options
+from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted, plan_delivery
 from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings
-from optitrace.cli.progress import SweepProgress
+from optitrace.cli.progress import Bar
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.command_line import command_line
 from optitrace.experiment.text import parse_text, whole_number
@@ -53,37 +50,26 @@ EXAMPLES = """\
   optitrace sweep adam -P lr=log:1e-4:1 -P betas.1=0.5:0.999 --random 10000
 """
 
-OPERANDS = inspect.Parameter(
-    "optimizers",
-    inspect.Parameter.KEYWORD_ONLY,
-    annotation=Annotated[
-        list[str],
-        typer.Argument(metavar="OPTIMIZER", help="One or several, as adam or sgd:momentum=0.9."),
-    ],
-)
-
 SWEEP = "Sweep"
 
 ROW_PARTS = (HasJson, HasJsonLines, HasRows)
 """The parts of a sweep that have every configuration."""
 
-VARIED_OPTION = inspect.Parameter(
-    "varied",
-    inspect.Parameter.KEYWORD_ONLY,
-    default=typer.Option(
-        [],
+PARAMETERS = (
+    options.argument(
+        "optimizers",
+        list[str],
+        metavar="OPTIMIZER",
+        help="One or several, as adam or sgd:momentum=0.9.",
+    ),
+    options.repeatable_option(
+        "varied",
         "--param",
         "-P",
         metavar="NAME=VALUES",
+        panel=SWEEP,
         help="What is varied, and over which values; repeatable.",
-        rich_help_panel=SWEEP,
-        show_default=False,
     ),
-    annotation=list[str],
-)
-
-SWEEP_OPTIONS = (
-    VARIED_OPTION,
     options.text_option(
         "random", metavar="N", panel=SWEEP, help="Draw N configurations from the ranges, by --seed."
     ),
@@ -116,7 +102,7 @@ SWEEP_OPTIONS = (
 )
 
 
-@options.takes((OPERANDS, *SWEEP_OPTIONS))
+@options.takes(PARAMETERS)
 def sweep_optimizers(**given: Any) -> None:
     """Sweep each optimizer, write the files, and show what was found."""
     delivery = plan_delivery(given, SweepPresenter)
@@ -135,10 +121,11 @@ def sweep_optimizers(**given: Any) -> None:
         commands = [_command(sweep) for sweep in sweeps]
         found = SweepPresenter(sweeps, commands, rows or tuple)
         unwritten = delivery.deliver(found) if sweeps else []
-    if interruption.signal is not None:
-        done, planned = sum(sweep.finished for sweep in sweeps), sum(space.size for space in spaces)
-        terminal.say(f"interrupted after {done:,} of {planned:,} configurations; what is finished is shown.")
-        raise typer.Exit(interruption.exit_code)
+    done, planned = sum(sweep.finished for sweep in sweeps), sum(space.size for space in spaces)
+    leave_if_interrupted(
+        interruption,
+        f"interrupted after {done:,} of {planned:,} configurations; what is finished is shown.",
+    )
     leave(unwritten)
 
 
@@ -236,7 +223,7 @@ def _swept(
     from optitrace.analysis.sweeping.sweep import sweep
 
     sweeps = []
-    with SweepProgress(sum(space.size for space in spaces)) as progress:
+    with Bar("configurations", sum(space.size for space in spaces), with_rate=True) as progress:
         for space in spaces:
             if interruption():
                 break

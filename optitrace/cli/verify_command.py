@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from optitrace.analysis.verification.check import Verification
 from optitrace.analysis.verification.scope import DTYPES, Scope
@@ -24,32 +21,25 @@ OWN = "A class of your own"
 
 SCOPE = "What is tried"
 
-_NAMES = typer.Argument(
-    metavar="OPTIMIZER",
-    help="Optimizers of torch, all if none is named, or classes of your own: package.module:Class or "
-    "path/file.py:Class.",
-)
-
-_SET = typer.Option(
-    [],
-    "--set",
-    metavar="NAME=VALUE",
-    help="One of its hyperparameters; repeatable.",
-    rich_help_panel=OWN,
-    show_default=False,
-)
-
-_PARAMETERS = (
-    inspect.Parameter(
+PARAMETERS = (
+    options.argument(
         "optimizers",
-        inspect.Parameter.KEYWORD_ONLY,
+        list[str] | None,
         default=None,
-        annotation=Annotated[list[str] | None, _NAMES],
+        metavar="OPTIMIZER",
+        help="Optimizers of torch, all if none is named, or classes of your own: package.module:Class or "
+        "path/file.py:Class.",
     ),
     options.text_option(
         "rule", metavar="OPTIMIZER", panel=OWN, help="The optimizer whose rule it is to follow."
     ),
-    inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY, default=_SET, annotation=list[str]),
+    options.repeatable_option(
+        "settings",
+        "--set",
+        metavar="NAME=VALUE",
+        panel=OWN,
+        help="One of its hyperparameters; repeatable.",
+    ),
     options.text_option("dtype", metavar="DTYPE", panel=SCOPE, help="float32 or float64; both if not given."),
     options.text_option(
         "implementation",
@@ -85,7 +75,7 @@ EXAMPLES = """\
 """
 
 
-@options.takes(_PARAMETERS)
+@options.takes(PARAMETERS)
 def verify_optimizers(**given: Any) -> None:
     """Verify, show what was found, and exit with the answer."""
     delivery = plan_delivery(given, VerificationPresenter)
