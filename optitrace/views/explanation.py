@@ -19,6 +19,9 @@ INDENT = "  "
 MOST_INDENTED = 20
 """Characters of a formula that fit behind its symbol even in the narrowest terminal."""
 
+MOST = 4
+"""How many numbers of a vector are shown; an ellipsis stands for the others."""
+
 
 def explained_lines(steps: Iterable[ExplainedStep], display: Display) -> Iterator[str]:
     """Yield the text of explained steps, a heading and some lines for each.
@@ -57,73 +60,6 @@ def explained_fields(explained: Mapping[int, ExplainedStep], row: int) -> dict[s
     }
 
 
-def _rule_lines(step: RuleStep, display: Display) -> Iterator[str]:
-    precision, width = display.precision, display.width
-    for line in step.lines:
-        yield from _broken(_equation(line), _aside(line), width)
-    ulps = as_vector([f"{ulp:.1f}" for ulp in step.ulps])
-    numbers = _numbers(step.weights, precision)
-    yield from _folded(f"torch: w = {numbers}, {ulps} ulp from the rule", width, indent=7)
-    if step.breakdown is not None:
-        yield from _folded(f"not finite: {step.breakdown}", width, indent=12)
-    if len(step.parts) > 1:
-        parts = " + ".join(f"{_numbers(_flat(part), precision)} {part.name}" for part in step.parts)
-        yield from _folded(f"change: {parts}", width, indent=8)
-
-
-def _search_lines(step: SearchStep) -> Iterator[str]:
-    yield "LBFGS has no rule to show: how it goes on depends on the loss; what it did:"
-    yield f"{step.evaluations} evaluations of the loss and its gradient, along {step.iterations} directions"
-    if step.step_length is not None:
-        yield f"last step length {step.step_length:g}, {step.history} past updates remembered"
-
-
-def _equation(line: RuleLine) -> list[str]:
-    """Return a line's parts between its equals signs; a round of a loop is told by its number."""
-    return str(line).split(" = ")
-
-
-def _aside(line: RuleLine) -> str:
-    """Return why a line is the one that acted, and in which round of a loop."""
-    asides = [f"since {line.when}"] if line.when else []
-    if line.iteration:
-        asides.append(f"iteration {line.iteration}")
-    return f"   ({', '.join(asides)})" if asides else ""
-
-
-def _broken(parts: list[str], aside: str, width: int | None) -> Iterator[str]:
-    whole = " = ".join(parts) + aside
-    if width is None or len(INDENT) + len(whole) <= width:
-        yield whole
-        return
-    symbol, first, *others = parts
-    under = " " * len(symbol)
-    for text in (f"{symbol} = {first}{aside}", *(f"{under} = {other}" for other in others)):
-        yield from _folded(text, width, indent=len(symbol) + 5)
-
-
-def _folded(text: str, width: int | None, *, indent: int) -> Iterator[str]:
-    """Yield a line in as many as it needs, the others indented; numbers are never broken."""
-    if width is None:
-        yield text
-        return
-    room = max(width - len(INDENT), indent + MOST_INDENTED)
-    begin = text[: len(text) - len(text.lstrip())]
-    yield from wrap(
-        text.lstrip(), room, initial_indent=begin, subsequent_indent=" " * indent, break_long_words=False
-    )
-
-
-def _flat(part: Part) -> tuple[float, ...]:
-    value = part.value
-    assert isinstance(value, tuple)
-    return tuple(number for number in value if isinstance(number, float | int))
-
-
-def _numbers(values: tuple[float, ...], precision: int) -> str:
-    return as_vector([format_number(value, precision) for value in values])
-
-
 def theory_lines(theory: Theory | None) -> list[str]:
     """Return the line that says what theory predicts and what was observed; none if not asked for."""
     if theory is None:
@@ -156,17 +92,80 @@ def theory_fields(theory: Theory | None) -> dict[str, Any]:
     }
 
 
-MOST = 4
-"""How many numbers of a vector are shown; an ellipsis stands for the others."""
+def _rule_lines(step: RuleStep, display: Display) -> Iterator[str]:
+    precision, width = display.precision, display.width
+    for line in step.lines:
+        yield from _broken(_equation(line), _aside(line), width)
+    ulps = _as_vector([f"{ulp:.1f}" for ulp in step.ulps])
+    numbers = _numbers(step.weights, precision)
+    yield from _folded(f"torch: w = {numbers}, {ulps} ulp from the rule", width, indent=7)
+    if step.breakdown is not None:
+        yield from _folded(f"not finite: {step.breakdown}", width, indent=12)
+    if len(step.parts) > 1:
+        parts = " + ".join(f"{_numbers(_flat(part), precision)} {part.name}" for part in step.parts)
+        yield from _folded(f"change: {parts}", width, indent=8)
 
 
-def as_vector(texts: Sequence[str]) -> str:
+def _broken(parts: list[str], aside: str, width: int | None) -> Iterator[str]:
+    whole = " = ".join(parts) + aside
+    if width is None or len(INDENT) + len(whole) <= width:
+        yield whole
+        return
+    symbol, first, *others = parts
+    under = " " * len(symbol)
+    for text in (f"{symbol} = {first}{aside}", *(f"{under} = {other}" for other in others)):
+        yield from _folded(text, width, indent=len(symbol) + 5)
+
+
+def _folded(text: str, width: int | None, *, indent: int) -> Iterator[str]:
+    """Yield a line in as many as it needs, the others indented; numbers are never broken."""
+    if width is None:
+        yield text
+        return
+    room = max(width - len(INDENT), indent + MOST_INDENTED)
+    begin = text[: len(text) - len(text.lstrip())]
+    yield from wrap(
+        text.lstrip(), room, initial_indent=begin, subsequent_indent=" " * indent, break_long_words=False
+    )
+
+
+def _equation(line: RuleLine) -> list[str]:
+    """Return a line's parts between its equals signs; a round of a loop is told by its number."""
+    return str(line).split(" = ")
+
+
+def _aside(line: RuleLine) -> str:
+    """Return why a line is the one that acted, and in which round of a loop."""
+    asides = [f"since {line.when}"] if line.when else []
+    if line.iteration:
+        asides.append(f"iteration {line.iteration}")
+    return f"   ({', '.join(asides)})" if asides else ""
+
+
+def _as_vector(texts: Sequence[str]) -> str:
     """Return numbers in parentheses; a single one as it is.
 
-    >>> as_vector(["1", "2"]), as_vector(["1"])
+    >>> _as_vector(["1", "2"]), _as_vector(["1"])
     ('(1, 2)', '1')
     """
     if len(texts) == 1:
         return texts[0]
     shown = [*texts[:MOST], "…"] if len(texts) > MOST else texts
     return f"({', '.join(shown)})"
+
+
+def _numbers(values: tuple[float, ...], precision: int) -> str:
+    return _as_vector([format_number(value, precision) for value in values])
+
+
+def _flat(part: Part) -> tuple[float, ...]:
+    value = part.value
+    assert isinstance(value, tuple)
+    return tuple(number for number in value if isinstance(number, float | int))
+
+
+def _search_lines(step: SearchStep) -> Iterator[str]:
+    yield "LBFGS has no rule to show: how it goes on depends on the loss; what it did:"
+    yield f"{step.evaluations} evaluations of the loss and its gradient, along {step.iterations} directions"
+    if step.step_length is not None:
+        yield f"last step length {step.step_length:g}, {step.history} past updates remembered"

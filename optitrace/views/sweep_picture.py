@@ -16,6 +16,15 @@ HEIGHT = 12
 
 TITLE = "final loss (log)"
 
+USUAL_WIDTH = 80
+"""Characters of a line where nothing says how many there are."""
+
+WIDEST_CELL = 3
+"""Characters of a column of a picture that has few."""
+
+DECADES = 16
+"""Decades below the highest loss beyond which losses are drawn alike: the digits of float64."""
+
 
 def curve_lines(landscape: LossMap, display: Display) -> list[str]:
     """Return a curve, line by line."""
@@ -33,28 +42,6 @@ def curve_lines(landscape: LossMap, display: Display) -> list[str]:
     ]
     told = wrap(", ".join(legend(frame, signs)), display.width or USUAL_WIDTH)
     return [TITLE, *rows, *axis_lines(landscape, frame, margin), *told]
-
-
-def _line(frame: Frame, line: int, signs: Marks) -> str:
-    cells = []
-    for column, loss in enumerate(frame.losses[0]):
-        sign = " "
-        if column == frame.limits[0]:
-            sign = signs.limit
-        if _height(frame, loss) == line:
-            is_best = frame.best is not None and column == frame.best[0]
-            sign = signs.diverged if loss == math.inf else signs.best if is_best else signs.point
-        cells.append(sign.ljust(frame.cell))
-    return "".join(cells)
-
-
-def _height(frame: Frame, loss: float) -> int | None:
-    if math.isnan(loss):
-        return None
-    low, high = frame.finite
-    if loss == math.inf or high == low:
-        return HEIGHT - 1
-    return round((loss - low) / (high - low) * (HEIGHT - 1))
 
 
 def map_lines(landscape: LossMap, display: Display) -> list[str]:
@@ -78,48 +65,6 @@ def map_lines(landscape: LossMap, display: Display) -> list[str]:
     return [name, *rows, *axis_lines(landscape, frame, margin), *told]
 
 
-def _row(frame: Frame, row: int, signs: Marks) -> str:
-    cells = []
-    for column, loss in enumerate(frame.losses[row]):
-        if (column, row) == frame.best:
-            cells.append(signs.best.ljust(frame.cell, _shade(frame, loss, signs)))
-        elif column == frame.limits[row]:
-            cells.append(signs.limit.ljust(frame.cell, _shade(frame, loss, signs)))
-        else:
-            cells.append(_shade(frame, loss, signs) * frame.cell)
-    return "".join(cells)
-
-
-def _shade(frame: Frame, loss: float, signs: Marks) -> str:
-    if math.isnan(loss):
-        return " "
-    if loss == math.inf:
-        return signs.diverged
-    low, high = frame.finite
-    share = (high - loss) / (high - low) if high > low else 0.0
-    return signs.shades[min(int(share * len(signs.shades)), len(signs.shades) - 1)]
-
-
-def _thinned(labels: list[str]) -> list[str]:
-    """Return the labels of some rows, the first and the last among them, and empty ones for the others."""
-    step = max(1, len(labels) // 6)
-    last = len(labels) - 1
-    return [
-        label if row == last or (row % step == 0 and last - row >= step) else ""
-        for row, label in enumerate(labels)
-    ]
-
-
-USUAL_WIDTH = 80
-"""Characters of a line where nothing says how many there are."""
-
-WIDEST_CELL = 3
-"""Characters of a column of a picture that has few."""
-
-DECADES = 16
-"""Decades below the highest loss beyond which losses are drawn alike: the digits of float64."""
-
-
 @dataclass(frozen=True, slots=True)
 class Marks:
     """The signs of a picture.
@@ -140,6 +85,8 @@ class Marks:
 
 
 UNICODE_MARKS = Marks()
+
+
 ASCII_MARKS = Marks(shades=".:+*#", point="*", diverged="x", best="@", limit="|")
 
 
@@ -227,14 +174,68 @@ def least_label(frame: Frame) -> str:
     return exponent(frame.finite[0]) + (" or less" if frame.is_cut else "")
 
 
-def _least(losses: Sequence[float]) -> float:
-    return min((x for x in losses if not math.isnan(x)), default=math.nan)
+def _line(frame: Frame, line: int, signs: Marks) -> str:
+    cells = []
+    for column, loss in enumerate(frame.losses[0]):
+        sign = " "
+        if column == frame.limits[0]:
+            sign = signs.limit
+        if _height(frame, loss) == line:
+            is_best = frame.best is not None and column == frame.best[0]
+            sign = signs.diverged if loss == math.inf else signs.best if is_best else signs.point
+        cells.append(sign.ljust(frame.cell))
+    return "".join(cells)
+
+
+def _height(frame: Frame, loss: float) -> int | None:
+    if math.isnan(loss):
+        return None
+    low, high = frame.finite
+    if loss == math.inf or high == low:
+        return HEIGHT - 1
+    return round((loss - low) / (high - low) * (HEIGHT - 1))
+
+
+def _row(frame: Frame, row: int, signs: Marks) -> str:
+    cells = []
+    for column, loss in enumerate(frame.losses[row]):
+        if (column, row) == frame.best:
+            cells.append(signs.best.ljust(frame.cell, _shade(frame, loss, signs)))
+        elif column == frame.limits[row]:
+            cells.append(signs.limit.ljust(frame.cell, _shade(frame, loss, signs)))
+        else:
+            cells.append(_shade(frame, loss, signs) * frame.cell)
+    return "".join(cells)
+
+
+def _shade(frame: Frame, loss: float, signs: Marks) -> str:
+    if math.isnan(loss):
+        return " "
+    if loss == math.inf:
+        return signs.diverged
+    low, high = frame.finite
+    share = (high - loss) / (high - low) if high > low else 0.0
+    return signs.shades[min(int(share * len(signs.shades)), len(signs.shades) - 1)]
+
+
+def _thinned(labels: list[str]) -> list[str]:
+    """Return the labels of some rows, the first and the last among them, and empty ones for the others."""
+    step = max(1, len(labels) // 6)
+    last = len(labels) - 1
+    return [
+        label if row == last or (row % step == 0 and last - row >= step) else ""
+        for row, label in enumerate(labels)
+    ]
 
 
 def _logarithm(loss: float, floor: float) -> float:
     if math.isnan(loss) or loss == math.inf:
         return loss
     return math.log10(max(loss, floor, sys.float_info.min))
+
+
+def _least(losses: Sequence[float]) -> float:
+    return min((x for x in losses if not math.isnan(x)), default=math.nan)
 
 
 def _column(place: float, merged: int, columns: int) -> int | None:

@@ -26,6 +26,24 @@ NO_STEP = "no step was recorded"
 
 NO_FAULTS = "no faults found"
 
+PARTING_REMEDY = "if they are to be the same, train the model in DistributedDataParallel"
+"""What is likely missing where the weights of ranks part."""
+
+MOST_OPTIMIZERS = 8
+"""Of more optimizers than this the first few and the last are shown."""
+
+FIRST_OPTIMIZERS = 3
+"""How many the first few are."""
+
+MOST_ALIKE = 3
+"""So many optimizers with one fault are told one by one."""
+
+MOST_NAMED = 2
+"""How many of the others are named where a fault is told once."""
+
+_OWN_NUMBERS = re.compile(r"\(.*?\)")
+"""What a remedy has in parentheses, such as the lr of its optimizer."""
+
 
 def program_line(training: Training) -> str:
     """Return what was run, and which of the processes that trained together this is.
@@ -56,35 +74,6 @@ def optimizer_title(optimizer: OptimizerTrace) -> str:
     cls = optimizer.class_path.rpartition(".")[2]
     title = optimizer.name if optimizer.name.startswith(cls) else f"{optimizer.name}: {cls}"
     return f"{title}({', '.join(shown)})"
-
-
-def _range_of_lr(optimizer: OptimizerTrace) -> str:
-    """Return the least and the greatest recorded lr of each group, if it moves in any; else an empty text."""
-    column = optimizer.columns.get("lr")
-    if column is None:
-        return ""
-    groups = [[x for x in column.values[k :: column.size] if math.isfinite(x)] for k in range(column.size)]
-    ends = [(min(lrs), max(lrs)) for lrs in groups if lrs]
-    if all(least == greatest for least, greatest in ends):
-        return ""
-    texts = [f"{low:.6g} to {high:.6g}" if low < high else f"{low:.6g}" for low, high in ends]
-    return _cut(f"lr={'/'.join(dict.fromkeys(texts))}")
-
-
-def _setting(name: str, groups: Sequence[Mapping[str, Any]]) -> str:
-    texts = [_shown(name, group[name]) if name in group else f"{name}=–" for group in groups]
-    values = [text.removeprefix(f"{name}=") for text in texts]
-    return texts[0] if len(set(values)) == 1 else _cut(f"{name}={'/'.join(values)}")
-
-
-def _shown(name: str, value: Any) -> str:
-    if isinstance(value, float):  # as a scheduler computed it, with all its digits
-        value = float(f"{value:.6g}")
-    return _cut(printable(setting(name, tuple(value) if isinstance(value, list) else value)))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_SETTING else f"{text[: LONGEST_SETTING - 1]}…"
 
 
 def optimizer_subtitle(optimizer: OptimizerTrace) -> str:
@@ -132,17 +121,6 @@ def soundness(training: Training, findings: TrainingFindings) -> str:
     return f"{NO_FAULTS} until then" if training.outcome.status is Status.INTERRUPTED else NO_FAULTS
 
 
-def _steps_taken(optimizers: Sequence[OptimizerTrace]) -> str:
-    """Return how many steps each optimizer took; of very many, the first few, and all others together."""
-    if len(optimizers) == 1:
-        return tallied(optimizers[0].steps_seen, "step")
-    named = FIRST_OPTIMIZERS if len(optimizers) > MOST_OPTIMIZERS else len(optimizers)
-    steps = [f"{tallied(o.steps_seen, 'step')} of {o.name}" for o in optimizers[:named]]
-    if others := optimizers[named:]:
-        steps.append(f"{tallied(sum(o.steps_seen for o in others), 'step')} of {len(others):,} more")
-    return listed(steps)
-
-
 def closing_lines(training: Training, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:
     """Yield all that is said below the tables where nothing can be indented, a diagnosis in one line."""
     yield from ending_lines(training)
@@ -159,74 +137,6 @@ def findings_lines(findings: TrainingFindings, *, tells_all: bool = False) -> It
     yield from map(_rule_line, verified) if tells_all or len(verified) <= MOST_OPTIMIZERS else _few(verified)
     if findings.ranks is not None:
         yield _ranks_line(findings.ranks)
-
-
-def _few(verified: Sequence[RuleAgreement]) -> Iterator[str]:
-    """Yield how very many optimizers stand to their rules: a few by themselves, the others together."""
-    departing = [found for found in verified if not found.agrees]
-    agreeing = [found for found in verified if found.agrees and found.is_verified]
-    unverified = [found for found in verified if not found.is_verified]
-    for alike in (departing, agreeing, unverified):
-        yield from map(_rule_line, alike[:MOST_ALIKE])
-        if others := alike[MOST_ALIKE:]:
-            yield _others_line(others)
-
-
-def _others_line(others: Sequence[RuleAgreement]) -> str:
-    more = tallied(len(others), "more optimizer")
-    if not others[0].agrees:
-        return f"{more} depart from their rules, {first_of([o.optimizer for o in others], MOST_NAMED)}"
-    if not others[0].is_verified:
-        return f"no step of {more} was verified"
-    worst = format_significant(max(found.worst for found in others), 2)
-    return (
-        f"{tallied(sum(found.steps for found in others), 'step')} of {more} agree with the rule, "
-        f"worst {worst} units"
-    )
-
-
-def _rule_line(found: RuleAgreement) -> str:
-    note = f"; {printable(found.note)}" if found.note else ""
-    if not found.is_verified:
-        return f"no step of {found.optimizer} was verified{note}"
-    worst = f"{format_significant(found.worst, 2)} units"
-    if found.agrees:
-        verb = "agrees" if found.steps == 1 else "agree"
-        return (
-            f"{tallied(found.steps, 'step')} of {found.optimizer} {verb} with the rule, worst {worst}{note}"
-        )
-    return (
-        f"{found.optimizer} departs from the rule of {found.rule} at step {found.departure}, "
-        f"in {found.quantity} of {found.parameter}: worst {worst}, {found.allowed:g} allowed{note}"
-    )
-
-
-PARTING_REMEDY = "if they are to be the same, train the model in DistributedDataParallel"
-"""What is likely missing where the weights of ranks part."""
-
-
-def _ranks_line(found: RankAgreement) -> str:
-    note = f"; {printable(found.note)}" if found.note else ""
-    if found.agrees is None:
-        return f"whether the {found.world_size} ranks agree cannot be told: {printable(found.note)}"
-    if found.agrees:
-        return f"the weights of {found.world_size} ranks agree after every recorded step{note}"
-    first, second = found.ranks
-    when = f"at step {found.step:,} of" if found.step else "before the first step of"
-    line = f"ranks {first} and {second} part {when} {found.optimizer}"
-    if found.parameter:
-        line += (
-            f", in {printable(found.parameter)}: its norm is {found.norms[0]!r} in one "
-            f"and {found.norms[1]!r} in the other"
-        )
-    return f"{line}{note}; {PARTING_REMEDY}"
-
-
-MOST_OPTIMIZERS = 8
-"""Of more optimizers than this the first few and the last are shown."""
-
-FIRST_OPTIMIZERS = 3
-"""How many the first few are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,16 +168,6 @@ def extent(optimizers: Sequence[OptimizerTrace], *, shows_all: bool = False) -> 
     return Extent((*first, last), FIRST_OPTIMIZERS, hidden)
 
 
-MOST_ALIKE = 3
-"""So many optimizers with one fault are told one by one."""
-
-MOST_NAMED = 2
-"""How many of the others are named where a fault is told once."""
-
-_OWN_NUMBERS = re.compile(r"\(.*?\)")
-"""What a remedy has in parentheses, such as the lr of its optimizer."""
-
-
 def told(diagnoses: Sequence[Diagnosis], *, tells_all: bool = False) -> list[Diagnosis]:
     """Return the faults to tell, in their order: of one that many optimizers have, the first, for all."""
     alike: dict[tuple[str, str], list[Diagnosis]] = {}
@@ -281,6 +181,103 @@ def told(diagnoses: Sequence[Diagnosis], *, tells_all: bool = False) -> list[Dia
         elif diagnosis is group[0]:
             faults.append(_for_all(group))
     return faults
+
+
+def _range_of_lr(optimizer: OptimizerTrace) -> str:
+    """Return the least and the greatest recorded lr of each group, if it moves in any; else an empty text."""
+    column = optimizer.columns.get("lr")
+    if column is None:
+        return ""
+    groups = [[x for x in column.values[k :: column.size] if math.isfinite(x)] for k in range(column.size)]
+    ends = [(min(lrs), max(lrs)) for lrs in groups if lrs]
+    if all(least == greatest for least, greatest in ends):
+        return ""
+    texts = [f"{low:.6g} to {high:.6g}" if low < high else f"{low:.6g}" for low, high in ends]
+    return _cut(f"lr={'/'.join(dict.fromkeys(texts))}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SETTING else f"{text[: LONGEST_SETTING - 1]}…"
+
+
+def _setting(name: str, groups: Sequence[Mapping[str, Any]]) -> str:
+    texts = [_shown(name, group[name]) if name in group else f"{name}=–" for group in groups]
+    values = [text.removeprefix(f"{name}=") for text in texts]
+    return texts[0] if len(set(values)) == 1 else _cut(f"{name}={'/'.join(values)}")
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, float):  # as a scheduler computed it, with all its digits
+        value = float(f"{value:.6g}")
+    return _cut(printable(setting(name, tuple(value) if isinstance(value, list) else value)))
+
+
+def _steps_taken(optimizers: Sequence[OptimizerTrace]) -> str:
+    """Return how many steps each optimizer took; of very many, the first few, and all others together."""
+    if len(optimizers) == 1:
+        return tallied(optimizers[0].steps_seen, "step")
+    named = FIRST_OPTIMIZERS if len(optimizers) > MOST_OPTIMIZERS else len(optimizers)
+    steps = [f"{tallied(o.steps_seen, 'step')} of {o.name}" for o in optimizers[:named]]
+    if others := optimizers[named:]:
+        steps.append(f"{tallied(sum(o.steps_seen for o in others), 'step')} of {len(others):,} more")
+    return listed(steps)
+
+
+def _rule_line(found: RuleAgreement) -> str:
+    note = f"; {printable(found.note)}" if found.note else ""
+    if not found.is_verified:
+        return f"no step of {found.optimizer} was verified{note}"
+    worst = f"{format_significant(found.worst, 2)} units"
+    if found.agrees:
+        verb = "agrees" if found.steps == 1 else "agree"
+        return (
+            f"{tallied(found.steps, 'step')} of {found.optimizer} {verb} with the rule, worst {worst}{note}"
+        )
+    return (
+        f"{found.optimizer} departs from the rule of {found.rule} at step {found.departure}, "
+        f"in {found.quantity} of {found.parameter}: worst {worst}, {found.allowed:g} allowed{note}"
+    )
+
+
+def _few(verified: Sequence[RuleAgreement]) -> Iterator[str]:
+    """Yield how very many optimizers stand to their rules: a few by themselves, the others together."""
+    departing = [found for found in verified if not found.agrees]
+    agreeing = [found for found in verified if found.agrees and found.is_verified]
+    unverified = [found for found in verified if not found.is_verified]
+    for alike in (departing, agreeing, unverified):
+        yield from map(_rule_line, alike[:MOST_ALIKE])
+        if others := alike[MOST_ALIKE:]:
+            yield _others_line(others)
+
+
+def _others_line(others: Sequence[RuleAgreement]) -> str:
+    more = tallied(len(others), "more optimizer")
+    if not others[0].agrees:
+        return f"{more} depart from their rules, {first_of([o.optimizer for o in others], MOST_NAMED)}"
+    if not others[0].is_verified:
+        return f"no step of {more} was verified"
+    worst = format_significant(max(found.worst for found in others), 2)
+    return (
+        f"{tallied(sum(found.steps for found in others), 'step')} of {more} agree with the rule, "
+        f"worst {worst} units"
+    )
+
+
+def _ranks_line(found: RankAgreement) -> str:
+    note = f"; {printable(found.note)}" if found.note else ""
+    if found.agrees is None:
+        return f"whether the {found.world_size} ranks agree cannot be told: {printable(found.note)}"
+    if found.agrees:
+        return f"the weights of {found.world_size} ranks agree after every recorded step{note}"
+    first, second = found.ranks
+    when = f"at step {found.step:,} of" if found.step else "before the first step of"
+    line = f"ranks {first} and {second} part {when} {found.optimizer}"
+    if found.parameter:
+        line += (
+            f", in {printable(found.parameter)}: its norm is {found.norms[0]!r} in one "
+            f"and {found.norms[1]!r} in the other"
+        )
+    return f"{line}{note}; {PARTING_REMEDY}"
 
 
 def _for_all(alike: Sequence[Diagnosis]) -> Diagnosis:

@@ -20,6 +20,12 @@ BRAILLE = 0x2800
 BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """The bit of each dot of a braille character, by its column and by its row from the top."""
 
+LINE_COLORS = ("magenta", "cyan", "yellow", "blue", "red", "green")
+
+SOFT = "dim"
+
+STRONG = "bold"
+
 
 @dataclass(frozen=True, slots=True)
 class Ink:
@@ -105,12 +111,6 @@ class Canvas:
         return round(across * (self.dots_across - 1)), round((1 - up) * (self.dots_up - 1))
 
 
-LINE_COLORS = ("magenta", "cyan", "yellow", "blue", "red", "green")
-
-SOFT = "dim"
-STRONG = "bold"
-
-
 @dataclass(frozen=True, slots=True)
 class Signs:
     """The signs that can be shown.
@@ -160,6 +160,8 @@ UNICODE_SIGNS = Signs(
     upright="│┤",
     flat="─┬└",
 )
+
+
 ASCII_SIGNS = Signs(
     has_braille=False,
     lines="*#%&$=ab",

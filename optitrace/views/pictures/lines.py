@@ -14,9 +14,20 @@ MOST_DOTS = 60
 WHOLE = 500
 """A path of no more points has every one of them drawn."""
 
-
 APART = (0.25, 0.08)
 """How far apart two texts must be to be read, across and up, as shares of the panel."""
+
+FARTHEST = 1e6
+"""How many panels away a point may be before the direction to it is all that counts."""
+
+TOLERANCE = 1 / 800
+"""How far, as a share of the panel, a step that is left out of a path may be from one that is kept."""
+
+MOST_POINTS = 6_000
+"""How many steps of a path are kept at most."""
+
+PIXEL_COLUMNS = 700
+"""Into how many columns a curve is divided; of each, at most four of its points are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,57 +63,6 @@ def curves(courses: Sequence[Course], across: Axis, up: Axis) -> tuple[tuple[Lin
         return thinned_curve([x for x, _ in course.points], [y for _, y in course.points])
 
     return _fitted(courses, across, up, thinned, lambda course: max(course.steps, default=0) <= MOST_DOTS)
-
-
-def _fitted(
-    courses: Sequence[Course],
-    across: Axis,
-    up: Axis,
-    thinned: Callable[[Course], Sequence[int]],
-    has_dots: Callable[[Course], bool],
-) -> tuple[tuple[Line, ...], tuple[Mark, ...]]:
-    lines, marks = [], []
-    for number, course in enumerate(courses):
-        inside = [k for k, (x, y) in enumerate(course.points) if _holds(across, x) and _holds(up, y)]
-        gone = inside[-1] + 1 if inside else 0
-        seen = Course(course.name, course.steps[: gone + 1], course.points[: gone + 1])
-        kept = thinned(seen)
-        strokes = cut([seen.steps[k] for k in kept], [seen.points[k] for k in kept], across, up)
-        lines.append(Line(course.name, strokes, has_dots(course)))
-        if inside and gone < len(course.points):
-            marks += _end(strokes[-1], course.steps[gone], course.points[gone], up, number)
-    return tuple(lines), tuple(_readable(marks, across, up))
-
-
-def _readable(marks: Iterable[Mark], across: Axis, up: Axis) -> Iterator[Mark]:
-    """Yield marks, without the text of those that would be written over another's."""
-    written: list[Position] = []
-    for mark in marks:
-        at = across.share(mark.at[0]), up.share(mark.at[1])
-        if mark.text and any(abs(at[0] - x) < APART[0] and abs(at[1] - y) < APART[1] for x, y in written):
-            yield replace(mark, text="")
-            continue
-        if mark.text:
-            written.append(at)
-        yield mark
-
-
-def _end(last: Stroke, step: int, gone: Position, up: Axis, number: int) -> list[Mark]:
-    """Return the mark of a line that leaves; none where it falls to zero, which no logarithm reaches."""
-    if up.is_logarithmic and gone[1] <= 0:
-        return []
-    if all(map(math.isfinite, gone)):
-        return [Mark(Kind.LEAVES, last.points[-1], f"step {step}", number)]
-    # which step that is depends on the quantity, and the notes of a scene say it
-    return [Mark(Kind.NON_FINITE, last.points[-1], line=number)]
-
-
-def _holds(axis: Axis, value: float) -> bool:
-    return axis.low <= value <= axis.high
-
-
-FARTHEST = 1e6
-"""How many panels away a point may be before the direction to it is all that counts."""
 
 
 def cut(steps: Sequence[int], points: Sequence[Position], across: Axis, up: Axis) -> tuple[Stroke, ...]:
@@ -154,46 +114,6 @@ def cut(steps: Sequence[int], points: Sequence[Position], across: Axis, up: Axis
             close(ends_cut=True)
     close(ends_cut=False)
     return tuple(found)
-
-
-def _bounded(share: float) -> float:
-    return share if math.isnan(share) else max(-FARTHEST, min(FARTHEST, share))
-
-
-def _is_inside(share: Position) -> bool:
-    return all(0 <= s <= 1 for s in share)
-
-
-def _crossing(a: Position, b: Position) -> tuple[float, float] | None:
-    """Return between which shares of the way from a to b it lies within the unit square (Liang & Barsky)."""
-    begin, end = 0.0, 1.0
-    for p, q in zip(a, b, strict=True):
-        if math.isnan(p) or math.isnan(q):
-            return None
-        for distance, room in ((p - q, p), (q - p, 1 - p)):
-            if distance == 0:
-                if room < 0:
-                    return None
-            elif distance > 0:
-                end = min(end, room / distance)
-            else:
-                begin = max(begin, room / distance)
-    return (begin, end) if begin < end or (begin == end and _is_inside(b)) else None
-
-
-def _at(a: Position, b: Position, share: float, across: Axis, up: Axis) -> Position:
-    x, y = (p + share * (q - p) for p, q in zip(a, b, strict=True))
-    return (across.at(min(max(x, 0.0), 1.0)), up.at(min(max(y, 0.0), 1.0)))
-
-
-TOLERANCE = 1 / 800
-"""How far, as a share of the panel, a step that is left out of a path may be from one that is kept."""
-
-MOST_POINTS = 6_000
-"""How many steps of a path are kept at most."""
-
-PIXEL_COLUMNS = 700
-"""Into how many columns a curve is divided; of each, at most four of its points are kept."""
 
 
 def thinned_path(shares: Sequence[Position], most: int = MOST_POINTS) -> list[int]:
@@ -253,6 +173,83 @@ def thinned_curve(xs: Sequence[float], ys: Sequence[float], columns: int = PIXEL
         kept += sorted({begin, least, greatest, end - 1})
         begin = end
     return kept
+
+
+def _fitted(
+    courses: Sequence[Course],
+    across: Axis,
+    up: Axis,
+    thinned: Callable[[Course], Sequence[int]],
+    has_dots: Callable[[Course], bool],
+) -> tuple[tuple[Line, ...], tuple[Mark, ...]]:
+    lines, marks = [], []
+    for number, course in enumerate(courses):
+        inside = [k for k, (x, y) in enumerate(course.points) if _holds(across, x) and _holds(up, y)]
+        gone = inside[-1] + 1 if inside else 0
+        seen = Course(course.name, course.steps[: gone + 1], course.points[: gone + 1])
+        kept = thinned(seen)
+        strokes = cut([seen.steps[k] for k in kept], [seen.points[k] for k in kept], across, up)
+        lines.append(Line(course.name, strokes, has_dots(course)))
+        if inside and gone < len(course.points):
+            marks += _end(strokes[-1], course.steps[gone], course.points[gone], up, number)
+    return tuple(lines), tuple(_readable(marks, across, up))
+
+
+def _holds(axis: Axis, value: float) -> bool:
+    return axis.low <= value <= axis.high
+
+
+def _end(last: Stroke, step: int, gone: Position, up: Axis, number: int) -> list[Mark]:
+    """Return the mark of a line that leaves; none where it falls to zero, which no logarithm reaches."""
+    if up.is_logarithmic and gone[1] <= 0:
+        return []
+    if all(map(math.isfinite, gone)):
+        return [Mark(Kind.LEAVES, last.points[-1], f"step {step}", number)]
+    # which step that is depends on the quantity, and the notes of a scene say it
+    return [Mark(Kind.NON_FINITE, last.points[-1], line=number)]
+
+
+def _readable(marks: Iterable[Mark], across: Axis, up: Axis) -> Iterator[Mark]:
+    """Yield marks, without the text of those that would be written over another's."""
+    written: list[Position] = []
+    for mark in marks:
+        at = across.share(mark.at[0]), up.share(mark.at[1])
+        if mark.text and any(abs(at[0] - x) < APART[0] and abs(at[1] - y) < APART[1] for x, y in written):
+            yield replace(mark, text="")
+            continue
+        if mark.text:
+            written.append(at)
+        yield mark
+
+
+def _bounded(share: float) -> float:
+    return share if math.isnan(share) else max(-FARTHEST, min(FARTHEST, share))
+
+
+def _crossing(a: Position, b: Position) -> tuple[float, float] | None:
+    """Return between which shares of the way from a to b it lies within the unit square (Liang & Barsky)."""
+    begin, end = 0.0, 1.0
+    for p, q in zip(a, b, strict=True):
+        if math.isnan(p) or math.isnan(q):
+            return None
+        for distance, room in ((p - q, p), (q - p, 1 - p)):
+            if distance == 0:
+                if room < 0:
+                    return None
+            elif distance > 0:
+                end = min(end, room / distance)
+            else:
+                begin = max(begin, room / distance)
+    return (begin, end) if begin < end or (begin == end and _is_inside(b)) else None
+
+
+def _is_inside(share: Position) -> bool:
+    return all(0 <= s <= 1 for s in share)
+
+
+def _at(a: Position, b: Position, share: float, across: Axis, up: Axis) -> Position:
+    x, y = (p + share * (q - p) for p, q in zip(a, b, strict=True))
+    return (across.at(min(max(x, 0.0), 1.0)), up.at(min(max(y, 0.0), 1.0)))
 
 
 def _far_apart(shares: Sequence[Position]) -> list[int]:

@@ -40,6 +40,30 @@ LEAST = 8
 GAP = 2
 """Characters between two panels, and between two entries of a legend."""
 
+AROUND = 4
+"""Lines of a panel that are not between its axes: names of the axes, the axis across and its ticks."""
+
+TICK_ROWS = 4
+"""Lines from tick to tick of the axis upwards, about."""
+
+TICK_COLUMNS = 9
+"""Characters from tick to tick of the axis across, about."""
+
+ROOM = 2
+"""Characters at least from step to step of the only line, where steps have signs."""
+
+WIDE_ROOM = 10
+"""Characters at least from sign to sign of one of several lines."""
+
+ROOM_A_LEVEL = 5
+"""Dots upwards, so far apart, for each level line; of more level lines every second is left out, or more."""
+
+COARSE = 2
+"""Dots from one to the next of a level line, which so is fainter than a path."""
+
+ROUND = (1, 2, 5, 10)
+"""What the distance of two ticks is a power of ten times of."""
+
 
 def plot(scene: Scene, display: Display) -> Text:
     """Return the panels of a scene and their legend; what is said above and below is left to a table.
@@ -61,6 +85,11 @@ def plot(scene: Scene, display: Display) -> Text:
     return Text("\n").join([*lines, *_legend(scene.panels, room, signs)])
 
 
+def margin(panel: Panel, rows: int) -> int:
+    """Return how many characters the axis upwards of a panel needs, with what stands at its ticks."""
+    return max((len(label) for _, label in _ticks_up(panel, rows)), default=0) + 2
+
+
 def _beside(square: Panel, others: Sequence[Panel], room: int, signs: Signs) -> list[Text]:
     """Return a square panel with the others to its right, one under another."""
     left = _square(square, (room - GAP) // 2, signs)
@@ -79,51 +108,24 @@ def _square(panel: Panel, room: int, signs: Signs) -> list[Text]:
     """Return a panel that is as high as it is wide: a character is twice as high."""
     left = margin(panel, room // 2)
     rows = max(room - left, LEAST) // 2
-    return draw_panel(panel, Size(2 * rows, rows, left), signs)
+    return _draw_panel(panel, _Size(2 * rows, rows, left), signs)
 
 
-def _stacked(panels: Sequence[Panel], room: int, rows: int, signs: Signs) -> list[Text]:
-    """Return panels one under another, their axes upwards in one line."""
-    left = max((margin(panel, rows) for panel in panels), default=0)
-    size = Size(max(room - left, LEAST), rows, left)
-    return [line for panel in panels for line in draw_panel(panel, size, signs)]
-
-
-def _legend(panels: Sequence[Panel], room: int, signs: Signs) -> list[Text]:
-    """Return what the signs stand for, those that occur."""
-    entries: dict[str, Text] = {}
-    for panel in panels:
-        for number, line in enumerate(panel.lines):
-            if line.name:
-                sign = (signs.line(number), line_color(number))
-                entries.setdefault(line.name, Text.assemble(sign, f" {line.name}"))
-        for limit in panel.limits:
-            entries.setdefault(limit.name, Text(f"{signs.upright[0]} {limit.name}"))
-        for mark in panel.marks:
-            entries.setdefault(mark.kind, Text(f"{signs.kinds[mark.kind]} {mark.kind}"))
-        if has_end(panel):
-            entries.setdefault("end", Text(f"{signs.end} end"))
-    lines: list[Text] = []
-    for entry in entries.values():
-        if lines and lines[-1].cell_len + GAP + entry.cell_len <= room:
-            lines[-1].append(" " * GAP).append_text(entry)
-        else:
-            lines.append(entry)
-    return lines
-
-
-AROUND = 4
-"""Lines of a panel that are not between its axes: names of the axes, the axis across and its ticks."""
-
-TICK_ROWS = 4
-"""Lines from tick to tick of the axis upwards, about."""
-
-TICK_COLUMNS = 9
-"""Characters from tick to tick of the axis across, about."""
+def _draw_panel(panel: Panel, size: _Size, signs: Signs) -> list[Text]:
+    """Return a panel, line by line."""
+    canvas = Canvas(size.columns, size.rows, has_braille=signs.has_braille)
+    _draw_layers(canvas, panel, signs)
+    at = {canvas.cell((0.0, panel.up.share(x)))[1]: label for x, label in _ticks_up(panel, size.rows)}
+    drawn = [Text.assemble((_named(panel.up, panel.title), SOFT))]
+    for row, inside in enumerate(canvas.lines()):
+        axis = signs.upright[row in at]
+        line = Text(f"{at.get(row, ''):>{size.margin - 2}} ").append(axis, SOFT)
+        drawn.append(line.append_text(inside))
+    return [*drawn, *_below(panel.across, canvas, size.margin, signs)]
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class _Size:
     """How large a panel is drawn.
 
     Attributes:
@@ -137,64 +139,7 @@ class Size:
     margin: int
 
 
-def margin(panel: Panel, rows: int) -> int:
-    """Return how many characters the axis upwards of a panel needs, with what stands at its ticks."""
-    return max((len(label) for _, label in _ticks_up(panel, rows)), default=0) + 2
-
-
-def draw_panel(panel: Panel, size: Size, signs: Signs) -> list[Text]:
-    """Return a panel, line by line."""
-    canvas = Canvas(size.columns, size.rows, has_braille=signs.has_braille)
-    draw_layers(canvas, panel, signs)
-    at = {canvas.cell((0.0, panel.up.share(x)))[1]: label for x, label in _ticks_up(panel, size.rows)}
-    drawn = [Text.assemble((_named(panel.up, panel.title), SOFT))]
-    for row, inside in enumerate(canvas.lines()):
-        axis = signs.upright[row in at]
-        line = Text(f"{at.get(row, ''):>{size.margin - 2}} ").append(axis, SOFT)
-        drawn.append(line.append_text(inside))
-    return [*drawn, *_below(panel.across, canvas, size.margin, signs)]
-
-
-def _ticks_up(panel: Panel, rows: int) -> Sequence[tuple[float, str]]:
-    return ticks(panel.up, max(2, rows // TICK_ROWS + 1))
-
-
-def _below(axis: Axis, canvas: Canvas, margin: int, signs: Signs) -> list[Text]:
-    """Return the axis across, its ticks, and its name."""
-    rule = [signs.flat[0]] * canvas.columns
-    said = " " * (margin + canvas.columns)
-    end = 0
-    for x, label in ticks(axis, max(2, canvas.columns // TICK_COLUMNS + 1)):
-        column = canvas.cell((axis.share(x), 0.0))[0]
-        begin = min(max(margin + column - len(label) // 2, 0), len(said) - len(label))
-        if begin >= end:
-            rule[column] = signs.flat[1]
-            said = f"{said[:begin]}{label}{said[begin + len(label) :]}"
-            end = begin + len(label) + 1
-    drawn = f"{signs.flat[2]:>{margin}}{''.join(rule)}"
-    name = f"{'':{margin}}{_named(axis):^{canvas.columns}}"
-    return [Text.assemble((drawn, SOFT)), Text(said.rstrip()), Text.assemble((name.rstrip(), SOFT))]
-
-
-def _named(axis: Axis, title: str = "") -> str:
-    name = f"{axis.label} (log)" if axis.is_logarithmic else axis.label
-    return f"{title}: {name}" if title else name
-
-
-ROOM = 2
-"""Characters at least from step to step of the only line, where steps have signs."""
-
-WIDE_ROOM = 10
-"""Characters at least from sign to sign of one of several lines."""
-
-ROOM_A_LEVEL = 5
-"""Dots upwards, so far apart, for each level line; of more level lines every second is left out, or more."""
-
-COARSE = 2
-"""Dots from one to the next of a level line, which so is fainter than a path."""
-
-
-def draw_layers(canvas: Canvas, panel: Panel, signs: Signs) -> None:
+def _draw_layers(canvas: Canvas, panel: Panel, signs: Signs) -> None:
     """Draw the ground of a panel, its limits, its lines with their signs, and its marks."""
     if panel.contour is not None:
         _draw_contour(canvas, panel.contour, signs)
@@ -207,21 +152,6 @@ def draw_layers(canvas: Canvas, panel: Panel, signs: Signs) -> None:
         _sign_line(canvas, panel, line, number, signs)
     for mark in panel.marks:
         _draw_mark(canvas, panel, mark, signs)
-
-
-def has_end(panel: Panel) -> bool:
-    """Return whether a panel has a single path whose end is marked, and no other marks."""
-    is_alone = panel.is_square and len(panel.lines) == 1
-    return is_alone and all(mark.line is None for mark in panel.marks)
-
-
-def _draw(canvas: Canvas, panel: Panel, strokes: Sequence[Stroke], ink: Ink) -> None:
-    for stroke in strokes:
-        shares = [_share(panel, point) for point in stroke.points]
-        for a, b in pairwise(shares):
-            canvas.line(a, b, ink)
-        if len(shares) == 1:
-            canvas.line(shares[0], shares[0], ink)
 
 
 def _draw_contour(canvas: Canvas, contour: Contour, signs: Signs) -> None:
@@ -240,6 +170,19 @@ def _draw_contour(canvas: Canvas, contour: Contour, signs: Signs) -> None:
                 canvas.dot(x * coarse, y * coarse, ink)
 
 
+def _draw(canvas: Canvas, panel: Panel, strokes: Sequence[Stroke], ink: Ink) -> None:
+    for stroke in strokes:
+        shares = [_share(panel, point) for point in stroke.points]
+        for a, b in pairwise(shares):
+            canvas.line(a, b, ink)
+        if len(shares) == 1:
+            canvas.line(shares[0], shares[0], ink)
+
+
+def _share(panel: Panel, point: Position) -> Position:
+    return panel.across.share(point[0]), panel.up.share(point[1])
+
+
 def _sign_line(canvas: Canvas, panel: Panel, line: Line, number: int, signs: Signs) -> None:
     """Set signs along a line: its steps where it is the only one, else what tells it from the others."""
     steps = [_share(panel, point) for stroke in line.strokes for point in stroke.dots]
@@ -249,7 +192,7 @@ def _sign_line(canvas: Canvas, panel: Panel, line: Line, number: int, signs: Sig
     elif line.has_dots and len(steps) <= MOST_DOTS:
         for at in _apart(canvas, steps, ROOM):
             canvas.sign(at, signs.step, line_color(number))
-    if has_end(panel) and steps:
+    if _has_end(panel) and steps:
         canvas.sign(steps[-1], signs.end, line_color(number))
 
 
@@ -263,6 +206,12 @@ def _apart(canvas: Canvas, places: Sequence[Position], room: int) -> list[Positi
             kept.append(place)
             last = column, row
     return kept
+
+
+def _has_end(panel: Panel) -> bool:
+    """Return whether a panel has a single path whose end is marked, and no other marks."""
+    is_alone = panel.is_square and len(panel.lines) == 1
+    return is_alone and all(mark.line is None for mark in panel.marks)
 
 
 def _draw_mark(canvas: Canvas, panel: Panel, mark: Mark, signs: Signs) -> None:
@@ -281,20 +230,16 @@ def _edge(at: Position) -> int:
     return distances.index(min(distances))
 
 
-def _share(panel: Panel, point: Position) -> Position:
-    return panel.across.share(point[0]), panel.up.share(point[1])
+def _ticks_up(panel: Panel, rows: int) -> Sequence[tuple[float, str]]:
+    return _tick_places(panel.up, max(2, rows // TICK_ROWS + 1))
 
 
-ROUND = (1, 2, 5, 10)
-"""What the distance of two ticks is a power of ten times of."""
-
-
-def ticks(axis: Axis, most: int) -> Sequence[tuple[float, str]]:
+def _tick_places(axis: Axis, most: int) -> Sequence[tuple[float, str]]:
     """Return where an axis has ticks, about so many at most, and what stands at them.
 
-    >>> ticks(Axis("w1", -0.13, 0.64), 3)
+    >>> _tick_places(Axis("w1", -0.13, 0.64), 3)
     [(0.0, '0'), (0.5, '0.5')]
-    >>> ticks(Axis("loss", 3e-5, 2.0, is_logarithmic=True), 3)
+    >>> _tick_places(Axis("loss", 3e-5, 2.0, is_logarithmic=True), 3)
     [(0.0001, '0.0001'), (0.01, '0.01'), (1.0, '1')]
     """
     if axis.ticks:
@@ -329,3 +274,55 @@ def _even(axis: Axis, most: int) -> list[tuple[float, str]]:
 
 def _is_whole(distance: float, largest: float) -> bool:
     return distance >= 1 and largest < 1e6
+
+
+def _named(axis: Axis, title: str = "") -> str:
+    name = f"{axis.label} (log)" if axis.is_logarithmic else axis.label
+    return f"{title}: {name}" if title else name
+
+
+def _below(axis: Axis, canvas: Canvas, margin: int, signs: Signs) -> list[Text]:
+    """Return the axis across, its ticks, and its name."""
+    rule = [signs.flat[0]] * canvas.columns
+    said = " " * (margin + canvas.columns)
+    end = 0
+    for x, label in _tick_places(axis, max(2, canvas.columns // TICK_COLUMNS + 1)):
+        column = canvas.cell((axis.share(x), 0.0))[0]
+        begin = min(max(margin + column - len(label) // 2, 0), len(said) - len(label))
+        if begin >= end:
+            rule[column] = signs.flat[1]
+            said = f"{said[:begin]}{label}{said[begin + len(label) :]}"
+            end = begin + len(label) + 1
+    drawn = f"{signs.flat[2]:>{margin}}{''.join(rule)}"
+    name = f"{'':{margin}}{_named(axis):^{canvas.columns}}"
+    return [Text.assemble((drawn, SOFT)), Text(said.rstrip()), Text.assemble((name.rstrip(), SOFT))]
+
+
+def _stacked(panels: Sequence[Panel], room: int, rows: int, signs: Signs) -> list[Text]:
+    """Return panels one under another, their axes upwards in one line."""
+    left = max((margin(panel, rows) for panel in panels), default=0)
+    size = _Size(max(room - left, LEAST), rows, left)
+    return [line for panel in panels for line in _draw_panel(panel, size, signs)]
+
+
+def _legend(panels: Sequence[Panel], room: int, signs: Signs) -> list[Text]:
+    """Return what the signs stand for, those that occur."""
+    entries: dict[str, Text] = {}
+    for panel in panels:
+        for number, line in enumerate(panel.lines):
+            if line.name:
+                sign = (signs.line(number), line_color(number))
+                entries.setdefault(line.name, Text.assemble(sign, f" {line.name}"))
+        for limit in panel.limits:
+            entries.setdefault(limit.name, Text(f"{signs.upright[0]} {limit.name}"))
+        for mark in panel.marks:
+            entries.setdefault(mark.kind, Text(f"{signs.kinds[mark.kind]} {mark.kind}"))
+        if _has_end(panel):
+            entries.setdefault("end", Text(f"{signs.end} end"))
+    lines: list[Text] = []
+    for entry in entries.values():
+        if lines and lines[-1].cell_len + GAP + entry.cell_len <= room:
+            lines[-1].append(" " * GAP).append_text(entry)
+        else:
+            lines.append(entry)
+    return lines

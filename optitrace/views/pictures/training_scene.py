@@ -9,7 +9,7 @@ from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import format_significant
 from optitrace.views.pictures.lines import Course
-from optitrace.views.pictures.run_panels import chart, course
+from optitrace.views.pictures.run_scenes import chart, course
 from optitrace.views.pictures.scene import Numbers, Scene
 from optitrace.views.training_wording import (
     Extent,

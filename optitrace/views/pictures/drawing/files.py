@@ -30,41 +30,9 @@ NO_DATES: Mapping[str, Mapping[str, Any]] = {
 }
 """What matplotlib would write into a file that changes from day to day or with its version."""
 
-
 _COORDINATES = re.compile(rb'(?<= (?:d|x|y)=")[^"]+')
+
 _LONG = re.compile(rb"-?\d+\.\d{3,}")
-
-
-def still(scene: Scene, format: str) -> bytes:
-    """Return a scene as a file: ``png``, ``svg`` or ``pdf``."""
-    with house_style():
-        return saved(draw(scene).figure, format, Title=scene.title)
-
-
-def saved(figure: Figure, format: str, **metadata: str) -> bytes:
-    """Return a figure as a file; to be called in the style of the house."""
-    file = io.BytesIO()
-    figure.savefig(file, format=format, dpi=PNG_DOTS_PER_INCH, metadata={**NO_DATES[format], **metadata})
-    content = file.getvalue()
-    return {"png": _few_colors, "svg": _short_numbers}.get(format, bytes)(content)
-
-
-def _few_colors(png: bytes) -> bytes:
-    """Return a PNG in as many colours as a palette has: a third as large, and seen by nobody."""
-    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(PNG_COLORS, dither=Image.Dither.NONE)
-    file = io.BytesIO()
-    picture.save(file, format="PNG", optimize=True, dpi=(PNG_DOTS_PER_INCH, PNG_DOTS_PER_INCH))
-    return file.getvalue()
-
-
-def _short_numbers(svg: bytes) -> bytes:
-    """Return an SVG with its coordinates in hundredths of a point."""
-    return _COORDINATES.sub(_rounded, svg)
-
-
-def _rounded(coordinates: re.Match[bytes]) -> bytes:
-    return _LONG.sub(lambda number: b"%g" % round(float(number[0]), 2), coordinates[0])
-
 
 DOTS_PER_INCH = 90
 
@@ -92,6 +60,20 @@ HEAD: Mapping[str, Any] = {
 """The sign of where a line has come to."""
 
 
+def still(scene: Scene, format: str) -> bytes:
+    """Return a scene as a file: ``png``, ``svg`` or ``pdf``."""
+    with house_style():
+        return saved(draw(scene).figure, format, Title=scene.title)
+
+
+def saved(figure: Figure, format: str, **metadata: str) -> bytes:
+    """Return a figure as a file; to be called in the style of the house."""
+    file = io.BytesIO()
+    figure.savefig(file, format=format, dpi=PNG_DOTS_PER_INCH, metadata={**NO_DATES[format], **metadata})
+    content = file.getvalue()
+    return {"png": _few_colors, "svg": _short_numbers}.get(format, bytes)(content)
+
+
 def moving(picture: Picture) -> bytes:
     """Return a picture as a GIF with a frame for each of at most `MOST_FRAMES` steps, over and over."""
     scene = picture.scene
@@ -112,6 +94,23 @@ def moving(picture: Picture) -> bytes:
         optimize=True,  # leaves out what does not change from frame to frame
     )
     return file.getvalue()
+
+
+def _few_colors(png: bytes) -> bytes:
+    """Return a PNG in as many colours as a palette has: a third as large, and seen by nobody."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(PNG_COLORS, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    picture.save(file, format="PNG", optimize=True, dpi=(PNG_DOTS_PER_INCH, PNG_DOTS_PER_INCH))
+    return file.getvalue()
+
+
+def _short_numbers(svg: bytes) -> bytes:
+    """Return an SVG with its coordinates in hundredths of a point."""
+    return _COORDINATES.sub(_rounded, svg)
+
+
+def _rounded(coordinates: re.Match[bytes]) -> bytes:
+    return _LONG.sub(lambda number: b"%g" % round(float(number[0]), 2), coordinates[0])
 
 
 def _frames(scene: Scene, drawn: Drawn, steps: Sequence[int]) -> list[Image.Image]:

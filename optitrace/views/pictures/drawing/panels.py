@@ -40,6 +40,15 @@ from optitrace.views.pictures.scene import Axis, Cells, Contour, Kind, Line, Mar
 MANY = 1500
 """A line of more points is drawn thin."""
 
+MOST_TICKS = 6
+"""How many ticks an axis has, about."""
+
+MOST_VALUES = 12
+"""How many ticks it has where each stands for a value of a list."""
+
+ROUND = [1, 2, 5, 10]
+"""What the distance of two ticks is a power of ten times of."""
+
 
 def draw_panel(ax: Axes, panel: Panel, *, with_lines: bool = True) -> None:
     """Draw a panel: the ground first, then lines, limits and marks.
@@ -155,6 +164,23 @@ def turn(across: float, up: float) -> float:
     return min((1 - up, 0.0), (up, 180.0), (across, 90.0), (1 - across, -90.0))[1]
 
 
+def scale(axis: Any, of: Axis) -> None:
+    """Give an axis of matplotlib the scale and the ticks of an axis of a scene."""
+    if of.ticks:
+        shown = of.ticks[:: -(-len(of.ticks) // MOST_VALUES)]
+        axis.set_major_locator(FixedLocator([at for at, _ in shown]))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: dict(shown).get(x, "")))
+    elif of.is_logarithmic:
+        axis._set_axes_scale("log")
+        axis.set_major_locator(LogLocator(10, numticks=MOST_TICKS))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    else:
+        is_step = of.label.startswith("step")
+        axis.set_major_locator(MaxNLocator(MOST_TICKS, steps=ROUND, integer=is_step))
+        axis.set_major_formatter(_formatter(of, is_step=is_step))
+
+
 def _lay_out(ax: Axes, panel: Panel) -> None:
     scale(ax.xaxis, panel.across)
     scale(ax.yaxis, panel.up)
@@ -209,33 +235,6 @@ def _draw_bar(ax: Axes, mesh: Any, cells: Cells) -> None:
     beside.set_title(cells.label, loc="left", fontsize=FONT - 1)
     if cells.is_cut:
         beside.set_xlabel(f"{10.0**cells.low:.0e}\nor less", loc="left", fontsize=FONT - 1)
-
-
-MOST_TICKS = 6
-"""How many ticks an axis has, about."""
-
-MOST_VALUES = 12
-"""How many ticks it has where each stands for a value of a list."""
-
-ROUND = [1, 2, 5, 10]
-"""What the distance of two ticks is a power of ten times of."""
-
-
-def scale(axis: Any, of: Axis) -> None:
-    """Give an axis of matplotlib the scale and the ticks of an axis of a scene."""
-    if of.ticks:
-        shown = of.ticks[:: -(-len(of.ticks) // MOST_VALUES)]
-        axis.set_major_locator(FixedLocator([at for at, _ in shown]))
-        axis.set_major_formatter(FuncFormatter(lambda x, _: dict(shown).get(x, "")))
-    elif of.is_logarithmic:
-        axis._set_axes_scale("log")
-        axis.set_major_locator(LogLocator(10, numticks=MOST_TICKS))
-        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axis.set_minor_formatter(NullFormatter())
-    else:
-        is_step = of.label.startswith("step")
-        axis.set_major_locator(MaxNLocator(MOST_TICKS, steps=ROUND, integer=is_step))
-        axis.set_major_formatter(_formatter(of, is_step=is_step))
 
 
 def _formatter(of: Axis, *, is_step: bool) -> Formatter:
