@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
@@ -25,7 +25,6 @@ from optitrace.cli.operands import (
 from optitrace.errors import UsageError, quoted
 from optitrace.records.trace import Trace
 from optitrace.records.training_reader import SavedTraining
-from optitrace.rules.reader import UNICODE, Spelling
 from optitrace.views.presenter import Presenter
 from optitrace.views.presenters.difference import DiffPresenter, TrainingDiffPresenter
 
@@ -93,7 +92,7 @@ def diff_runs(**given: Any) -> None:
         saved = traces_of(files, "diff takes two trainings, or two of traces and experiments")
         shared = shared_settings(operands, saved, settings, runs_code=given["rerun"])
         report = _diff_traces(operands, saved, {**shared, **settings}, tolerance)
-        result, are_same = DiffPresenter(report), report(UNICODE).differences.are_same
+        result, are_same = DiffPresenter(report), report.differences.are_same
     leave(delivery.deliver(result), is_no=not are_same)
 
 
@@ -120,15 +119,15 @@ def _diff_traces(
     saved: Mapping[str, Trace],
     settings: Mapping[str, str],
     tolerance: ToleranceOf,
-) -> Callable[[Spelling], DiffReport]:
-    """Run what is not saved; return what compares both, in a spelling of the rule's lines."""
+) -> DiffReport:
+    """Run what is not saved, and compare both."""
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
         traces = run_operands(operands, saved, experiments, interruption)
     leave_if_interrupted(interruption, "interrupted; nothing was compared.")
     a, b = traces
     allowed = tolerance((a.trace.experiment.dtype, b.trace.experiment.dtype))
-    return cache(partial(report_differences, a, b, allowed))
+    return report_differences(a, b, allowed)
 
 
 def _tolerance(is_close: bool, amounts: Mapping[str, float | None], dtypes: tuple[str, str]) -> Tolerance:

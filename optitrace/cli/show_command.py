@@ -149,4 +149,4 @@ def _show_whether_same(report: DiffReport, delivery: Delivery) -> None:
         from optitrace.views.presenters.difference import DiffPresenter
 
         terminal.print_content(["\n"])
-        delivery.print_table(DiffPresenter(lambda spelling: report))
+        delivery.print_table(DiffPresenter(report))

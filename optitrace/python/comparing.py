@@ -51,7 +51,7 @@ class Diff(Shown):
 
     @property
     def _presenter(self) -> DiffPresenter:
-        return DiffPresenter(lambda spelling: self.record)
+        return DiffPresenter(self.record)
 
 
 def diff(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rich.console import RenderableType
 
 from optitrace.analysis.diff_report import DiffReport
+from optitrace.analysis.rule_difference import first_rule_difference
 from optitrace.analysis.training.differences import TrainingDifferences
-from optitrace.rules.reader import ASCII, UNICODE, Spelling
+from optitrace.rules.reader import ASCII, Spelling
 from optitrace.views.diff_view import diff_json, diff_view
 from optitrace.views.display import Display
 from optitrace.views.presenter import HasJson, Presenter
@@ -19,23 +20,27 @@ from optitrace.views.training_diff_view import training_diff_json, training_diff
 
 @dataclass(frozen=True, slots=True)
 class DiffPresenter(Presenter, HasJson):
-    """How two traces differ.
-
-    Attributes:
-        report: returns the differences, in a spelling of the lines of the rule.
-    """
+    """How two traces differ."""
 
     called: ClassVar[str] = "a difference"
 
-    report: Callable[[Spelling], DiffReport]
+    report: DiffReport
 
     def table(self, display: Display) -> RenderableType:
         """Return where they part, how that grows, and the greatest difference of each quantity."""
-        return diff_view(self.report(ASCII if display.ascii else UNICODE), display)
+        return diff_view(self._spelled(ASCII) if display.ascii else self.report, display)
 
     def json(self, display: Display) -> Iterator[str]:
         """Yield all differences as an object; ``same`` is the answer."""
-        yield diff_json(self.report(ASCII))
+        yield diff_json(self._spelled(ASCII))
+
+    def _spelled(self, spelling: Spelling) -> DiffReport:
+        """Return the differences with the line of the rule in another spelling."""
+        a, b, differences = self.report.a.trace, self.report.b.trace, self.report.differences
+        if differences.first is None:
+            return self.report
+        rule = first_rule_difference(a, b, differences.first, differences.tolerance, spelling)
+        return replace(self.report, rule=rule)
 
 
 @dataclass(frozen=True, slots=True)
