@@ -14,7 +14,7 @@ from pathlib import Path
 
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.views.presenter import Presenter
-from optitrace.views.writer import Chunks, Writer, no_writer_of_file, writer_of_file
+from optitrace.views.writer import Chunks, Writer, writer_of_file
 
 STDOUT = "-"
 
@@ -45,10 +45,7 @@ def plan_files(paths: Sequence[str], result: type[Presenter], format: Writer | N
             continue
         if path:
             _check(Path(path))
-        writer = writer_of_file(path, result) or format
-        if writer is None:
-            raise no_writer_of_file(path, result)
-        files.append(OutputFile(Path(path), writer))
+        files.append(OutputFile(Path(path), writer_of_file(path, result, format)))
     _check_once([file.path for file in files])
     return files
 

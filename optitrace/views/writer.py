@@ -67,23 +67,26 @@ def find_writer(name: str, result: type[Presenter]) -> Writer:
     return known[one_of("format", name, known)]
 
 
-def writer_of_file(path: str, result: type[Presenter]) -> Writer | None:
-    """Return the format of a file, by its suffix; None if no format has it.
+def writer_of_file(path: str, result: type[Presenter], otherwise: Writer | None = None) -> Writer:
+    """Return the format of a file, by its suffix.
+
+    Args:
+        path: the file.
+        result: the kind of result.
+        otherwise: the format of a file whose suffix names none; an error if not given.
 
     Raises:
-        UsageError: the result does not have this format.
+        UsageError: no format has this suffix, or the result does not have the format.
     """
     suffix = PurePath(path).suffix.lower()
-    name = next((writer.name for writer in all_writers() if writer.suffix == suffix), None)
-    return None if name is None else find_writer(name, result)
-
-
-def no_writer_of_file(path: str, result: type[Presenter]) -> UsageError:
-    """Return the error that a file has no format."""
-    suffix = PurePath(path).suffix.lower()
+    for writer in all_writers():
+        if writer.suffix == suffix:
+            return find_writer(writer.name, result)
+    if otherwise is not None:
+        return otherwise
     said = f"{quoted(suffix)} is not the suffix of a format" if suffix else "it has no suffix"
     known = ", ".join(writer.suffix for writer in writers_of(result).values())
-    return UsageError(f"cannot tell the format of {quoted(path)}: {said}; use one of {known}.")
+    raise UsageError(f"cannot tell the format of {quoted(path)}: {said}; use one of {known}.")
 
 
 def check_drawable(asked: Collection[Writer]) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from rich.console import RenderableType
-
-from optitrace.analysis.diff_report import DiffReport
-from optitrace.analysis.rule_difference import first_rule_difference
-from optitrace.analysis.training.differences import TrainingDifferences
 from optitrace.rules.reader import ASCII, Spelling
-from optitrace.views.diff_view import diff_json, diff_view
 from optitrace.views.display import Display
 from optitrace.views.presenter import HasJson, Presenter
-from optitrace.views.training_diff_view import training_diff_json, training_diff_view
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from optitrace.analysis.diff_report import DiffReport
+    from optitrace.analysis.training.differences import TrainingDifferences
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +27,14 @@ class DiffPresenter(Presenter, HasJson):
 
     def table(self, display: Display) -> RenderableType:
         """Return where they part, how that grows, and the greatest difference of each quantity."""
+        from optitrace.views.diff_view import diff_view
+
         return diff_view(self._spelled(ASCII) if display.ascii else self.report, display)
 
     def json(self, display: Display) -> Iterator[str]:
         """Yield all differences as an object; ``same`` is the answer."""
+        from optitrace.views.diff_view import diff_json
+
         yield diff_json(self._spelled(ASCII))
 
     def _spelled(self, spelling: Spelling) -> DiffReport:
@@ -39,6 +42,8 @@ class DiffPresenter(Presenter, HasJson):
         a, b, differences = self.report.a.trace, self.report.b.trace, self.report.differences
         if differences.first is None:
             return self.report
+        from optitrace.analysis.rule_difference import first_rule_difference
+
         rule = first_rule_difference(a, b, differences.first, differences.tolerance, spelling)
         return replace(self.report, rule=rule)
 
@@ -53,8 +58,12 @@ class TrainingDiffPresenter(Presenter, HasJson):
 
     def table(self, display: Display) -> RenderableType:
         """Return, for each optimizer, where they part, how that grows, and the greatest differences."""
+        from optitrace.views.training_diff_view import training_diff_view
+
         return training_diff_view(self.differences, display)
 
     def json(self, display: Display) -> Iterator[str]:
         """Yield all differences as an object; ``same`` is the answer."""
+        from optitrace.views.training_diff_view import training_diff_json
+
         yield training_diff_json(self.differences)
