@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 import typer
+from rich.console import Group
 
 from optitrace.cli import terminal
 from optitrace.cli.experiment_runner import load_torch
@@ -18,6 +19,7 @@ from optitrace.errors import OutputError, UsageError
 from optitrace.experiment.own_module import reason
 from optitrace.views.display import Display
 from optitrace.views.presenter import HasPicture, Presenter
+from optitrace.views.tables import as_text
 from optitrace.views.writer import Chunks, Writer, check_drawable, find_writer, is_picture
 
 
@@ -74,13 +76,9 @@ class Delivery:
         Raises:
             OutputError: the stream cannot be written to.
         """
-        from rich.console import Group
-
-        from optitrace.views.tables import as_text
-
         display = terminal.fit(self.display, stream)
-        table = result.table(display)
-        terminal.print_rich(Group(table, *as_text(notes, display)), display.color, stream)
+        shown = Group(result.table(display), *as_text(notes, display))
+        terminal.print_rich(shown, display.color, stream)
 
     def write(self, result: Presenter) -> list[OutputError]:
         """Write every file that can be written; return what went wrong with the others."""
@@ -96,9 +94,8 @@ class Delivery:
 
     def _prepare(self, result: Presenter) -> None:
         """Load what draws a result, if it is drawn, and say what is left out of the picture."""
-        if not isinstance(result, HasPicture) or not (
-            self.display.plot or any(map(is_picture, self.writers))
-        ):
+        is_drawn = self.display.plot or any(is_picture(writer) for writer in self.writers)
+        if not is_drawn or not isinstance(result, HasPicture):
             return
         if result.needs_torch:
             load_torch()
@@ -126,8 +123,7 @@ def plan_delivery(given: Mapping[str, Any], result: type[Presenter]) -> Delivery
     display = read_display(given)
     asked = find_writer(given["format"], result) if given["format"] else None
     writer = asked or find_writer("table", result)
-    delivery = Delivery(writer, [], display)
-    if display.plot and not delivery.is_table:
+    if display.plot and writer.takes is not Presenter:
         raise UsageError(f"{writer.name} has no place for a plot; leave out --plot, or --format.")
     files = plan_files(given["output"], result, asked)
     if writer.is_binary and terminal.is_terminal(sys.stdout):
