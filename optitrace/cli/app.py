@@ -67,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _commands() -> TyperGroup:
-    """Return the root command with every other below it."""
     app = typer.Typer(cls=Group, rich_markup_mode="rich", help=ABOUT, epilog=EXAMPLES)
     app.callback()(_root)
     for optimizer in OPTIMIZERS.values():

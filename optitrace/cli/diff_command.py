@@ -120,7 +120,6 @@ def _diff_traces(
     settings: Mapping[str, str],
     tolerance: ToleranceOf,
 ) -> DiffReport:
-    """Run what is not saved, and compare both."""
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
         traces = run_operands(operands, saved, experiments, interruption)

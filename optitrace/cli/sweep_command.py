@@ -195,7 +195,6 @@ def _read_goal(given: dict[str, Any]) -> Goal:
 
 
 def _read_workers(given: dict[str, Any]) -> Workers:
-    """Return who does the work."""
     from optitrace.analysis.sweeping.sweep import Workers
 
     threads = whole_number("threads", given["threads"], least=1, most=1024) if given["threads"] else None

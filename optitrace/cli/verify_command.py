@@ -101,7 +101,6 @@ def verify_optimizers(**given: Any) -> None:
 
 
 def _verify_catalogued(chosen: Sequence[Optimizer], scope: Scope, report: Report) -> Verification:
-    """Verify optimizers of torch, in this process."""
     load_torch()
     from optitrace.analysis.verification.verify import verify
 

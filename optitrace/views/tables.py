@@ -144,7 +144,6 @@ def _fits(columns: Sequence[int], widths: Sequence[int], width: int) -> bool:
 
 
 def _column_widths(grid: Grid) -> list[int]:
-    """Return how many characters each column needs."""
     return [
         max(map(cell_len, (*heading, *(row[column] for row in grid.rows))))
         for column, heading in enumerate(grid.headings)

@@ -47,7 +47,6 @@ def _svg(drawn: Drawn) -> str:
 
 
 def _data(picture: Picture, drawn: Drawn) -> dict[str, Any]:
-    """Return what the script of the page draws and says."""
     scene = picture.scene
     steps = frame_steps(scene, picture.steps, MOST_FRAMES)
     numbers = picture.numbers(steps)

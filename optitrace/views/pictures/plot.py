@@ -112,7 +112,6 @@ def _square(panel: Panel, room: int, signs: Signs) -> list[Text]:
 
 
 def _draw_panel(panel: Panel, size: _Size, signs: Signs) -> list[Text]:
-    """Return a panel, line by line."""
     canvas = Canvas(size.columns, size.rows, has_braille=signs.has_braille)
     _draw_layers(canvas, panel, signs)
     at = {canvas.cell((0.0, panel.up.share(x)))[1]: label for x, label in _ticks_up(panel, size.rows)}

@@ -217,7 +217,6 @@ def _pair(point: Point) -> Position:
 
 
 def _marks(starts: Iterable[Position], minima: Iterable[Position], across: Axis, up: Axis) -> list[Mark]:
-    """Return the marks of what lies within the axes."""
     marks = [Mark(Kind.START, at) for at in starts] + [Mark(Kind.MINIMUM, at) for at in minima]
     return [m for m in marks if across.low <= m.at[0] <= across.high and up.low <= m.at[1] <= up.high]
 

@@ -165,6 +165,5 @@ def _optimizer(optimizer: OptimizerTrace, display: Display) -> Iterator[Renderab
 
 
 def _below(lines: Sequence[str], display: Display) -> Iterator[RenderableType]:
-    """Yield lines below a table, if there are any."""
     if lines:
         yield from (Text(), *as_text(lines, display))

@@ -242,7 +242,6 @@ def _stacked(count: int) -> float:
 
 
 def _inches(line: tuple[str, dict[str, Any]]) -> float:
-    """Return how high a line of text is."""
     return float(line[1]["fontsize"]) * LINE / 72
 
 
