@@ -24,8 +24,8 @@ from optitrace.cli.operands import (
 )
 from optitrace.cli.training_diff import DiffLook, diff_saved_trainings
 from optitrace.errors import UsageError, one_of, quoted
+from optitrace.records.reader import SavedTraining
 from optitrace.records.trace import Trace
-from optitrace.records.training_reader import SavedTraining
 from optitrace.rules.reader import ASCII, UNICODE
 
 TOLERANCE = "Tolerance"

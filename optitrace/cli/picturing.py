@@ -8,14 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from optitrace.analysis.comparison import Comparison
-from optitrace.analysis.named_trace import NamedTrace
-from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.cli import terminal
 from optitrace.cli.output_files import OutputFile
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.own_loss import recorded_function
-from optitrace.records.trace import Trace
+from optitrace.records.findings import TrainingFindings
+from optitrace.records.trace import NamedTrace, Trace
 from optitrace.records.training import Training
 from optitrace.views.formats import PICTURES
 from optitrace.views.pictures.optional_dependency import check_pictures

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
-from optitrace.analysis.named_trace import NamedTrace
 from optitrace.analysis.tolerance import EXACT
 from optitrace.cli import terminal
 from optitrace.cli.experiment_runner import run_experiment
@@ -16,8 +15,7 @@ from optitrace.errors import printable
 from optitrace.experiment.own_class import entry_of
 from optitrace.experiment.own_loss import OwnLoss
 from optitrace.experiment.own_module import SEPARATOR
-from optitrace.records.selection import at_steps
-from optitrace.records.trace import Trace
+from optitrace.records.trace import NamedTrace, Trace
 
 
 def with_code(trace: Trace) -> Trace:
@@ -48,7 +46,7 @@ def run_again(trace: Trace, interruption: Interruption) -> DiffReport:
     experiment = trace.experiment
     own = None if experiment.own is None else entry_of(experiment.optimizer)
     again = run_experiment(replace(experiment, own=own, steps=trace.steps[-1]), interruption)
-    comparable = replace(at_steps(again, trace.steps), experiment=experiment)
+    comparable = replace(again.at_steps(trace.steps), experiment=experiment)
     return report_differences(NamedTrace("saved", trace), NamedTrace("run again", comparable), EXACT)
 
 

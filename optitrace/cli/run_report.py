@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis, RankAgreement, TrainingFindings
 from optitrace.cli import terminal
 from optitrace.cli.output_files import OutputFile
 from optitrace.cli.run_command_line import RunCommandLine
@@ -20,6 +19,7 @@ from optitrace.cli.training_showing import training_tables, write_training
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.own_module import reason
 from optitrace.monitoring.session import Session
+from optitrace.records.findings import Diagnosis, RankAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status
 from optitrace.records.training import Program, Training
 from optitrace.text.number_format import first_of, listed, tallied
@@ -125,7 +125,7 @@ def _was(things: Sequence[str]) -> str:
     return "was" if len(things) == 1 else "were"
 
 
-def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, Sequence[Diagnosis]]:
+def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, tuple[Diagnosis, ...]]:
     """Return a training and its faults; where those cannot be told, it is kept as one that failed."""
     try:
         return training, diagnose(training)

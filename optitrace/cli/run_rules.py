@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from optitrace.analysis.training.findings import RuleAgreement
+from optitrace.records.findings import RuleAgreement
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

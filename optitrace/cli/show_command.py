@@ -25,10 +25,8 @@ from optitrace.cli.showing import (
 from optitrace.cli.training_showing import PARAMS_OPTION, show_training
 from optitrace.errors import UsageError
 from optitrace.experiment.text import whole_number
-from optitrace.records.saved_record import read_saved
-from optitrace.records.selection import every_kth
+from optitrace.records.reader import SavedTraining, read_saved
 from optitrace.records.trace import Trace
-from optitrace.records.training_reader import SavedTraining
 
 FILE = inspect.Parameter(
     "file",
@@ -69,7 +67,7 @@ def show_saved(**given: Any) -> None:
         raise UsageError("--params is for trainings, and this is a trace; leave it out.")
     if given["rerun"]:
         saved = with_code(saved)
-    trace = every_kth(saved, every)
+    trace = saved.every_kth(every)
     if wish.theorizes:
         check_theory(trace.experiment)
     say_what_is_not_drawn([trace], plots=wish.plots, formats=wish.formats)

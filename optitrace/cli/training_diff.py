@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from optitrace.analysis.diff_report import diff_trainings
 from optitrace.analysis.tolerance import ToleranceOf
-from optitrace.analysis.training.differences import NamedTraining, diff_trainings
 from optitrace.cli import terminal
 from optitrace.cli.operands import called
 from optitrace.errors import UsageError
-from optitrace.records.training_reader import SavedTraining
+from optitrace.records.reader import SavedTraining
+from optitrace.records.training import NamedTraining
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def diff_saved_trainings(
         raise UsageError(f"trainings are not run again, so --{option} changes nothing; leave it out.")
     a, b = (NamedTraining(called(o), s.training) for o, s in zip(operands, saved, strict=True))
     found = diff_trainings(a, b, tolerance)
-    from optitrace.views.training_diff_view import training_diff_json, training_diff_view
+    from optitrace.views.diff_view import training_diff_json, training_diff_view
 
     if how.format == "json":
         terminal.print_text([training_diff_json(found)])

@@ -9,17 +9,15 @@ from typing import Any, TextIO
 import typer
 from rich.console import RenderableType
 
-from optitrace.analysis.training.findings import TrainingFindings
-from optitrace.analysis.training.saved_findings import saved_findings
 from optitrace.cli import options, terminal
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.output_files import Chunks, OutputFile, show_then_write, write_files
 from optitrace.cli.picturing import picture_of_training, plot_of_training, print_picture
 from optitrace.cli.showing import Wish, leave_if_interrupted
 from optitrace.errors import OutputError, UsageError
+from optitrace.records.findings import TrainingFindings
+from optitrace.records.reader import SavedTraining
 from optitrace.records.training import Training
-from optitrace.records.training_reader import SavedTraining
-from optitrace.records.training_selection import every_kth_step
 from optitrace.views.formats import PICTURES
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks
@@ -39,7 +37,7 @@ def show_training(saved: SavedTraining, wish: Wish, every: int, given: Mapping[s
         UsageError: an option is for traces alone, or asks for what was not recorded.
     """
     _check(saved.training, given)
-    training, findings = every_kth_step(saved.training, every), saved_findings(saved.above)
+    training, findings = saved.training.every_kth(every), saved.findings
 
     with Interruption() as interruption:
         errors = show_then_write(

@@ -13,7 +13,7 @@ from optitrace.experiment.text import SETTINGS
 from optitrace.python.shown import Shown
 from optitrace.python.tensors import tensor_of
 from optitrace.records import trace as tracing
-from optitrace.records.trace_reader import parse_trace, read_trace
+from optitrace.records.reader import parse_trace, read_trace
 from optitrace.views.formats import chunks
 from optitrace.views.grid import Look
 from optitrace.views.wording import closing, title

@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.errors import UsageError
 from optitrace.python.shown import Shown
 from optitrace.python.tensors import tensor_of
 from optitrace.records import training
+from optitrace.records.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.text.number_format import first_of
 from optitrace.views.grid import Look
 from optitrace.views.training_formats import training_chunks, training_html

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from optitrace.analysis.comparison import Comparison, Summary
 from optitrace.experiment.text import text_of
-from optitrace.records.trace_writer import exact_all
+from optitrace.records.writer import exact_all
 from optitrace.views.compare_table import closing_lines, compare_table, learning_rates, summary_cells
 from optitrace.views.delimited import delimited
 from optitrace.views.formats import PICTURES

@@ -1,25 +1,45 @@
-"""Traces as CSV and TSV: exact numbers, a column for each coordinate, empty where there is no value."""
+"""Traces and trainings as CSV and TSV: exact numbers, and nothing where there is no value."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
-from optitrace.records.trace import Trace
-from optitrace.records.trace_writer import exact
-from optitrace.views.fields import Field, all_fields
+from optitrace.records.trace import Column, Table, Trace
+from optitrace.records.training import OptimizerTrace, Training
+from optitrace.records.writer import exact
+
+FORMULA_SIGNS = ("=", "+", "-", "@")
+"""What begins a formula in a spreadsheet."""
+
+OF_A_ROW = ("optimizer", "step", "parameter")
+"""What says what a row is about."""
 
 
-def csv_chunks(trace: Trace) -> Iterator[str]:
-    """Yield a trace as CSV, a line at a time."""
-    return _lines(trace, ",")
+def record_lines(record: Trace | Training, delimiter: str) -> Iterator[str]:
+    """Yield a trace or a training as delimited text, a line at a time, with one header for all.
 
-
-def tsv_chunks(trace: Trace) -> Iterator[str]:
-    """Yield a trace as tab-separated values, a line at a time."""
-    return _lines(trace, "\t")
+    A row is one step; of a training, one step of one optimizer. Where parameters were recorded, those of the
+    step follow, each in a row with its name and its numbers; the row of the step itself names none.
+    """
+    if isinstance(record, Trace):
+        cells = _cells(record, {"step"})
+        rows = ([step, *(cell(row) for cell in cells.values())] for row, step in enumerate(record.steps))
+        return delimited(chain([["step", *(heading.text for heading in cells)]], rows), delimiter)
+    taken = {*OF_A_ROW, *(quantity.name for quantity in OptimizerTrace.QUANTITIES)}
+    of_each = [_cells(optimizer, taken) for optimizer in record.optimizers]
+    headings = sorted(dict.fromkeys(chain.from_iterable(of_each)), key=lambda heading: heading.place)
+    has_parameters = any(optimizer.by_parameter for optimizer in record.optimizers)
+    header = [name for name in OF_A_ROW if has_parameters or name != "parameter"]
+    lines = chain.from_iterable(
+        _rows(optimizer, cells, headings, has_parameters)
+        for optimizer, cells in zip(record.optimizers, of_each, strict=True)
+    )
+    return delimited(chain([[*header, *(heading.text for heading in headings)]], lines), delimiter)
 
 
 def delimited(rows: Iterable[Sequence[object]], delimiter: str) -> Iterator[str]:
@@ -30,14 +50,10 @@ def delimited(rows: Iterable[Sequence[object]], delimiter: str) -> Iterator[str]
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
     for row in rows:
-        writer.writerow(map(_cell, row))
+        writer.writerow(map(_written, row))
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
-
-
-FORMULA_SIGNS = ("=", "+", "-", "@")
-"""What begins a formula in a spreadsheet."""
 
 
 def cell_text(text: str, delimiter: str) -> str:
@@ -45,7 +61,7 @@ def cell_text(text: str, delimiter: str) -> str:
     return next(delimited([[text]], delimiter)).removesuffix("\n")
 
 
-def _cell(value: object) -> object:
+def _written(value: object) -> object:
     if value is None:
         return ""
     if isinstance(value, str):
@@ -53,16 +69,72 @@ def _cell(value: object) -> object:
     return exact(value) if isinstance(value, float) else value
 
 
-def _lines(trace: Trace, delimiter: str) -> Iterator[str]:
-    columns = all_fields(trace)
-    rows = ([step, *(column.value(row) for column in columns)] for row, step in enumerate(trace.steps))
-    return delimited(chain([_names(columns)], rows), delimiter)
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """The heading of a column; `place` is that of its quantity among those of the table."""
+
+    text: str
+    place: int
 
 
-def _names(columns: list[Field]) -> list[str]:
-    """Return the header; a state entry whose name is taken, as Adam's step, is ``state_step``."""
-    names = ["step"]
-    for column in columns:
-        name = column.quantity if column.coordinate is None else f"{column.quantity}_{column.coordinate}"
-        names.append(f"state_{name}" if column.is_state and name in names else name)
-    return names
+_Cell = Callable[[int], float | str | None]
+"""What a row has in a column, by the row's number."""
+
+
+def _cells(table: Table, taken: Collection[str]) -> dict[_Heading, _Cell]:
+    """Return what each row has, by heading; a name that is taken says what it is of: ``state_step``."""
+    cells: dict[_Heading, _Cell] = {}
+    for place, quantity in enumerate(table.QUANTITIES):
+        if quantity.name in table.columns:
+            numbers = partial(table.numbers, quantity.name)
+            column = table.columns[quantity.name]
+            cells |= _cells_of(quantity.name, place, column, numbers, quantity.words)
+    place = len(table.QUANTITIES)
+    for group, columns in (("state", table.state), ("value", table.values)):
+        for name, column in columns.items():
+            own = _cells_of(name, place, column, column.row)
+            texts = {*taken, *(heading.text for heading in cells)}
+            if texts & {name, *(heading.text for heading in own)}:
+                own = _cells_of(f"{group}_{name}", place, column, column.row)
+            cells |= own
+    return cells
+
+
+def _cells_of(
+    name: str,
+    place: int,
+    column: Column,
+    numbers: Callable[[int], Sequence[float] | None],
+    words: Sequence[str] = (),
+) -> dict[_Heading, _Cell]:
+    """Return the cells of a column: one of a number, and of several numbers one each, counted from 1."""
+
+    def cell(which: int) -> _Cell:
+        def value(row: int) -> float | str | None:
+            here = numbers(row)
+            if here is None:
+                return None
+            return words[int(here[which])] if words else here[which]
+
+        return value
+
+    if not column.shape:
+        return {_Heading(name, place): cell(0)}
+    return {_Heading(f"{name}_{which + 1}", place): cell(which) for which in range(column.size)}
+
+
+def _rows(
+    optimizer: OptimizerTrace,
+    cells: Mapping[_Heading, _Cell],
+    headings: Sequence[_Heading],
+    has_parameters: bool,
+) -> Iterator[list[object]]:
+    """Yield the rows of an optimizer of a training: that of each step, and those of its parameters."""
+    nothing = [None] if has_parameters else []
+    own = [cells.get(heading) for heading in headings]
+    for row, step in enumerate(optimizer.steps):
+        yield [optimizer.name, step, *nothing, *(cell and cell(row) for cell in own)]
+        norms = {name: column.row(row) or () for name, column in optimizer.by_parameter.items()}
+        for place, parameter in enumerate(optimizer.recorded_parameters):
+            each = (norms[heading.text][place] if heading.text in norms else None for heading in headings)
+            yield [optimizer.name, step, parameter, *each]

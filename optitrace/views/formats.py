@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.errors import UsageError, one_of, quoted
 from optitrace.records.trace import Trace
-from optitrace.records.trace_writer import json_chunks, jsonl_chunks
-from optitrace.views.delimited import csv_chunks, tsv_chunks
+from optitrace.records.writer import json_chunks, jsonl_chunks
+from optitrace.views.delimited import record_lines
 from optitrace.views.explanation import explained_fields
 from optitrace.views.grid import Look
 from optitrace.views.markdown import markdown_chunks
@@ -85,10 +85,8 @@ def chunks(
         return _plain_table(trace, look, notes, findings, plot)
     if name == "markdown":
         return markdown_chunks(trace, look)
-    if name == "csv":
-        return csv_chunks(trace)
-    if name == "tsv":
-        return tsv_chunks(trace)
+    if name in ("csv", "tsv"):
+        return record_lines(trace, "," if name == "csv" else "\t")
     write = {"json": json_chunks, "jsonl": jsonl_chunks}[name]
     return write(trace, theory_fields(findings.theory), partial(explained_fields, findings.explained))
 

@@ -13,7 +13,7 @@ from optitrace.analysis.sweeping.ranking import OUTCOMES, Candidate
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.sweep import Sweep
 from optitrace.analysis.sweeping.values import listed
-from optitrace.records.trace_writer import exact
+from optitrace.records.writer import exact
 from optitrace.rules.hyperparameter import Value, show
 from optitrace.views.delimited import cell_text
 

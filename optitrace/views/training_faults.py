@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.text.number_format import first_of
 
 MOST_ALIKE = 3

@@ -6,16 +6,14 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from optitrace.analysis.training.findings import TrainingFindings
-from optitrace.analysis.training.saved_findings import findings_fields
+from optitrace.records.findings import TrainingFindings
 from optitrace.records.training import Training
-from optitrace.records.training_writer import json_chunks, jsonl_chunks
-from optitrace.views.grid import Look
+from optitrace.records.writer import json_chunks, jsonl_chunks, own_fields
+from optitrace.views.delimited import record_lines
+from optitrace.views.grid import Look, training_grids
 from optitrace.views.html import html_grid
 from optitrace.views.markdown import escaped, markdown_table
-from optitrace.views.training_delimited import training_lines
 from optitrace.views.training_extent import extent
-from optitrace.views.training_grid import training_grids
 from optitrace.views.training_wording import (
     NO_STEP,
     closing_lines,
@@ -45,9 +43,9 @@ def training_chunks(
     if name == "markdown":
         return _markdown(training, findings, look)
     if name in ("csv", "tsv"):
-        return training_lines(training, "," if name == "csv" else "\t")
+        return record_lines(training, "," if name == "csv" else "\t")
     write = {"json": json_chunks, "jsonl": jsonl_chunks}[name]
-    return write(training, findings_fields(findings))
+    return write(training, own_fields(findings))
 
 
 def training_html(training: Training, findings: TrainingFindings, look: Look) -> str:

@@ -9,16 +9,15 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.errors import printable
+from optitrace.records.findings import TrainingFindings
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.ascii import to_ascii
-from optitrace.views.grid import Look
+from optitrace.views.grid import Look, hidden_values, rows_remark, training_grids
 from optitrace.views.sparkline import sparkline
 from optitrace.views.table import grid_tables, hidden_rows
 from optitrace.views.training_extent import extent
 from optitrace.views.training_faults import told
-from optitrace.views.training_grid import hidden_values, rows_remark, training_grids
 from optitrace.views.training_wording import (
     NO_STEP,
     ending_lines,

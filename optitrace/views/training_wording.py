@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optitrace.analysis.training.diagnoses import unjudged
-from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.errors import printable
+from optitrace.records.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Status
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import counted, first_of, format_significant, listed, tallied

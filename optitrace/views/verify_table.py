@@ -22,7 +22,7 @@ from optitrace.analysis.verification.check import (
     Verdict,
     Verification,
 )
-from optitrace.records.trace_writer import exact
+from optitrace.records.writer import exact
 from optitrace.rules.hyperparameter import show
 from optitrace.text.ascii import to_ascii
 from optitrace.views.headed_table import headed_table

@@ -15,13 +15,12 @@ from findings import FINDINGS
 from hypothesis import given, settings
 from made_trainings import any_training, optimizer, scalar, training, with_all
 
-from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.records.findings import TrainingFindings
 from optitrace.records.trace import Column
 from optitrace.records.training import Training
 from optitrace.views.formats import FORMATS, PICTURES
-from optitrace.views.grid import Look
+from optitrace.views.grid import Look, training_grids
 from optitrace.views.training_formats import training_chunks
-from optitrace.views.training_grid import training_grids
 
 TEXT_FORMATS = tuple(format for format in FORMATS if format not in PICTURES)
 

@@ -8,11 +8,12 @@ from made_trainings import optimizer, training, with_all
 from samples import printed
 from syrupy.assertion import SnapshotAssertion
 
+from optitrace.analysis.diff_report import diff_trainings
 from optitrace.analysis.tolerance import EXACT
-from optitrace.analysis.training.differences import NamedTraining, diff_trainings
-from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.records.findings import TrainingFindings
+from optitrace.records.training import NamedTraining
+from optitrace.views.diff_view import training_diff_view
 from optitrace.views.grid import Look
-from optitrace.views.training_diff_view import training_diff_view
 from optitrace.views.training_formats import training_chunks, training_html
 from optitrace.views.training_table import render_training
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,13 +17,11 @@ from made_trainings import any_training, optimizer, training, with_all
 
 import optitrace
 from optitrace.errors import InputFileError
-from optitrace.records.saved_record import read_saved
+from optitrace.records.findings import TrainingFindings
+from optitrace.records.reader import SavedTraining, parse_trace, parse_training, read_saved
 from optitrace.records.trace import Trace
-from optitrace.records.trace_reader import parse_trace
 from optitrace.records.training import KINDS, Training
-from optitrace.records.training_reader import SavedTraining, parse_training
-from optitrace.records.training_schema import Kind
-from optitrace.records.training_writer import json_chunks, jsonl_chunks
+from optitrace.records.writer import exact_all, json_chunks, jsonl_chunks
 
 WRITERS: dict[str, Callable[..., Iterator[str]]] = {"JSON": json_chunks, "JSONL": jsonl_chunks}
 
@@ -111,8 +109,8 @@ def test_every_number_survives_a_file(made: Training, form: str) -> None:
 def test_what_was_found_out_is_read_back_with_it(form: str) -> None:
     read = parse_training(as_bytes(with_all(), form, **ABOVE))
 
-    assert repr(read.above) == repr(ABOVE)
-    assert parse_training(as_bytes(with_all(), form)).above == {}
+    assert exact_all(read.findings) == exact_all(ABOVE)
+    assert parse_training(as_bytes(with_all(), form)).findings == TrainingFindings()
 
 
 @pytest.mark.parametrize("made", TRAININGS.values(), ids=TRAININGS)
@@ -124,7 +122,7 @@ def test_a_training_is_what_the_schema_says(made: Training) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("schema",), 2),
+        (("schema",), 3),
         (("outcome", "status"), "non-finite"),
         (("optimizers", 0, "steps", 0, "gradient"), "old"),
         (("optimizers", 0, "steps", 0, "step"), 0),
@@ -150,13 +148,12 @@ def test_what_is_no_training_is_not_what_the_schema_says(path: tuple[Any, ...], 
 
     with pytest.raises(ValidationError, match=r"is not|was expected|non-empty|minimum|too short"):
         VALIDATOR.validate(whole)
-    with pytest.raises(InputFileError, match=r"it should|at least|its schema"):
+    with pytest.raises(InputFileError, match=r"it should|at least|its schema|is missing"):
         parse_training(json.dumps(whole).encode())
 
 
 def test_the_kinds_of_gradients_are_those_of_a_training() -> None:
-    assert get_args(Kind) == KINDS
-    assert tuple(SCHEMA["$defs"]["kind"]["enum"]) == KINDS
+    assert tuple(SCHEMA["$defs"]["Row"]["properties"]["gradient"]["enum"]) == KINDS
 
 
 def test_a_row_stands_on_a_line_and_says_what_its_step_did() -> None:
@@ -253,7 +250,10 @@ def damaged(old: str, new: str) -> bytes:
 
 FAULTS: dict[str, tuple[bytes, str]] = {
     "truncated": (TEXT[:-90].encode(), r"line 10, column .*: it ends in the middle"),
-    "another schema": (damaged('"schema": 1', '"schema": 2'), "its schema is 2, and optitrace .* reads sch"),
+    "another schema": (
+        damaged('"schema": 2', '"schema": 3'),
+        "its schema is 3, and optitrace .* reads schemas 1 to 2; a newer",
+    ),
     "deep nesting": (damaged('"loss": 2.5', f'"loss": {"[" * 9999}'), "line 3, .*: it is nested too deeply"),
     "steps missing": (
         TEXT[: TEXT.rindex(', "steps"')].encode() + b"}]}",

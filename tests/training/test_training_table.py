@@ -18,7 +18,7 @@ from reading import faults, rows_of_blocks
 from rich.console import Group
 from samples import printed
 
-from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
+from optitrace.records.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status
 from optitrace.records.training import (
     ClippingTally,
@@ -27,10 +27,9 @@ from optitrace.records.training import (
     Training,
     WatchedParameter,
 )
-from optitrace.views.grid import Grid, Look
+from optitrace.views.grid import Grid, Look, hidden_values, training_grid, training_grids
 from optitrace.views.table import grid_tables
 from optitrace.views.training_formats import training_html
-from optitrace.views.training_grid import hidden_values, training_grid, training_grids
 from optitrace.views.training_table import render_training
 from optitrace.views.training_wording import (
     closing_lines,

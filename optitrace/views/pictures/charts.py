@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optitrace.analysis.comparison import losses_after
-from optitrace.analysis.named_trace import NamedTrace
-from optitrace.records.trace import Trace
+from optitrace.records.trace import NamedTrace, Trace
 from optitrace.views.fields import NORM, Field
 from optitrace.views.pictures.lines import Course, curves
 from optitrace.views.pictures.scales import axis_of, steps_axis

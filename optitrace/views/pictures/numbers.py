@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from optitrace.analysis.comparison import losses_after
-from optitrace.analysis.named_trace import NamedTrace
-from optitrace.records.selection import at_steps
-from optitrace.records.trace import Trace
+from optitrace.records.trace import NamedTrace, Trace
 from optitrace.text.number_format import format_number
 from optitrace.views.fields import few_fields
 from optitrace.views.grid import Look, make_grid
@@ -36,7 +34,7 @@ def trace_numbers(trace: Trace, steps: Sequence[int], precision: int) -> Numbers
         steps: the steps to be shown.
         precision: decimals of each number.
     """
-    grid = make_grid(at_steps(trace, steps), Look(precision=precision, state=True, all_rows=True))
+    grid = make_grid(trace.at_steps(steps), Look(precision=precision, state=True, all_rows=True))
     led_to = {"weights": "after the step", **dict.fromkeys(trace.state, "state after the step")}
     headings = [
         (led_to.get(quantity, "used by the step"), f"{quantity} {weight.replace('state', '')}".strip())

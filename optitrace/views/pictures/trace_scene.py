@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from optitrace.analysis.loss_grid import LossGrid
-from optitrace.analysis.named_trace import NamedTrace
-from optitrace.records.trace import Trace
+from optitrace.records.trace import NamedTrace, Trace
 from optitrace.views.pictures.charts import loss_chart, lr_chart, norm_charts
 from optitrace.views.pictures.scene import Scene
 from optitrace.views.pictures.weight_plane import plane

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from optitrace.analysis.comparison import losses_after
 from optitrace.analysis.loss_grid import LossGrid
-from optitrace.analysis.named_trace import NamedTrace
 from optitrace.experiment.objective import Point
+from optitrace.records.trace import NamedTrace
 from optitrace.views.pictures.clipping import cut
 from optitrace.views.pictures.levels import contour
 from optitrace.views.pictures.lines import Course, paths
