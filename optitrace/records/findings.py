@@ -1,6 +1,6 @@
 """What is found out about a training, beside what was recorded of it."""
 
-from __future__ import annotations
+# annotations are no texts here: pydantic 2.5 does not resolve those of dataclasses within others
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias

@@ -6,10 +6,10 @@ tables, what `optitrace diff` compares and how it names it, and the documentatio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -68,9 +68,21 @@ class Quantity:
         return f"kind of {words}" if self.words else words
 
 
-def documented(quantities: Iterable[Quantity]) -> str:
-    """Return the names of quantities with what they are, a line each."""
-    return "\n".join(f"{quantity.name}: {quantity.doc}" for quantity in quantities)
+Documented = TypeVar("Documented", bound=Callable[..., Any])
+
+
+def documents(quantities: Iterable[Quantity]) -> Callable[[Documented], Documented]:
+    """Return a decorator that puts what quantities are in the place of ``{quantities}`` in a docstring."""
+
+    def documented(function: Documented) -> Documented:
+        text = function.__doc__ or ""  # none where Python runs with -OO
+        before, _, after = text.partition("{quantities}")
+        margin = before.rpartition("\n")[2]
+        lines = f"\n{margin}".join(f"``{quantity.name}``: {quantity.doc}" for quantity in quantities)
+        function.__doc__ = f"{before}{lines}{after}"
+        return function
+
+    return documented
 
 
 class Limits:

@@ -4,12 +4,12 @@ A trace has the weights themselves, two or three of them. A training has million
 told by norms, and the numbers of single weights where they are asked for.
 """
 
-from __future__ import annotations
+# annotations are no texts here: pydantic 2.5 does not resolve those of dataclasses within others
 
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.records.quantity import Count, Limits, Name, Number, Per, Quantity, StepNumber
@@ -243,7 +243,8 @@ class OptimizerTrace(Table):
         ),
         Quantity(
             "gradient",
-            " ".join(f"{kind}: {meaning}." for kind, meaning in GRADIENT_KINDS.items()),
+            "The kind of gradient that the step used, which is one of these. "
+            + " ".join(f"{kind}: {meaning}." for kind, meaning in GRADIENT_KINDS.items()),
             words=KINDS,
         ),
         Quantity(
@@ -380,7 +381,7 @@ class Training:
     rank: Count = 0
     world_size: StepNumber = 1
 
-    def every_kth(self, k: int) -> Training:
+    def every_kth(self, k: int) -> Self:
         """Return the first, every `k`-th and the last recorded step of each optimizer."""
         return replace(self, optimizers=tuple(optimizer.every_kth(k) for optimizer in self.optimizers))
 

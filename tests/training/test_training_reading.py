@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from findings import AGREES, FINDINGS, NO_RULE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
@@ -20,8 +23,8 @@ from optitrace.errors import InputFileError
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.reader import SavedTraining, parse_trace, parse_training, read_saved
 from optitrace.records.trace import Trace
-from optitrace.records.training import KINDS, Training
-from optitrace.records.writer import exact_all, json_chunks, jsonl_chunks
+from optitrace.records.training import KINDS, Scheduling, Tally, Training, UnownedParameter
+from optitrace.records.writer import exact_all, json_chunks, jsonl_chunks, own_fields
 
 WRITERS: dict[str, Callable[..., Iterator[str]]] = {"JSON": json_chunks, "JSONL": jsonl_chunks}
 
@@ -236,6 +239,60 @@ def test_a_file_tells_which_of_the_two_it_holds(tmp_path: Path) -> None:
     assert isinstance(read["training.jsonl"], SavedTraining)
     with pytest.raises(InputFileError, match=r"it is a training, and no trace; 'optitrace show' and"):
         parse_trace(as_bytes(training()))
+
+
+SAVED = Path(__file__).parent / "saved"
+"""Files of schema 1: what the first release wrote of a script, and what was written before schema 2."""
+
+
+@pytest.mark.parametrize("name", ["released.json", "released.jsonl"])
+def test_a_file_of_the_first_release_is_read_with_all_that_it_has(name: str) -> None:
+    read = read_saved(str(SAVED / name))
+
+    assert isinstance(read, SavedTraining)
+    (own,) = read.training.optimizers
+    assert (own.name, own.taken, list(own.steps)) == ("SGD", 5, [1, 2, 3, 4, 5])
+    assert own.scheduling == Scheduling(("StepLR",), 4, 0)
+    assert own.columns["loss"].values[0] == 1.6141585111618042
+    assert own.by_parameter["update_norm"].row(1) == (0.0015539914732162535, 0.007706596662275212)
+    assert own.gradients == {"fresh": Tally(4, 1), "stale": Tally(1, 5)}
+    clipped = own.clippings["used"]
+    assert (clipped.steps, clipped.cut, list(map(math.isnan, clipped.limits))) == (
+        Tally(4, 1),
+        Tally(4, 1),
+        [True, True],
+    )
+    assert read.training.unowned == (UnownedParameter("2.weight", "SGD"), UnownedParameter("2.bias", "SGD"))
+    assert [(d.fault, d.severity) for d in read.findings.diagnoses] == [
+        ("stale gradient", "fault"),
+        ("parameter without optimizer", "fault"),
+    ]
+    assert read.findings.verified[0].worst == 0.42336478711914155
+
+
+def test_a_file_of_schema_1_is_read_as_the_same_of_schema_2() -> None:
+    read = read_saved(str(SAVED / "schema_1.json"))
+
+    assert isinstance(read, SavedTraining)
+    assert repr(read.training) == repr(with_all())
+    # where nothing was verified, schema 1 said what would have been allowed
+    assert read.findings == replace(FINDINGS, verified=(AGREES, replace(NO_RULE, allowed=8.0)))
+
+
+@pytest.mark.parametrize("name", ["released.json", "released.jsonl", "schema_1.json"])
+def test_a_file_of_schema_1_is_written_again_with_schema_2(name: str) -> None:
+    read = read_saved(str(SAVED / name))
+    assert isinstance(read, SavedTraining)
+    written = as_bytes(read.training, **own_fields(read.findings))
+
+    VALIDATOR.validate(read_strictly(written.decode()))
+    assert repr(parse_training(written)) == repr(read)
+
+
+@pytest.mark.parametrize("entry", ['"clipped": {"count": 1, "first": 1}', '"clipped": null'])
+def test_what_schema_1_had_is_no_part_of_schema_2(entry: str) -> None:
+    with pytest.raises(InputFileError, match=r"optimizers\[0\]\.clipped is not known"):
+        parse_training(damaged('"taken": 3', f'"taken": 3, {entry}'))
 
 
 TEXT = as_bytes(with_all(), **ABOVE).decode()

@@ -35,7 +35,8 @@ def trace_numbers(trace: Trace, steps: Sequence[int], precision: int) -> Numbers
         precision: decimals of each number.
     """
     grid = make_grid(trace.at_steps(steps), Look(precision=precision, state=True, all_rows=True))
-    led_to = {"weights": "after the step", **dict.fromkeys(trace.state, "state after the step")}
+    led_to = {quantity.name: "after the step" for quantity in trace.recorded if quantity.is_left}
+    led_to |= dict.fromkeys(trace.state, "state after the step")
     headings = [
         (led_to.get(quantity, "used by the step"), f"{quantity} {weight.replace('state', '')}".strip())
         for quantity, weight in islice(grid.headings, 1, None)
