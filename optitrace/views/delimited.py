@@ -20,26 +20,25 @@ OF_A_ROW = ("optimizer", "step", "parameter")
 """What says what a row is about."""
 
 
-def record_lines(record: Trace | Training, delimiter: str) -> Iterator[str]:
-    """Yield a trace or a training as delimited text, a line at a time, with one header for all.
+def record_rows(record: Trace | Training) -> Iterator[Sequence[object]]:
+    """Yield a header and the rows of a trace or a training.
 
     A row is one step; of a training, one step of one optimizer. Where parameters were recorded, those of the
     step follow, each in a row with its name and its numbers; the row of the step itself names none.
     """
     if isinstance(record, Trace):
-        cells = _cells(record, {"step"})
-        rows = ([step, *(cell(row) for cell in cells.values())] for row, step in enumerate(record.steps))
-        return delimited(chain([["step", *(heading.text for heading in cells)]], rows), delimiter)
+        own = _cells(record, {"step"})
+        yield ["step", *(heading.text for heading in own)]
+        yield from ([step, *(cell(row) for cell in own.values())] for row, step in enumerate(record.steps))
+        return
     taken = {*OF_A_ROW, *(quantity.name for quantity in OptimizerTrace.QUANTITIES)}
-    of_each = [_cells(optimizer, taken) for optimizer in record.optimizers]
-    headings = sorted(dict.fromkeys(chain.from_iterable(of_each)), key=lambda heading: heading.place)
+    cells = [_cells(optimizer, taken) for optimizer in record.optimizers]
+    headings = sorted(dict.fromkeys(chain.from_iterable(cells)), key=lambda heading: heading.place)
     has_parameters = any(optimizer.by_parameter for optimizer in record.optimizers)
-    header = [name for name in OF_A_ROW if has_parameters or name != "parameter"]
-    lines = chain.from_iterable(
-        _rows(optimizer, cells, headings, has_parameters)
-        for optimizer, cells in zip(record.optimizers, of_each, strict=True)
-    )
-    return delimited(chain([[*header, *(heading.text for heading in headings)]], lines), delimiter)
+    about = [name for name in OF_A_ROW if has_parameters or name != "parameter"]
+    yield [*about, *(heading.text for heading in headings)]
+    for optimizer, own in zip(record.optimizers, cells, strict=True):
+        yield from _rows(optimizer, own, headings, has_parameters)
 
 
 def delimited(rows: Iterable[Sequence[object]], delimiter: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from optitrace.analysis.findings import NO_FINDINGS, Findings
 from optitrace.errors import UsageError, one_of, quoted
 from optitrace.records.trace import Trace
 from optitrace.records.writer import json_chunks, jsonl_chunks
-from optitrace.views.delimited import record_lines
+from optitrace.views.delimited import delimited, record_rows
 from optitrace.views.explanation import explained_fields
 from optitrace.views.grid import Look
 from optitrace.views.markdown import markdown_chunks
@@ -86,7 +86,7 @@ def chunks(
     if name == "markdown":
         return markdown_chunks(trace, look)
     if name in ("csv", "tsv"):
-        return record_lines(trace, "," if name == "csv" else "\t")
+        return delimited(record_rows(trace), "," if name == "csv" else "\t")
     write = {"json": json_chunks, "jsonl": jsonl_chunks}[name]
     return write(trace, theory_fields(findings.theory), partial(explained_fields, findings.explained))
 

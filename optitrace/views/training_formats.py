@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.training import Training
 from optitrace.records.writer import json_chunks, jsonl_chunks, own_fields
-from optitrace.views.delimited import record_lines
+from optitrace.views.delimited import delimited, record_rows
 from optitrace.views.grid import Look, training_grids
 from optitrace.views.html import html_grid
 from optitrace.views.markdown import escaped, markdown_table
@@ -43,7 +43,7 @@ def training_chunks(
     if name == "markdown":
         return _markdown(training, findings, look)
     if name in ("csv", "tsv"):
-        return record_lines(training, "," if name == "csv" else "\t")
+        return delimited(record_rows(training), "," if name == "csv" else "\t")
     write = {"json": json_chunks, "jsonl": jsonl_chunks}[name]
     return write(training, own_fields(findings))
 

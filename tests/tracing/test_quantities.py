@@ -24,7 +24,7 @@ from optitrace.records.schema import json_schema, write_schemas
 from optitrace.records.trace import Column, NamedTrace, Trace
 from optitrace.records.training import NamedTraining, OptimizerTrace, Training
 from optitrace.records.writer import json_chunks, jsonl_chunks
-from optitrace.views.delimited import record_lines
+from optitrace.views.delimited import record_rows
 from optitrace.views.diff_view import diff_view, training_diff_view
 from optitrace.views.grid import Look, make_grid, training_grid
 from optitrace.views.pictures.numbers import trace_numbers
@@ -59,8 +59,8 @@ def test_a_quantity_of_a_trace_is_declared_once(with_curvature: Trace) -> None:
     assert [row["curvature"] for row in rows] == [None, 1.5, 2.5]
     assert repr(parse_trace(text.encode())) == repr(with_curvature)
     assert repr(parse_trace("".join(jsonl_chunks(with_curvature)).encode())) == repr(with_curvature)
-    header, *lines = (line.strip().split(",") for line in record_lines(with_curvature, ","))
-    assert [line[header.index("curvature")] for line in lines] == ["", "1.5", "2.5"]
+    header, *lines = record_rows(with_curvature)
+    assert [line[header.index("curvature")] for line in lines] == [None, 1.5, 2.5]
     grid = make_grid(with_curvature, Look(precision=2))
     assert [row[grid.headings.index(("curvature", "of loss"))] for row in grid.rows] == ["", "1.50", "2.50"]
     assert ("used by the step", "curvature of loss") in trace_numbers(with_curvature, [0, 1, 2], 4).headings
@@ -83,8 +83,8 @@ def test_a_quantity_of_a_training_is_declared_once(with_noise: Training) -> None
 
     assert [row["gradient_noise"] for row in rows] == [None, 0.5, 0.25]
     assert repr(parse_training(text.encode()).training) == repr(with_noise)
-    header, *lines = (line.strip().split(",") for line in record_lines(with_noise, ","))
-    assert [line[header.index("gradient_noise")] for line in lines] == ["", "0.5", "0.25"]
+    header, *lines = record_rows(with_noise)
+    assert [line[header.index("gradient_noise")] for line in lines] == [None, 0.5, 0.25]
     grid = training_grid(with_noise.optimizers[0], Look())
     assert [row[grid.headings.index(("gradient_noise", ""))] for row in grid.rows] == ["", "0.5000", "0.2500"]
     own = with_noise.optimizers[0]
