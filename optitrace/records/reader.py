@@ -8,6 +8,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from math import nan
 from operator import ge
@@ -33,6 +34,9 @@ from optitrace.text.number_format import counted
 
 if TYPE_CHECKING:
     pass
+
+if TYPE_CHECKING:
+    from optitrace.records.schema import Form
 
 Content = TypeVar("Content")
 
@@ -91,13 +95,10 @@ def parse_trace(content: bytes) -> Trace:
         raise FaultError("it is a training, and no trace; 'optitrace show' and 'optitrace diff' take it")
     from optitrace.records.schema import trace_form
 
-    form = trace_form()
-    if lines := _numbered_lines(content):
-        head = validated(form.head, lines[0][1], f"line {lines[0][0]}", form)
-        rows = [validated(form.row, line, f"line {k}", form) for k, line in lines[1:]]
-        return _trace(head, rows, _on_lines([k for k, _ in lines[1:]]))
-    whole = validated(form.whole, content, "", form)
-    return _trace(whole, whole["steps"], lambda index: f"steps[{index}].")
+    head, rows, numbers = _parts(content, trace_form())
+    if rows is None:
+        return _trace(head, head["steps"], lambda index: f"steps[{index}].")
+    return _trace(head, rows, _on_lines(numbers))
 
 
 def parse_training(content: bytes) -> SavedTraining:
@@ -110,15 +111,10 @@ def parse_training(content: bytes) -> SavedTraining:
     from optitrace.records.schema import training_form
 
     schema = _SCHEMA.search(content)
-    form = training_form(int(schema[1]) if schema is not None else TRAINING_SCHEMA)
-    if lines := _numbered_lines(content):
-        head = validated(form.head, lines[0][1], f"line {lines[0][0]}", form)
-        rows = ((k, validated(form.row, line, f"line {k}", form)) for k, line in lines[1:])
-        return _training(head, _sorted_out(head, rows))
-    whole = validated(form.whole, content, "", form)
-    return _training(
-        whole, [_whole_optimizer(k, whole["optimizers"]) for k in range(len(whole["optimizers"]))]
-    )
+    head, rows, numbers = _parts(content, training_form(int(schema[1]) if schema else TRAINING_SCHEMA))
+    if rows is None:
+        return _training(head, _whole_optimizers(head["optimizers"]))
+    return _training(head, _sorted_out(head, rows, numbers))
 
 
 _KIND = re.compile(rb'"(experiment|program)"\s*:')
@@ -189,6 +185,17 @@ def _is_whole_object(line: bytes) -> bool:
         return isinstance(from_json(line), dict)
     except ValueError:
         return False
+
+
+def _parts(content: bytes, form: Form) -> tuple[Row, list[Row] | None, list[int]]:
+    """Return the first line of JSONL, the other lines and their numbers; the whole of JSON, and no lines."""
+    lines = _numbered_lines(content)
+    if not lines:
+        return validated(form.whole, content, "", form), None, []
+    (first, head), *rest = lines
+    checked = validated(form.head, head, f"line {first}", form)
+    rows = [validated(form.row, line, f"line {number}", form) for number, line in rest]
+    return checked, rows, [number for number, _ in rest]
 
 
 def _on_lines(numbers: Sequence[int]) -> Place:
@@ -272,19 +279,22 @@ def _training(head: Row, optimizers: Sequence[OptimizerTrace]) -> SavedTraining:
     return SavedTraining(training, TrainingFindings(**found))
 
 
-def _whole_optimizer(index: int, optimizers: Sequence[Row]) -> OptimizerTrace:
-    """Return an optimizer of a JSON file; where none has steps, it is a JSONL file without rows."""
-    own, at = optimizers[index], f"optimizers[{index}]"
-    if "steps" not in own and any("steps" in optimizer for optimizer in optimizers):
-        raise FaultError(f"{at}.steps is missing")
-    return _optimizer(own, own.get("steps", ()), f"{at}.", lambda row: f"{at}.steps[{row}].")
+def _whole_optimizers(given: Sequence[Row]) -> list[OptimizerTrace]:
+    """Return the optimizers of a JSON file; where none has steps, it is a JSONL file without rows."""
+    optimizers = []
+    for index, own in enumerate(given):
+        at = f"optimizers[{index}]."
+        if "steps" not in own and any("steps" in optimizer for optimizer in given):
+            raise FaultError(f"{at}steps is missing")
+        optimizers.append(_optimizer(own, own.get("steps", ()), at, partial("{}steps[{}].".format, at)))
+    return optimizers
 
 
-def _sorted_out(head: Row, rows: Iterable[tuple[int, Row]]) -> list[OptimizerTrace]:
+def _sorted_out(head: Row, rows: Iterable[Row], numbers: Iterable[int]) -> list[OptimizerTrace]:
     """Return the optimizers of a JSONL file, whose lines may come in any order of optimizers."""
     own: dict[str, list[Row]] = {optimizer["name"]: [] for optimizer in head["optimizers"]}
     lines: dict[str, list[int]] = {name: [] for name in own}
-    for number, row in rows:
+    for number, row in zip(numbers, rows, strict=True):
         name = row["optimizer"]
         if name not in own:
             raise FaultError(f"line {number}: optimizer is {name!r}, which line 1 does not have")

@@ -44,7 +44,6 @@ DESCRIPTIONS: Mapping[type, str] = {
     "gradient that the step used, and the weights and state after it, told by Euclidean norms. Since schema "
     "2 an optimizer has clippings in place of clipped, and each member of unowned is an object.",
 }
-EXACT = "Numbers are exact; those that are not finite are texts."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def json_schema(record: type[Trace | Training]) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"optitrace {form.noun}, schema {form.schema}",
         **schema,
-        "description": f"{DESCRIPTIONS[record]} {EXACT}",
+        "description": f"{DESCRIPTIONS[record]} Numbers are exact; those that are not finite are texts.",
         "$defs": definitions,
     }
 
@@ -194,8 +193,11 @@ def _trace_form(quantities: tuple[Quantity, ...]) -> Form:
 def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
     was = {"unowned": tuple[UnownedParameter | Name, ...]} if schema == 1 else {}
     old: dict[str, Any] = {"clipped": NotRequired[Tally]} if schema == 1 else {}
-    found = get_type_hints(TrainingFindings, include_extras=True)
     docs = _attribute_docs(TrainingFindings)
+    found = {
+        name: NotRequired[Annotated[type, Field(description=docs.get(name))]]
+        for name, type in get_type_hints(TrainingFindings, include_extras=True).items()
+    }
     above: dict[str, Any] = {
         "schema": _version(schema),
         "versions": _shape(Versions, optional=set()),
@@ -205,7 +207,10 @@ def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
             without={"quantity"},
             status=Literal["completed", "interrupted", "failed"],
         ),
-        **{name: NotRequired[Annotated[type, Field(description=docs[name])]] for name, type in found.items()},
+        **{
+            name: NotRequired[Annotated[type, Field(description=docs.get(name))]]
+            for name, type in found.items()
+        },
         **was,
     }
     row = _row(OptimizerTrace, quantities, step=StepNumber)
@@ -293,7 +298,7 @@ def _row(of: type[Table], quantities: tuple[Quantity, ...], step: Any, **more: A
         "parameters": dict[Name, _typed("ParameterRow", each)],  # type: ignore[misc]
     }
     described = {
-        name: Annotated[type, Field(description=docs["by_parameter" if name == "parameters" else name])]
+        name: Annotated[type, Field(description=docs.get("by_parameter" if name == "parameters" else name))]
         for name, type in groups.items()
     }
     types = {"step": step, **{quantity.name: _type(quantity) for quantity in quantities}}
