@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from optitrace.analysis.named_trace import NamedTrace
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import Status, Trace
+from optitrace.records.trace import NamedTrace, Status, Trace
 
 DEFAULT_TOLERANCE = 1e-3
 """The share of its starting loss that a run is to reach."""

@@ -1,54 +1,53 @@
-"""The differences of two runs: where they part, in what, by how much, and how that grows."""
+"""The differences of two tables: where they part, in what, by how much, and how that grows."""
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from operator import ne
 
-from optitrace.analysis.number_pairs import Difference, NumberPairs
-from optitrace.analysis.tolerance import EXACT, Tolerance
-from optitrace.records.selection import select_rows
-from optitrace.records.trace import Column, Trace
+from optitrace.analysis.tolerance import EXACT, Tolerance, unit_dtype
+from optitrace.analysis.ulps import ulps_between
+from optitrace.records.quantity import Per, Quantity
+from optitrace.records.trace import Column, Numbers, Table
 from optitrace.text.number_format import counted
 
 GROWTH_STEPS = frozenset(factor * 10**power for power in range(18) for factor in (1, 2, 5))
 """The steps at which the growth of a difference is told: 1, 2, 5, 10, 20, 50 and so on."""
 
+BY_PARAMETER = "by_parameter"
+"""The name of the numbers of each parameter, where just one table has them."""
+
 
 @dataclass(frozen=True, slots=True)
-class ComparedRun:
-    """What is compared of a run.
+class Difference:
+    """Two numbers that stand in the same place of two traces.
 
     Attributes:
-        steps: the step of each row.
-        columns: what is compared, by name, in the order in which a step has it.
-        result: the name of the column that a step ends with.
-        dtype: the dtype of the run.
-        last: what is compared of the last step alone.
-        optional: the columns that are recorded only where they are asked for.
-        taken: how many steps were taken, recorded or not; the last recorded one if not given.
+        quantity: ``loss``, ``gradient``, ``lr``, a state entry, ``weights`` or ``final_loss``.
+        step: the step of the row.
+        coordinate: which coordinate, from 1; None for a scalar.
+        a: the first trace's number.
+        b: the second trace's.
+        ulps: how far apart they are in units in the last place; infinite if one is not finite.
+        dtype: the dtype whose units these are.
     """
 
-    steps: Sequence[int]
-    columns: Mapping[str, Column]
-    result: str
+    quantity: str
+    step: int
+    coordinate: int | None
+    a: float
+    b: float
+    ulps: float
     dtype: str
-    last: Mapping[str, Column] = field(default_factory=dict)
-    optional: Set[str] = frozenset()
-    taken: int | None = None
 
     @property
-    def last_step(self) -> int:
-        """The last step; 0 if there is none."""
-        if self.taken is not None:
-            return self.taken
-        return self.steps[-1] if self.steps else 0
-
-    @property
-    def recorded(self) -> int:
-        """How many steps have a row; row 0 is the start."""
-        return sum(step > 0 for step in self.steps)
+    def size(self) -> float:
+        """The absolute value of the difference; infinite if not both numbers are finite."""
+        return _gap(self.a, self.b)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +97,12 @@ class Differences:
         quantities: what both have, in the order in which a step has it.
         incomparable: what they do not have alike.
         only: what A alone was asked to record, and what B alone was; it is no difference.
-        growth: the greatest difference at some of the steps from the first difference on: of the
-            weights, the result of each step, if they differ, or else of the quantity that differs first.
+        growth: the greatest difference at some of the steps from the first difference on: of what a step
+            ends with, the weights, if that differs, or else of the quantity that differs first.
+        declared: the quantities that were compared, by name; the program itself named all others.
+        entry: what the numbers of those others belong to.
+        parameters: the parameters that both have numbers of, one by one.
+        by_parameter: the quantities that were compared parameter by parameter.
     """
 
     tolerance: Tolerance
@@ -111,6 +114,10 @@ class Differences:
     incomparable: tuple[Incomparable, ...]
     only: tuple[tuple[str, ...], tuple[str, ...]]
     growth: tuple[Difference, ...]
+    declared: Mapping[str, Quantity]
+    entry: Per
+    parameters: tuple[str, ...] = ()
+    by_parameter: tuple[str, ...] = ()
 
     @property
     def first(self) -> Difference | None:
@@ -122,81 +129,172 @@ class Differences:
         """Whether nothing differs, nothing is missing, and both end at one step."""
         return self.first is None and not self.incomparable and len(set(self.last_steps)) == 1
 
+    def owner(self, difference: Difference) -> str:
+        """Return what one of several numbers belongs to; empty if it is one alone."""
+        if difference.coordinate is None:
+            return ""
+        place, quantity = difference.coordinate - 1, self.declared.get(difference.quantity)
+        if difference.quantity in self.by_parameter:
+            return self.parameters[place]
+        return (self.entry if quantity is None else quantity.per).owner(place)
 
-def diff(a: Trace, b: Trace, tolerance: Tolerance = EXACT) -> Differences:
-    """Compare two traces number by number, at the steps that both have."""
-    return diff_runs(_compared(a), _compared(b), tolerance)
 
+def diff(a: Table, b: Table, tolerance: Tolerance = EXACT) -> Differences:
+    """Compare two tables number by number, at the steps that both have.
 
-def diff_runs(a: ComparedRun, b: ComparedRun, tolerance: Tolerance) -> Differences:
-    """Compare what was recorded of two runs number by number, at the steps that both have."""
-    last_steps, recorded = (a.last_step, b.last_step), (a.recorded, b.recorded)
+    Where both have numbers of each parameter, those are compared instead of the numbers of all, for the
+    parameters that both have.
+    """
+    last_steps = a.last_step, b.last_step
+    recorded = _recorded(a), _recorded(b)
+    ends = (a.at_the_end, b.at_the_end) if last_steps[0] == last_steps[1] else ({}, {})
     if a.steps != b.steps:
-        common = set(a.steps) & set(b.steps)
-        a, b = _at_steps(a, common), _at_steps(b, common)
+        a, b = a.at_steps(b.steps), b.at_steps(a.steps)
+    known = set(b.recorded_parameters)
+    parameters = tuple(name for name in a.recorded_parameters if name in known)
     only = _only(a, b), _only(b, a)
-    columns, incomparable = _matched(_without(a, only[0]), _without(b, only[1]))
+    mine, theirs = (
+        {name: column for name, column in _compared(table, parameters).items() if name not in left_out}
+        for table, left_out in zip((a, b), only, strict=True)
+    )
+    columns, incomparable = _matched(mine, theirs, a.steps)
     dtypes = a.dtype, b.dtype
     pairs = [_paired(name, *both, a.steps, dtypes) for name, both in columns.items()]
-    if last_steps[0] == last_steps[1]:
-        pairs += [_paired(name, a.last[name], b.last[name], a.steps[-1:], dtypes) for name in a.last]
+    for name, number in ends[0].items():
+        own, others = (Column(array("d", [value]), ()) for value in (number, ends[1][name]))
+        pairs.append(_paired(name, own, others, a.steps[-1:], dtypes))
     quantities = [_compare(pair, tolerance) for pair in pairs]
     return Differences(
         tolerance=tolerance,
         last_steps=last_steps,
         recorded=recorded,
-        compared=a.recorded,
+        compared=_recorded(a),
         compared_to=a.steps[-1] if a.steps else 0,
         quantities=tuple(quantities),
         incomparable=tuple(incomparable),
         only=only,
-        growth=tuple(_growth(pairs, quantities, a.result)),
+        growth=tuple(_growth(pairs, quantities, a.RESULT)),
+        declared={quantity.name: quantity for quantity in (*b.recorded, *a.recorded)},
+        entry=a.ENTRY,
+        parameters=parameters,
+        by_parameter=tuple(q.name for q in a.recorded if q.each_parameter) if parameters else (),
     )
 
 
-def _compared(trace: Trace) -> ComparedRun:
-    """Return what is compared of a trace, in the order in which a step has it: the weights are its result."""
-    used = {name: column for name, column in trace.columns.items() if name != "weights"}
-    state = {f"state {name}" if name in trace.columns else name: c for name, c in trace.state.items()}
-    return ComparedRun(
-        steps=trace.steps,
-        columns={**used, **state, "weights": trace.weights},
-        result="weights",
-        dtype=trace.experiment.dtype,
-        last={"final_loss": Column(array("d", [trace.final_loss]), ())},
-    )
+@dataclass(frozen=True, slots=True)
+class NumberPairs:
+    """One quantity of two traces.
+
+    Attributes:
+        quantity: its name.
+        a: the first trace's numbers, row after row.
+        b: the second trace's, as many.
+        steps: the step of each row.
+        shape: the shape of one row's value.
+        dtypes: the dtypes of the two runs.
+    """
+
+    quantity: str
+    a: Numbers
+    b: Numbers
+    steps: Sequence[int]
+    shape: tuple[int, ...]
+    dtypes: tuple[str, str]
+
+    def differing(self, tolerance: Tolerance) -> list[int]:
+        """Return the positions of the numbers that do not count as the same."""
+        if self.a.tobytes() == self.b.tobytes():
+            return []
+        a, b = self.a, self.b
+        unequal = compress(range(len(a)), map(ne, _bits(a), _bits(b)))
+        if tolerance.is_exact:
+            return [k for k in unequal if not (a[k] != a[k] and b[k] != b[k])]
+        return [k for k in unequal if not tolerance.allows(a[k], b[k], self.dtypes)]
+
+    def greatest(self, positions: Sequence[int]) -> Difference:
+        """Return the greatest difference among some positions; the earliest of equal ones."""
+        gaps = [_gap(self.a[k], self.b[k]) for k in positions]
+        return self.difference(positions[max(range(len(gaps)), key=gaps.__getitem__)])
+
+    def difference(self, position: int) -> Difference:
+        """Return the two numbers at a position."""
+        a, b = self.a[position], self.b[position]
+        row, coordinate = divmod(position, math.prod(self.shape))
+        dtype = unit_dtype(a, b, self.dtypes)
+        return Difference(
+            quantity=self.quantity,
+            step=self.steps[row],
+            coordinate=coordinate + 1 if self.shape else None,
+            a=a,
+            b=b,
+            ulps=ulps_between(a, b, dtype),
+            dtype=dtype,
+        )
+
+    def positions(self, row: int) -> range:
+        """Return the positions of a row."""
+        size = math.prod(self.shape)
+        return range(row * size, (row + 1) * size)
 
 
-def _at_steps(run: ComparedRun, wanted: Set[int]) -> ComparedRun:
-    rows = [row for row, step in enumerate(run.steps) if step in wanted]
-    columns = {name: select_rows(column, rows) for name, column in run.columns.items()}
-    return replace(run, steps=[run.steps[row] for row in rows], columns=columns)
+def _recorded(table: Table) -> int:
+    """Return how many steps have a row; row 0 of a trace is the start."""
+    return sum(step > 0 for step in table.steps)
 
 
-def _only(run: ComparedRun, other: ComparedRun) -> tuple[str, ...]:
-    """Return the columns that just one of two runs was asked to record."""
-    return tuple(name for name in run.columns if name in run.optional and name not in other.columns)
+def _compared(table: Table, parameters: Sequence[str]) -> dict[str, Column]:
+    """Return what is compared of a table, in the order in which a step has it."""
+    columns = {quantity.name: table.columns[quantity.name] for quantity in table.recorded}
+    result = {table.RESULT: columns.pop(table.RESULT)} if table.RESULT in columns else {}
+    state, values = _named(table)
+    columns = {**columns, **state, **values, **result}
+    if parameters:
+        own = {name: place for place, name in enumerate(table.recorded_parameters)}
+        places = [own[name] for name in parameters]
+        columns |= {name: _at_places(column, places) for name, column in table.by_parameter.items()}
+    return columns
 
 
-def _without(run: ComparedRun, names: Sequence[str]) -> ComparedRun:
-    return replace(run, columns={name: c for name, c in run.columns.items() if name not in names})
+def _named(table: Table) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
+    """Return the state and the values by the names that they are compared by: ``state lr`` beside an lr."""
+    state = {f"state {name}" if name in table.columns else name: c for name, c in table.state.items()}
+    taken = {*table.columns, *state}
+    return state, {f"value {name}" if name in taken else name: c for name, c in table.values.items()}
 
 
-def _matched(a: ComparedRun, b: ComparedRun) -> tuple[dict[str, tuple[Column, Column]], list[Incomparable]]:
+def _at_places(column: Column, places: Sequence[int]) -> Column:
+    """Return a column with some of each row's numbers."""
+    if places == list(range(column.size)):
+        return column
+    rows = range(0, len(column.values), column.size)
+    values = array("d", (column.values[row + place] for row in rows for place in places))
+    return Column(values, (len(places),), column.first)
+
+
+def _only(table: Table, other: Table) -> tuple[str, ...]:
+    """Return what just one of two tables was asked to record."""
+    (state, values), (others, other_values) = _named(table), _named(other)
+    is_asked_for = "state" in table.ASKED_FOR and not (state and others)
+    asked = [*(state if is_asked_for else ()), *values]
+    names = [name for name in asked if name not in {**others, **other_values}]
+    return (*names, *([BY_PARAMETER] if table.by_parameter and not other.by_parameter else ()))
+
+
+def _matched(
+    a: Mapping[str, Column], b: Mapping[str, Column], steps: Sequence[int]
+) -> tuple[dict[str, tuple[Column, Column]], list[Incomparable]]:
     """Return the columns that can be compared, by name, and what cannot be, or not from the beginning."""
     matched = {}
     incomparable = []
-    for name in dict.fromkeys((*a.columns, *b.columns)):
-        mine, theirs = a.columns.get(name), b.columns.get(name)
+    for name in dict.fromkeys((*a, *b)):
+        mine, theirs = a.get(name), b.get(name)
         if mine is None or theirs is None or mine.shape != theirs.shape:
             incomparable.append(Incomparable(name, _form(mine), _form(theirs)))
         else:
             matched[name] = (mine, theirs)
             if mine.first != theirs.first:
-                begins = [_begin(run.steps, column) for run, column in ((a, mine), (b, theirs))]
-                incomparable.append(Incomparable(name, *begins))
-    result = matched.pop(a.result, None)
-    return {**matched, **({a.result: result} if result else {})}, incomparable
+                incomparable.append(Incomparable(name, _begin(steps, mine), _begin(steps, theirs)))
+    return matched, incomparable
 
 
 def _begin(steps: Sequence[int], column: Column) -> str:
@@ -247,3 +345,15 @@ def _growth(
 def _first(quantities: Sequence[QuantityDifferences]) -> Difference | None:
     firsts = [quantity.first for quantity in quantities if quantity.first is not None]
     return min(firsts, key=lambda difference: difference.step, default=None)
+
+
+def _bits(values: Numbers) -> array[int]:
+    """Return the bits of each number as an integer: 0 and −0 are unequal, as are NaN and no other."""
+    return array("q", values.tobytes())
+
+
+def _gap(a: float, b: float) -> float:
+    if a == b or (a != a and b != b):
+        return 0.0
+    gap = abs(a - b)
+    return gap if gap == gap else math.inf

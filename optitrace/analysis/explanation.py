@@ -204,7 +204,7 @@ def _state_at(trace: Trace, row: int) -> Mapping[str, object]:
 def _scheduled(trace: Trace, row: int) -> Mapping[str, object]:
     """Return the hyperparameters as the step used them, where a schedule moves them."""
     moved: dict[str, object] = {"lr": _scalar(trace, "lr", row)}
-    if "momentum" in trace.beside:
+    if "momentum" in trace.columns:
         momentum = _scalar(trace, "momentum", row)
         betas = trace.experiment.hyperparameters.get("betas")
         moved |= {"betas": (momentum, *betas[1:])} if isinstance(betas, tuple) else {"momentum": momentum}

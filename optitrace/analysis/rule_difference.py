@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
 
+from optitrace.analysis.differences import Difference
 from optitrace.analysis.explanation import explain_row
-from optitrace.analysis.number_pairs import Difference
 from optitrace.analysis.tolerance import EXACT, Tolerance
 from optitrace.records.trace import Trace
 from optitrace.rules.reader import UNICODE, RuleLine, Spelling, read

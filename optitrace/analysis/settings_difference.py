@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optitrace.experiment.objective import Objective
 from optitrace.experiment.text import SETTINGS
 from optitrace.records.trace import Trace
+from optitrace.records.training import OptimizerTrace, Training
 from optitrace.rules.hyperparameter import show
 
 
@@ -33,10 +36,28 @@ def differing_settings(a: Trace, b: Trace) -> tuple[SettingDifference, ...]:
     settings, others = _settings(a), _settings(b)
     if a.experiment.objective != b.experiment.objective:
         settings["loss"], others["loss"] = _losses(a.experiment.objective, b.experiment.objective)
+    return _differing(settings, others)
+
+
+def differing_programs(a: Training, b: Training) -> tuple[SettingDifference, ...]:
+    """Return in what two trainings were not run alike: the program, torch."""
+    settings, others = (
+        {"program": training.program.command, "torch": training.versions.torch} for training in (a, b)
+    )
+    return _differing(settings, others)
+
+
+def differing_hyperparameters(a: OptimizerTrace, b: OptimizerTrace) -> tuple[SettingDifference, ...]:
+    """Return the class of two optimizers, if it is not the same, and the hyperparameters that differ.
+
+    Those of several groups stand beside each other.
+    """
+    return _differing(_of_groups(a), _of_groups(b))
+
+
+def _differing(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[SettingDifference, ...]:
     return tuple(
-        SettingDifference(name, value, others[name])
-        for name, value in settings.items()
-        if others.get(name, value) != value
+        SettingDifference(name, value, b[name]) for name, value in a.items() if b.get(name, value) != value
     )
 
 
@@ -61,3 +82,13 @@ def _losses(a: Objective, b: Objective) -> tuple[str, str]:
 
 def _in_full(objective: Objective) -> str:
     return ", ".join(f"{name} {show(value)}" for name, value in objective.settings.items())
+
+
+def _of_groups(optimizer: OptimizerTrace) -> dict[str, str]:
+    """Return the class and the hyperparameters as texts."""
+    groups: Sequence[Mapping[str, Any]] = optimizer.hyperparameters
+    texts = {name: [show(group[name]) for group in groups if name in group] for name in groups[0]}
+    return {
+        "class": optimizer.class_path,
+        **{name: values[0] if len(set(values)) == 1 else "/".join(values) for name, values in texts.items()},
+    }

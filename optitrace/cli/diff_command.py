@@ -6,9 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from optitrace.analysis.diff_report import DiffReport, report_differences
+from optitrace.analysis.diff_report import DiffReport, TrainingDifferences, diff_trainings, report_differences
 from optitrace.analysis.tolerance import EXACT, Tolerance, ToleranceOf, close
-from optitrace.analysis.training.differences import NamedTraining, TrainingDifferences, diff_trainings
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, leave_if_interrupted, plan_delivery
 from optitrace.cli.interruption import Interruption
@@ -23,8 +22,9 @@ from optitrace.cli.operands import (
     traces_of,
 )
 from optitrace.errors import UsageError, quoted
+from optitrace.records.reader import SavedTraining
 from optitrace.records.trace import Trace
-from optitrace.records.training_reader import SavedTraining
+from optitrace.records.training import NamedTraining
 from optitrace.views.presenter import Presenter
 from optitrace.views.presenters.difference import DiffPresenter, TrainingDiffPresenter
 

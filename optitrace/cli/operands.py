@@ -9,7 +9,6 @@ from dataclasses import replace
 from inspect import Parameter
 from typing import Any
 
-from optitrace.analysis.named_trace import NamedTrace
 from optitrace.cli import options
 from optitrace.cli.experiment_runner import resolve_device, run_experiment, say_code
 from optitrace.cli.interruption import Interruption
@@ -19,9 +18,8 @@ from optitrace.experiment.objectives import as_settings
 from optitrace.experiment.own_class import is_own
 from optitrace.experiment.own_loss import recorded_function
 from optitrace.experiment.text import design_text, parse_text
-from optitrace.records.file_content import STDIN
-from optitrace.records.saved_record import Saved, read_saved
-from optitrace.records.trace import Trace
+from optitrace.records.reader import STDIN, Saved, read_saved
+from optitrace.records.trace import NamedTrace, Trace
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import show
 

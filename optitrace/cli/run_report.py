@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.cli import terminal
 from optitrace.cli.delivery import Delivery
 from optitrace.cli.run_command_line import RunCommandLine
@@ -19,6 +18,7 @@ from optitrace.cli.run_ending import Ending
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.own_module import reason
 from optitrace.monitoring.session import Session
+from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status
 from optitrace.records.training import Program, Training
 from optitrace.text.number_format import first_of, listed, tallied
@@ -172,7 +172,7 @@ def _was(things: Sequence[str]) -> str:
     return "was" if len(things) == 1 else "were"
 
 
-def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, Sequence[Diagnosis]]:
+def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, tuple[Diagnosis, ...]]:
     """Return a training and its faults; where those cannot be told, it is kept as one that failed."""
     try:
         return training, diagnose(training)

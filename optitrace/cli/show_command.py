@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
-from optitrace.analysis.named_trace import NamedTrace
 from optitrace.analysis.tolerance import EXACT
-from optitrace.analysis.training.saved_findings import saved_findings
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted
 from optitrace.cli.experiment_runner import run_experiment, say_code
@@ -18,12 +16,9 @@ from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_requ
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import entry_of
 from optitrace.experiment.own_loss import OwnLoss
-from optitrace.records.saved_record import read_saved
-from optitrace.records.selection import at_steps, every_kth
-from optitrace.records.trace import Trace
+from optitrace.records.reader import SavedTraining, read_saved
+from optitrace.records.trace import NamedTrace, Trace
 from optitrace.records.training import Training
-from optitrace.records.training_reader import SavedTraining
-from optitrace.records.training_selection import every_kth_step
 from optitrace.views.presenters.training import TrainingPresenter
 
 FILE = options.argument(
@@ -65,7 +60,7 @@ def show_saved(**given: Any) -> None:
         raise UsageError("--params is for trainings, and this is a trace; leave it out.")
     if given["rerun"]:
         saved = _with_code(saved)
-    trace = every_kth(saved, request.every)
+    trace = saved.every_kth(request.every)
     request.check(trace.experiment)
     with Interruption() as interruption:
         unwritten = request.delivery.deliver(request.present(trace), [request.hint(trace)])
@@ -90,8 +85,8 @@ def _check_training(training: Training, given: Mapping[str, Any]) -> None:
 
 
 def _show_training(saved: SavedTraining, request: TraceRequest) -> None:
-    findings = saved_findings(saved.above)
-    training = every_kth_step(saved.training, request.every)
+    findings = saved.findings
+    training = saved.training.every_kth(request.every)
     with Interruption() as interruption:
         unwritten = request.delivery.deliver(
             TrainingPresenter(training, findings), [_training_hint(training, request.delivery)]
@@ -130,7 +125,7 @@ def _run_again(trace: Trace) -> DiffReport:
     own = None if experiment.own is None else entry_of(experiment.optimizer)
     with Interruption() as interruption:
         again = run_experiment(replace(experiment, own=own, steps=trace.steps[-1]), interruption)
-        comparable = replace(at_steps(again, trace.steps), experiment=experiment)
+        comparable = replace(again.at_steps(trace.steps), experiment=experiment)
         report = report_differences(NamedTrace("saved", trace), NamedTrace("run again", comparable), EXACT)
     leave_if_interrupted(interruption, "interrupted; nothing was compared.")
     return report

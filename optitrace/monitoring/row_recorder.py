@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.monitoring.spill_file import SpillFile
 from optitrace.records.trace import Column
+from optitrace.tracing.growing_column import GrowingColumn
 
 BLOCK = 256
 """How many rows a block has, at most."""
@@ -39,11 +39,11 @@ class RowRecorder:
                 returns what is to be kept.
         """
         self._judge = judge
-        self._steps = SpillFile()
+        self._steps = GrowingColumn()
         self._rows = 0
         self._pending: list[tuple[int, Row]] = []
         self._reading = RLock()  # whoever shows what is recorded may do so in a thread of its own
-        self._stored: dict[str, tuple[SpillFile, tuple[int, ...], int]] = {}
+        self._stored: dict[str, GrowingColumn] = {}
         self._block = BLOCK
 
     @property
@@ -83,14 +83,11 @@ class RowRecorder:
 
     def steps(self) -> Sequence[int]:
         """Return the number of each row's step, as far as they are read."""
-        return array("q", map(int, self._steps.values()))
+        return array("q", map(int, self._steps.column().values))
 
     def columns(self) -> dict[str, Column]:
         """Return the columns by name, as far as they are read: each row has shape () or (size,)."""
-        return {
-            name: Column(storage.values(), shape, first)
-            for name, (storage, shape, first) in self._stored.items()
-        }
+        return {name: growing.column() for name, growing in self._stored.items()}
 
     def _keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
         for name in dict.fromkeys(chain(self._stored, *rows)):
@@ -98,11 +95,13 @@ class RowRecorder:
             if name not in self._stored:
                 first = next(k for k, row in enumerate(rows) if name in row)
                 width = (len(values[first]),) if isinstance(values[first], list) else ()
-                self._stored[name] = (SpillFile(), width, self._rows + first)
+                self._stored[name] = GrowingColumn(width, self._rows + first)
                 del values[:first]
-            storage, shape, _ = self._stored[name]
-            storage.extend(
-                chain.from_iterable(_several(v, *shape) for v in values) if shape else map(_one, values)
+            column = self._stored[name]
+            column.extend(
+                chain.from_iterable(_several(v, *column.shape) for v in values)
+                if column.shape
+                else map(_one, values)
             )
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from optitrace.monitoring.norms import norms
 from optitrace.monitoring.sharding import is_sharded
-from optitrace.monitoring.spill_file import SpillFile
 from optitrace.records.trace import Numbers
+from optitrace.tracing.growing_column import GrowingColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class WeightRecord:
         self._taken = taken
         self._is_sharded = any(map(is_sharded, parameters))
         self._shapes = tuple(tuple(p.shape) for p in parameters)
-        self._storage = SpillFile()
+        self._storage = GrowingColumn((1 + len(parameters),))
 
     def add(self, step: int, each: Sequence[float]) -> None:
         """Add the norms after a step."""
@@ -83,9 +83,8 @@ class WeightRecord:
             taken: how many steps it has taken.
         """
         self._read_start()
-        return WeightNorms(
-            optimizer, tuple(parameters), self._shapes, self._is_sharded, taken, self._storage.values()
-        )
+        numbers = self._storage.column().values
+        return WeightNorms(optimizer, tuple(parameters), self._shapes, self._is_sharded, taken, numbers)
 
     def _read_start(self) -> None:
         """Read the first row as late as can be: an accelerator is waited for then."""

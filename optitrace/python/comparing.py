@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from optitrace.analysis.comparison import DEFAULT_TOLERANCE, Summary
 from optitrace.analysis.comparison import compare as compare_traces
 from optitrace.analysis.diff_report import DiffReport, report_differences
-from optitrace.analysis.named_trace import NamedTrace
-from optitrace.analysis.number_pairs import Difference
+from optitrace.analysis.differences import Difference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.analysis.tolerance import close as close_tolerance
 from optitrace.errors import UsageError
 from optitrace.python.shown import Shown, ShownInNotebook
 from optitrace.python.traces import Trace, record_of
+from optitrace.records.trace import NamedTrace
 from optitrace.views.presenters.comparison import ComparisonPresenter
 from optitrace.views.presenters.difference import DiffPresenter
 from optitrace.views.wording import title

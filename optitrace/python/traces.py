@@ -13,7 +13,7 @@ from optitrace.experiment.text import SETTINGS
 from optitrace.python.shown import ShownInNotebook
 from optitrace.python.tensors import tensor_of
 from optitrace.records import trace as tracing
-from optitrace.records.trace_reader import parse_trace, read_trace
+from optitrace.records.reader import parse_trace, read_trace
 from optitrace.views.presenters.trace import TracePresenter
 from optitrace.views.wording import closing, title
 

@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.errors import UsageError
 from optitrace.python.shown import ShownInNotebook
 from optitrace.python.tensors import tensor_of
 from optitrace.records import training
+from optitrace.records.findings import Diagnosis, RuleAgreement, TrainingFindings
+from optitrace.records.quantity import documents
 from optitrace.text.number_format import first_of
 from optitrace.views.display import Display
 from optitrace.views.presenters.training import TrainingPresenter
@@ -134,13 +135,17 @@ class Training(ShownInNotebook):
         """Return the recorded steps of an optimizer, by its name; of the only one if none is given."""
         return list(self._optimizer(optimizer).steps)
 
+    @documents(training.OptimizerTrace.QUANTITIES)
     def column(self, name: str, optimizer: str | None = None) -> Tensor:
         """Return a quantity of an optimizer at each recorded step, float64 on the CPU.
 
+        The quantities are:
+
+        {quantities}
+
         Args:
-            name: ``loss``, ``lr``, ``gradient_norm``, ``unclipped_gradient_norm``, ``update_norm``,
-                ``weight_norm`` or ``update_ratio``; the name of a state entry or of watched weights, as
-                ``0.weight[0,3]``, where they were asked for.
+            name: of a quantity; or of a state entry or of watched weights, as ``0.weight[0,3]``, where they
+                were asked for.
             optimizer: the optimizer's name; the only one if not given.
 
         Returns:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.errors import UsageError
 from optitrace.experiment.own_module import reason
 from optitrace.monitoring.recording_config import RecordingConfig
@@ -13,6 +12,7 @@ from optitrace.monitoring.signal_deferral import deferring_handlers
 from optitrace.monitoring.weight_selectors import check_pattern
 from optitrace.python.training import Kept, Training
 from optitrace.records import training
+from optitrace.records.findings import RuleAgreement
 from optitrace.records.trace import Outcome, Status
 from optitrace.views.display import Display
 

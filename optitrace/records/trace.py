@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import platform
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 from optitrace.experiment.experiment import Experiment
+from optitrace.records.quantity import Count, Number, Per, Quantity
 
 Numbers: TypeAlias = "array[float] | memoryview[float]"
 """Float64 numbers in a row: in memory, or in a file that is mapped into it."""
@@ -43,7 +45,7 @@ class Outcome:
     """
 
     status: Status = Status.COMPLETED
-    step: int | None = None
+    step: Count | None = None
     quantity: str | None = None
     reason: str | None = None
 
@@ -59,7 +61,7 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One quantity over the rows of a trace.
+    """One quantity over the rows of a table.
 
     Attributes:
         values: the numbers, row after row, each row flat; exact, whatever dtype they came from.
@@ -84,49 +86,179 @@ class Column:
             return None
         return tuple(self.values[begin:end])
 
+    def at_rows(self, rows: Sequence[int]) -> Column:
+        """Return the column in some of its rows, which are given in ascending order."""
+        absent = bisect_left(rows, self.first)
+        values = array("d")
+        for row in rows[absent:]:
+            begin = (row - self.first) * self.size
+            values.extend(self.values[begin : begin + self.size])
+        return replace(self, values=values, first=absent)
+
     def __reduce__(self) -> tuple[type[Column], tuple[Numbers, tuple[int, ...], int]]:
         """Return what a copy is made of: numbers in memory, as what is mapped of a file stays here."""
         values = self.values if isinstance(self.values, array) else array("d", self.values)
         return Column, (values, self.shape, self.first)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of numbers in columns: a row for each recorded step.
+
+    Attributes:
+        steps: the step of each row, ascending.
+        columns: the recorded ones of `QUANTITIES`, by name.
+        state: each entry of the optimizer's state after the step, by torch's name.
+        values: single weights after the step, flat, by name: ``layer1.weight[0,3]``.
+        by_parameter: the quantities that are recorded of each parameter, with a number for each.
+    """
+
+    QUANTITIES: ClassVar[tuple[Quantity, ...]] = ()
+    """What can be recorded, in the order in which files have it."""
+    RESULT: ClassVar[str] = ""
+    """The quantity that a step ends with."""
+    ENTRY: ClassVar[Per] = Per.ELEMENT
+    """What the numbers of a state entry, or of values, belong to."""
+    ALWAYS: ClassVar[tuple[str, ...]] = ("state",)
+    """The groups of columns that every row of a file has, were they empty."""
+    ASKED_FOR: ClassVar[tuple[str, ...]] = ()
+    """The groups of columns that are recorded only where they are asked for."""
+
+    steps: Sequence[int]
+    columns: Mapping[str, Column]
+    state: Mapping[str, Column] = field(default_factory=dict)
+    values: Mapping[str, Column] = field(default_factory=dict)
+    by_parameter: Mapping[str, Column] = field(default_factory=dict)
+
+    @property
+    def recorded(self) -> list[Quantity]:
+        """The quantities that have a column, in the order in which files have them."""
+        return [quantity for quantity in self.QUANTITIES if quantity.name in self.columns]
+
+    @property
+    def recorded_parameters(self) -> list[str]:
+        """The names of the parameters that `by_parameter` has."""
+        return []
+
+    @property
+    def dtype(self) -> str:
+        """The dtype in whose units in the last place numbers are compared."""
+        return "float64"
+
+    @property
+    def last_step(self) -> int:
+        """The last step that was taken, recorded or not; 0 if there is none."""
+        return self.steps[-1] if self.steps else 0
+
+    @property
+    def at_the_end(self) -> Mapping[str, float]:
+        """The numbers that belong to the end of the last step alone, by name."""
+        return {}
+
+    def numbers(self, name: str, row: int) -> tuple[float, ...] | None:
+        """Return what a row has of a quantity, or None where it has no value."""
+        return self.columns[name].row(row)
+
+    def at_rows(self, rows: Sequence[int]) -> Self:
+        """Return some of the rows, which are given in ascending order."""
+        if len(rows) == len(self.steps):
+            return self
+        chosen: dict[str, Any] = {
+            group: {name: column.at_rows(rows) for name, column in getattr(self, group).items()}
+            for group in ("columns", "state", "values", "by_parameter")
+        }
+        return replace(self, steps=array("q", [self.steps[row] for row in rows]), **chosen)
+
+    def at_steps(self, steps: Iterable[int]) -> Self:
+        """Return the rows of these steps, as far as there are some."""
+        wanted = set(steps)
+        return self.at_rows([row for row, step in enumerate(self.steps) if step in wanted])
+
+    def every_kth(self, k: int) -> Self:
+        """Return the first row, those of every `k`-th step, and the last row.
+
+        That is what a run that keeps every `k`-th step would have recorded.
+        """
+        ends = (0, len(self.steps) - 1)
+        return self.at_rows([row for row, step in enumerate(self.steps) if row in ends or step % k == 0])
+
+
 @dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Table):
     """One run.
 
     Row 0 is the start: weights, and nothing else. The row of step k holds the loss and the gradient
-    that step k used, the lr that it used, and the weights and the state after it.
+    that step k used, the lr that it used, and the weights and the state after it. Of a state entry that is
+    a list, the state has how many members it has.
 
     Attributes:
         experiment: what was run.
         versions: what it was run with.
         outcome: how it ended.
-        steps: the step of each row: 0, then every step or every K-th, and the last.
-        loss: the loss that the step used, a scalar.
-        gradient: the gradient that the step used, shape (coordinates,).
-        weights: the weights after the step, shape (coordinates,).
-        lr: the learning rate that the step used, a scalar.
-        state: each entry of the optimizer's state after the step, by torch's name. Of an entry that
-            is a list, how many members it has.
         final_loss: the loss at the last weights.
-        beside: what else the step used: the ``unclipped_gradient`` where gradients are clipped, and the
-            ``momentum`` where a schedule moves it.
     """
+
+    QUANTITIES: ClassVar[tuple[Quantity, ...]] = (
+        Quantity("loss", "The loss that the step used.", first=1),
+        Quantity("gradient", "The gradient that the step used.", Per.COORDINATE, first=1),
+        Quantity("weights", "The weights after the step.", Per.COORDINATE, is_left=True),
+        Quantity("lr", "The learning rate that the step used.", first=1),
+        Quantity(
+            "unclipped_gradient",
+            "Where gradients are clipped: what the gradient was before.",
+            Per.COORDINATE,
+            first=1,
+            is_optional=True,
+        ),
+        Quantity(
+            "momentum",
+            "Where the schedule moves it: the momentum that the step used; for Adam, the first of betas.",
+            first=1,
+            is_optional=True,
+        ),
+    )
+    RESULT: ClassVar[str] = "weights"
+    ENTRY: ClassVar[Per] = Per.COORDINATE
 
     experiment: Experiment
     versions: Versions
     outcome: Outcome
-    steps: array[int]
-    loss: Column
-    gradient: Column
-    weights: Column
-    lr: Column
-    state: Mapping[str, Column]
-    final_loss: float
-    beside: Mapping[str, Column] = field(default_factory=dict)
+    final_loss: Number
 
     @property
-    def columns(self) -> Mapping[str, Column]:
-        """Every column but the state's, by name, in the order in which they are written."""
-        always = {"loss": self.loss, "gradient": self.gradient, "weights": self.weights, "lr": self.lr}
-        return {**always, **self.beside}
+    def loss(self) -> Column:
+        """The loss that each step used, a scalar."""
+        return self.columns["loss"]
+
+    @property
+    def gradient(self) -> Column:
+        """The gradient that each step used, shape (coordinates,)."""
+        return self.columns["gradient"]
+
+    @property
+    def weights(self) -> Column:
+        """The weights after each step, shape (coordinates,)."""
+        return self.columns["weights"]
+
+    @property
+    def lr(self) -> Column:
+        """The learning rate that each step used, a scalar."""
+        return self.columns["lr"]
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the run."""
+        return self.experiment.dtype
+
+    @property
+    def at_the_end(self) -> Mapping[str, float]:
+        """The loss at the last weights."""
+        return {"final_loss": self.final_loss}
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTrace:
+    """A trace with a name: the text of its experiment, or the file that it was read from."""
+
+    name: str
+    trace: Trace

@@ -4,14 +4,16 @@ A trace has the weights themselves, two or three of them. A training has million
 told by norms, and the numbers of single weights where they are asked for.
 """
 
-from __future__ import annotations
+# annotations are no texts here: pydantic 2.5 does not resolve those of dataclasses within others
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from optitrace.records.trace import Column, Outcome, Versions
+from optitrace.experiment.float_formats import FORMATS
+from optitrace.records.quantity import Count, Limits, Name, Number, Per, Quantity, StepNumber
+from optitrace.records.trace import Outcome, Table, Versions
 
 GRADIENT_KINDS: Mapping[str, str] = {
     "fresh": "computed since the step before, after that of the step before was cleared",
@@ -37,6 +39,11 @@ NUMBERS = {kind: float(number) for number, kind in enumerate(KINDS)}
 WITHOUT_LOSS = ("cleared", "by hand", "none")
 """The kinds of gradients that no loss is known of; the column ``loss`` then has NaN."""
 
+if TYPE_CHECKING:  # a literal type cannot be made of a tuple there
+    GradientKind: TypeAlias = str
+else:
+    GradientKind = Literal[KINDS]
+
 ClippingKind: TypeAlias = Literal["used", "scaled", "micro-batch", "before backward"]
 """What the clipping of a gradient is to the step after it.
 
@@ -44,15 +51,6 @@ ClippingKind: TypeAlias = Literal["used", "scaled", "micro-batch", "before backw
 that gradient when it was clipped. ``micro-batch``: another backward adds to it before the step. ``before
 backward``: the gradient of the step before was clipped, or none, and the step uses another one.
 """
-
-COLUMNS = (
-    *("loss", "lr", "gradient", "gradient_norm", "unclipped_gradient_norm"),
-    *("update_norm", "weight_norm", "update_ratio"),
-)
-"""The columns in the order in which a row has them."""
-
-OF_A_PARAMETER = ("gradient_norm", "update_norm", "weight_norm", "update_ratio")
-"""The columns that each parameter has, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +88,10 @@ class WatchedParameter:
             empty if none does.
     """
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    group: int = 0
+    name: Name
+    shape: tuple[Count, ...]
+    dtype: Name
+    group: Count = 0
     is_frozen: bool = False
     had_gradient: bool = True
     also_in: str = ""
@@ -108,8 +106,8 @@ class Tally:
         first: the first of them.
     """
 
-    count: int
-    first: int
+    count: Count
+    first: Count
 
 
 def one_more(tally: Tally | None, step: int) -> Tally:
@@ -131,9 +129,9 @@ class ClippingTally:
 
     steps: Tally
     cut: Tally | None
-    limits: tuple[float, float]
-    scale: float | None = None
-    parameters: tuple[str, ...] = ()
+    limits: tuple[Number, Number]
+    scale: Number | None = None
+    parameters: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +147,11 @@ class GradientCase:
         parameters: the names of those that have it; none if all do.
     """
 
-    kind: str
+    kind: GradientKind
     cause: str
     steps: Tally
-    last: int
-    parameters: tuple[str, ...] = ()
+    last: Count
+    parameters: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ class NonFinite:
     """
 
     quantity: str
-    step: int
+    step: Count
     parameter: str | None = None
     cause: str = ""
     remedy: str = ""
@@ -186,9 +184,9 @@ class LostUpdate:
         coordinates: how many have a gradient that is not zero.
     """
 
-    step: int
-    lost: int
-    coordinates: int
+    step: Count
+    lost: Count
+    coordinates: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,16 +200,17 @@ class Scheduling:
     """
 
     schedulers: tuple[str, ...]
-    steps: int = 0
-    early: int = 0
+    steps: Count = 0
+    early: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizerTrace:
+class OptimizerTrace(Table):
     """What one optimizer did.
 
     Norms are Euclidean, over all parameters that have a gradient for the gradient's, and over all for the
-    others. Row k is that of `steps[k]`. There is no row of the start.
+    others. There is no row of the start. The state has the norm of each entry over all parameters; of a
+    scalar entry, such as Adam's step, its value for the first parameter.
 
     Attributes:
         name: the class's name, with a number where there are several: ``AdamW``, ``Adam 2``; where it begins
@@ -220,17 +219,6 @@ class OptimizerTrace:
         hyperparameters: those of each parameter group at the first step, by torch's names.
         parameters: what it moves.
         taken: the number of its last step; those that a GradScaler left out are counted.
-        steps: the number of each row's step, from 1.
-        columns: `loss`, the sum of what `backward` was called on for the gradient of this step; `lr`, a
-            scalar, or a value for each group; `gradient_norm` of what the step used;
-            `unclipped_gradient_norm` of it before it was clipped, if it was; `update_norm` of the change that
-            the step made; `weight_norm` after it; `update_ratio`, update_norm / weight_norm; and `gradient`,
-            whose kind it is, by its place in `KINDS`.
-        by_parameter: `gradient_norm`, `update_norm`, `weight_norm` and `update_ratio` with a value for each
-            parameter; empty unless asked for. The gradient of a parameter without one has norm 0.
-        state: the norm of each state entry over all parameters after the step; of a scalar entry, such as
-            Adam's step, its value for the first parameter. Empty unless asked for.
-        values: the weights that were asked for, flat, by name: ``layer1.weight[0,3]``.
         gradients: how often each kind of gradient was used.
         cases: the kinds that not all parameters have, or that have a cause, by their first steps.
         clippings: what the clippings of gradients were to the steps, by kind.
@@ -240,17 +228,70 @@ class OptimizerTrace:
             go on all the time, and stand where it begins.
     """
 
-    name: str
+    QUANTITIES: ClassVar[tuple[Quantity, ...]] = (
+        Quantity(
+            "loss",
+            "The sum of what backward was called on for the gradient of this step; null where there is none.",
+            may_lack=True,
+        ),
+        Quantity(
+            "lr",
+            "The learning rate that the step used, or that of each parameter group.",
+            Per.GROUP,
+            first=None,
+            is_optional=True,
+        ),
+        Quantity(
+            "gradient",
+            "The kind of gradient that the step used, which is one of these. "
+            + " ".join(f"{kind}: {meaning}." for kind, meaning in GRADIENT_KINDS.items()),
+            words=KINDS,
+        ),
+        Quantity(
+            "gradient_norm",
+            "The norm of the gradient that the step used; 0 of a parameter without one.",
+            heading=("gradient", "norm"),
+            each_parameter=True,
+        ),
+        Quantity(
+            "unclipped_gradient_norm",
+            "The norm of the gradient that the step used, before it was clipped.",
+            heading=("unclipped", "gradient"),
+            first=None,
+            is_optional=True,
+        ),
+        Quantity(
+            "update_norm",
+            "The norm of the change that the step made.",
+            heading=("update", "norm"),
+            is_left=True,
+            each_parameter=True,
+        ),
+        Quantity(
+            "weight_norm",
+            "The norm of the weights after the step.",
+            heading=("weight", "norm"),
+            is_left=True,
+            each_parameter=True,
+        ),
+        Quantity(
+            "update_ratio",
+            "The update's norm divided by that of the weights.",
+            heading=("update", "/ weight"),
+            is_left=True,
+            each_parameter=True,
+        ),
+    )
+    RESULT: ClassVar[str] = "weight_norm"
+    ALWAYS: ClassVar[tuple[str, ...]] = ()
+    ASKED_FOR: ClassVar[tuple[str, ...]] = ("state", "values", "parameters")
+
+    name: Name
     class_path: str
-    hyperparameters: tuple[Mapping[str, Any], ...]
+    hyperparameters: Annotated[tuple[Mapping[str, Any], ...], Limits(min_length=1)]
     parameters: tuple[WatchedParameter, ...]
-    taken: int
-    steps: Sequence[int]
-    columns: Mapping[str, Column]
-    by_parameter: Mapping[str, Column] = field(default_factory=dict)
-    state: Mapping[str, Column] = field(default_factory=dict)
-    values: Mapping[str, Column] = field(default_factory=dict)
-    gradients: Mapping[str, Tally] = field(default_factory=dict)
+    taken: Count
+    gradients: Mapping[GradientKind, Tally] = field(default_factory=dict)
     cases: tuple[GradientCase, ...] = ()
     clippings: Mapping[ClippingKind, ClippingTally] = field(default_factory=dict)
     non_finite: tuple[NonFinite, ...] = ()
@@ -268,6 +309,16 @@ class OptimizerTrace:
         size = next((column.size for column in self.by_parameter.values()), 0)
         return [parameter.name for parameter in self.parameters[:size]]
 
+    @property
+    def dtype(self) -> str:
+        """The dtype of the first parameter that has a common one."""
+        return next((p.dtype for p in self.parameters if p.dtype in FORMATS), "float64")
+
+    @property
+    def last_step(self) -> int:
+        """The last step that was taken, recorded or not."""
+        return self.taken
+
     def kind(self, row: int) -> str:
         """Return which of `GRADIENT_KINDS` the gradient of a row is."""
         return KINDS[int(self.columns["gradient"].values[row])]
@@ -275,6 +326,14 @@ class OptimizerTrace:
     def has_loss(self, row: int) -> bool:
         """Return whether a loss is known of the gradient of a row."""
         return self.kind(row) not in WITHOUT_LOSS
+
+    def numbers(self, name: str, row: int) -> tuple[float, ...] | None:
+        """Return what a row has of a quantity, or None where it has no value, or its gradient has no loss."""
+        return self.columns[name].row(row) if name != "loss" or self.has_loss(row) else None
+
+
+OF_A_PARAMETER = tuple(quantity.name for quantity in OptimizerTrace.QUANTITIES if quantity.each_parameter)
+"""The names of the quantities that are recorded of each parameter, where they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +348,10 @@ class UnownedParameter:
         by: the step by which it had one.
     """
 
-    name: str
+    name: Name
     optimizer: str
-    since: int = 1
-    by: int = 1
+    since: Count = 1
+    by: Count = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,5 +378,17 @@ class Training:
     idle: tuple[str, ...] = ()
     unowned: tuple[UnownedParameter, ...] = ()
     unobserved: tuple[str, ...] = ()
-    rank: int = 0
-    world_size: int = 1
+    rank: Count = 0
+    world_size: StepNumber = 1
+
+    def every_kth(self, k: int) -> Self:
+        """Return the first, every `k`-th and the last recorded step of each optimizer."""
+        return replace(self, optimizers=tuple(optimizer.every_kth(k) for optimizer in self.optimizers))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTraining:
+    """A training and the file that it was read from."""
+
+    name: str
+    training: Training

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from optitrace.errors import printable
 from optitrace.records.trace import Column, Outcome, Status
+from optitrace.tracing.growing_column import GrowingColumn
 from optitrace.tracing.series import BLOCK, Series, is_recordable, series_like
 
 LARGEST_BLOCK = 1 << 20
@@ -43,8 +44,15 @@ class Recorder:
         self._gathered = 0
         self._block = max(1, min(BLOCK, LARGEST_BLOCK // weights.numel()))
         self._steps = array("q", [0])
-        self._columns = _empty_columns(weights)
-        self._state_columns: dict[str, Column] = {}
+        size = (weights.numel(),)
+        self._columns = {
+            "loss": GrowingColumn(first=1, spills=False),
+            "gradient": GrowingColumn(size, first=1, spills=False),
+            "weights": GrowingColumn(size, spills=False),
+            "lr": GrowingColumn(first=1, spills=False),
+        }
+        self._columns["weights"].extend(weights.reshape(-1).tolist())
+        self._state_columns: dict[str, GrowingColumn] = {}
         self._series: dict[str, Series] = {
             "loss": series_like(weights.sum()),
             "gradient": series_like(weights),
@@ -52,13 +60,13 @@ class Recorder:
             "lr": series_like(0.0),
         }
         self._state: dict[str, Series] = {}
-        self._latest: list[tuple[Column, list[Any]]] = []
+        self._latest: list[tuple[GrowingColumn, list[Any]]] = []
 
     def beside(self, name: str, value: Tensor | float) -> None:
         """Note something else that the next step uses; each time, or never."""
         if name not in self._series:
             series = self._series[name] = series_like(value)
-            self._columns[name] = Column(array("d"), series.shape, first=1)
+            self._columns[name] = GrowingColumn(series.shape, first=1, spills=False)
         self._series[name].add(value)
 
     def before(self, loss: Tensor, gradient: Tensor, lr: float | None) -> None:
@@ -94,15 +102,19 @@ class Recorder:
             self._steps.append(self.taken)
             for column, value in self._latest:
                 _extend(column, value)
-        return self._steps, self._columns, self._state_columns
+        columns, state = (
+            {name: growing.column() for name, growing in group.items()}
+            for group in (self._columns, self._state_columns)
+        )
+        return self._steps, columns, state
 
     def _note_changed(self, state: Mapping[str, Any]) -> None:
         """Record a state that has other entries than the step before."""
         for name, value in state.items():
             if name not in self._state and is_recordable(value):
                 series = self._state[name] = series_like(value)
-                column = Column(array("d"), series.shape, first=self._rows_at(self.taken))
-                self._state_columns[printable(str(name))] = column
+                first = self._rows_at(self.taken)
+                self._state_columns[printable(str(name))] = GrowingColumn(series.shape, first, spills=False)
                 for _ in range(self.taken - self._gathered):
                     series.skip()
         for name, series in self._state.items():
@@ -120,7 +132,7 @@ class Recorder:
             return
         begin = -(self._gathered + 1) % self._every
         latest = []
-        before = [(column, len(column.values)) for _, _, column in self._all()]
+        before = [(column, len(column)) for _, _, column in self._all()]
         try:
             for name, series, column in self._all():
                 gaps = series.gaps
@@ -132,13 +144,13 @@ class Recorder:
         except MemoryError:
             self.taken = self._gathered
             for column, length in before:
-                _cut(column, length)
+                column.cut(length)
             raise
         self._latest = latest
         self._steps.extend(range(self._gathered + begin + 1, self.taken + 1, self._every))
         self._gathered = self.taken
 
-    def _all(self) -> Iterator[tuple[str, Series, Column]]:
+    def _all(self) -> Iterator[tuple[str, Series, GrowingColumn]]:
         """Yield every quantity with its series and its column, in the order in which a step has them."""
         for name, column in self._columns.items():
             if name != "weights":
@@ -161,23 +173,5 @@ class Recorder:
             self.non_finite = Outcome(Status.NON_FINITE, step, name)
 
 
-def _empty_columns(weights: Tensor) -> dict[str, Column]:
-    """Return the columns that every trace has, with the start as row 0 of the weights."""
-    start: list[float] = weights.reshape(-1).tolist()
-    vector = (len(start),)
-    return {
-        "loss": Column(array("d"), (), first=1),
-        "gradient": Column(array("d"), vector, first=1),
-        "weights": Column(array("d", start), vector),
-        "lr": Column(array("d"), (), first=1),
-    }
-
-
-def _extend(column: Column, values: list[Any]) -> None:
-    assert isinstance(column.values, array)
-    column.values.extend(chain.from_iterable(values) if column.shape else values)
-
-
-def _cut(column: Column, length: int) -> None:
-    assert isinstance(column.values, array)
-    del column.values[length:]
+def _extend(column: GrowingColumn, values: list[Any]) -> None:
+    column.extend(chain.from_iterable(values) if column.shape else values)

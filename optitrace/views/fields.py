@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from optitrace.records.trace import Column, Trace
+from optitrace.records.quantity import Per
+from optitrace.records.trace import Column
 
 MOST_COORDINATES = 4
 """A table shows the coordinates of a vector up to here; of a longer one, its norm and the first few."""
@@ -28,6 +30,8 @@ class Field:
         column: where the numbers are.
         is_change: whether the field is the difference between a row's number and that of the row before.
         is_state: whether it is an entry of the optimizer's state.
+        per: what a coordinate is.
+        title: the heading of a scalar; the quantity's name if not given.
     """
 
     quantity: str
@@ -35,13 +39,15 @@ class Field:
     column: Column
     is_change: bool = False
     is_state: bool = False
+    per: Per = Per.COORDINATE
+    title: tuple[str, str] | None = None
 
     @property
     def heading(self) -> tuple[str, str]:
         """The two lines of a table's heading: the quantity, and the weight or the state it belongs to."""
         if self.coordinate is None:
-            return self.quantity, "state" if self.is_state else ""
-        return self.quantity, "norm" if self.coordinate == NORM else f"w{self.coordinate}"
+            return self.title or (self.quantity, "state" if self.is_state else "")
+        return self.quantity, "norm" if self.coordinate == NORM else self.per.owner(self.coordinate - 1)
 
     def value(self, row: int) -> float | None:
         """Return the number in a row, or None where there is none."""
@@ -61,28 +67,22 @@ class Field:
         return numbers[0 if self.coordinate is None else self.coordinate - 1]
 
 
-def fields(quantity: str, column: Column, *, is_change: bool = False, is_state: bool = False) -> list[Field]:
-    """Return the fields of a column: one for a scalar, one for each coordinate of a vector."""
+def fields(quantity: str, column: Column, **more: Any) -> list[Field]:
+    """Return the fields of a column: one for a scalar, one for each coordinate of a vector.
+
+    What else is known of them is given by the names of the attributes of `Field`.
+    """
     coordinates: Sequence[int | None] = range(1, column.size + 1) if column.shape else [None]
-    return [Field(quantity, coordinate, column, is_change, is_state) for coordinate in coordinates]
+    return [Field(quantity, coordinate, column, **more) for coordinate in coordinates]
 
 
-def few_fields(
-    quantity: str, column: Column, *, is_change: bool = False, is_state: bool = False
-) -> list[Field]:
-    """Return the fields of a column that a table shows: of a long vector, its norm and the first few."""
-    every = fields(quantity, column, is_change=is_change, is_state=is_state)
+def few_fields(quantity: str, column: Column, **more: Any) -> list[Field]:
+    """Return the fields of a column that a table shows: of a long vector, the first few.
+
+    Of a vector of coordinates its norm stands before them.
+    """
+    every = fields(quantity, column, **more)
     if len(every) <= MOST_COORDINATES:
         return every
-    return [Field(quantity, NORM, column, is_change, is_state), *every[:FIRST_FEW]]
-
-
-def state_fields(trace: Trace) -> list[Field]:
-    """Return the fields of every state entry."""
-    return [f for name, column in trace.state.items() for f in fields(name, column, is_state=True)]
-
-
-def all_fields(trace: Trace) -> list[Field]:
-    """Return the fields of everything that is recorded, the state last."""
-    recorded = [field for name, column in trace.columns.items() for field in fields(name, column)]
-    return recorded + state_fields(trace)
+    norm = [Field(quantity, NORM, column, **more)] if every[0].per is Per.COORDINATE else []
+    return [*norm, *every[:FIRST_FEW]]

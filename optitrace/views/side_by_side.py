@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from optitrace.analysis.named_trace import NamedTrace
+from optitrace.records.trace import NamedTrace
 from optitrace.text.number_format import format_number
 from optitrace.views.display import Display
 from optitrace.views.fields import Field, fields

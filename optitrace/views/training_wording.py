@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from optitrace.analysis.training.diagnoses import unjudged
-from optitrace.analysis.training.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.errors import printable
+from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Status
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import counted, first_of, format_significant, listed, tallied

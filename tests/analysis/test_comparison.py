@@ -7,9 +7,8 @@ import math
 import pytest
 
 from optitrace.analysis.comparison import Summary, compare, summarize
-from optitrace.analysis.named_trace import NamedTrace
 from optitrace.experiment.text import design_text, parse_text
-from optitrace.records.selection import every_kth
+from optitrace.records.trace import NamedTrace
 from optitrace.tracing.tracer import trace
 
 
@@ -101,7 +100,7 @@ def test_the_best_is_the_least_of_a_column_and_nothing_where_all_are_the_same() 
 
 def test_a_thinned_trace_has_the_same_ends() -> None:
     whole = named("adam:lr=0.1,steps=20")
-    thinned = NamedTrace("thinned", every_kth(whole.trace, 5))
+    thinned = NamedTrace("thinned", whole.trace.every_kth(5))
 
     found, full = summarize(thinned, 1e-3), summarize(whole, 1e-3)
 

@@ -9,7 +9,7 @@ import pytest
 from trainings import INTERRUPTED, PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.records.trace import Outcome, Status
 from optitrace.records.training import (
     NonFinite,

@@ -11,7 +11,7 @@ from trainings import PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.analysis.training.diagnoses.step_size import step_growth
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.records.training import ClippingKind, ClippingTally, LostUpdate, OptimizerTrace, Tally
 from optitrace.rules.catalogue import OPTIMIZERS
 

@@ -8,7 +8,7 @@ import pytest
 from trainings import PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.records.training import GradientCase, Tally
 
 

@@ -10,7 +10,7 @@ import pytest
 from trainings import PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.records.training import KINDS, LostUpdate, WatchedParameter
 
 INSPECTED = (1, 2, 4, 8, 16)

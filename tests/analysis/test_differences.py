@@ -12,14 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optitrace.analysis.differences import diff
-from optitrace.analysis.number_pairs import Difference
+from optitrace.analysis.differences import Difference, diff
 from optitrace.analysis.rule_difference import first_rule_difference
 from optitrace.analysis.settings_difference import differing_settings
 from optitrace.analysis.tolerance import CLOSE, EXACT, Tolerance, close
 from optitrace.experiment.experiment import design
 from optitrace.experiment.text import design_text, parse_text
-from optitrace.records.selection import every_kth, select
 from optitrace.records.trace import Column, Trace
 from optitrace.tracing.tracer import trace
 
@@ -36,7 +34,7 @@ QUANTITIES = ("loss", "gradient", "lr", "step", "exp_avg", "exp_avg_sq", "max_ex
 def with_column(original: Trace, quantity: str, column: Column) -> Trace:
     if quantity in original.state:
         return replace(original, state={**original.state, quantity: column})
-    return replace(original, **{quantity: column})  # type: ignore[arg-type]
+    return replace(original, columns={**original.columns, quantity: column})
 
 
 def with_number(original: Trace, quantity: str, position: int, number: float) -> Trace:
@@ -170,16 +168,16 @@ def test_a_number_and_one_that_is_not_finite_are_infinitely_apart() -> None:
 
 
 def test_a_thinned_trace_is_compared_at_the_steps_that_both_have() -> None:
-    assert diff(ADAM, every_kth(ADAM, 4)).are_same
-    assert diff(every_kth(ADAM, 2), every_kth(ADAM, 3)).are_same
+    assert diff(ADAM, ADAM.every_kth(4)).are_same
+    assert diff(ADAM.every_kth(2), ADAM.every_kth(3)).are_same
 
     off = with_number(ADAM, "weights", 8, 1.0)  # after step 4
-    assert not diff(off, every_kth(ADAM, 4)).are_same
-    assert diff(off, every_kth(ADAM, 5)).are_same
+    assert not diff(off, ADAM.every_kth(4)).are_same
+    assert diff(off, ADAM.every_kth(5)).are_same
 
 
 def test_a_shorter_trace_is_compared_as_far_as_it_goes_and_is_not_the_same() -> None:
-    found = diff(ADAM, select(ADAM, range(4)))
+    found = diff(ADAM, ADAM.at_rows(range(4)))
 
     assert found.first is None
     assert (found.last_steps, found.compared_to) == ((6, 3), 3)
@@ -361,7 +359,7 @@ def test_no_line_is_named_for_what_no_rule_computes(quantity: str) -> None:
 
 
 def test_no_line_is_named_where_the_step_before_was_not_kept() -> None:
-    a, b = (every_kth(traced(text), 4) for text in ("sgd", "sgd:weight_decay=0.1"))
+    a, b = (traced(text).every_kth(4) for text in ("sgd", "sgd:weight_decay=0.1"))
     first = diff(a, b).first
     assert first is not None
 

@@ -17,12 +17,11 @@ from time import perf_counter
 from measuring import Measurement, alternating_medians, report
 
 from optitrace.analysis.diff_report import report_differences
-from optitrace.analysis.named_trace import NamedTrace
 from optitrace.analysis.tolerance import EXACT
 from optitrace.experiment.experiment import design
-from optitrace.records.trace import Trace
-from optitrace.records.trace_reader import read_trace
-from optitrace.records.trace_writer import json_chunks
+from optitrace.records.reader import read_trace
+from optitrace.records.trace import NamedTrace, Trace
+from optitrace.records.writer import json_chunks
 from optitrace.tracing.tracer import trace
 
 WANTED = 3.00
@@ -84,7 +83,9 @@ def _with_one_bit_turned(original: Trace) -> Trace:
     values = original.weights.values[:]
     middle = len(values) // 2
     values[middle] += abs(values[middle]) * 2.0**-52
-    return replace(original, weights=replace(original.weights, values=values))
+    return replace(
+        original, columns={**original.columns, "weights": replace(original.weights, values=values)}
+    )
 
 
 if __name__ == "__main__":

@@ -15,20 +15,19 @@ from time import perf_counter
 
 from measuring import Measurement, alternating_medians, report
 
+from optitrace.analysis.diff_report import diff_trainings
 from optitrace.analysis.tolerance import EXACT
-from optitrace.analysis.training.differences import NamedTraining, diff_trainings
-from optitrace.analysis.training.findings import TrainingFindings
-from optitrace.records.saved_record import read_saved
+from optitrace.records.findings import TrainingFindings
+from optitrace.records.reader import SavedTraining, read_saved
 from optitrace.records.trace import Column, Outcome, Versions
 from optitrace.records.training import (
-    COLUMNS,
+    NamedTraining,
     OptimizerTrace,
     Program,
     Tally,
     Training,
     WatchedParameter,
 )
-from optitrace.records.training_reader import SavedTraining
 from optitrace.views.display import Display
 from optitrace.views.presenters.training import TrainingPresenter
 from optitrace.views.writers.delimited_text import write_csv
@@ -41,7 +40,7 @@ def long_training(steps: int) -> Training:
     """Return a training of one optimizer, with as many different numbers as there are."""
     columns = {
         name: Column(array("d", ((k + 1) ** -0.5 / (place + 3) for k in range(steps))), ())
-        for place, name in enumerate(COLUMNS)
+        for place, name in enumerate(quantity.name for quantity in OptimizerTrace.QUANTITIES)
     }
     columns["gradient"] = Column(array("d", [0.0] * steps), ())
     adam = OptimizerTrace(

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from runs import environment, run
 
+from optitrace.version import __version__
+
 LOOKS = [
     [],
     ["--state"],
@@ -119,6 +121,14 @@ def test_saved_traces_need_no_torch(saved: str, command: list[str]) -> None:
             "line 1: it is not JSON; traces are read back from '-o FILE.json' or '-o FILE.jsonl'",
         ),
         ('{"schema": 7}', "its schema is 7, and optitrace"),
+        (
+            '{"schema": 2, "experiment": 0}',
+            f"its schema is 2, and optitrace {__version__} reads schema 1 alone; a newer version",
+        ),
+        (
+            '{"schema": 3, "program": 0}',
+            f"its schema is 3, and optitrace {__version__} reads schemas 1 to 2; a newer version",
+        ),
         ('{"schema": 1', "line 1, column 12: it ends in the middle, as a file does that was cut short"),
     ],
 )

@@ -12,7 +12,7 @@ from runs import run
 import optitrace
 from optitrace.analysis.loss_grid import terrain
 from optitrace.errors import UsageError
-from optitrace.records.trace_reader import read_trace
+from optitrace.records.reader import read_trace
 from optitrace.views.pictures.run_scenes import trace_scene
 
 HARMLESS = """\

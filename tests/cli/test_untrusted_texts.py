@@ -19,9 +19,8 @@ from markdown_it import MarkdownIt
 from runs import Finished, run, run_process
 
 import optitrace
-from optitrace.analysis.training.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
-from optitrace.analysis.training.saved_findings import findings_fields
 from optitrace.errors import printable
+from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status, Versions
 from optitrace.records.training import (
     NonFinite,
@@ -30,7 +29,7 @@ from optitrace.records.training import (
     UnownedParameter,
     WatchedParameter,
 )
-from optitrace.records.training_writer import json_chunks
+from optitrace.records.writer import json_chunks, own_fields
 
 ALL = " ".join(HOSTILE)
 
@@ -105,7 +104,7 @@ def training_text() -> str:
         unowned=tuple(UnownedParameter(text, text) for text in HOSTILE),
         world_size=2,
     )
-    return "".join(json_chunks(made, findings_fields(found)))
+    return "".join(json_chunks(made, own_fields(found)))
 
 
 @pytest.fixture(scope="module")

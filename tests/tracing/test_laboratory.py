@@ -13,9 +13,9 @@ from torch.optim import lr_scheduler
 from optitrace.analysis.explanation import RuleStep, explain
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
+from optitrace.records.reader import parse_trace
 from optitrace.records.trace import Outcome, Status, Trace
-from optitrace.records.trace_reader import parse_trace
-from optitrace.records.trace_writer import json_chunks, jsonl_chunks
+from optitrace.records.writer import json_chunks, jsonl_chunks
 from optitrace.tracing.tracer import trace
 
 SCHEDULES: dict[str, dict[str, Any]] = {

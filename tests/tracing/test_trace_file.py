@@ -18,7 +18,7 @@ from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped
 from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS, Experiment, design
 from optitrace.records.trace import Outcome, Status, Trace
-from optitrace.records.trace_writer import exact, json_chunks, jsonl_chunks
+from optitrace.records.writer import exact, json_chunks, jsonl_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing.tracer import trace
 
@@ -266,7 +266,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process() -> None:
     program = """
 import sys
 from optitrace.experiment.experiment import design
-from optitrace.records.trace_writer import json_chunks
+from optitrace.records.writer import json_chunks
 from optitrace.tracing.tracer import trace
 sys.stdout.write("".join(json_chunks(trace(design("adam", {"lr": 0.1}, steps=20)))))
 """

@@ -17,7 +17,7 @@ from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import LossFunction, Quadratic
 from optitrace.records.trace import Outcome, Status, Trace
-from optitrace.records.trace_writer import json_chunks
+from optitrace.records.writer import json_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing import recorder
 from optitrace.tracing.series import BLOCK, DeviceSeries, Series, series_like

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optitrace.analysis.training.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
+from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 
 STALE = Diagnosis(
     fault="stale gradient",
@@ -32,10 +32,18 @@ REMARK = Diagnosis(
     severity="remark",
 )
 
-AGREES = RuleAgreement("AdamW", "adamw", steps=1200, coordinates=64, worst=2.125)
+AGREES = RuleAgreement("AdamW", "adamw", steps=1200, coordinates=64, worst=2.125, allowed=8.0)
 
 DEPARTS = RuleAgreement(
-    "AdamW", "adamw", 1200, 64, worst=820.0, departure=3, quantity="exp_avg", parameter="fc1.bias"
+    "AdamW",
+    "adamw",
+    1200,
+    64,
+    worst=820.0,
+    allowed=8.0,
+    departure=3,
+    quantity="exp_avg",
+    parameter="fc1.bias",
 )
 
 NO_RULE = RuleAgreement("Lion", None, note="its class has no rule")

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from optitrace.records.trace import Column, Outcome, Status, Versions
 from optitrace.records.training import (
-    COLUMNS,
     KINDS,
     WITHOUT_LOSS,
     ClippingTally,
@@ -132,7 +131,7 @@ def with_all() -> Training:
         scheduling=Scheduling(("StepLR", "LinearLR"), 3, 1),
     )
     columns = {**full.columns, "unclipped_gradient_norm": scalar([30.0, 60.0], first=1)}
-    columns = {name: columns[name] for name in COLUMNS}
+    columns = {quantity.name: columns[quantity.name] for quantity in OptimizerTrace.QUANTITIES}
     groups = ({**ADAMW, "weight_decay": inf}, {**ADAMW, "lr": 0.01, "name": "head"})
     other = optimizer(name="SGD 2", hyperparameters=groups, steps=[2, 4, 7])
     two_rates = vector([[0.1, 0.2], [0.1, 0.2], [0.05, 0.1]])

@@ -12,7 +12,7 @@ from verified import verified
 from watched import only, seen, watching
 
 from optitrace.analysis.training.diagnoses import diagnose
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 
 SMALL = (2e-5, 0.5)
 """A gradient whose first square is 0 in float16."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from verified import watching
 
-from optitrace.analysis.training.findings import RuleAgreement
+from optitrace.records.findings import RuleAgreement
 
 
 def one_step(weights: Tensor, optimizer_class: Any, **settings: Any) -> RuleAgreement:

@@ -12,15 +12,15 @@ from findings import UNOWNED
 from made_trainings import optimizer, training
 from samples import printed, written
 
+from optitrace.analysis.diff_report import diff_trainings
 from optitrace.analysis.tolerance import EXACT
-from optitrace.analysis.training.differences import NamedTraining, diff_trainings
-from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, TrainingFindings
-from optitrace.records.training import OptimizerTrace, Training
+from optitrace.records.findings import Diagnosis, RuleAgreement, TrainingFindings
+from optitrace.records.training import NamedTraining, OptimizerTrace, Training
+from optitrace.views.diff_view import training_diff_view
 from optitrace.views.display import Display
 from optitrace.views.page import html_page
 from optitrace.views.pictures.training_scene import training_numbers, training_scene
 from optitrace.views.presenters.training import TrainingPresenter
-from optitrace.views.training_diff_view import training_diff_view
 from optitrace.views.training_wording import MOST_ALIKE, MOST_OPTIMIZERS, ending, findings_lines, told
 
 NOTHING = TrainingFindings()
@@ -157,7 +157,7 @@ def test_agreements_of_very_many_optimizers_are_added_up() -> None:
     ]
     assert lines[7] == "8,961 steps of 2,987 more optimizers agree with the rule, worst 0.30 units"
     assert lines[11] == "no step of 2 more optimizers was verified"
-    assert len(list(findings_lines(TrainingFindings(verified=found), tells_all=True))) == 2995
+    assert len(list(findings_lines(TrainingFindings(verified=tuple(found)), tells_all=True))) == 2995
 
 
 def changed(own: OptimizerTrace) -> OptimizerTrace:

@@ -15,14 +15,14 @@ from torch import nn
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 from watched import Task, watching
 
-from optitrace.analysis.training.findings import RankAgreement
 from optitrace.analysis.training.ranks.account import DIGESTS, Account, account
 from optitrace.analysis.training.ranks.agreement import NO_STORE, compare_in, compare_ranks
 from optitrace.analysis.training.ranks.meeting import Meeting
 from optitrace.monitoring.sharding import is_sharded
-from optitrace.monitoring.spill_file import IN_MEMORY
 from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
+from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Outcome, Status
+from optitrace.tracing.growing_column import IN_MEMORY
 
 FAILED = Outcome(Status.FAILED, 3, reason="ValueError: out of data")
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from verified import loss_of, network, train, verified, watching
 
-from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.monitoring import class_rule
+from optitrace.records.findings import RuleAgreement
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.discriminating_cases import TELLING
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged

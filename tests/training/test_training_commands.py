@@ -16,11 +16,10 @@ from runs import environment, run
 from samples import written
 
 import optitrace
-from optitrace.analysis.training.findings import TrainingFindings
 from optitrace.errors import InputFileError
 from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.records.findings import TrainingFindings
 from optitrace.records.training import Training
-from optitrace.records.training_selection import every_kth_step
 from optitrace.views.presenters.training import TrainingPresenter
 
 
@@ -90,7 +89,7 @@ def test_every_keeps_the_first_step_those_and_the_last(
 @pytest.mark.parametrize(("every", "first"), [(1, 1), (3, 1), (7, 5), (40, 39), (200, 1)])
 def test_every_keeps_what_a_run_with_the_same_would_have_and_the_last(every: int, first: int) -> None:
     own = optimizer([0.5] * (101 - first), steps=range(first, 101))
-    [kept] = every_kth_step(training(own), every).optimizers
+    [kept] = training(own).every_kth(every).optimizers
     wish = RecordingConfig(every=every, first=first)
 
     assert list(kept.steps) == [step for step in range(1, 101) if wish.takes(step) or step == 100]

@@ -13,13 +13,13 @@ import pytest
 from made_trainings import ADAMW, PARAMETERS, QUANTITIES, by_parameter, optimizer, scalar, training, with_all
 from samples import printed
 
+from optitrace.analysis.diff_report import TrainingDifferences, diff_trainings
 from optitrace.analysis.tolerance import EXACT, Tolerance, close
-from optitrace.analysis.training.differences import NamedTraining, TrainingDifferences, diff_trainings
-from optitrace.records.training import KINDS, OptimizerTrace, Program, Training
-from optitrace.records.training_reader import parse_training
-from optitrace.records.training_writer import json_chunks
+from optitrace.records.reader import parse_training
+from optitrace.records.training import KINDS, NamedTraining, OptimizerTrace, Program, Training
+from optitrace.records.writer import json_chunks
+from optitrace.views.diff_view import training_diff_json, training_diff_view
 from optitrace.views.display import Display
-from optitrace.views.training_diff_view import training_diff_json, training_diff_view
 
 NORMS = by_parameter([[1.0, 2.0, 0.0, 0.0], [1.5, 2.5, 0.0, 0.0], [1.25, 3.0, 0.0, 0.0]])
 

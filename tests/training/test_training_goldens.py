@@ -9,13 +9,14 @@ from rich.console import Group
 from samples import printed, written
 from syrupy.assertion import SnapshotAssertion
 
+from optitrace.analysis.diff_report import diff_trainings
 from optitrace.analysis.tolerance import EXACT
-from optitrace.analysis.training.differences import NamedTraining, diff_trainings
-from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.records.findings import TrainingFindings
+from optitrace.records.training import NamedTraining
+from optitrace.views.diff_view import training_diff_view
 from optitrace.views.display import Display
 from optitrace.views.page import html_page
 from optitrace.views.presenters.training import TrainingPresenter
-from optitrace.views.training_diff_view import training_diff_view
 
 
 @pytest.mark.parametrize("width", [80, 40, 30])

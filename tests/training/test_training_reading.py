@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
+from findings import AGREES, FINDINGS, NO_RULE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
@@ -17,13 +20,11 @@ from made_trainings import any_training, optimizer, training, with_all
 
 import optitrace
 from optitrace.errors import InputFileError
-from optitrace.records.saved_record import read_saved
+from optitrace.records.findings import TrainingFindings
+from optitrace.records.reader import SavedTraining, parse_trace, parse_training, read_saved
 from optitrace.records.trace import Trace
-from optitrace.records.trace_reader import parse_trace
-from optitrace.records.training import KINDS, Training
-from optitrace.records.training_reader import SavedTraining, parse_training
-from optitrace.records.training_schema import Kind
-from optitrace.records.training_writer import json_chunks, jsonl_chunks
+from optitrace.records.training import KINDS, Scheduling, Tally, Training, UnownedParameter
+from optitrace.records.writer import exact_all, json_chunks, jsonl_chunks, own_fields
 
 WRITERS: dict[str, Callable[..., Iterator[str]]] = {"JSON": json_chunks, "JSONL": jsonl_chunks}
 
@@ -111,8 +112,8 @@ def test_every_number_survives_a_file(made: Training, form: str) -> None:
 def test_what_was_found_out_is_read_back_with_it(form: str) -> None:
     read = parse_training(as_bytes(with_all(), form, **ABOVE))
 
-    assert repr(read.above) == repr(ABOVE)
-    assert parse_training(as_bytes(with_all(), form)).above == {}
+    assert exact_all(read.findings) == exact_all(ABOVE)
+    assert parse_training(as_bytes(with_all(), form)).findings == TrainingFindings()
 
 
 @pytest.mark.parametrize("made", TRAININGS.values(), ids=TRAININGS)
@@ -124,7 +125,7 @@ def test_a_training_is_what_the_schema_says(made: Training) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("schema",), 2),
+        (("schema",), 3),
         (("outcome", "status"), "non-finite"),
         (("optimizers", 0, "steps", 0, "gradient"), "old"),
         (("optimizers", 0, "steps", 0, "step"), 0),
@@ -150,13 +151,12 @@ def test_what_is_no_training_is_not_what_the_schema_says(path: tuple[Any, ...], 
 
     with pytest.raises(ValidationError, match=r"is not|was expected|non-empty|minimum|too short"):
         VALIDATOR.validate(whole)
-    with pytest.raises(InputFileError, match=r"it should|at least|its schema"):
+    with pytest.raises(InputFileError, match=r"it should|at least|its schema|is missing"):
         parse_training(json.dumps(whole).encode())
 
 
 def test_the_kinds_of_gradients_are_those_of_a_training() -> None:
-    assert get_args(Kind) == KINDS
-    assert tuple(SCHEMA["$defs"]["kind"]["enum"]) == KINDS
+    assert tuple(SCHEMA["$defs"]["Row"]["properties"]["gradient"]["enum"]) == KINDS
 
 
 def test_a_row_stands_on_a_line_and_says_what_its_step_did() -> None:
@@ -241,6 +241,60 @@ def test_a_file_tells_which_of_the_two_it_holds(tmp_path: Path) -> None:
         parse_trace(as_bytes(training()))
 
 
+SAVED = Path(__file__).parent / "saved"
+"""Files of schema 1: what the first release wrote of a script, and what was written before schema 2."""
+
+
+@pytest.mark.parametrize("name", ["released.json", "released.jsonl"])
+def test_a_file_of_the_first_release_is_read_with_all_that_it_has(name: str) -> None:
+    read = read_saved(str(SAVED / name))
+
+    assert isinstance(read, SavedTraining)
+    (own,) = read.training.optimizers
+    assert (own.name, own.taken, list(own.steps)) == ("SGD", 5, [1, 2, 3, 4, 5])
+    assert own.scheduling == Scheduling(("StepLR",), 4, 0)
+    assert own.columns["loss"].values[0] == 1.6141585111618042
+    assert own.by_parameter["update_norm"].row(1) == (0.0015539914732162535, 0.007706596662275212)
+    assert own.gradients == {"fresh": Tally(4, 1), "stale": Tally(1, 5)}
+    clipped = own.clippings["used"]
+    assert (clipped.steps, clipped.cut, list(map(math.isnan, clipped.limits))) == (
+        Tally(4, 1),
+        Tally(4, 1),
+        [True, True],
+    )
+    assert read.training.unowned == (UnownedParameter("2.weight", "SGD"), UnownedParameter("2.bias", "SGD"))
+    assert [(d.fault, d.severity) for d in read.findings.diagnoses] == [
+        ("stale gradient", "fault"),
+        ("parameter without optimizer", "fault"),
+    ]
+    assert read.findings.verified[0].worst == 0.42336478711914155
+
+
+def test_a_file_of_schema_1_is_read_as_the_same_of_schema_2() -> None:
+    read = read_saved(str(SAVED / "schema_1.json"))
+
+    assert isinstance(read, SavedTraining)
+    assert repr(read.training) == repr(with_all())
+    # where nothing was verified, schema 1 said what would have been allowed
+    assert read.findings == replace(FINDINGS, verified=(AGREES, replace(NO_RULE, allowed=8.0)))
+
+
+@pytest.mark.parametrize("name", ["released.json", "released.jsonl", "schema_1.json"])
+def test_a_file_of_schema_1_is_written_again_with_schema_2(name: str) -> None:
+    read = read_saved(str(SAVED / name))
+    assert isinstance(read, SavedTraining)
+    written = as_bytes(read.training, **own_fields(read.findings))
+
+    VALIDATOR.validate(read_strictly(written.decode()))
+    assert repr(parse_training(written)) == repr(read)
+
+
+@pytest.mark.parametrize("entry", ['"clipped": {"count": 1, "first": 1}', '"clipped": null'])
+def test_what_schema_1_had_is_no_part_of_schema_2(entry: str) -> None:
+    with pytest.raises(InputFileError, match=r"optimizers\[0\]\.clipped is not known"):
+        parse_training(damaged('"taken": 3', f'"taken": 3, {entry}'))
+
+
 TEXT = as_bytes(with_all(), **ABOVE).decode()
 
 LINES = as_bytes(with_all(), "JSONL", **ABOVE).decode().splitlines()
@@ -253,7 +307,10 @@ def damaged(old: str, new: str) -> bytes:
 
 FAULTS: dict[str, tuple[bytes, str]] = {
     "truncated": (TEXT[:-90].encode(), r"line 10, column .*: it ends in the middle"),
-    "another schema": (damaged('"schema": 1', '"schema": 2'), "its schema is 2, and optitrace .* reads sch"),
+    "another schema": (
+        damaged('"schema": 2', '"schema": 3'),
+        "its schema is 3, and optitrace .* reads schemas 1 to 2; a newer",
+    ),
     "deep nesting": (damaged('"loss": 2.5', f'"loss": {"[" * 9999}'), "line 3, .*: it is nested too deeply"),
     "steps missing": (
         TEXT[: TEXT.rindex(', "steps"')].encode() + b"}]}",

@@ -8,7 +8,7 @@ from made_trainings import optimizer, training
 from runs import run
 from test_training_commands import save
 
-from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.records.findings import TrainingFindings
 from optitrace.views.pictures.scene import Panel
 from optitrace.views.pictures.training_scene import training_numbers, training_scene
 

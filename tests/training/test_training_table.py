@@ -18,7 +18,7 @@ from reading import faults, rows_of_blocks
 from rich.console import Group
 from samples import printed
 
-from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
+from optitrace.records.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status
 from optitrace.records.training import (
     ClippingTally,
@@ -28,11 +28,10 @@ from optitrace.records.training import (
     WatchedParameter,
 )
 from optitrace.views.display import Display
-from optitrace.views.grid import Grid
+from optitrace.views.grid import Grid, hidden_values, training_grid, training_grids
 from optitrace.views.page import html_page
 from optitrace.views.presenters.training import TrainingPresenter
 from optitrace.views.tables import grid_tables
-from optitrace.views.training_grid import hidden_values, training_grid, training_grids
 from optitrace.views.training_wording import (
     closing_lines,
     ending,

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.analysis.training.rule_watch import RuleWatch
 from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.monitoring.torch_hooks import TorchHooks
+from optitrace.records.findings import RuleAgreement
 
 
 @contextmanager

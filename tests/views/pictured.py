@@ -7,12 +7,11 @@ from typing import Any
 
 from optitrace.analysis.comparison import Comparison, compare
 from optitrace.analysis.loss_grid import terrain
-from optitrace.analysis.named_trace import NamedTrace
 from optitrace.analysis.sweeping.measures import Goal
 from optitrace.analysis.sweeping.space import lay_out
 from optitrace.analysis.sweeping.sweep import Sweep, sweep
 from optitrace.experiment.experiment import design
-from optitrace.records.trace import Trace
+from optitrace.records.trace import NamedTrace, Trace
 from optitrace.tracing.tracer import trace
 from optitrace.views.pictures.run_scenes import compare_scene, trace_scene
 from optitrace.views.pictures.scene import Kind, Mark, Panel, Position, Scene

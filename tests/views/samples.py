@@ -44,10 +44,12 @@ def made_up(
         versions=Versions("0", "0", "0"),
         outcome=Outcome(),
         steps=array("q", steps),
-        loss=column((), 1),
-        gradient=column(vector, 1),
-        weights=column(vector, 0),
-        lr=column((), 1),
+        columns={
+            "loss": column((), 1),
+            "gradient": column(vector, 1),
+            "weights": column(vector, 0),
+            "lr": column((), 1),
+        },
         state={name: column(shape, 1) for name, shape in (state or {}).items()},
         final_loss=numbers[0],
     )

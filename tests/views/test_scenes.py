@@ -11,7 +11,6 @@ from pictured import compared, compared_scene, marks, points, scene_of, swept, t
 from samples import made_up
 
 from optitrace.analysis.loss_grid import terrain
-from optitrace.records.selection import every_kth
 from optitrace.views.pictures.run_scenes import compare_numbers, trace_numbers, trace_scene
 from optitrace.views.pictures.scene import Axis, Kind, Scene
 from optitrace.views.pictures.sweep_scene import sweep_scene
@@ -71,7 +70,7 @@ def test_a_single_coordinate_runs_along_its_loss() -> None:
 
 
 def test_of_a_single_coordinate_steps_whose_loss_was_not_recorded_lie_on_the_curve() -> None:
-    run = every_kth(traced(coefficients=(3,), lr=0.01, steps=40), 10)
+    run = traced(coefficients=(3,), lr=0.01, steps=40).every_kth(10)
     plane, _ = trace_scene(run, terrain([run])).panels
 
     assert [w for w, _ in points(plane)] == [(run.weights.row(k) or ())[0] for k in range(5)]

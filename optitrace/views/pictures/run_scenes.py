@@ -9,10 +9,8 @@ from itertools import islice
 
 from optitrace.analysis.comparison import Comparison, losses_after
 from optitrace.analysis.loss_grid import LossGrid
-from optitrace.analysis.named_trace import NamedTrace
 from optitrace.experiment.objective import Point
-from optitrace.records.selection import at_steps
-from optitrace.records.trace import Trace
+from optitrace.records.trace import NamedTrace, Trace
 from optitrace.text.number_format import counted, format_number
 from optitrace.views.comparison_wording import BEST, closing_lines, learning_rates
 from optitrace.views.display import Display
@@ -77,8 +75,9 @@ def trace_numbers(trace: Trace, steps: Sequence[int], precision: int) -> Numbers
         steps: the steps to be shown.
         precision: decimals of each number.
     """
-    grid = make_grid(at_steps(trace, steps), Display(precision=precision, state=True, all_rows=True))
-    led_to = {"weights": "after the step", **dict.fromkeys(trace.state, "state after the step")}
+    grid = make_grid(trace.at_steps(steps), Display(precision=precision, state=True, all_rows=True))
+    led_to = {quantity.name: "after the step" for quantity in trace.recorded if quantity.is_left}
+    led_to |= dict.fromkeys(trace.state, "state after the step")
     headings = [
         (led_to.get(quantity, "used by the step"), f"{quantity} {weight.replace('state', '')}".strip())
         for quantity, weight in islice(grid.headings, 1, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from optitrace.analysis.training.findings import TrainingFindings
+from optitrace.records.findings import TrainingFindings
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import format_significant
 from optitrace.views.pictures.lines import Course

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from optitrace.analysis.comparison import Comparison, Summary, losses_after
 from optitrace.experiment.text import text_of
-from optitrace.records.trace_writer import exact_all
+from optitrace.records.writer import exact_all
 from optitrace.text.number_format import format_number
 from optitrace.views.comparison_wording import BEST, COLUMNS, RANKED, closing_lines, learning_rates
 from optitrace.views.display import Display

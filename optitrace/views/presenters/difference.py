@@ -13,8 +13,7 @@ from optitrace.views.presenter import HasJson, Presenter
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from optitrace.analysis.diff_report import DiffReport
-    from optitrace.analysis.training.differences import TrainingDifferences
+    from optitrace.analysis.diff_report import DiffReport, TrainingDifferences
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +57,12 @@ class TrainingDiffPresenter(Presenter, HasJson):
 
     def table(self, display: Display) -> RenderableType:
         """Return, for each optimizer, where they part, how that grows, and the greatest differences."""
-        from optitrace.views.training_diff_view import training_diff_view
+        from optitrace.views.diff_view import training_diff_view
 
         return training_diff_view(self.differences, display)
 
     def json(self, display: Display) -> Iterator[str]:
         """Yield all differences as an object; ``same`` is the answer."""
-        from optitrace.views.training_diff_view import training_diff_json
+        from optitrace.views.diff_view import training_diff_json
 
         yield training_diff_json(self.differences)

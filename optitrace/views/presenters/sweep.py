@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optitrace.errors import OutputError
-from optitrace.records.trace_writer import exact
+from optitrace.records.writer import exact
 from optitrace.views.display import Display
 from optitrace.views.page import Paragraph, Section, grid_of_words
 from optitrace.views.presenter import (

@@ -16,9 +16,9 @@ from optitrace.analysis.theory import Theory
 from optitrace.errors import quoted
 from optitrace.experiment.own_loss import recorded_function
 from optitrace.records.trace import Trace
-from optitrace.records.trace_writer import json_chunks, jsonl_chunks
+from optitrace.records.writer import json_chunks, jsonl_chunks
 from optitrace.rules.reader import ASCII, UNICODE
-from optitrace.views.delimited import trace_rows
+from optitrace.views.delimited import record_rows
 from optitrace.views.display import Display
 from optitrace.views.explanation import explained_fields, explained_lines, theory_fields, theory_lines
 from optitrace.views.grid import make_grid, visible_rows
@@ -88,7 +88,7 @@ class TracePresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasMovi
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Return a row for each step, with a cell for each coordinate of everything recorded."""
-        return trace_rows(self.trace)
+        return record_rows(self.trace)
 
     def page(self, display: Display) -> Iterator[Section]:
         """Yield the title, the table, and how the run ended."""

@@ -12,12 +12,13 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from optitrace.analysis.training.findings import TrainingFindings
-from optitrace.analysis.training.saved_findings import findings_fields
 from optitrace.errors import OutputError, printable
+from optitrace.records.findings import TrainingFindings
 from optitrace.records.training import OptimizerTrace, Training
-from optitrace.records.training_writer import json_chunks, jsonl_chunks
+from optitrace.records.writer import json_chunks, jsonl_chunks, own_fields
+from optitrace.views.delimited import record_rows
 from optitrace.views.display import Display
+from optitrace.views.grid import hidden_values, rows_remark, training_grids
 from optitrace.views.page import Heading, Paragraph, Section
 from optitrace.views.presenter import (
     HasJson,
@@ -29,8 +30,6 @@ from optitrace.views.presenter import (
 )
 from optitrace.views.sparkline import sparkline
 from optitrace.views.tables import as_text, grid_tables, hidden_rows
-from optitrace.views.training_delimited import training_rows
-from optitrace.views.training_grid import hidden_values, rows_remark, training_grids
 from optitrace.views.training_wording import (
     NO_STEP,
     closing_lines,
@@ -84,15 +83,15 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
 
     def json(self, display: Display) -> Iterator[str]:
         """Return the training as a JSON object, what was found out before the steps."""
-        return json_chunks(self.training, findings_fields(self.findings))
+        return json_chunks(self.training, own_fields(self.findings))
 
     def json_lines(self, display: Display) -> Iterator[str]:
         """Return the same as lines of JSON: what was run and found out first, then each step."""
-        return jsonl_chunks(self.training, findings_fields(self.findings))
+        return jsonl_chunks(self.training, own_fields(self.findings))
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Return a row for each step of each optimizer, and for each of its parameters if recorded."""
-        return training_rows(self.training)
+        return record_rows(self.training)
 
     def page(self, display: Display) -> Iterator[Section]:
         """Yield what was run, each optimizer with its tables, and all that is said of them."""

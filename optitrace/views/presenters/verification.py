@@ -22,7 +22,7 @@ from optitrace.analysis.verification.check import (
     Verdict,
     Verification,
 )
-from optitrace.records.trace_writer import exact_all
+from optitrace.records.writer import exact_all
 from optitrace.rules.hyperparameter import show
 from optitrace.views.display import Display
 from optitrace.views.presenter import HasJson, HasRows, Presenter

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from math import isfinite
 
-from optitrace.records.trace_writer import exact
+from optitrace.records.writer import exact
 from optitrace.rules.hyperparameter import show
 from optitrace.views.display import Display
 from optitrace.views.presenter import HasRows

@@ -8,7 +8,7 @@ from statistics import median
 from optitrace.analysis.training.diagnoses.rows import number, spread
 from optitrace.analysis.training.diagnoses.step_size import step_growth
 from optitrace.analysis.training.diagnoses.wording import share_of_steps, short
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.records.training import ClippingTally, OptimizerTrace
 from optitrace.text.number_format import counted, first_of
 

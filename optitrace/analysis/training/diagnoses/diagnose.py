@@ -28,7 +28,7 @@ from optitrace.analysis.training.diagnoses.parameters import (
 )
 from optitrace.analysis.training.diagnoses.schedules import scheduler_never_stepped, scheduler_stepped_early
 from optitrace.analysis.training.diagnoses.updates import can_judge_updates, lost_updates, update_ratio
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import counted
 

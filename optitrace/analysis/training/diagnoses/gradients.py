@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optitrace.analysis.training.diagnoses.wording import share_of_steps
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.records.training import GradientCase, OptimizerTrace, Tally
 from optitrace.text.number_format import counted, first_of
 

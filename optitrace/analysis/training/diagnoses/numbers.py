@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from optitrace.analysis.training.diagnoses.rows import largest_lr, number
 from optitrace.analysis.training.diagnoses.wording import short
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.records.training import NonFinite, OptimizerTrace
 
 GROWTH = 100

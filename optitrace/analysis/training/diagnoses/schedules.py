@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optitrace.analysis.training.findings import Diagnosis
+from optitrace.records.findings import Diagnosis
 from optitrace.records.trace import Status
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import counted, listed

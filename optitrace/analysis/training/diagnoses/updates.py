@@ -15,9 +15,9 @@ from optitrace.analysis.training.diagnoses.rows import (
     spread,
 )
 from optitrace.analysis.training.diagnoses.wording import short
-from optitrace.analysis.training.findings import Diagnosis
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.monitoring.recording_config import is_inspected
+from optitrace.records.findings import Diagnosis
 from optitrace.records.training import LostUpdate, OptimizerTrace
 from optitrace.text.number_format import listed
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from optitrace.analysis.training.findings import RankAgreement
 from optitrace.analysis.training.ranks.account import Account, account, told_rows
 from optitrace.analysis.training.ranks.meeting import Meeting, Store, agent_store
 from optitrace.analysis.training.ranks.parting import Parting, first_parting, pairs
@@ -19,6 +18,7 @@ from optitrace.analysis.training.ranks.remarks import (
     unsaid,
 )
 from optitrace.monitoring.weight_norms import WeightNorms
+from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Status
 from optitrace.records.training import Training
 

@@ -8,13 +8,13 @@ from types import MappingProxyType
 
 from torch.optim import Optimizer
 
-from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.analysis.training.rule_watch.agreement_accumulator import AgreementAccumulator
 from optitrace.analysis.training.rule_watch.batch import batches_of
 from optitrace.analysis.training.rule_watch.probe import RuleProbe
 from optitrace.monitoring.class_rule import rule_of
 from optitrace.monitoring.optimizer_names import renamed
 from optitrace.monitoring.segment_recorder import Probe, SegmentRecorder
+from optitrace.records.findings import RuleAgreement
 
 
 class RuleWatch:

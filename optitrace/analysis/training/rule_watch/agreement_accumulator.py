@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.analysis.training.rule_watch.batch import ParameterBatch
 from optitrace.analysis.training.rule_watch.recomputation import RecomputedSample, recompute, worst_of_all
 from optitrace.analysis.training.rule_watch.rule_inputs import RuleInputs, parts
@@ -13,6 +12,7 @@ from optitrace.analysis.training.rule_watch.step_capture import Taken
 from optitrace.analysis.verification.check import ALLOWED
 from optitrace.analysis.verification.quantities import Found
 from optitrace.experiment.own_module import reason
+from optitrace.records.findings import RuleAgreement
 from optitrace.rules.rule import Rule
 from optitrace.text.number_format import counted
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from optitrace.errors import printable
-from optitrace.records.file_content import FaultError
-from optitrace.records.trace_writer import SCHEMA
+from optitrace.errors import InputFileError, printable
 from optitrace.version import __version__
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
+
+    from optitrace.records.schema import Form
 
 SYNTAX = {
     "EOF": "it ends in the middle, as a file does that was cut short",
@@ -27,19 +27,8 @@ LONGEST = 40
 """How many characters of a text are quoted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What a file should be.
-
-    Attributes:
-        noun: what is saved in it: ``trace``.
-        fields: every name that the format itself gives.
-        named_by_the_file: the objects whose keys are not the format's.
-    """
-
-    noun: str
-    fields: Collection[str]
-    named_by_the_file: Collection[str]
+class FaultError(InputFileError):
+    """What is wrong with a content, without the name of its file."""
 
 
 def validated(adapter: TypeAdapter[Any], content: bytes, place: str, form: Form) -> Any:
@@ -80,8 +69,11 @@ def _printable_texts(value: Any, place: str) -> Any:
         return value
     if isinstance(value, str):
         return printable(value)
-    if isinstance(value, list):
-        return [_printable_texts(member, place) for member in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_printable_texts(member, place) for member in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        own = {field.name: _printable_texts(getattr(value, field.name), place) for field in fields(value)}
+        return replace(value, **own)
     if not isinstance(value, dict):
         return value
     shown = {printable(name): _printable_texts(member, place) for name, member in value.items()}
@@ -106,16 +98,15 @@ def sentence(error: ValidationError, prefix: str, form: Form) -> str:
     for fault in faults:
         if fault["loc"] == ("schema",):
             return f"{_at(prefix)}{_schema(fault, form)}"
-    fault = _deepest(faults, form)
-    place, given = _place(fault["loc"], form), fault["input"]
+    place, fault = _deepest(faults, form)
     if fault["type"] == "missing":
         return f"{_at(prefix)}{place} is missing"
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         where = f"{place}." if place else ""
         entry = str(fault["loc"][-1])[:LONGEST]
         return f"{_at(prefix)}{where}{entry} is not known; a {form.noun} has no such entry"
     reason = fault["msg"].replace("Input should", "it should").replace(" valid ", " ")
-    return f"{_at(prefix)}{place} is {_kind(given)}; {reason[0].lower()}{reason[1:]}"
+    return f"{_at(prefix)}{place} is {_kind(fault['input'])}; {reason[0].lower()}{reason[1:]}"
 
 
 def _syntax(words: str, prefix: str) -> str:
@@ -128,27 +119,35 @@ def _syntax(words: str, prefix: str) -> str:
 def _schema(fault: dict[str, Any], form: Form) -> str:
     if fault["type"] == "missing":
         return f"it is JSON, but no {form.noun} of optitrace: it has no schema"
-    return (
-        f"its schema is {_kind(fault['input'])}, and optitrace {__version__} reads schema {SCHEMA} alone; "
-        "read it with the version that wrote it"
-    )
+    given = fault["input"]
+    known = "schema 1 alone" if form.schema == 1 else f"schemas 1 to {form.schema}"
+    is_newer = type(given) is int and given > form.schema
+    remedy = "a newer version wrote it: update to read it" if is_newer else "no version wrote it so"
+    return f"its schema is {_kind(given)}, and optitrace {__version__} reads {known}; {remedy}"
 
 
-def _deepest(faults: Sequence[dict[str, Any]], form: Form) -> dict[str, Any]:
-    """Return the first fault; of several readings of one value, the one that came furthest."""
-    first = _place(faults[0]["loc"], form)
-    same = [fault for fault in faults if _place(fault["loc"], form).startswith(first)]
-    return max(same, key=lambda fault: len(_place(fault["loc"], form)))
+def _deepest(faults: Sequence[dict[str, Any]], form: Form) -> tuple[str, dict[str, Any]]:
+    """Return the place of the first fault and the fault; of several readings of a value, the deepest."""
+    names, free = form.names()
+    places = [_place(fault["loc"], names, free) for fault in faults]
+    same = [found for found in zip(places, faults, strict=True) if found[0].startswith(places[0])]
+    return max(same, key=lambda found: len(found[0]))
 
 
-def _place(location: Sequence[str | int], form: Form) -> str:
-    """Return a place as ``steps[3].state.exp_avg[0]``, without pydantic's names of the readings it tried."""
+def _place(location: Sequence[str | int], names: Set[str], free: Set[str]) -> str:
+    """Return a place as ``steps[3].state.exp_avg[0]``, without pydantic's names of the readings it tried.
+
+    Args:
+        location: the place as pydantic has it.
+        names: those that the form of the file gives.
+        free: those of objects whose entries the file names.
+    """
     place = ""
     parent: str | int = ""
     for part in location:
         if isinstance(part, int):
             place += f"[{part}]"
-        elif parent in form.named_by_the_file or part in form.fields:
+        elif parent in free or part in names:
             place += f".{part[:LONGEST]}"
         parent = part
     return place.removeprefix(".")

@@ -1,12 +1,11 @@
 """What is found out about a training, beside what was recorded of it."""
 
-from __future__ import annotations
+# annotations are no texts here: pydantic 2.5 does not resolve those of dataclasses within others
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from optitrace.analysis.verification.check import ALLOWED
+from optitrace.records.quantity import Count, Number
 
 Severity: TypeAlias = Literal["fault", "remark"]
 """Whether something is wrong, or only worth knowing: a remark does not make ``--strict`` fail."""
@@ -28,7 +27,7 @@ class Diagnosis:
 
     fault: str
     optimizer: str
-    step: int | None
+    step: Count | None
     parameter: str | None
     fact: str
     remedy: str
@@ -60,11 +59,11 @@ class RuleAgreement:
 
     optimizer: str
     rule: str | None
-    steps: int = 0
-    coordinates: int = 0
-    worst: float = 0.0
-    allowed: float = ALLOWED
-    departure: int | None = None
+    steps: Count = 0
+    coordinates: Count = 0
+    worst: Number = 0.0
+    allowed: Number = 0.0
+    departure: Count | None = None
     quantity: str = ""
     parameter: str = ""
     note: str = ""
@@ -96,13 +95,13 @@ class RankAgreement:
         note: why it cannot be told, or what else is to be said.
     """
 
-    world_size: int
+    world_size: Count
     agrees: bool | None
     optimizer: str = ""
-    step: int | None = None
+    step: Count | None = None
     parameter: str = ""
-    ranks: tuple[int, int] = (0, 1)
-    norms: tuple[float, float] = (0.0, 0.0)
+    ranks: tuple[Count, Count] = (0, 1)
+    norms: tuple[Number, Number] = (0.0, 0.0)
     note: str = ""
 
 
@@ -116,8 +115,8 @@ class TrainingFindings:
         ranks: how the processes stand to each other; None if there is one alone.
     """
 
-    diagnoses: Sequence[Diagnosis] = ()
-    verified: Sequence[RuleAgreement] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    verified: tuple[RuleAgreement, ...] = ()
     ranks: RankAgreement | None = None
 
     @property

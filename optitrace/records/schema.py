@@ -1,0 +1,378 @@
+"""The forms of trace and training files, made from the declarations of records and their quantities.
+
+pydantic checks a file against its form while it reads. `trace.schema.json` and `training.schema.json` say the
+same to other programs; ``python -m optitrace.records.schema`` writes them. What one part of a file asks of
+another, such as equal lengths, is checked in `reader`. Explanations and theory, which can be made again, are
+let pass unread.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Set
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from inspect import cleandoc
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired, get_type_hints
+
+from pydantic import Field, TypeAdapter, WithJsonSchema
+from typing_extensions import TypedDict
+
+from optitrace.experiment.checks import DTYPES
+from optitrace.experiment.experiment import GRADIENTS, Experiment
+from optitrace.experiment.landscapes import EXPRESSION
+from optitrace.experiment.objectives import NAMES
+from optitrace.experiment.own_loss import OwnLoss
+from optitrace.records import findings, trace, training
+from optitrace.records.findings import TrainingFindings
+from optitrace.records.quantity import Count, Name, Number, Per, Quantity, StepNumber
+from optitrace.records.trace import Outcome, Table, Trace, Versions
+from optitrace.records.training import OptimizerTrace, Tally, Training, UnownedParameter
+from optitrace.records.writer import TRACE_SCHEMA, TRAINING_SCHEMA
+
+FINITE_VECTOR: Any = Annotated[list[float], Field(min_length=1)]
+VECTOR: Any = Annotated[list[Number], Field(min_length=1)]
+ENTRY: Any = Annotated[Number | VECTOR, Field(union_mode="left_to_right")]
+WHOLE_NUMBER: Any = Annotated[int, Field(gt=-(2**63), lt=2**63)]
+
+DESCRIPTIONS: Mapping[type, str] = {
+    Trace: "One run of an optimizer, step by step. Row 0 is the start: weights alone. The row of step k "
+    "holds the loss, gradient and lr that step k used, and the weights and state after it.",
+    Training: "What was seen of a program that steps optimizers. A row of a step has the loss, lr and "
+    "gradient that the step used, and the weights and state after it, told by Euclidean norms. Since schema "
+    "2 an optimizer has clippings in place of clipped, and each member of unowned is an object.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a file should be.
+
+    Attributes:
+        noun: what is saved in it: ``trace``.
+        schema: the version of the form.
+        head: the check of the first line of a JSONL file.
+        row: that of its other lines.
+        whole: that of a JSON file.
+    """
+
+    noun: str
+    schema: int
+    head: TypeAdapter[Any]
+    row: TypeAdapter[Any]
+    whole: TypeAdapter[Any]
+
+    def names(self) -> tuple[set[str], set[str]]:
+        """Return the names that the form gives, and those of objects whose entries the file names."""
+        given, free = set(), set()
+        for adapter in (self.whole, self.row):
+            for name, schema in _properties(adapter.json_schema()):
+                given.add(name)
+                if "additionalProperties" in schema and "properties" not in schema:
+                    free.add(name)
+        return given, free
+
+
+def trace_form() -> Form:
+    """Return the form of trace files."""
+    return _trace_form(Trace.QUANTITIES)
+
+
+def training_form(schema: int = TRAINING_SCHEMA) -> Form:
+    """Return the form of training files; that of schema 1 for files of that schema."""
+    return _training_form(OptimizerTrace.QUANTITIES, schema)
+
+
+def json_schema(record: type[Trace | Training]) -> dict[str, Any]:
+    """Return what the file of a record is, as a JSON Schema."""
+    form = trace_form() if record is Trace else training_form()
+    schema = _without(("title", "default"), form.whole.json_schema())
+    definitions = schema.pop("$defs")
+    for name, definition in {record.__name__: schema, **definitions}.items():
+        if name in _DOCUMENTED:
+            _describe(definition, _DOCUMENTED[name])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"optitrace {form.noun}, schema {form.schema}",
+        **schema,
+        "description": f"{DESCRIPTIONS[record]} Numbers are exact; those that are not finite are texts.",
+        "$defs": definitions,
+    }
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the JSON Schemas of both kinds of files into a folder."""
+    for record in (Trace, Training):
+        text = json.dumps(json_schema(record), indent=2, ensure_ascii=False)
+        (folder / f"{record.__name__.lower()}.schema.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def _free(schema: Mapping[str, Any], type: Any = Any) -> Any:
+    """Return a type that other programs are told more of than is checked here."""
+    return Annotated[type, WithJsonSchema({**schema})]
+
+
+def _object(description: str, **properties: Any) -> dict[str, Any]:
+    return {
+        "description": description,
+        "type": "object",
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
+_TEXT, _ANY_INTEGER, _RATE = {"type": "string"}, {"type": "integer"}, {"type": ["number", "null"]}
+_FINITE_OR_TEXT = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
+_NUMBERS = {"type": "array", "items": _FINITE_OR_TEXT, "minItems": 1}
+
+_THEORY = _object(
+    "With --theory: what is known of sgd on a quadratic, and the rate of this run. A rate is the factor by "
+    "which the distance from the minimum changes a step, in the long run.",
+    stability_limit=_RATE,
+    predicted_rate={"type": "number"},
+    slowest_coordinate=_ANY_INTEGER,
+    observed_rate=_RATE,
+    optimal_lr=_RATE,
+    optimal_momentum=_RATE,
+)
+
+_EXPLAINED: Mapping[str, Any] = {
+    "explanation": {
+        "description": "With --explain: the lines of the rule that acted, in order; filled is the formula "
+        "with numbers put in, which evaluates to value.",
+        "type": "array",
+        "items": _object("A line.", symbol=_TEXT, formula=_TEXT, filled=_TEXT, value={}),
+    },
+    "parts": {
+        "description": "With --explain: what the weight change is the sum of.",
+        "type": "object",
+        "additionalProperties": _NUMBERS,
+    },
+    "ulps": {
+        "description": "With --explain: how far each weight is from the rule's, in units in the last place "
+        "of the dtype.",
+        **_NUMBERS,
+    },
+    "not_finite": _object(
+        "With --explain, for the first step that leaves weights or state that are not finite: the line of "
+        "the rule that gives such a number, and what keeps the step finite; empty if nothing that was tried "
+        "does.",
+        cause=_TEXT,
+        remedy=_TEXT,
+    ),
+    "search": _object(
+        "With --explain, for lbfgs, which has no rule: what the step did.",
+        evaluations=_ANY_INTEGER,
+        iterations=_ANY_INTEGER,
+        step_length=_RATE,
+        history=_ANY_INTEGER,
+    ),
+}
+"""What `optitrace --explain` puts beside the columns of a row."""
+
+
+@cache
+def _trace_form(quantities: tuple[Quantity, ...]) -> Form:
+    above: dict[str, Any] = {
+        "schema": _version(TRACE_SCHEMA),
+        "experiment": _experiment(),
+        "versions": _shape(Versions, optional=set()),
+        "outcome": _shape(Outcome, optional={"step", "quantity", "reason"}),
+        "theory": NotRequired[_free(_THEORY)],
+    }
+    explained = {name: NotRequired[_free(schema)] for name, schema in _EXPLAINED.items()}
+    row = _row(Trace, quantities, step=Count, **explained)
+    rows = Annotated[list[row], Field(min_length=1)]  # type: ignore[valid-type]
+    shapes = _shape(Trace, **above), row, _shape(Trace, **above, steps=rows)
+    return Form("trace", TRACE_SCHEMA, *map(TypeAdapter, shapes))
+
+
+@cache
+def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
+    was = {"unowned": tuple[UnownedParameter | Name, ...]} if schema == 1 else {}
+    old: dict[str, Any] = {"clipped": NotRequired[Tally]} if schema == 1 else {}
+    docs = _attribute_docs(TrainingFindings)
+    found = {
+        name: NotRequired[Annotated[type, Field(description=docs.get(name))]]
+        for name, type in get_type_hints(TrainingFindings, include_extras=True).items()
+    }
+    above: dict[str, Any] = {
+        "schema": _version(schema),
+        "versions": _shape(Versions, optional=set()),
+        "outcome": _shape(
+            Outcome,
+            optional={"step", "reason"},
+            without={"quantity"},
+            status=Literal["completed", "interrupted", "failed"],
+        ),
+        **{
+            name: NotRequired[Annotated[type, Field(description=docs.get(name))]]
+            for name, type in found.items()
+        },
+        **was,
+    }
+    row = _row(OptimizerTrace, quantities, step=StepNumber)
+    optimizer: Any = _shape(OptimizerTrace, **old)
+    with_rows: Any = _shape(OptimizerTrace, **old, steps=NotRequired[list[row]])  # type: ignore[valid-type]
+    shapes = (
+        _shape(Training, **above, optimizers=list[optimizer]),
+        _typed("NamedRow", {"optimizer": str, **get_type_hints(row, include_extras=True)}),
+        _shape(Training, **above, optimizers=list[with_rows]),
+    )
+    return Form("training", schema, *map(TypeAdapter, shapes))
+
+
+def _version(schema: int) -> Any:
+    return Annotated[int, Field(ge=schema, le=schema), WithJsonSchema({"const": schema})]
+
+
+def _experiment() -> Any:
+    """Return what a file has of an experiment: all that it takes to make it again."""
+    objective = {
+        "name": _free({"enum": [*NAMES, EXPRESSION, OwnLoss.name]}, str),
+        "coefficients": NotRequired[Annotated[FINITE_VECTOR, Field(description="The c of the quadratic.")]],
+        "rotation": NotRequired[
+            Annotated[Count, Field(description="The seed of the rotation from w to u; none, and u is w.")]
+        ],
+        "expression": NotRequired[str],
+        "function": NotRequired[
+            Annotated[str, Field(description="path/file.py:function or package.module:function")]
+        ],
+        "dimension": NotRequired[
+            Annotated[int, Field(ge=1, lt=2**31, description="The number of weights of a function.")]
+        ],
+    }
+    return _shape(
+        Experiment,
+        optional={"noise", "seed", "clip_norm", "clip_value", "schedule", "until"},
+        without={"own"},
+        hyperparameters=dict[str, bool | WHOLE_NUMBER | float | str | list[float | None] | None],
+        objective=_typed("Objective", objective),
+        start=FINITE_VECTOR,
+        steps=Count,
+        gradient=_free({"enum": [*GRADIENTS]}, str),
+        dtype=_free({"enum": [*DTYPES]}, str),
+        device=_free({"type": "string", "pattern": "^(cpu|cuda(:[0-9]+)?)$"}, str),
+        implementation=Literal["single", "foreach", "fused"],
+        seed=Count,
+        clip_norm=float,
+        clip_value=float,
+        schedule=str,
+        until=str,
+    )
+
+
+def _shape(
+    of: type, *, optional: Set[str] | None = None, without: Set[str] = frozenset(), **changes: Any
+) -> Any:
+    """Return a dataclass as the object that stands for it in a file; columns stand in rows.
+
+    Args:
+        of: the dataclass.
+        optional: the fields that a file may lack; those with a default if not given.
+        without: the fields that a file has not.
+        changes: what stands in the file in place of a field, or beside the fields.
+    """
+    hints = get_type_hints(of, include_extras=True)
+    left_out = {*without, *(field.name for field in fields(Table) if issubclass(of, Table))}
+    types: dict[str, Any] = {}
+    for field in fields(of):
+        if field.name in left_out:
+            continue
+        has_default = field.default is not MISSING or field.default_factory is not MISSING
+        type = changes.get(field.name, hints[field.name])
+        is_optional = has_default if optional is None else field.name in optional
+        types[field.name] = NotRequired[type] if is_optional else type
+    return _typed(of.__name__, {**changes, **types})
+
+
+def _row(of: type[Table], quantities: tuple[Quantity, ...], step: Any, **more: Any) -> Any:
+    """Return what a row of a table is in a file."""
+    docs = _attribute_docs(Table)
+    each = {quantity.name: Number for quantity in quantities if quantity.each_parameter}
+    groups = {
+        "state": dict[Name, ENTRY],
+        "values": dict[Name, ENTRY],
+        "parameters": dict[Name, _typed("ParameterRow", each)],  # type: ignore[misc]
+    }
+    described = {
+        name: Annotated[type, Field(description=docs.get("by_parameter" if name == "parameters" else name))]
+        for name, type in groups.items()
+    }
+    types = {"step": step, **{quantity.name: _type(quantity) for quantity in quantities}}
+    types |= {name: described[name] for name in of.ALWAYS}
+    types |= {name: NotRequired[described[name]] for name in of.ASKED_FOR}
+    return _typed("Row", {**types, **more})
+
+
+def _type(quantity: Quantity) -> Any:
+    """Return what a row of a file has of a quantity."""
+    several = {Per.STEP: Number, Per.COORDINATE: VECTOR, Per.GROUP: ENTRY}
+    type: Any = Literal[quantity.words] if quantity.words else several[quantity.per]
+    if quantity.first != 0 or quantity.may_lack:
+        type = type | None
+    type = Annotated[type, Field(description=quantity.doc)]
+    return NotRequired[type] if quantity.is_optional else type
+
+
+def _typed(name: str, types: Mapping[str, Any]) -> Any:
+    shape = TypedDict(name, {**types})  # type: ignore[misc]
+    shape.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
+    return shape
+
+
+_CONFIG = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+_DOCUMENTED: Mapping[str, type] = {
+    value.__name__: value
+    for value in (*vars(trace).values(), *vars(training).values(), *vars(findings).values())
+    if isinstance(value, type) and is_dataclass(value)
+}
+"""The dataclasses whose docstrings describe the objects of a file, by name."""
+
+
+def _describe(schema: dict[str, Any], of: type) -> None:
+    """Put what a docstring says of a value and its attributes into the schema of its object."""
+    docs = _attribute_docs(of)
+    schema["description"] = cleandoc(of.__doc__ or "").partition("\n")[0]
+    for name, own in schema["properties"].items():
+        if name in docs:
+            own.setdefault("description", docs[name])
+
+
+def _attribute_docs(of: type) -> dict[str, str]:
+    """Return what a docstring says of each attribute, as sentences."""
+    _, _, section = cleandoc(of.__doc__ or "").partition("Attributes:\n")
+    found = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
+    sentences = ((name, " ".join(text.replace("`", "").split())) for name, text in found)
+    return {name: re.sub(r"\bNone\b", "null", text[0].upper() + text[1:]) for name, text in sentences}
+
+
+def _properties(schema: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield every property of a JSON Schema, wherever it stands, with its own schema."""
+    members = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    if isinstance(schema, dict):
+        yield from schema.get("properties", {}).items()
+    for member in members:
+        yield from _properties(member)
+
+
+def _without(keywords: Collection[str], schema: Any) -> Any:
+    """Return a JSON Schema without some keywords, such as the titles that pydantic makes of names."""
+    if isinstance(schema, list):
+        return [_without(keywords, member) for member in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: {key: _without(keywords, own) for key, own in member.items()}
+        if name in ("properties", "$defs")
+        else _without(keywords, member)
+        for name, member in schema.items()
+        if name not in keywords
+    }
+
+
+if __name__ == "__main__":
+    write_schemas(Path(__file__).parent)
