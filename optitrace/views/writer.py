@@ -43,7 +43,7 @@ class Writer:
 
 @cache
 def all_writers() -> tuple[Writer, ...]:
-    """Return every format, by name in the order in which they are listed."""
+    """Return every format, in the order in which they are listed."""
     modules = sorted(f"{writers.__name__}.{found.name}" for found in iter_modules(writers.__path__))
     declared = [writer for module in modules for writer in import_module(module).WRITERS]
     return tuple(sorted(declared, key=lambda writer: PARTS.index(writer.takes)))
