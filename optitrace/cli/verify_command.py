@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optitrace.analysis.verification.check import Verification
-from optitrace.analysis.verification.scope import DTYPES, Scope
+from optitrace.analysis.verification.check import DTYPES, Scope, Verification
 from optitrace.analysis.verification.separate_process import Report, Request, verify_separately
 from optitrace.cli import options, terminal
 from optitrace.cli.torch_loading import load_torch

@@ -184,7 +184,7 @@ def test_ascii_is_enough() -> None:
         (
             ["torch.optim:Adam", "--rule", "sgd"],
             "torch.optim:Adam keeps exp_avg, exp_avg_sq, the state of adam or adamw or nadam or radam or "
-            "sparseadam, and sgd keeps momentum_buffer; hold it against another rule.",
+            "sparseadam, and sgd keeps momentum_buffer; verify it against another rule.",
         ),
         (["torch.optim:Adam", "--set", "eps"], "--set is 'eps'; it must be NAME=VALUE, such as eps=1e-6."),
         (

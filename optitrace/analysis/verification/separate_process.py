@@ -17,8 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO, Any, TypeAlias
 
-from optitrace.analysis.verification.check import ClaimOutcome, Conformance, Verification
-from optitrace.analysis.verification.scope import Scope
+from optitrace.analysis.verification.check import ClaimOutcome, Conformance, Scope, Verification
 from optitrace.analysis.verification.tried_settings import ENDS, Settings, TriedSettings, sentence
 from optitrace.errors import DeviceError, OptitraceError, UsageError
 
