@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, TypeAlias
 
-from optitrace.analysis.verification.conformance.alternatives import alternatives
-from optitrace.analysis.verification.conformance.trial import (
+from optitrace.analysis.verification.trial import (
     STEPS,
     After,
     Arguments,
     Trial,
-    differ,
+    alternatives,
+    first_difference,
     same,
     settings_of,
     weights_of,
@@ -94,7 +94,7 @@ class _Runs:
             for value in values if before else ():
                 path = self.trial.attempt({**others, name: value})
                 taken = taken or path is not None
-                if path and before and differ(before, path):
+                if path and before and first_difference(before, path):
                     return True
         return False if taken else None
 
@@ -132,7 +132,7 @@ def _further(trial: Trial, name: str, values: Sequence[Any]) -> Iterator[Setting
 
 
 def _moves(trial: Trial) -> bool:
-    start = trial.bench({}).snapshot()
+    start = trial.prescribed_run({}).snapshot()
     return any(not all(map(same, start, weights)) for weights in weights_of(trial.run({})))
 
 
@@ -157,11 +157,11 @@ class _Group(dict[str, Any]):
 
 def _looked_for(trial: Trial) -> list[str]:
     """Return what a class looks for in its parameter groups, and neither finds nor puts there."""
-    bench = trial.bench({})
-    groups = [_Group(group) for group in bench.optimizer.param_groups]
-    bench.optimizer.param_groups[:] = groups
+    run = trial.prescribed_run({})
+    groups = [_Group(group) for group in run.optimizer.param_groups]
+    run.optimizer.param_groups[:] = groups
     for _ in range(STEPS):
-        bench.step()
+        run.step()
     missed = {key for group in groups for key in group.missed - group.keys() - {*OF_TORCH}}
     return [f"{key} of a parameter group" for key in sorted(missed)]
 
