@@ -196,7 +196,7 @@ def test_ascii_is_enough() -> None:
         (["muon", "--implementation", "fused"], "there is no fused implementation of muon."),
         (
             ["sgd", "--implementation", "all"],
-            "unknown implementation 'all'; there are single, foreach, fused.",
+            "unknown implementation 'all'; choose from: single, foreach, fused.",
         ),
         (["sgd", "--dtype", "float16"], "verify has no dtype 'float16'; it has float32 and float64."),
         (["sgd", "--format", "csv"], "unknown format 'csv'; there are table and json."),
