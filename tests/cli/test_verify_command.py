@@ -179,7 +179,7 @@ def test_ascii_is_enough() -> None:
         (["adan"], "unknown optimizer 'adan'; did you mean 'adam'? 'optitrace list' shows all."),
         (["sgd", "--rule", "adam"], "--rule is for a class of your own; sgd has its rule and settings."),
         (["--set", "lr=1"], "--set is for a class of your own; sgd has its rule and settings."),
-        (["torch.optim:Adam", "--rule", "lbfgs"], "lbfgs has no rule, so nothing can be held against it."),
+        (["torch.optim:Adam", "--rule", "lbfgs"], "lbfgs has no rule, so nothing can be checked against it."),
         (["torch.optim:Adam", "--rule", "adan"], "unknown optimizer 'adan'; did you mean 'adam'? "),
         (
             ["torch.optim:Adam", "--rule", "sgd"],

@@ -35,7 +35,6 @@ from optitrace.analysis.verification.trial import (
     said,
     same,
     settings_of,
-    weights_of,
 )
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.own_class import OwnClass
@@ -44,7 +43,7 @@ from optitrace.text.number_format import listed
 from optitrace.tracing.prescribed_run import PrescribedRun
 
 Result: TypeAlias = tuple[ClaimOutcome, str]
-"""Whether a claim holds, and a clause that says how that shows."""
+"""Whether a claim holds, and a clause that gives the reason."""
 
 Claim: TypeAlias = Callable[[Trial], Result]
 
@@ -183,8 +182,7 @@ def _failed_unless_exempt(trial: Trial, variation: Arguments, finding: str, *exe
 def mirrored_moves_mirrored(trial: Trial, variation: Arguments) -> Result | None:
     """Turn the signs of all weights and gradients, and expect the steps with turned signs."""
     there, back = trial.run(variation), trial.run(variation, change=torch.neg)
-    mirrored = ([-weights for weights in each] for each in weights_of(back))
-    if not (step := apart(weights_of(there), mirrored, SYMMETRY)):
+    if not (step := apart(there, back, SYMMETRY, is_mirrored=True)):
         return None
     finding = f"with negated weights and gradients, step {step} is not the negated step{said(variation)}"
     return _failed_unless_exempt(trial, variation, finding, RANDOM, ELSEWHERE, SIGNS)
@@ -197,7 +195,7 @@ def maximize_mirrors_minimize(trial: Trial, variation: Arguments) -> Result | No
         return NOT_APPLICABLE, "it has no maximize"
     down = trial.run({**variation, "maximize": False})
     up = trial.run({**variation, "maximize": True}, factor=-1.0)
-    if not (step := apart(weights_of(up), weights_of(down), SYMMETRY)):
+    if not (step := apart(up, down, SYMMETRY)):
         return None
     return FAILED, f"step {step} on the negative gradient is not the one of minimizing{said(variation)}"
 
@@ -276,7 +274,7 @@ def gradient_is_left_alone(trial: Trial, variation: Arguments) -> Result | None:
 def order_does_not_matter(trial: Trial, variation: Arguments) -> Result | None:
     """Give the parameters in the opposite order."""
     forward, backward = trial.run(variation), trial.run(variation, order=(1, 0))
-    if not (step := apart(weights_of(forward), weights_of(backward), SUMMATION)):
+    if not (step := apart(forward, backward, SUMMATION)):
         return None
     finding = f"step {step} is another if they are given the other way round{said(variation)}"
     return _failed_unless_exempt(trial, variation, finding, RANDOM, PAIRS)

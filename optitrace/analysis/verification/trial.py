@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, repeat
+from itertools import chain
 from types import NoneType
 from typing import Any, Literal, TypeAlias, get_args, get_origin
 
@@ -168,21 +168,23 @@ def first_difference(one: Sequence[After], other: Sequence[After]) -> int | None
     return next((step for step, (ours, theirs) in pairs if not ours.is_same(theirs)), None)
 
 
-def apart(one: Iterable[Sequence[Tensor]], other: Iterable[Sequence[Tensor]], allowed: float) -> int | None:
+def apart(
+    one: Sequence[After], other: Sequence[After], allowed: float, *, is_mirrored: bool = False
+) -> int | None:
     """Return the first step, from 1, after which the weights of two runs differ; None if they never do.
 
     Args:
-        one: the weights after each step.
-        other: the same of another run.
-        allowed: how far they may be apart, relative to the largest.
+        one: a run.
+        other: another run.
+        allowed: how far the weights may be apart, relative to the largest.
+        is_mirrored: whether the weights of the other run have the opposite sign.
     """
-    pairs = enumerate(zip(one, other, strict=True), start=1)
-    return next((step for step, (a, b) in pairs if not all(map(close, a, b, repeat(allowed)))), None)
-
-
-def weights_of(path: Iterable[After]) -> Iterator[Sequence[Tensor]]:
-    """Yield the weights after each step."""
-    return (there.weights for there in path)
+    sign = -1 if is_mirrored else 1
+    for step, (ours, theirs) in enumerate(zip(one, other, strict=True), start=1):
+        pairs = zip(ours.weights, theirs.weights, strict=True)
+        if not all(close(a, sign * b, allowed) for a, b in pairs):
+            return step
+    return None
 
 
 def same(a: Tensor, b: Tensor) -> bool:
@@ -203,6 +205,16 @@ def close(a: Tensor, b: Tensor, allowed: float | None = None) -> bool:
     allowed = ROUNDINGS * torch.finfo(a.dtype).eps if allowed is None else allowed
     finite = torch.cat([a.flatten(), b.flatten()]).nan_to_num(0.0, 0.0, 0.0)
     return torch.allclose(a, b, rtol=0.0, atol=allowed * float(finite.abs().max()), equal_nan=True)
+
+
+def said(variation: Arguments) -> str:
+    """Return the arguments under which something was found, to end a clause; empty for the defaults."""
+    return f" with {settings_of(variation)}" if variation else ""
+
+
+def settings_of(variation: Arguments) -> str:
+    """Return arguments as they are typed."""
+    return ", ".join(f"{name}={show(value)}" for name, value in variation.items())
 
 
 def alternatives(hyperparameter: Hyperparameter, value: Any) -> dict[str, Mapping[str, Any]]:
@@ -241,16 +253,6 @@ def switched(hyperparameter: Hyperparameter, value: Any) -> list[list[Any]]:
 
 def _same_state(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-
-
-def said(variation: Arguments) -> str:
-    """Return the arguments under which something was found, to end a clause; empty for the defaults."""
-    return f" with {settings_of(variation)}" if variation else ""
-
-
-def settings_of(variation: Arguments) -> str:
-    """Return arguments as they are typed."""
-    return ", ".join(f"{name}={show(value)}" for name, value in variation.items())
 
 
 def _dtypes(trial: Trial, run: Sequence[After]) -> tuple[torch.dtype, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -145,7 +145,7 @@ def check_subject(
 
     runs, refusals = recordings()
     _check_layout(subject, runs)
-    comparison = _compare(subject.rule, runs)
+    compared = _compare(subject.rule, runs)
     check = Check(
         optimizer=subject.name,
         rule=subject.rule.name,
@@ -153,12 +153,10 @@ def check_subject(
         dtype=dtype,
         device=str(device),
         configurations=len(runs),
-        worst_step_error=comparison.step_error,
-        worst_run_error=comparison.run_error,
-        verdict=Verdict.DEPARTS if comparison.departs else Verdict.AGREES,
+        **compared._asdict(),
         notes=tuple(filter(None, (*subject.notes, refusals))),
     )
-    if not comparison.departs:
+    if check.verdict is Verdict.AGREES:
         return check
     if dtype == "float64" and (excused := _judged_in_default_float64(check, subject.rule, recordings)):
         return excused
@@ -190,31 +188,23 @@ def record_all(
     return runs, f"{count} of {total} settings are left out, as it refuses them: {refusals[0]}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    """Some runs compared with a rule.
+class _Compared(NamedTuple):
+    """Those fields of a `Check` that the comparison of some runs with a rule fills."""
 
-    Attributes:
-        step_error: the largest of the weights after one step, in units.
-        run_error: the largest relative one of a whole run; None if the runs are not float64.
-        departs: whether weights or state depart, in a step or in a run.
-    """
-
-    step_error: float
-    run_error: float | None
-    departs: bool
+    worst_step_error: float
+    worst_run_error: float | None
+    verdict: Verdict
 
 
-def _compare(rule: Rule, runs: Sequence[RecordedRun]) -> _Comparison:
+def _compare(rule: Rule, runs: Sequence[RecordedRun]) -> _Compared:
     step_error, departs = 0.0, False
     for run in runs:
         for step in recompute(rule, run):
             step_error = max(step_error, step.quantities[WEIGHTS].worst)
             departs = departs or bool(step.departing)
-    if runs[0].dtype is not torch.float64:
-        return _Comparison(step_error, None, departs)
-    whole = max(run_error(rule, run) for run in runs)
-    return _Comparison(step_error, whole, departs or not whole <= RUN_ALLOWED)
+    whole = max((run_error(rule, run) for run in runs if run.dtype is torch.float64), default=None)
+    departs = departs or not (whole is None or whole <= RUN_ALLOWED)
+    return _Compared(step_error, whole, Verdict.DEPARTS if departs else Verdict.AGREES)
 
 
 def _judged_in_default_float64(
@@ -226,21 +216,15 @@ def _judged_in_default_float64(
     if check.worst_step_error is None or not check.worst_step_error <= explained:
         return None
     with default_dtype(torch.float64):
-        comparison = _compare(rule, recordings()[0])
-    if comparison.departs:
+        compared = _compare(rule, recordings()[0])
+    if compared.verdict is Verdict.DEPARTS:
         return None
     relative = check.worst_step_error * information[0].eps
     note = (
         f"a float64 step is exact to {relative:.0e} alone, since it computes some scalars in the default "
         "dtype, float32; judged with float64 as the default dtype"
     )
-    return replace(
-        check,
-        worst_step_error=comparison.step_error,
-        worst_run_error=comparison.run_error,
-        verdict=Verdict.AGREES,
-        notes=(*check.notes, note),
-    )
+    return replace(check, **compared._asdict(), notes=(*check.notes, note))
 
 
 def _check_layout(subject: Subject, runs: Sequence[RecordedRun]) -> None:

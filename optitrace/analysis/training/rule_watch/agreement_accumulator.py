@@ -125,7 +125,7 @@ class AgreementAccumulator:
         if self._failure:
             notes.append(f"verifying has ended, as it failed: {self._failure}")
         if not self._steps and not notes:
-            notes.append("none had a gradient that is finite where it was looked")
+            notes.append("no step had finite gradients in the sampled weights")
         return notes
 
 

@@ -91,7 +91,7 @@ class CapturedStep:
 
     @property
     def is_skipped(self) -> bool:
-        """Whether the optimizer skipped the step, as a GradScaler told it; a device is waited for."""
+        """Whether the optimizer skipped the step, as a GradScaler asked for; this waits for a device."""
         found = self.gradient.found_inf
         return found is not None and bool(found)
 

@@ -20,7 +20,7 @@ from optitrace.rules.rule_scope import Extent, extent
 from optitrace.text.number_format import counted
 
 SAMPLE = 64
-"""How many weights of an optimizer are looked at, at most, where a rule moves each by itself."""
+"""How many weights of an optimizer are sampled, at most, where a rule moves each by itself."""
 
 MOST_WHOLE = 4096
 """How many, where a rule must see parameters whole: the smallest that together have no more."""
