@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -55,9 +56,12 @@ def sampled_steps(rule: Rule, captured: CapturedStep) -> Iterator[SampledStep]:
         if not all(is_in) or is_finite is not None:
             chosen = torch.tensor(is_in)[batch.owners]
             chosen = chosen if is_finite is None else chosen & is_finite
-            inputs, parameters = _selected(inputs, chosen), parameters[chosen]
-        if inputs.weights.numel():
-            yield SampledStep(captured.step, parameters, captured.has_hooks, _shaped(inputs, batch))
+            inputs, parameters = _with_each(inputs, itemgetter(chosen)), parameters[chosen]
+        if not inputs.weights.numel():
+            continue
+        if batch.extent == "matrix":
+            inputs = _with_each(inputs, lambda flat: flat.reshape(batch.places[0].shape))
+        yield SampledStep(captured.step, parameters, captured.has_hooks, inputs)
 
 
 def _whole_batch(rule: Rule, captured: CapturedStep) -> StepInputs:
@@ -97,28 +101,14 @@ def _state_before(
     return tuple(state)
 
 
-def _selected(inputs: StepInputs, chosen: Tensor) -> StepInputs:
-    """Return some of the weights."""
+def _with_each(inputs: StepInputs, change: Callable[[Tensor], Tensor]) -> StepInputs:
+    """Return inputs with each of their tensors changed."""
     return replace(
         inputs,
-        weights=inputs.weights[chosen],
-        gradient=inputs.gradient[chosen],
-        state=tuple(None if each is None else each[chosen] for each in inputs.state),
-        after={name: value[chosen] for name, value in inputs.after.items()},
-    )
-
-
-def _shaped(inputs: StepInputs, batch: ParameterBatch) -> StepInputs:
-    """Return inputs in the shape that the rule takes: flat, unless it is about a matrix."""
-    if batch.extent != "matrix":
-        return inputs
-    shape = batch.places[0].shape
-    return replace(
-        inputs,
-        weights=inputs.weights.reshape(shape),
-        gradient=inputs.gradient.reshape(shape),
-        state=tuple(None if each is None else each.reshape(shape) for each in inputs.state),
-        after={name: value.reshape(shape) for name, value in inputs.after.items()},
+        weights=change(inputs.weights),
+        gradient=change(inputs.gradient),
+        state=tuple(None if each is None else change(each) for each in inputs.state),
+        after={name: change(value) for name, value in inputs.after.items()},
     )
 
 
