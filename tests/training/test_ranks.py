@@ -13,7 +13,7 @@ import pytest
 import torch
 from made_trainings import training
 from torch import nn
-from torch.distributed import HashStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 from watched import Task, watching
 
 from optitrace.analysis.training.findings import RankAgreement
@@ -117,6 +117,21 @@ def test_a_record_stays_short_however_long_the_training() -> None:
 
     assert len(RankRecord.of(Outcome(), [short]).optimizers[0].digests) == len(ONE)
     assert len(RankRecord.of(Outcome(), [long]).optimizers[0].digests) == DIGESTS
+
+
+def test_the_records_of_many_optimizers_share_the_digests() -> None:
+    rows = [START] * (2 * DIGESTS)
+    record = RankRecord.of(Outcome(), [norms(rows, f"SGD {k}") for k in range(10)])
+
+    assert sum(len(each.digests) for each in record.optimizers) <= DIGESTS
+
+
+def test_a_value_that_is_more_than_the_store_takes_at_once_is_exchanged() -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    exchange = RankExchange(store)
+    exchange.send("large", "0123456789" * 10**6)
+
+    assert exchange.receive(["large", "missing"], 0.0) == {"large": "0123456789" * 10**6}
 
 
 def test_a_record_is_received_as_it_was_sent() -> None:

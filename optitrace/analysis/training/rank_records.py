@@ -20,10 +20,16 @@ from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.trace import Outcome, Status
 
 NUMBERS = 2**15
-"""Up to so many norms of an optimizer are given as they are; of more, digests of some rows each."""
+"""Up to so many norms of a rank are given as they are; of more, digests of some rows each."""
 
 DIGESTS = 4096
-"""How many digests there are of an optimizer, at most; of up to so many rows each has its own."""
+"""How many digests the optimizers of a rank have together; of up to so many rows each has its own."""
+
+FEWEST = 64
+"""How many digests an optimizer may have in any case."""
+
+PIECE = 2**22
+"""How many characters of a value are stored at once: torch closes the connection at 8 MiB."""
 
 INTERVAL = 0.05
 """Seconds between two looks at the store: waiting in it cannot be interrupted, and ends with a warning."""
@@ -57,10 +63,10 @@ class OptimizerDigests:
     digests: tuple[str, ...]
 
     @classmethod
-    def of(cls, norms: WeightNorms) -> OptimizerDigests:
-        """Return the digests of norms."""
-        is_hashed = len(norms.numbers) > NUMBERS
-        block = max(1, -(-norms.rows // DIGESTS)) if is_hashed else 1
+    def of(cls, norms: WeightNorms, most: int | None) -> OptimizerDigests:
+        """Return the digests of norms, `most` at most; if that is None, each is its row itself."""
+        is_hashed = most is not None
+        block = 1 if most is None else max(1, -(-norms.rows // most))
         return cls(
             optimizer=norms.optimizer,
             layout=layout(norms),
@@ -88,7 +94,9 @@ class RankRecord:
     @classmethod
     def of(cls, outcome: Outcome, norms: Sequence[WeightNorms]) -> RankRecord:
         """Return the record of a rank whose program ended so, with these norms."""
-        return cls(outcome, tuple(map(OptimizerDigests.of, norms)))
+        is_short = sum(len(each.numbers) for each in norms) <= NUMBERS
+        most = None if is_short else max(DIGESTS // len(norms), FEWEST)
+        return cls(outcome, tuple(OptimizerDigests.of(each, most) for each in norms))
 
     @classmethod
     def from_fields(cls, fields: Any) -> RankRecord:
@@ -161,7 +169,11 @@ class RankExchange:
 
     def send(self, key: str, value: Any) -> None:
         """Put a value into the store; it has arrived when this returns, even if the process ends then."""
-        self._store.set(key, json.dumps(value))
+        text = json.dumps(value)
+        pieces = [text[begin : begin + PIECE] for begin in range(0, len(text), PIECE)]
+        for number, piece in enumerate(pieces):
+            self._store.set(f"{key}/{number}", piece)
+        self._store.set(key, str(len(pieces)))  # last, so that the pieces are there when it is
         self._store.check([key])
 
     def receive(self, keys: Iterable[str], patience: float) -> dict[str, Any]:
@@ -171,7 +183,8 @@ class RankExchange:
         deadline = monotonic() + patience
         while True:
             for key in [key for key in missing if self._store.check([key])]:
-                found[key] = json.loads(self._store.get(key))
+                pieces = (self._store.get(f"{key}/{k}") for k in range(int(self._store.get(key))))
+                found[key] = json.loads(b"".join(pieces))
                 missing.remove(key)
             if not missing or self._is_interrupted() or monotonic() >= deadline:
                 return found
