@@ -131,13 +131,14 @@ def _suspects(rule: Rule, first: DepartingStep, quantity: str, place: int) -> It
     step = first.step
     if not all(bool(compared.found.isfinite().all()) for compared in step.quantities.values()):
         return
+    weights_first = sorted(step.departing, key=lambda name: name != WEIGHTS)
     for line in open_lines(rule):
         replaced = _ReplacedLine(rule, line, step)
         given = replaced.given()
         if given is None or not given.isfinite().all():
             continue
         # of the values that give one quantity, as a square is one of two numbers, not all give another
-        solutions = (_solve(replaced, given, name) for name in (quantity, *step.departing))
+        solutions = (_solve(replaced, given, name) for name in (quantity, *weights_first))
         if (needed := next(filter(replaced.explains, solutions), None)) is not None:
             at = place if given.dim() else 0
             yield Suspect(line.text, given.flatten()[at].item(), needed.flatten()[at].item())
