@@ -187,7 +187,7 @@ def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, tuple
 def _compare_ranks(
     watcher: Monitor, training: Training, is_interrupted: Callable[[], bool]
 ) -> RankAgreement | None:
-    from optitrace.analysis.training.ranks.agreement import compare_ranks
+    from optitrace.analysis.training.rank_agreement import compare_ranks
 
     return compare_ranks(training, watcher.weight_norms(), is_interrupted=is_interrupted)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from optitrace.analysis.verification.check import Verification
-from optitrace.analysis.verification.scope import DTYPES, Scope
+from optitrace.analysis.verification.check import DTYPES, Scope, Verification
 from optitrace.analysis.verification.separate_process import Report, Request, verify_separately
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery

@@ -79,7 +79,7 @@ def verify(
         DeviceError: the device is not there.
     """
     from optitrace.analysis.verification import check
-    from optitrace.analysis.verification.scope import Scope
+    from optitrace.analysis.verification.check import Scope
     from optitrace.analysis.verification.separate_process import Request, verify_separately
     from optitrace.analysis.verification.subject import find_rule
     from optitrace.analysis.verification.verify import Own

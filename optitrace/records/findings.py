@@ -41,20 +41,20 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class RuleAgreement:
-    """Whether the steps of an optimizer are what its rule makes of them.
+    """Whether the steps of an optimizer follow its rule.
 
     Attributes:
         optimizer: its name.
         rule: the name of the rule; None if its class has none, and nothing was verified.
         steps: how many steps were recomputed.
         coordinates: on how many weights, at most, each.
-        worst: the error, of weights or state, that takes up most of what is allowed, in units:
-            eps(dtype) × max(|before|, |after|), or what rounding makes of the step where that is more.
+        worst: the error, of weights or state, that is nearest to what is allowed, in units of
+            eps(dtype) × max(|before|, |after|), or of what rounding the inputs can cause if that is more.
         allowed: how large that error may be; an entry of the state may be off by more than the weights.
         departure: the first step that departs; None if all agree.
         quantity: what departs there: ``weights``, or the name of a state entry.
         parameter: the parameter that departs there.
-        note: what else is to be said, such as why nothing was verified.
+        note: what else there is to know, such as why nothing was verified.
     """
 
     optimizer: str
@@ -86,13 +86,13 @@ class RankAgreement:
     Attributes:
         world_size: how many they are.
         agrees: whether the norms of all weights are the same bit for bit after every recorded step; None if
-            it cannot be told.
-        optimizer: the optimizer where they first part.
+            it cannot be decided.
+        optimizer: the optimizer where they first differ.
         step: the step after which they first differ; 0 if they do before the first.
-        parameter: the first parameter that differs there; empty if a rank left before it told.
+        parameter: the first parameter that differs there; empty if a rank ended before it could be asked.
         ranks: the first two ranks that differ there.
         norms: their norms of that parameter.
-        note: why it cannot be told, or what else is to be said.
+        note: why it cannot be decided, or what else there is to know.
     """
 
     world_size: Count

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.analysis.verification.check import ClaimOutcome, Conformance
-from optitrace.analysis.verification.conformance import conform
-from optitrace.analysis.verification.conformance.claims import CLAIMS
+from optitrace.analysis.verification.conformance import CLAIMS, conform
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.tracing.devices import one_thread

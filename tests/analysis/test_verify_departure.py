@@ -10,9 +10,8 @@ from descents import Descent, optimizer_of
 from torch import Tensor
 
 from optitrace.analysis.verification.cause import likely_causes
-from optitrace.analysis.verification.check import Check, Departure, Verdict
-from optitrace.analysis.verification.recording import record
-from optitrace.analysis.verification.scope import DTYPES, Scope
+from optitrace.analysis.verification.check import DTYPES, Check, Departure, Scope, Verdict
+from optitrace.analysis.verification.recorded_run import record
 from optitrace.analysis.verification.subject import subject_of_own
 from optitrace.analysis.verification.verify import Own, check_in_dtypes, verify
 from optitrace.errors import UsageError

@@ -8,14 +8,10 @@ import pytest
 import torch
 from samples import printed
 
-from optitrace.analysis.verification.agreement import check_subject, record_all
-from optitrace.analysis.verification.check import ALLOWED, RUN_ALLOWED, Verdict
-from optitrace.analysis.verification.one_step import agrees, recompute
-from optitrace.analysis.verification.recording import RecordedRun
-from optitrace.analysis.verification.scope import Scope
+from optitrace.analysis.verification.check import ALLOWED, RUN_ALLOWED, Scope, Verdict
+from optitrace.analysis.verification.recorded_run import RecordedRun, agrees, recompute, run_error
 from optitrace.analysis.verification.subject import subject_of
-from optitrace.analysis.verification.verify import verify
-from optitrace.analysis.verification.whole_run import run_error
+from optitrace.analysis.verification.verify import check_subject, record_all, verify
 from optitrace.errors import DeviceError, UsageError
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
@@ -165,7 +161,10 @@ def test_every_rule_that_is_verified_is_tried_under_all_its_settings() -> None:
     ("how", "sentence"),
     [
         ({"dtypes": ("bfloat16",)}, "^verify has no dtype 'bfloat16'; it has float32 and float64.$"),
-        ({"implementation": "fuse"}, "^unknown implementation 'fuse'; did you mean 'fused'. there are"),
+        (
+            {"implementation": "fuse"},
+            "^unknown implementation 'fuse'; did you mean 'fused'. choose from: single,",
+        ),
     ],
 )
 def test_a_scope_that_cannot_be_is_refused(how: dict[str, object], sentence: str) -> None:

@@ -179,12 +179,12 @@ def test_ascii_is_enough() -> None:
         (["adan"], "unknown optimizer 'adan'; did you mean 'adam'? 'optitrace list' shows all."),
         (["sgd", "--rule", "adam"], "--rule is for a class of your own; sgd has its rule and settings."),
         (["--set", "lr=1"], "--set is for a class of your own; sgd has its rule and settings."),
-        (["torch.optim:Adam", "--rule", "lbfgs"], "lbfgs has no rule, so nothing can be held against it."),
+        (["torch.optim:Adam", "--rule", "lbfgs"], "lbfgs has no rule, so nothing can be checked against it."),
         (["torch.optim:Adam", "--rule", "adan"], "unknown optimizer 'adan'; did you mean 'adam'? "),
         (
             ["torch.optim:Adam", "--rule", "sgd"],
             "torch.optim:Adam keeps exp_avg, exp_avg_sq, the state of adam or adamw or nadam or radam or "
-            "sparseadam, and sgd keeps momentum_buffer; hold it against another rule.",
+            "sparseadam, and sgd keeps momentum_buffer; verify it against another rule.",
         ),
         (["torch.optim:Adam", "--set", "eps"], "--set is 'eps'; it must be NAME=VALUE, such as eps=1e-6."),
         (
@@ -196,7 +196,7 @@ def test_ascii_is_enough() -> None:
         (["muon", "--implementation", "fused"], "there is no fused implementation of muon."),
         (
             ["sgd", "--implementation", "all"],
-            "unknown implementation 'all'; there are single, foreach, fused.",
+            "unknown implementation 'all'; choose from: single, foreach, fused.",
         ),
         (["sgd", "--dtype", "float16"], "verify has no dtype 'float16'; it has float32 and float64."),
         (["sgd", "--format", "svg"], "a verification has no format 'svg'; there are table, json, csv, tsv."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from runs import PROGRAM, Finished, environment, run
 
 import optitrace
-from optitrace.analysis.verification.tried_settings import ENDS
+from optitrace.analysis.verification.separate_process import ENDS
 
 # gradient descent, sound but for what is put in; with fast it steps twice as far
 TEMPLATE = """\
@@ -159,6 +160,28 @@ def test_a_class_is_not_judged_by_the_torch_that_it_changes(verify: Callable[...
 
     assert finished.code == 1
     assert check["verdict"] == "departs"
+
+
+WRITING = """
+for number in range(3, 20):
+    try: os.write(number, {message})
+    except OSError: pass
+"""
+
+
+def test_what_a_class_writes_into_the_pipe_calls_nothing_in_the_program(
+    verify: Callable[..., Finished], tmp_path: Path
+) -> None:
+    called = tmp_path / "called"
+    names = (b"optitrace.analysis.verification.separate_process", b"subprocess.Popen")
+    function = b"".join(b"\x8c" + bytes([len(name)]) + name for name in names) + b"\x93"
+    arguments = pickle.dumps((["touch", str(called)],), protocol=2)[2:-1]
+    message = b"\x80\x04" + function + arguments + b"R."
+    finished = verify(at_import=f"exec({WRITING.format(message=message)!r})")
+
+    assert finished.code == 1
+    assert ENDS in finished.stdout
+    assert not called.exists()
 
 
 def test_a_question_is_answered_by_the_end_of_the_input(verify: Callable[..., Finished]) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from time import monotonic
 
 import pytest
 import torch
 from made_trainings import training
 from torch import nn
-from torch.distributed import HashStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 from watched import Task, watching
 
-from optitrace.analysis.training.ranks.account import DIGESTS, Account, account
-from optitrace.analysis.training.ranks.agreement import NO_STORE, compare_in, compare_ranks
-from optitrace.analysis.training.ranks.meeting import Meeting
+from optitrace.analysis.training.rank_agreement import NO_STORE, compare_in, compare_ranks
+from optitrace.analysis.training.rank_records import DIGESTS, RankExchange, RankRecord
 from optitrace.monitoring.sharding import is_sharded
 from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
 from optitrace.records.findings import RankAgreement
@@ -36,13 +36,13 @@ def norms(
     return WeightNorms(optimizer, ("weight", "bias"), ((4, 3), (4,)), is_sharded, taken, numbers)
 
 
-def met(
+def compared(
     *ranks: Sequence[WeightNorms],
     outcomes: Mapping[int, Outcome] | None = None,
     absent: Sequence[int] = (),
     patience: float = 30.0,
 ) -> RankAgreement:
-    """Return what rank 0 finds out when these ranks meet."""
+    """Return what rank 0 finds out when these ranks are compared."""
     store = HashStore()
     outcomes = outcomes or {}
 
@@ -65,7 +65,7 @@ ONE = [START, (2.5, 1.5), (2.25, 1.75), (2.0, 2.0)]
 
 
 def test_ranks_with_the_same_norms_agree() -> None:
-    assert met([norms(ONE)], [norms(ONE)], [norms(ONE)]) == RankAgreement(3, True)
+    assert compared([norms(ONE)], [norms(ONE)], [norms(ONE)]) == RankAgreement(3, True)
 
 
 @pytest.mark.parametrize(("step", "place", "name"), [(0, 0, "weight"), (1, 1, "bias"), (3, 0, "weight")])
@@ -75,7 +75,7 @@ def test_the_first_step_and_parameter_that_differ_are_named(step: int, place: in
         row[place] += 2.0**-50
     mine, theirs = ONE[step][place], other[step][place]
 
-    found = met([norms(ONE)], [norms(ONE)], [norms([tuple(row) for row in other])])
+    found = compared([norms(ONE)], [norms(ONE)], [norms([tuple(row) for row in other])])
 
     assert found == RankAgreement(3, False, "SGD", step, name, (0, 2), (mine, theirs))
 
@@ -83,50 +83,65 @@ def test_the_first_step_and_parameter_that_differ_are_named(step: int, place: in
 def test_a_single_bit_of_a_norm_is_noticed() -> None:
     zero, minus_zero = [START, (0.0, 1.0)], [START, (-0.0, 1.0)]
 
-    assert met([norms(zero)], [norms(minus_zero)]).step == 1
+    assert compared([norms(zero)], [norms(minus_zero)]).step == 1
 
 
 def test_norms_that_are_no_numbers_are_the_same_where_all_ranks_have_them() -> None:
     nan = [START, (float("nan"), 1.0)]
 
-    assert met([norms(nan)], [norms(nan)]).agrees
+    assert compared([norms(nan)], [norms(nan)]).agrees
 
 
-def test_the_earliest_parting_of_any_rank_and_optimizer_is_the_one_told() -> None:
+def test_the_earliest_difference_of_any_rank_and_optimizer_is_reported() -> None:
     late = [*ONE[:3], (9.0, 2.0)]
     early = [*ONE[:2], (2.25, 9.0), (2.0, 2.0)]
     own = [norms(ONE), norms(ONE, "Adam")]
 
-    found = met(own, [norms(late), norms(ONE, "Adam")], [norms(ONE), norms(early, "Adam")])
+    found = compared(own, [norms(late), norms(ONE, "Adam")], [norms(ONE), norms(early, "Adam")])
 
     assert (found.optimizer, found.step, found.parameter, found.ranks) == ("Adam", 2, "bias", (0, 2))
 
 
-@pytest.mark.parametrize("step", [0, DIGESTS + 7, 3 * DIGESTS - 1])
+@pytest.mark.parametrize("step", [0, 3 * DIGESTS + 7, 4 * DIGESTS - 1])
 def test_a_step_is_found_in_more_rows_than_there_are_digests(step: int) -> None:
-    rows = [(float(k), 1.0) for k in range(3 * DIGESTS)]
+    rows = [(float(k), 1.0) for k in range(4 * DIGESTS)]
     other = [(k, b + (k >= step)) for k, b in rows]
 
-    found = met([norms(rows)], [norms(other)])
+    found = compared([norms(rows)], [norms(other)])
 
     assert (found.step, found.parameter, found.norms) == (step, "bias", (1.0, 2.0))
 
 
-def test_an_account_stays_short_however_long_the_training() -> None:
+def test_a_record_stays_short_however_long_the_training() -> None:
     short, long = norms(ONE), norms([START] * (50 * DIGESTS))
 
-    assert len(account(Outcome(), [short]).optimizers[0].digests) == len(ONE)
-    assert len(account(Outcome(), [long]).optimizers[0].digests) == DIGESTS
+    assert len(RankRecord.of(Outcome(), [short]).optimizers[0].digests) == len(ONE)
+    assert len(RankRecord.of(Outcome(), [long]).optimizers[0].digests) == DIGESTS
 
 
-def test_an_account_is_read_as_it_was_told() -> None:
-    told = account(FAILED, [norms(ONE), norms(ONE, "Adam", is_sharded=True)])
+def test_the_records_of_many_optimizers_share_the_digests() -> None:
+    rows = [START] * (2 * DIGESTS)
+    record = RankRecord.of(Outcome(), [norms(rows, f"SGD {k}") for k in range(10)])
 
-    assert Account.from_json(told.to_json()) == told
+    assert sum(len(each.digests) for each in record.optimizers) <= DIGESTS
+
+
+def test_a_value_that_is_more_than_the_store_takes_at_once_is_exchanged() -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    exchange = RankExchange(store)
+    exchange.send("large", "0123456789" * 10**6)
+
+    assert exchange.receive(["large", "missing"], 0.0) == {"large": "0123456789" * 10**6}
+
+
+def test_a_record_is_received_as_it_was_sent() -> None:
+    sent = RankRecord.of(FAILED, [norms(ONE), norms(ONE, "Adam", is_sharded=True)])
+
+    assert RankRecord.from_fields(json.loads(json.dumps(asdict(sent)))) == sent
 
 
 def test_a_rank_that_failed_is_told_of_and_the_others_are_compared_up_to_there() -> None:
-    found = met([norms([*ONE, (1.0, 1.0)])], [norms(ONE)], outcomes={1: FAILED})
+    found = compared([norms([*ONE, (1.0, 1.0)])], [norms(ONE)], outcomes={1: FAILED})
 
     assert found.agrees is None
     assert found.note == (
@@ -136,30 +151,50 @@ def test_a_rank_that_failed_is_told_of_and_the_others_are_compared_up_to_there()
 
 
 def test_a_rank_that_failed_after_as_many_steps_agrees() -> None:
-    found = met([norms(ONE)], [norms(ONE)], outcomes={1: FAILED})
+    found = compared([norms(ONE)], [norms(ONE)], outcomes={1: FAILED})
 
     assert found == RankAgreement(2, True, note="rank 1 failed after step 3: ValueError: out of data")
 
 
-def test_a_rank_that_failed_answers_no_questions() -> None:
-    found = met([norms(ONE)], [norms([START, *ONE[:3]])], outcomes={1: FAILED})
+def test_the_parameter_of_a_rank_that_failed_is_named() -> None:
+    found = compared([norms(ONE)], [norms([START, *ONE[:3]])], outcomes={1: FAILED})
 
-    assert (found.agrees, found.step, found.parameter) == (False, 1, "")
-    assert found.note.startswith("rank 1 left before it said in which parameter; rank 1 failed after step 3")
+    assert (found.agrees, found.step, found.parameter) == (False, 1, "weight")
+    assert found.norms == (2.5, 3.0)
+    assert found.note == "rank 1 failed after step 3: ValueError: out of data"
+
+
+def test_a_rank_that_failed_in_a_training_of_many_parameters_leaves_the_parameter_open() -> None:
+    many = [*"ab"] * 50
+    mine, theirs = (
+        replace(
+            norms([]),
+            parameters=tuple(many),
+            taken=499,
+            numbers=array("d", [n for step in range(500) for n in (step, *[scale] * len(many))]),
+        )
+        for scale in (1.0, 2.0)
+    )
+    found = compared([mine], [theirs], outcomes={1: FAILED})
+
+    assert (found.agrees, found.step, found.parameter) == (False, 0, "")
+    assert found.note.startswith("rank 1 ended before it could be asked in which parameter; rank 1 failed")
+    assert compared([mine], [theirs]).parameter == "a"
 
 
 def test_a_rank_that_failed_in_a_long_training_leaves_the_step_open() -> None:
-    rows = [(float(k), 1.0) for k in range(2 * DIGESTS)]
+    rows = [(float(k), 1.0) for k in range(4 * DIGESTS)]
     other = [(k, b + (k >= 8)) for k, b in rows]
 
-    found = met([norms(rows)], [norms(other)], outcomes={1: FAILED})
+    found = compared([norms(rows)], [norms(other)], outcomes={1: FAILED})
 
-    assert (found.step, found.note.split(";")[0]) == (8, "rank 1 left before it said at which step up to 9")
+    sentence = "rank 1 ended before it could be asked at which step up to 11"
+    assert (found.step, found.note.split(";")[0]) == (8, sentence)
 
 
 def test_a_rank_that_does_not_come_is_not_waited_for_longer_than_patience() -> None:
     begin = monotonic()
-    found = met([norms(ONE)], [], [norms(ONE)], absent=[1], patience=0.5)
+    found = compared([norms(ONE)], [], [norms(ONE)], absent=[1], patience=0.5)
 
     assert found.agrees is None
     assert found.note == "rank 1 did not answer within 0.5 s; up to step 3 of SGD their weights agree"
@@ -185,7 +220,7 @@ def test_of_many_ranks_that_are_missing_a_few_are_named() -> None:
 
 def test_optimizers_and_parameters_that_not_all_ranks_have_are_told() -> None:
     other = replace(norms(ONE, "Adam"), parameters=("weight", "scale"))
-    found = met([norms(ONE), norms(ONE, "Adam")], [other, norms(ONE, "Lion")])
+    found = compared([norms(ONE), norms(ONE, "Adam")], [other, norms(ONE, "Lion")])
 
     assert found.agrees is None
     assert found.note == (
@@ -196,15 +231,15 @@ def test_optimizers_and_parameters_that_not_all_ranks_have_are_told() -> None:
 
 def test_sharded_parameters_are_not_compared() -> None:
     own, other = norms(ONE, is_sharded=True), norms([START, *ONE[:3]], is_sharded=True)
-    found = met([own], [other])
+    found = compared([own], [other])
 
     assert found.agrees is None
     assert found.note == "the parameters of SGD are sharded, so that each rank has a part of its own"
-    assert met([own, norms(ONE, "Adam")], [other, norms(ONE, "Adam")]).agrees
+    assert compared([own, norms(ONE, "Adam")], [other, norms(ONE, "Adam")]).agrees
 
 
 def test_ranks_that_took_no_step_have_nothing_to_compare() -> None:
-    assert met([], []) == RankAgreement(2, None, note="no optimizer took a step")
+    assert compared([], []) == RankAgreement(2, None, note="no optimizer took a step")
 
 
 def test_a_connection_that_breaks_is_told() -> None:
@@ -225,7 +260,7 @@ def test_a_connection_that_breaks_is_told() -> None:
     )
     assert compare_in(Broken(), second, []) is None
     with pytest.raises(RuntimeError, match="Broken pipe"):
-        Meeting(Broken()).end()
+        RankExchange(Broken()).send("key", {})
 
 
 @pytest.mark.parametrize(

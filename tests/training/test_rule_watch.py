@@ -366,7 +366,7 @@ def test_gradients_that_are_not_finite_are_left_out() -> None:
     [found] = rules.agreements()
 
     assert (found.agrees, found.steps) == (True, 0)
-    assert found.note == "none had a gradient that is finite where it was looked"
+    assert found.note == "no step had finite gradients in the sampled weights"
 
 
 class Overriding(torch.optim.SGD):

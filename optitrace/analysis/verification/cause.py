@@ -7,15 +7,15 @@ from functools import cache
 from itertools import combinations, islice, product
 from typing import TypeAlias
 
-from optitrace.analysis.verification.one_step import Recomputed, agrees, recompute
-from optitrace.analysis.verification.quantities import COUNT, WEIGHTS
-from optitrace.analysis.verification.recording import RecordedRun
+from optitrace.analysis.verification.departure import DepartingStep, first_departing_steps
+from optitrace.analysis.verification.recorded_run import RecordedRun, agrees, recompute
+from optitrace.analysis.verification.step_check import COUNT, WEIGHTS, CheckedStep
 from optitrace.analysis.verification.subject import find_rule
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged, derived_mistakes
 from optitrace.rules.rule import Rule
 
 MOST_CAUSES = 3
-"""How many causes are named, where the settings tried cannot tell them apart."""
+"""How many causes are named, where the settings cannot distinguish them."""
 
 MOST_PAIRS = 800
 """How many pairs of mistakes are tried at most, which takes some seconds."""
@@ -24,36 +24,36 @@ Candidate: TypeAlias = tuple[tuple[Mistake, ...], Rule]
 """Mistakes, and the rule with them in it."""
 
 
-def likely_causes(rule: Rule, recordings: Sequence[RecordedRun]) -> tuple[str, ...]:
+def likely_causes(rule: Rule, runs: Sequence[RecordedRun]) -> tuple[str, ...]:
     """Return clauses that complete the sentence "agrees with adam if ...".
 
-    The mistakes known of the rule are tried first, then every small change of one of its lines, and then
+    The known mistakes of the rule are tried first, then every small change of one of its lines, and then
     two of all these at once; for each, state and weights first, and the weights alone where nothing
     explains the state.
 
     Args:
-        rule: the rule that the class departs from, of the catalogue.
-        recordings: what the class did, in float64, where few mistakes drown in rounding.
+        rule: the rule of the catalogue that the class departs from.
+        runs: what the class did, best in float64, where few mistakes are hidden by rounding.
     """
     for trusted in (True, False):
-        steps = list(_first_steps(rule, recordings, trusted))
-        if not steps:  # it agrees, and so would a mistake that changes nothing here
+        first = list(first_departing_steps(rule, runs, trusted=trusted))
+        if not first:  # it agrees, and so would a mistake that changes nothing here
             return ()
         known, derived = _known(rule.name), _derived(rule.name)
         for candidates in (
             known,
             derived,
-            _pairs(rule, steps, trusted, known),
-            _pairs(rule, steps, trusted, (*known, *derived)),
+            _pairs(rule, first, trusted, known),
+            _pairs(rule, first, trusted, (*known, *derived)),
         ):
             clauses = (
                 " and ".join(mistake.name for mistake in mistakes)
                 for mistakes, wrong in candidates
-                if _agrees(wrong, recordings, trusted)
+                if _agrees(wrong, runs, trusted)
             )
             if causes := tuple(islice(clauses, MOST_CAUSES)):
                 return causes
-        if all(step.departing == [WEIGHTS] for _, step in steps):  # there is no state to distrust
+        if all(each.step.departing == [WEIGHTS] for each in first):  # there is no state to distrust
             return ()
     return ()
 
@@ -72,64 +72,48 @@ def _damage(name: str, choices: Iterable[tuple[Mistake, ...]]) -> Iterator[Candi
     for mistakes in choices:
         try:
             yield mistakes, damaged(find_rule(name), *mistakes)
-        except LookupError:  # the first mistake has taken away what the second one changes
+        except LookupError:  # the first mistake has removed what the second one changes
             continue
 
 
 def _pairs(
-    rule: Rule,
-    steps: Sequence[tuple[RecordedRun, Recomputed]],
-    trusted: bool,
-    singles: Sequence[Candidate],
+    rule: Rule, first: Sequence[DepartingStep], trusted: bool, singles: Sequence[Candidate]
 ) -> Iterator[Candidate]:
     """Yield two mistakes at once that may explain a departure.
 
     Where the class departs in several quantities, a first mistake is to explain the first of them by
     itself. Where none does, both mistakes are to change what departs, and nothing else.
-
-    Args:
-        rule: the rule.
-        steps: the first step that departs of each recording.
-        trusted: whether the state is the class's own.
-        singles: the mistakes, one at a time.
     """
-    recording, probe = max(steps, key=lambda pair: len(pair[1].departing))
-    first = next((name for name in probe.departing if name not in (WEIGHTS, COUNT)), WEIGHTS)
+    run, departing = max(first, key=lambda each: len(each.step.departing))
+    quantity = next((name for name in departing.departing if name not in (WEIGHTS, COUNT)), WEIGHTS)
     explaining: list[Mistake] = []
     changing: list[Mistake] = []
     for mistakes, wrong in singles:
-        step = _step(wrong, recording, probe.number, trusted)
-        if step is None or not set(step.departing) <= set(probe.departing):
+        step = _step(wrong, run, int(departing.inputs.number), trusted)
+        if step is None or not set(step.departing) <= set(departing.departing):
             continue
-        if first not in step.departing:
+        if quantity not in step.departing:
             explaining += mistakes
-        elif any(not step.found[q].expected.equal(probe.found[q].expected) for q in probe.departing):
+        elif any(
+            not step.quantities[name].expected.equal(departing.quantities[name].expected)
+            for name in departing.departing
+        ):
             changing += mistakes
     everything = [mistake for mistakes, _ in singles for mistake in mistakes]
     pairs = product(explaining, everything) if explaining else combinations(changing, 2)
     yield from _damage(rule.name, islice((pair for pair in pairs if pair[0] is not pair[1]), MOST_PAIRS))
 
 
-def _first_steps(
-    rule: Rule, recordings: Sequence[RecordedRun], trusted: bool
-) -> Iterator[tuple[RecordedRun, Recomputed]]:
-    for recording in recordings:
-        departing = (step for step in recompute(rule, recording, trusted=trusted) if step.departing)
-        if step := next(departing, None):
-            yield recording, step
-
-
-def _step(wrong: Rule, recording: RecordedRun, number: int, trusted: bool) -> Recomputed | None:
-    """Return a step of a recording as a wrong rule makes it; None if it cannot be computed."""
+def _step(wrong: Rule, run: RecordedRun, number: int, trusted: bool) -> CheckedStep | None:
+    """Return a step of a run checked with a damaged rule; None if that cannot be computed."""
     try:
-        steps = recompute(wrong, recording, trusted=trusted)
-        return next(step for step in steps if step.number == number)
-    except Exception:  # what a mistake makes of a rule can fail in any way
+        return next(islice(recompute(wrong, run, trusted=trusted), number - 1, None))
+    except Exception:  # a damaged rule can fail in any way
         return None
 
 
-def _agrees(wrong: Rule, recordings: Sequence[RecordedRun], trusted: bool) -> bool:
+def _agrees(wrong: Rule, runs: Sequence[RecordedRun], trusted: bool) -> bool:
     try:
-        return agrees(wrong, recordings, trusted=trusted)
-    except Exception:  # what a mistake makes of a rule can fail in any way
+        return agrees(wrong, runs, trusted=trusted)
+    except Exception:  # a damaged rule can fail in any way
         return False

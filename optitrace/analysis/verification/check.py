@@ -1,11 +1,17 @@
-"""What is found out by verifying: values, for views to show."""
+"""What can be verified, and what is found: values, which need no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from optitrace.errors import UsageError, did_you_mean
+from optitrace.text.number_format import listed
+
+if TYPE_CHECKING:
+    from optitrace.rules.catalogue import Implementation
 
 ALLOWED = 8.0
 """How many units the weights may be off after one step.
@@ -21,9 +27,48 @@ seen in torch is 8.4 units, of the first average of asgd."""
 RUN_ALLOWED = 1e-12
 """The relative error that a whole run in float64 may have, in weights and state."""
 
+DTYPES = ("float32", "float64")
+"""The dtypes in which an optimizer can be verified.
+
+In float16 and bfloat16 the units are so large that hardly any mistake would show.
+"""
+
+_IMPLEMENTATIONS = ("single", "foreach", "fused")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """In what ways optimizers are verified.
+
+    Attributes:
+        dtypes: some of `DTYPES`.
+        implementation: the only implementation to verify; each that there is if empty.
+        device: where it is computed; ``auto`` for CUDA where there is one.
+
+    Raises:
+        UsageError: a dtype or an implementation that there is not.
+    """
+
+    dtypes: tuple[str, ...] = DTYPES
+    implementation: str = ""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for dtype in self.dtypes:
+            if dtype not in DTYPES:
+                raise UsageError(f"verify has no dtype '{dtype}'; it has {listed(DTYPES)}.")
+        if self.implementation not in ("", *_IMPLEMENTATIONS):
+            guess = did_you_mean(self.implementation, _IMPLEMENTATIONS) or ";"
+            known = ", ".join(_IMPLEMENTATIONS)
+            raise UsageError(f"unknown implementation '{self.implementation}'{guess} choose from: {known}.")
+
+    def of(self, implementations: Collection[Implementation]) -> list[Implementation]:
+        """Return those of a class's implementations that are to be verified."""
+        return [i for i in implementations if self.implementation in ("", i)]
+
 
 class Verdict(StrEnum):
-    """What came out of comparing a class with a rule."""
+    """The result of comparing a class with a rule."""
 
     AGREES = "agrees"
     DEPARTS = "departs"
@@ -33,7 +78,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A line of a rule that, alone, can explain what a class does otherwise.
+    """A line of a rule that, alone, can explain a departure.
 
     Attributes:
         line: the line, in symbols.
@@ -62,7 +107,7 @@ class Departure:
         found: what the class gives.
         error: how far they are apart, in units of the dtype.
         suspects: the lines that can be the cause, in the rule's order; as only weights and state can be
-            seen, there may be several, and none where more than one line must differ.
+            observed, there may be several, and none where more than one line must differ.
     """
 
     settings: Mapping[str, Any]
@@ -80,21 +125,21 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """An optimizer held against its rule, in one implementation and one dtype.
+    """An optimizer checked against its rule, in one implementation and one dtype.
 
     Attributes:
-        optimizer: its name, or the name of a class of one's own.
+        optimizer: its name, or the name of a custom class.
         rule: the rule's name; empty where there is none.
         implementation: how the step was computed.
         dtype: of the weights.
         device: where it was computed.
-        configurations: how many pairs of settings and a shape were tried.
-        worst_step_error: of the weights after one step, in units (see `ALLOWED`); None if not tried.
-        worst_run_error: relative, of a whole run; None if not tried, as in float32, which drifts.
-        verdict: what came out.
+        configurations: how many pairs of settings and a shape were run.
+        worst_step_error: of the weights after one step, in units (see `ALLOWED`); None if not computed.
+        worst_run_error: relative, of a whole run; None if not computed, as in float32, which drifts.
+        verdict: whether they agree.
         departure: where it departs; None if it does not.
         causes: mistakes that, made in the rule, would make the two agree.
-        notes: what else is to be said.
+        notes: what else there is to know.
     """
 
     optimizer: str
@@ -112,7 +157,7 @@ class Check:
 
 
 class ClaimOutcome(StrEnum):
-    """What came out of a check that needs no rule."""
+    """The result of a check that needs no rule."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -121,11 +166,11 @@ class ClaimOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conformance:
-    """A claim that holds for every good optimizer, held against a class.
+    """A claim that holds for every sound optimizer, checked on a class.
 
     Attributes:
         optimizer: the class's name.
-        claim: what every good optimizer does.
+        claim: what every sound optimizer does.
         outcome: whether this one does.
         finding: the same in a sentence.
     """
@@ -138,11 +183,11 @@ class Conformance:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """All that was checked.
+    """All that was verified.
 
     Attributes:
         checks: classes against rules.
-        conformances: classes of one's own against claims that need no rule.
+        conformances: custom classes against claims that need no rule.
     """
 
     checks: tuple[Check, ...] = ()

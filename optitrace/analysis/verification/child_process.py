@@ -21,7 +21,7 @@ def main() -> NoReturn:
 
     Both streams are kept from the class: it reads nothing, and what it prints goes to standard error.
     """
-    given, taken = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
+    given, results = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -32,8 +32,8 @@ def main() -> NoReturn:
         if os.getpid() != process:  # a copy of this process, which the class has made
             leave(0)
         try:
-            pickle.dump(message, taken)
-            taken.flush()
+            pickle.dump(message, results)
+            results.flush()
         except OSError:  # the other process has ended, or the class has closed the pipe
             leave(1)
 

@@ -1,4 +1,4 @@
-"""The guard between a custom optimizer class and what judges it, in the process that both run in."""
+"""The guard between a custom optimizer class and the code that verifies it, in the process of both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.analysis.verification.check import ClaimOutcome, Conformance
-from optitrace.analysis.verification.tried_settings import (
+from optitrace.analysis.verification.separate_process import (
     ENDS,
     Settings,
     TriedSettings,
@@ -26,11 +26,11 @@ from optitrace.tracing.stepping import construct
 
 
 class ProcessEndedError(RuntimeError):
-    """A class ended the process, or tried to; it is judged as one that raises an error."""
+    """A class ended the process, or tried to; that counts as an error that it raises."""
 
 
 class ProcessGuard:
-    """Runs the constructor and the step of a class so that neither can end the process or change the judge.
+    """Runs constructor and step of a class so that neither can end the process or change its verification.
 
     Attributes:
         endings: the settings under which it ended the process, and how, each once.
@@ -41,10 +41,10 @@ class ProcessGuard:
         report: Callable[[Settings], None] = lambda settings: None,
         avoided: Sequence[tuple[Settings, str]] = (),
     ) -> None:
-        """Guard a class that is not yet imported, if what it does to torch while imported is to count.
+        """Begin before the class is imported, so that changes of torch at import are reverted, too.
 
         Args:
-            report: told of the settings of each optimizer before it is made.
+            report: called with the settings of each optimizer before it is made.
             avoided: settings that ended an earlier process, and how; they are not tried again.
         """
         self._report = report
@@ -78,7 +78,7 @@ class ProcessGuard:
 
     @contextmanager
     def guarding(self) -> Iterator[None]:
-        """Give a class torch as it has changed it, take the changes back, and let no exit through.
+        """Give a class torch as it has changed it, revert the changes afterwards, and let no exit through.
 
         Raises:
             ProcessEndedError: the code inside raised what is no `Exception`, and would end the process.
@@ -95,13 +95,13 @@ class ProcessGuard:
             raise ProcessEndedError(how) from error
 
     def conformances(self, name: str) -> Iterator[Conformance]:
-        """Yield what is to be said of the settings under which the class ended the process, if any."""
+        """Yield the failed claim if any settings ended the process."""
         if self.endings:
             yield Conformance(name, ENDS, ClaimOutcome.FAILED, "; ".join(self.endings))
 
 
 class _TorchFunctions:
-    """torch's functions as they were at first, and what a class has put in the place of some."""
+    """torch's original functions, and those that a class has replaced."""
 
     def __init__(self) -> None:
         # torch imports its compiler, which changes some, with the first optimizer
@@ -117,9 +117,9 @@ class _TorchFunctions:
             yield
         finally:
             for holder, found in self._found:
-                self._take_back(holder, found)
+                self._revert(holder, found)
 
-    def _take_back(self, holder: Any, found: dict[str, Any]) -> None:
+    def _revert(self, holder: Any, found: dict[str, Any]) -> None:
         now = dict(vars(holder))
         if now == found:  # compares by identity first, and takes a third of the time of the loop below
             return

@@ -10,17 +10,19 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO, Any, TypeAlias
 
-from optitrace.analysis.verification.check import ClaimOutcome, Conformance, Verification
-from optitrace.analysis.verification.scope import Scope
-from optitrace.analysis.verification.tried_settings import ENDS, Settings, TriedSettings, sentence
+from optitrace.analysis.verification import check
+from optitrace.analysis.verification.check import ClaimOutcome, Conformance, Scope, Verification
 from optitrace.errors import DeviceError, OptitraceError, UsageError
+
+ENDS = "no call ends the process"
+"""The claim that a class fails if its constructor or its step ends the process."""
 
 MOST_ENDINGS = 8
 """How many settings may each end a process until no more are tried."""
@@ -29,7 +31,10 @@ PATIENCE = 0.2
 """Seconds between two looks at whether the process has ended."""
 
 Report: TypeAlias = Callable[[int, int, str], None]
-"""Is told how many things are done, of how many, and what is next."""
+"""Called with how many things are done, of how many, and what is next."""
+
+Settings: TypeAlias = Mapping[str, str]
+"""What an optimizer was made with, as text: its arguments by name, and dtype and shapes of its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Request:
         scope: in what ways.
         texts: hyperparameters of the class as ``NAME=VALUE``.
         given: hyperparameters of the class as values.
-        rule: the name of the rule; None if there is none to hold it against.
+        rule: the name of the rule; None if there is none to check it against.
         avoided: settings that ended the process, and how; they are not tried again.
     """
 
@@ -71,6 +76,44 @@ def verify_separately(request: Request, report: Report = lambda done, of, what: 
             finding = "; ".join([*(sentence(*each) for each in avoided), "nothing else could be tried"])
             return Verification(conformances=(Conformance(request.name, ENDS, ClaimOutcome.FAILED, finding),))
         request = replace(request, avoided=avoided)
+
+
+class TriedSettings:
+    """The settings that were tried one after the other; during the last ones the process may end."""
+
+    def __init__(self) -> None:
+        self._survived: list[Settings] = []
+        self.current: Settings = {}
+
+    def begin(self, settings: Settings) -> None:
+        """Record that settings are tried; the process survived those before them."""
+        if self.current and self.current not in self._survived:
+            self._survived.append(self.current)
+        self.current = settings
+
+    def abandon(self) -> Settings | None:
+        """Return what distinguishes the current settings from the most similar survived ones; drop them.
+
+        None if nothing was survived; empty if the very same settings were.
+        """
+        ended, self.current = self.current, {}
+        differing = [
+            {name: value for name, value in ended.items() if survived.get(name) != value}
+            for survived in self._survived
+        ]
+        return min(differing, key=len, default=None)
+
+
+def sentence(settings: Settings, how: str) -> str:
+    """Return how a class ends the process, and with which settings, as a clause."""
+    said = ", ".join(f"{name}={value}" for name, value in settings.items())
+    return f"with {said} {how}" if said else how
+
+
+def first_avoided(settings: Settings, avoided: Sequence[tuple[Settings, str]]) -> str:
+    """Return how the process ended under settings that these contain; empty if they contain none."""
+    contained = (how for culprit, how in avoided if culprit and culprit.items() <= settings.items())
+    return next(contained, "")
 
 
 def _in_a_process(request: Request, tried: TriedSettings, report: Report) -> Verification | str:
@@ -129,7 +172,7 @@ def _child(request: Request) -> Iterator[tuple[subprocess.Popen[bytes], SimpleQu
 
 
 def _send(stream: IO[bytes], request: Request) -> None:
-    """Send a request; the stream stays open, as its end tells the other process that this one ended."""
+    """Send a request; the stream stays open, as its end shows the other process that this one ended."""
     try:
         pickle.dump(request, stream)
         stream.flush()
@@ -148,12 +191,13 @@ def _read(stream: IO[bytes], messages: SimpleQueue[Any]) -> None:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes values of this package alone, whatever the class has sent."""
+    """Makes the values of `check` alone, whatever the class has sent."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if not module.startswith("optitrace.analysis.verification."):
+        found = vars(check).get(name) if module == check.__name__ else None
+        if not isinstance(found, type) or found.__module__ != module:
             raise pickle.UnpicklingError(f"{module}.{name}")
-        return super().find_class(module, name)
+        return found
 
 
 _KINDS: tuple[type[OptitraceError], ...] = (OptitraceError, UsageError, DeviceError)

@@ -1,4 +1,4 @@
-"""What is verified: a class, the rule that it is held against, and the settings that are tried."""
+"""The subject of a verification: a class, its rule, and the configurations that it is run in."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from optitrace.tracing.stepping import absence, torch_class
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One way in which a class is tried.
+    """One way in which a class is run.
 
     Attributes:
         settings: every hyperparameter of the rule.
-        arguments: what the class is called with.
+        arguments: keyword arguments of the class.
         shape: of the weights.
     """
 
@@ -41,11 +41,11 @@ class Subject:
     Attributes:
         name: what the class is called.
         optimizer_class: the class.
-        rule: what it is held against.
-        configurations: how it is tried.
+        rule: the rule that it is to follow.
+        configurations: how it is run.
         implementations: in what ways it computes a step.
-        is_sparse: whether it wants gradients in the sparse layout.
-        notes: what is to be said of how it is tried.
+        is_sparse: whether it takes gradients in the sparse layout.
+        notes: on how it is run.
     """
 
     name: str
@@ -79,29 +79,29 @@ def subject_of(optimizer: catalogue.Optimizer) -> Subject:
 
 
 def subject_of_own(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> Subject:
-    """Return a class of one's own under a rule.
+    """Return a custom class under a rule.
 
     The class is called with every hyperparameter that it shares with the rule, so that a different
-    default makes no difference; a telling setting of one that it lacks is tried without it.
+    default makes no difference; settings of one that it lacks are run without it.
 
     Args:
         own: the class.
-        rule: what it is held against.
-        given: hyperparameters of the class that are to have these values throughout.
+        rule: the rule that it is to follow.
+        given: hyperparameters of the class that have these values throughout.
 
     Raises:
-        UsageError: the class cannot be called with what is known.
+        UsageError: the class cannot be called with these.
     """
-    taken = [h.name for h in own.hyperparameters]
+    accepted = [h.name for h in own.hyperparameters]
     offered = {p.name: p.default for p in rule.parameters}
     _check_names(own, rule, given)
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     reduced = 0
     for telling in TELLING[rule.name]:
         wanted = {**telling, **{n: v for n, v in given.items() if n in offered}}
-        settings = {name: value for name, value in wanted.items() if name in taken}
+        settings = {name: value for name, value in wanted.items() if name in accepted}
         reduced += settings != wanted
-        shared = {name: settings.get(name, offered[name]) for name in offered if name in taken}
+        shared = {name: settings.get(name, offered[name]) for name in offered if name in accepted}
         pair = settings, {**shared, **given}
         if pair not in pairs:
             pairs.append(pair)
@@ -124,7 +124,7 @@ def find_rule(name: str) -> Rule:
     """
     rule = catalogue.find(name).rule
     if rule is None:
-        raise UsageError(f"{name.lower()} has no rule, so nothing can be held against it.")
+        raise UsageError(f"{name.lower()} has no rule, so nothing can be checked against it.")
     return rule
 
 
@@ -146,18 +146,18 @@ def _check_names(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> None:
 
 
 def _notes(own: OwnClass, rule: Rule, given: Mapping[str, Any], reduced: int) -> list[str]:
-    taken = {h.name: h.default for h in own.hyperparameters}
+    accepted = {h.name: h.default for h in own.hyperparameters}
     offered = {parameter.name: parameter.default for parameter in rule.parameters}
     notes = []
-    if lacks := [name for name in offered if name not in taken]:
+    if lacks := [name for name in offered if name not in accepted]:
         tried = f"; {reduced} of {len(TELLING[rule.name])} settings were tried without" if reduced else ""
         notes.append(f"it has no {', '.join(lacks)}{tried}")
-    if extra := [f"{n}={show(v)}" for n, v in taken.items() if n not in offered and n not in given]:
+    if extra := [f"{n}={show(v)}" for n, v in accepted.items() if n not in offered and n not in given]:
         notes.append(f"{rule.name} has no {', '.join(extra)}: left at the default")
     differing = [
-        f"{name}={show(taken[name])} ({rule.name}: {show(default)})"
+        f"{name}={show(accepted[name])} ({rule.name}: {show(default)})"
         for name, default in offered.items()
-        if name in taken and name != "lr" and name not in own.required and taken[name] != default
+        if name in accepted and name != "lr" and name not in own.required and accepted[name] != default
     ]
     if differing:
         notes.append(f"other defaults: {', '.join(differing)}")

@@ -1,4 +1,4 @@
-"""Watching whether the steps of a training are what the rules of its optimizers make of them."""
+"""Whether the steps of a training follow the rules of its optimizers, checked while it runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from types import MappingProxyType
 from torch.optim import Optimizer
 
 from optitrace.analysis.training.rule_watch.agreement_accumulator import AgreementAccumulator
-from optitrace.analysis.training.rule_watch.batch import batches_of
-from optitrace.analysis.training.rule_watch.probe import RuleProbe
+from optitrace.analysis.training.rule_watch.step_capture import StepCapture
+from optitrace.analysis.training.rule_watch.weight_sample import batches_of
 from optitrace.monitoring.class_rule import rule_of
 from optitrace.monitoring.optimizer_names import renamed
 from optitrace.monitoring.segment_recorder import Probe, SegmentRecorder
@@ -18,39 +18,39 @@ from optitrace.records.findings import RuleAgreement
 
 
 class RuleWatch:
-    """Holds every optimizer of a program against its rule, while the program runs.
+    """Checks every optimizer of a program against its rule, while the program runs.
 
     Each step is recomputed in float64 from torch's own weights and state before it, on a sample of the
-    weights, so that errors do not add up and the cost does not grow with the model.
+    weights, so that errors do not accumulate and the cost does not grow with the model.
     """
 
     def __init__(self) -> None:
         """Begin with no optimizer."""
-        self._verdicts: list[AgreementAccumulator | RuleAgreement] = []
+        self._agreements: list[AgreementAccumulator | RuleAgreement] = []
 
     def make_probe(self, optimizer: Optimizer, watched: SegmentRecorder) -> Probe | None:
-        """Return what is to look at each step of an optimizer; None if nothing can be verified."""
+        """Return what captures each step of an optimizer; None if nothing can be verified."""
         rule, note = rule_of(optimizer)
         if rule is None:
-            self._verdicts.append(RuleAgreement(watched.name, None, note=note))
+            self._agreements.append(RuleAgreement(watched.name, None, note=note))
             return None
         batches, note = batches_of(rule, optimizer)
         if not batches:
-            self._verdicts.append(RuleAgreement(watched.name, rule.name, note=note))
+            self._agreements.append(RuleAgreement(watched.name, rule.name, note=note))
             return None
-        verdict = AgreementAccumulator(watched.name, rule, tuple(watched.members.names), batches, note)
-        self._verdicts.append(verdict)
-        return RuleProbe(optimizer, watched, batches, verdict)
+        found = AgreementAccumulator(watched.name, rule, tuple(watched.members.names), batches, note)
+        self._agreements.append(found)
+        return StepCapture(rule, optimizer, watched, batches, found)
 
     def agreements(self, names: Mapping[str, str] = MappingProxyType({})) -> tuple[RuleAgreement, ...]:
-        """Return how each optimizer stands to its rule so far, in the order of their first steps.
+        """Return how each optimizer agrees with its rule so far, in the order of their first steps.
 
-        An optimizer that was given other parameters on the way has one before and one after.
+        An optimizer that is given other parameters during the training has one before and one after.
 
         Args:
-            names: what optimizers are called in the end, by the names that they had when they were watched.
+            names: the final names of optimizers, by the names that they had when they were watched.
         """
         found = (
-            each.agreement() if isinstance(each, AgreementAccumulator) else each for each in self._verdicts
+            each.agreement() if isinstance(each, AgreementAccumulator) else each for each in self._agreements
         )
         return tuple(replace(each, optimizer=renamed(each.optimizer, names)) for each in found)

@@ -1,16 +1,15 @@
-"""What comes of an optimizer's steps, gathered while it runs."""
+"""The agreement of an optimizer's steps with its rule, accumulated while a training runs."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from optitrace.analysis.training.rule_watch.batch import ParameterBatch
-from optitrace.analysis.training.rule_watch.recomputation import RecomputedSample, recompute, worst_of_all
-from optitrace.analysis.training.rule_watch.rule_inputs import RuleInputs, parts
-from optitrace.analysis.training.rule_watch.step_capture import Taken
+from optitrace.analysis.training.rule_watch.rule_inputs import SampledStep, sampled_steps
+from optitrace.analysis.training.rule_watch.step_capture import CapturedStep
+from optitrace.analysis.training.rule_watch.weight_sample import ParameterBatch
 from optitrace.analysis.verification.check import ALLOWED
-from optitrace.analysis.verification.quantities import Found
+from optitrace.analysis.verification.step_check import CheckedStep, allow_rounding, check_step, worst_error
 from optitrace.experiment.own_module import reason
 from optitrace.records.findings import RuleAgreement
 from optitrace.rules.rule import Rule
@@ -21,7 +20,7 @@ BLOCK = 256
 
 
 class AgreementAccumulator:
-    """Recomputes the steps of one optimizer, and remembers the worst and the first that departs."""
+    """Recomputes the steps of one optimizer, and keeps the worst error and the first departure."""
 
     def __init__(
         self, name: str, rule: Rule, parameters: Sequence[str], batches: Sequence[ParameterBatch], note: str
@@ -30,10 +29,10 @@ class AgreementAccumulator:
 
         Args:
             name: of the optimizer.
-            rule: that it is held against.
+            rule: of the optimizer.
             parameters: the names of its parameters.
-            batches: where it is looked.
-            note: what is to be said anyway.
+            batches: the weights that are captured.
+            note: goes before all other notes.
         """
         self.rule = rule
         self._name = name
@@ -41,7 +40,7 @@ class AgreementAccumulator:
         self._coordinates = sum(batch.coordinates for batch in batches)
         self._note = note
         self._failure = ""
-        self._pending: list[Sequence[Taken]] = []
+        self._pending: list[Sequence[CapturedStep]] = []
         self._steps = 0
         self._worst = (0.0, ALLOWED)
         self._departure: tuple[int, int, str] | None = None
@@ -49,22 +48,22 @@ class AgreementAccumulator:
         self._hooked = 0
 
     def attempt(self, look: Callable[[], None]) -> None:
-        """Do something that looks at a program, which must not fail for that; once it does, do no more."""
+        """Run code that looks at a program, which must not fail for that; once it does, run no more."""
         if not self._failure:
             try:
                 look()
-            except Exception as error:  # what a program does with an optimizer can be anything
+            except Exception as error:  # a program can do anything with an optimizer
                 self._failure = reason(error)
 
-    def add(self, step: Sequence[Taken]) -> None:
-        """Keep what was taken from a step, batch after batch, until a block of steps is full."""
+    def add(self, step: Sequence[CapturedStep]) -> None:
+        """Keep all batches of a step until a block of steps is full."""
         self._pending.append(step)
         if len(self._pending) >= BLOCK:
-            self._read()
+            self._check_pending()
 
     def agreement(self) -> RuleAgreement:
-        """Return what came of the steps so far."""
-        self.attempt(self._read)
+        """Return the agreement of the steps so far."""
+        self.attempt(self._check_pending)
         error, allowed = self._worst
         step, parameter, quantity = self._departure or (None, None, "")
         return RuleAgreement(
@@ -80,40 +79,40 @@ class AgreementAccumulator:
             note="; ".join(self._notes()),
         )
 
-    def _read(self) -> None:
-        """Recompute the steps that are pending: all at once, and each by itself where one departs."""
+    def _check_pending(self) -> None:
+        """Check the pending steps: all at once, and each by itself if one departs."""
         pending, self._pending = self._pending, []
-        steps = [
-            [(taken, part) for taken in step if not taken.is_left_out for part in parts(self.rule, taken)]
-            for step in pending
-        ]
-        worst = worst_of_all(self.rule, [part for step in steps for _, part in step])
+        steps = [[each for batch in step for each in sampled_steps(self.rule, batch)] for step in pending]
+        worst = worst_error(self.rule, [each.inputs for step in steps for each in step])
         if worst is None:
             for step in steps:
-                self._judge(step)
+                self._check(step)
         else:
-            self._worst = max(self._worst, worst, key=lambda each: _excess(*each))
+            self._keep_worst(worst)
             self._steps += sum(map(bool, steps))
 
-    def _judge(self, step: Sequence[tuple[Taken, RuleInputs]]) -> None:
-        """Recompute one step by itself."""
-        judged = [(taken, part, recompute(self.rule, part)) for taken, part in step]
-        if any(recomputed.departing and taken.has_hooks for taken, _, recomputed in judged):
+    def _check(self, step: Sequence[SampledStep]) -> None:
+        """Check one step by itself."""
+        checked = [(each, allow_rounding(self.rule, check_step(self.rule, each.inputs))) for each in step]
+        if any(found.departing and each.has_hooks for each, found in checked):
             self._hooked += 1
             return
-        for taken, part, recomputed in judged:
-            self._weigh(taken.step, part, recomputed)
-        self._steps += bool(judged)
-        notes = (r.rounding.note for _, _, r in judged if r.rounding is not None and not r.departing)
-        self._roundings.update({note for note in notes if note})
+        for each, found in checked:
+            self._keep(each, found)
+        self._steps += bool(checked)
+        self._roundings.update({found.note for _, found in checked if found.note and not found.departing})
 
-    def _weigh(self, step: int, part: RuleInputs, recomputed: RecomputedSample) -> None:
-        for quantity, found in recomputed.found.items():
-            self._worst = max(self._worst, (found.worst, found.allowed), key=lambda each: _excess(*each))
-            if found.departs:
-                parameter = int(part.parameters[_first(found)])
-                if self._departure is None or (step, parameter) < self._departure[:2]:
-                    self._departure = step, parameter, quantity
+    def _keep(self, sampled: SampledStep, checked: CheckedStep) -> None:
+        for name, quantity in checked.quantities.items():
+            self._keep_worst((quantity.worst, quantity.allowed))
+            if quantity.departs:
+                place = int(quantity.is_wrong.flatten().nonzero()[0])
+                parameter = int(sampled.parameters[place])
+                if self._departure is None or (sampled.step, parameter) < self._departure[:2]:
+                    self._departure = sampled.step, parameter, name
+
+    def _keep_worst(self, found: tuple[float, float]) -> None:
+        self._worst = max(self._worst, found, key=lambda each: _excess(*each))
 
     def _notes(self) -> list[str]:
         notes = [self._note] if self._note else []
@@ -126,15 +125,10 @@ class AgreementAccumulator:
         if self._failure:
             notes.append(f"verifying has ended, as it failed: {self._failure}")
         if not self._steps and not notes:
-            notes.append("none had a gradient that is finite where it was looked")
+            notes.append("no step had finite gradients in the sampled weights")
         return notes
 
 
 def _excess(error: float, allowed: float) -> float:
-    """Return how much of what is allowed an error takes up."""
+    """Return an error as a fraction of what is allowed."""
     return error / allowed if allowed else error and float("inf")
-
-
-def _first(found: Found) -> int:
-    """Return the first coordinate that departs."""
-    return int((~(found.errors <= found.allowed)).nonzero()[0])

@@ -1,4 +1,4 @@
-"""The weights of a model that are looked at: a few of each parameter, chosen once, or small ones whole."""
+"""The sample of an optimizer's weights that is verified: a few of each parameter, or small ones whole."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from random import Random
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
+from optitrace.monitoring.param_groups import groups_of
 from optitrace.monitoring.sharding import is_sharded, local
-from optitrace.rules.rule_scope import Extent
+from optitrace.rules.rule import Rule
+from optitrace.rules.rule_scope import Extent, extent
+from optitrace.text.number_format import counted
 
 SAMPLE = 64
-"""How many weights of an optimizer are looked at, at most, where a rule moves each by itself."""
+"""How many weights of an optimizer are sampled, at most, where a rule moves each by itself."""
 
 MOST_WHOLE = 4096
 """How many, where a rule must see parameters whole: the smallest that together have no more."""
@@ -43,8 +47,53 @@ class SamplePlace:
     count: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterBatch:
+    """Places of one parameter group, dtype and device; a single one if the rule must see it whole.
+
+    Attributes:
+        group: the number of the parameter group.
+        dtype: of the weights.
+        places: the weights, parameter by parameter.
+        extent: what the rule must see whole.
+        owners: the number of the place that each weight is of, shape (coordinates,).
+        parameters: the number of the parameter that each is of, shape (coordinates,).
+    """
+
+    group: int
+    dtype: torch.dtype
+    places: tuple[SamplePlace, ...]
+    extent: Extent
+    owners: Tensor
+    parameters: Tensor
+
+    @property
+    def coordinates(self) -> int:
+        """How many weights it has."""
+        return len(self.owners)
+
+
+def batches_of(rule: Rule, optimizer: Optimizer) -> tuple[tuple[ParameterBatch, ...], str]:
+    """Return the batches to verify, and a note on the parameters that are left out."""
+    groups, whole = groups_of(optimizer), extent(rule)
+    places = choose(groups, whole)
+    parameters = [p for group in groups for p in group]
+    numbers = [g for g, group in enumerate(groups) for _ in group]
+    batches: dict[tuple[object, ...], list[SamplePlace]] = {}
+    for place in places:
+        parameter = parameters[place.parameter]
+        own = place.parameter if whole != "weight" else None
+        key = numbers[place.parameter], parameter.dtype, parameter.device, own
+        batches.setdefault(key, []).append(place)
+    made = tuple(
+        _batch(numbers[each[0].parameter], parameters[each[0].parameter].dtype, each, whole)
+        for each in batches.values()
+    )
+    return made, _note(whole, places, parameters)
+
+
 def choose(groups: Sequence[Sequence[Tensor]], extent: Extent) -> list[SamplePlace]:
-    """Return the places to look at, in the order of the parameters; always the same for the same parameters.
+    """Return the places to sample, in the order of the parameters; always the same for the same parameters.
 
     Args:
         groups: the parameters of each group.
@@ -85,6 +134,27 @@ def gradient_values(gradient: Tensor, place: SamplePlace) -> Tensor:
     numbers, is_named = _values_of_sparse(gradient, place)
     numbers = numbers.double()
     return torch.where(is_named & (numbers == 0), torch.finfo(numbers.dtype).tiny, numbers)
+
+
+def _batch(group: int, dtype: torch.dtype, places: Sequence[SamplePlace], whole: Extent) -> ParameterBatch:
+    owners = torch.tensor([k for k, place in enumerate(places) for _ in range(place.count)])
+    parameters = torch.tensor([place.parameter for place in places])
+    return ParameterBatch(group, dtype, tuple(places), whole, owners, parameters[owners])
+
+
+def _note(whole: Extent, places: Sequence[SamplePlace], parameters: Sequence[Tensor]) -> str:
+    """Return which parameters are left out, where the rule must see them whole."""
+    if whole == "weight":
+        return "" if places else "no parameter has numbers that a rule moves"
+    shape = "of one dimension" if whole == "vector" else "of two dimensions"
+    if not places:
+        return f"the rule is for parameters {shape}, and none is small enough to be recomputed whole"
+    if len(places) == len(parameters):
+        return ""
+    return (
+        f"{len(places)} of {counted(len(parameters), 'parameter')} verified, small ones {shape}, "
+        "which the rule must see whole"
+    )
 
 
 def _is_usable(parameter: Tensor, extent: Extent) -> bool:

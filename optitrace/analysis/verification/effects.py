@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, TypeAlias
 
-from optitrace.analysis.verification.conformance.alternatives import alternatives
-from optitrace.analysis.verification.conformance.trial import (
+from optitrace.analysis.verification.trial import (
     STEPS,
     After,
     Arguments,
     Trial,
-    differ,
+    alternatives,
+    first_difference,
     same,
     settings_of,
-    weights_of,
 )
 from optitrace.experiment.own_class import FLAGS
 from optitrace.text.number_format import listed
@@ -33,13 +32,13 @@ Setting: TypeAlias = tuple[Arguments, Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What is known of a class's hyperparameters.
+    """The effects of a class's hyperparameters.
 
     Attributes:
         dead: what changed nothing, and the values that were tried.
         untried: what has no other value that could be tried, and what the class looks for in its parameter
             groups and is no hyperparameter.
-        tried: in a clause, with what the values of `dead` were tried.
+        tried: a clause: how the values of `dead` were tried.
     """
 
     dead: Mapping[str, Sequence[str]]
@@ -69,34 +68,29 @@ def effects(trial: Trial) -> Effects | None:
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """The runs of a trial, each taken once.
-
-    Attributes:
-        trial: the trial.
-        paths: what there is after each step, by the arguments; None where the class refuses them.
-    """
+    """The runs of a trial, each made once."""
 
     trial: Trial
     paths: dict[str, list[After] | None] = field(default_factory=dict)
 
     def path(self, arguments: Arguments) -> list[After] | None:
-        """Return what there is after each step with these arguments."""
+        """Return weights and state after each step with these arguments; None if the class refuses them."""
         key = settings_of(arguments)
         if key not in self.paths:
             self.paths[key] = self.trial.attempt(arguments)
         return self.paths[key]
 
     def counts(self, name: str, settings: Iterable[Setting]) -> bool | None:
-        """Return whether any other value changes anything; None if none of them is taken."""
-        taken = False
+        """Return whether any other value changes anything; None if the class accepts none."""
+        is_accepted = False
         for others, values in settings:
             before = self.path(others)
             for value in values if before else ():
                 path = self.trial.attempt({**others, name: value})
-                taken = taken or path is not None
-                if path and before and differ(before, path):
+                is_accepted = is_accepted or path is not None
+                if path and before and first_difference(before, path):
                     return True
-        return False if taken else None
+        return False if is_accepted else None
 
 
 def _first_that_counts(runs: Sequence[_Runs], name: str, values: Sequence[Any]) -> bool | None:
@@ -132,12 +126,12 @@ def _further(trial: Trial, name: str, values: Sequence[Any]) -> Iterator[Setting
 
 
 def _moves(trial: Trial) -> bool:
-    start = trial.bench({}).snapshot()
-    return any(not all(map(same, start, weights)) for weights in weights_of(trial.run({})))
+    start = trial.prescribed_run({}).snapshot()
+    return any(not all(map(same, start, after.weights)) for after in trial.run({}))
 
 
 class _Group(dict[str, Any]):
-    """A parameter group that notes what is looked for in it and is not there."""
+    """A parameter group that records what is looked for in it and is missing."""
 
     def __init__(self, group: Mapping[str, Any]) -> None:
         super().__init__(group)
@@ -157,11 +151,11 @@ class _Group(dict[str, Any]):
 
 def _looked_for(trial: Trial) -> list[str]:
     """Return what a class looks for in its parameter groups, and neither finds nor puts there."""
-    bench = trial.bench({})
-    groups = [_Group(group) for group in bench.optimizer.param_groups]
-    bench.optimizer.param_groups[:] = groups
+    run = trial.prescribed_run({})
+    groups = [_Group(group) for group in run.optimizer.param_groups]
+    run.optimizer.param_groups[:] = groups
     for _ in range(STEPS):
-        bench.step()
+        run.step()
     missed = {key for group in groups for key in group.missed - group.keys() - {*OF_TORCH}}
     return [f"{key} of a parameter group" for key in sorted(missed)]
 
