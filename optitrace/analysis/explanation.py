@@ -14,7 +14,7 @@ from optitrace.records.trace import Trace
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
 from optitrace.rules.reader import UNICODE, Explanation, Part, Reading, RuleLine, Spelling, read
 from optitrace.rules.rule import Rule
-from optitrace.rules.rule_scope import extent
+from optitrace.rules.source_patching import extent
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optitrace.rules.arithmetic import Number, absolute, maximum, sqrt, where
+from optitrace.functions import Number, absolute, maximum, sqrt, where
 from optitrace.rules.rule import StateEntry, rule, variant
 
 FIRST_MOMENT = StateEntry("m", "exp_avg")

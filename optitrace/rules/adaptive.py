@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optitrace.rules.arithmetic import Number, machine_epsilon, maximum, minimum, rms, sqrt
+from optitrace.functions import Number, machine_epsilon, maximum, minimum, rms, sqrt
 from optitrace.rules.rule import StateEntry, rule
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optitrace.rules.arithmetic import Number, maximum, minimum, sign, where
+from optitrace.functions import Number, maximum, minimum, sign, where
 from optitrace.rules.rule import StateEntry, rule
 
 

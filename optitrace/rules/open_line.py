@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from optitrace.rules.arithmetic import Number
-from optitrace.rules.reader.notation import write_names
-from optitrace.rules.reader.notation_style import UNICODE
+from optitrace.functions import Number
+from optitrace.rules.reader.notation import UNICODE, write_names
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import compiled, definition
 

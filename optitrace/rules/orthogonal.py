@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from optitrace.rules.arithmetic import (
+from optitrace.functions import (
     Matrix,
     Number,
     bfloat16,

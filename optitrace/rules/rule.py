@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from optitrace.functions import Matrix
+
 if TYPE_CHECKING:
-    from optitrace.rules.arithmetic import Number
+    from optitrace.functions import Number
 
 RuleFunction = Callable[..., "tuple[Number, ...]"]
 
@@ -89,6 +91,11 @@ class Rule:
             entry.initial_value(hyperparameters) if entry.exists(hyperparameters) else None
             for entry in self.state
         )
+
+
+def takes_matrices(function: RuleFunction) -> bool:
+    """Return whether a rule's weights are a matrix: they are annotated so."""
+    return next(iter(function.__annotations__.values()), "") in ("Matrix", Matrix)
 
 
 def rule(*state: StateEntry, source: str, departures: tuple[str, ...] = ()) -> Callable[[RuleFunction], Rule]:

@@ -23,7 +23,7 @@ from optitrace.analysis.sweeping.native.tape import OperandKind, Tape, TapeLine,
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.square_root import square_root
 from optitrace.experiment.landscapes import LANDSCAPES
-from optitrace.rules.arithmetic import maximum, minimum, rms, sign, sqrt, where
+from optitrace.functions import maximum, minimum, rms, sign, sqrt, where
 from optitrace.rules.catalogue import find
 from optitrace.rules.rule import rule
 

@@ -8,8 +8,7 @@ from types import FunctionType
 import torch
 from torch import Tensor
 
-from optitrace.rules import arithmetic
-from optitrace.rules.arithmetic import Number
+from optitrace.functions import Number, sqrt
 from optitrace.rules.rule import Rule
 
 _SPLITTER = 2.0**27 + 1
@@ -23,7 +22,7 @@ def correctly_rounded(rule: Rule) -> Rule:
     """Return a rule whose square roots are rounded as IEEE 754 requires, as machine code rounds them."""
     function = rule.function
     assert isinstance(function, FunctionType)
-    names = {**function.__globals__, "sqrt": square_root}
+    names = {name: square_root if value is sqrt else value for name, value in function.__globals__.items()}
     rounded = FunctionType(function.__code__, names, function.__name__)
     rounded.__kwdefaults__ = function.__kwdefaults__
     return replace(rule, function=rounded)
@@ -32,7 +31,7 @@ def correctly_rounded(rule: Rule) -> Rule:
 def square_root(x: Number) -> Number:
     """Return the square root, correctly rounded on the CPU in float32 and float64; NaN below zero."""
     if not isinstance(x, Tensor) or x.device.type != "cpu":
-        return arithmetic.sqrt(x)
+        return sqrt(x)
     plain = x.as_subclass(Tensor)
     if x.dtype == torch.float32:
         root = plain.double().sqrt().float()

@@ -16,7 +16,7 @@ w = w − lr·g = 0.4900 − 0.01·1.0800 = 0.4792
 """
 
 from optitrace.rules.reader.lines import RuleLine
-from optitrace.rules.reader.notation_style import ASCII, UNICODE, Spelling
+from optitrace.rules.reader.notation import ASCII, UNICODE, Spelling
 from optitrace.rules.reader.parts import Part
 from optitrace.rules.reader.reading import Explanation, Reading, read
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optitrace.analysis.sweeping.native.tape import Tape
 from optitrace.analysis.sweeping.square_root import square_root
-from optitrace.rules.arithmetic import absolute, maximum, sign, where
+from optitrace.functions import absolute, maximum, sign, where
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "add": operator.add,

@@ -18,7 +18,7 @@ from optitrace.analysis.training.rule_watch.rule_inputs import RuleInputs, compu
 from optitrace.analysis.verification.quantities import WEIGHTS
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.rules.rule import Rule
-from optitrace.rules.rule_scope import called
+from optitrace.rules.source_patching import called
 
 
 @dataclass(frozen=True, slots=True)

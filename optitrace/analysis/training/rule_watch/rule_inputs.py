@@ -15,8 +15,8 @@ from optitrace.analysis.training.rule_watch.step_capture import Before, Taken
 from optitrace.analysis.training.rule_watch.tensor_sampler import Snapshot
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS
 from optitrace.analysis.verification.recording import in_numbers
+from optitrace.functions import Extent
 from optitrace.rules.rule import Rule
-from optitrace.rules.rule_scope import Extent
 
 
 @dataclass(frozen=True, slots=True)

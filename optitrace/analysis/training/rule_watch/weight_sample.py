@@ -12,8 +12,8 @@ from random import Random
 import torch
 from torch import Tensor
 
+from optitrace.functions import Extent
 from optitrace.monitoring.sharding import is_sharded, local
-from optitrace.rules.rule_scope import Extent
 
 SAMPLE = 64
 """How many weights of an optimizer are looked at, at most, where a rule moves each by itself."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optitrace.rules import arithmetic
-from optitrace.rules.arithmetic import (
+from optitrace import functions
+from optitrace.functions import (
+    FUNCTIONS,
     Number,
     absolute,
     bfloat16,
@@ -140,11 +142,22 @@ def test_machine_epsilon_of_a_python_number_is_that_of_float64() -> None:
     assert machine_epsilon(1.0) == math.ulp(1.0)
 
 
-def test_every_function_of_the_arithmetic_has_a_docstring() -> None:
-    functions = [
-        f
-        for name, f in vars(arithmetic).items()
-        if callable(f) and getattr(f, "__module__", "") == arithmetic.__name__
-    ]
+def test_the_table_holds_every_function_that_a_rule_may_call() -> None:
+    public = {
+        name
+        for name, f in vars(functions).items()
+        if inspect.isfunction(f) and f.__module__ == functions.__name__ and not name.startswith("_")
+    }
 
-    assert all(f.__doc__ for f in functions)
+    assert set(FUNCTIONS) == public - {"divide", "power", "overload"}
+    assert all(function.compute.__doc__ for function in FUNCTIONS.values())
+
+
+def test_an_argument_that_records_is_asked_for_the_result() -> None:
+    class Recording:
+        def __rule_function__(self, function: Any, arguments: Any) -> Any:
+            return function.name, arguments
+
+    recording: Any = Recording()
+
+    assert maximum(2.0, recording) == ("maximum", (2.0, recording))
