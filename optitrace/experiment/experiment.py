@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,23 @@ GRADIENTS: Mapping[str, str] = {
     "accumulated": "computed before each step and never cleared, the forgotten zero_grad",
 }
 """The gradient protocols, and what each does."""
+
+
+def used_gradient(protocol: str, step: int, used: Any, gradient: Callable[[Any], Any], w: Any) -> Any:
+    """Return the gradient that a step uses.
+
+    Args:
+        protocol: ``fresh``, ``stale`` or ``accumulated``.
+        step: its number, from 1.
+        used: what the step before used; zeros before step 1.
+        gradient: the gradient of weights; asked for only where it is needed.
+        w: the weights before the step.
+    """
+    if protocol == "fresh":
+        return gradient(w)
+    if protocol == "accumulated" or step == 1:
+        return used + gradient(w)
+    return used
 
 
 @dataclass(frozen=True, slots=True)

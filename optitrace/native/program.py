@@ -10,11 +10,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from optitrace.analysis.sweeping.gradient import used_gradient
-from optitrace.analysis.sweeping.native.compiled import Code, compiled
-from optitrace.analysis.sweeping.native.listing import Array, arrays, listing
-from optitrace.analysis.sweeping.native.recorder import Symbol, TapeRecorder
-from optitrace.analysis.sweeping.native.tape import OperandKind, Tape, UnrecordableError
+from optitrace.experiment.experiment import used_gradient
+from optitrace.native.listing import Array, arrays, listing
+from optitrace.native.machine_code import Code, compiled
+from optitrace.native.tape import OPERATIONS, OperandKind, Symbol, Tape, TapeRecorder, UnrecordableError
 from optitrace.rules.rule import Rule, StateEntry
 
 SPAN = 256
@@ -182,3 +181,25 @@ def _symbolic(recorder: TapeRecorder, value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_symbolic(recorder, part) for part in value)
     return recorder.input(value.name, OperandKind.COLUMN) if isinstance(value, Varied) else value
+
+
+def powers(tape: Tape, columns: Mapping[str, Tensor], numbers: Tensor) -> dict[str, Tensor]:
+    """Return the powers of one step, each float64 of shape (configurations,), by the names of their arrays.
+
+    torch computes them, and what they are made from, for all configurations.
+
+    Args:
+        tape: what the step does.
+        columns: what comes in, by name.
+        numbers: the Python numbers of the step, shape (numbers,).
+    """
+    if not tape.powers:
+        return {}
+    values: dict[int, Any] = {~k: number for k, number in enumerate(numbers.tolist())}
+    for place in tape.before_powers:
+        line = tape.lines[place]
+        if line.operation == "input":
+            values[place] = columns[line.name]
+        else:
+            values[place] = OPERATIONS[line.operation].compute(*(values[each] for each in line.operands))
+    return {f"line {place}": values[place].contiguous() for place in tape.powers}

@@ -1,19 +1,28 @@
-"""The listing: a tape as a program for LLVM, which runs many steps with all numbers in registers."""
+"""The listing: a tape as a program for LLVM, which runs many steps with all numbers in registers.
+
+What it computes is IEEE 754, each result rounded; nothing may be contracted or reordered. So it is what
+torch computes, to the last bit, but for roots: see `optitrace.native.square_root`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from optitrace.analysis.sweeping.native.instructions import (
-    converted,
-    declarations,
-    instructions,
-    numbers_of,
-    spread,
-)
-from optitrace.analysis.sweeping.native.tape import OperandKind, Tape, TapeLine
-from optitrace.analysis.sweeping.values import LANE
+from optitrace.native.tape import OPERATIONS, OperandKind, Tape, TapeLine
+
+LANE = 64
+"""How many numbers are computed at once, at most: by torch 32, by machine code all.
+
+The last few of a tensor, if they do not fill a register, are computed by other code, whose powers can
+differ in the last bit; so everything is computed for a multiple of this, and the surplus thrown away.
+"""
+
+_CONDITIONS = f"<{LANE} x i1>"
+"""The type of truth values."""
+
+_SUFFIXES = {"float": f"v{LANE}f32", "double": f"v{LANE}f64"}
 
 _SCALARS = {"float32": "float", "float64": "double"}
 
@@ -140,7 +149,7 @@ class _Writer:
             stores=_lines(self._stores()),
             lane=LANE,
         )
-        return "\n".join(declarations()) + frame
+        return "\n".join(_declarations()) + frame
 
     def _loads(self) -> Iterator[str]:
         for k, array in enumerate(self._arrays):
@@ -148,17 +157,17 @@ class _Writer:
             yield f"%a{k}.here = getelementptr {scalar}, ptr %a{k}, i64 {index}"
             if array.source is not None:
                 name = f"%l{array.source}" + (".first" if array.source in self._carried else "")
-                yield f"{name} = load {numbers_of(scalar)}, ptr %a{k}.here, align 4"
+                yield f"{name} = load {_numbers(scalar)}, ptr %a{k}.here, align 4"
 
     def _phis(self) -> Iterator[str]:
         for place, result in self._carried.items():
-            vector = numbers_of(self._scalar_of(self._tape.lines[place].kind))
+            vector = _numbers(self._scalar_of(self._tape.lines[place].kind))
             yield f"%l{place} = phi {vector} [ %l{place}.first, %block ], [ %l{result}, %step ]"
 
     def _stores(self) -> Iterator[str]:
         for k, array in enumerate(self._arrays):
             if array.result is not None:
-                vector = numbers_of(self._scalar_of(array.kind))
+                vector = _numbers(self._scalar_of(array.kind))
                 yield f"store {vector} %l{array.result}, ptr %a{k}.here, align 4"
 
     def _scalar_of(self, kind: OperandKind) -> str:
@@ -172,7 +181,7 @@ class _Writer:
         kinds = [self._tape.lines[operand].kind for operand in line.operands if operand >= 0]
         scalar = self._scalar_of(OperandKind.WEIGHTS if OperandKind.WEIGHTS in kinds else OperandKind.COLUMN)
         given = [self._operand(operand, scalar) for operand in line.operands]
-        self._text_of(place).extend(instructions(line.operation, f"%l{place}", scalar, given))
+        self._text_of(place).append(_instructions(line.operation, f"%l{place}", scalar, given))
 
     def _operand(self, operand: int, scalar: str) -> str:
         """Return the name of an operand among numbers of a type; first round it if it has none."""
@@ -183,7 +192,8 @@ class _Writer:
         name = f"%l{operand}.{scalar}" if operand >= 0 else f"%n{~operand}.{scalar}"
         if name not in self._named:
             self._named.add(name)
-            text = [converted(name, f"%l{operand}")] if operand >= 0 else self._number(~operand, name, scalar)
+            rounded = f"{name} = fptrunc {_numbers('double')} %l{operand} to {_numbers('float')}"
+            text = [rounded] if operand >= 0 else self._number(~operand, name, scalar)
             self._text_of(operand).extend(text)
         return name
 
@@ -193,8 +203,54 @@ class _Writer:
             index = f"{name}.index"
             yield f"{index} = add i64 %row, {number}"
         yield f"{name}.place = getelementptr double, ptr %numbers, i64 {index}"
-        yield from spread(name, scalar, f"{name}.place")
+        yield from _spread(name, scalar, f"{name}.place")
 
 
 def _lines(text: Iterable[str]) -> str:
     return "\n  ".join(text)
+
+
+def _numbers(scalar: str) -> str:
+    """Return the type of numbers: of ``float`` or ``double``."""
+    return f"<{LANE} x {scalar}>"
+
+
+def _declarations() -> Iterator[str]:
+    """Yield the functions of LLVM that instructions call."""
+    lowered = " ".join(operation.lowering for operation in OPERATIONS.values())
+    for function in dict.fromkeys(re.findall(r"@llvm\.(\w+)", lowered)):
+        for scalar, suffix in _SUFFIXES.items():
+            yield f"declare {_numbers(scalar)} @llvm.{function}.{suffix}({_numbers(scalar)})"
+
+
+def _instructions(operation: str, out: str, scalar: str, given: Sequence[str]) -> str:
+    """Return the instructions for an operation.
+
+    Args:
+        operation: a key of `OPERATIONS`.
+        out: what the result is called.
+        scalar: what the numbers are, ``float`` or ``double``.
+        given: what the operands are called.
+    """
+    lines = OPERATIONS[operation].lowering.format(
+        out=out,
+        vector=_numbers(scalar),
+        conditions=_CONDITIONS,
+        suffix=_SUFFIXES[scalar],
+        one=f"splat ({scalar} 1.0)",
+        zero=f"splat ({scalar} 0.0)",
+        **dict(zip("abc", given, strict=False)),
+    )
+    return lines.replace("\n", "\n  ")
+
+
+def _spread(out: str, scalar: str, address: str) -> Iterator[str]:
+    """Yield the instructions that make a vector of one double at an address."""
+    vector = _numbers(scalar)
+    yield f"{out}.exact = load double, ptr {address}"
+    rounded = f"{out}.exact"
+    if scalar == "float":
+        rounded = f"{out}.rounded"
+        yield f"{rounded} = fptrunc double {out}.exact to float"
+    yield f"{out}.one = insertelement {vector} poison, {scalar} {rounded}, i32 0"
+    yield f"{out} = shufflevector {vector} {out}.one, {vector} poison, <{LANE} x i32> zeroinitializer"
