@@ -10,8 +10,8 @@ import typer
 
 from optitrace.cli.options import NO_VALUE, parameter, with_default
 from optitrace.errors import UsageError, quoted
-from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
+from optitrace.rules.optimizer import Optimizer
 
 HYPERPARAMETERS = "Hyperparameters"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.markup import escape
 
-from optitrace.rules.catalogue import Optimizer
+from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import Spelling, read
 
 NO_BREAK_SPACE = "\u00a0"

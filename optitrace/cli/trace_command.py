@@ -20,8 +20,9 @@ from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.text import whole_number
 from optitrace.records.trace import Status, Trace
-from optitrace.rules.catalogue import OPTIMIZERS, Optimizer
+from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import Hyperparameter
+from optitrace.rules.optimizer import Optimizer
 from optitrace.views.remarks import documented_remark, stability_remark
 
 

@@ -17,7 +17,8 @@ from optitrace.cli import options, terminal
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import UsageError, one_of
 from optitrace.experiment.own_class import is_own
-from optitrace.rules.catalogue import OPTIMIZERS, Optimizer, find
+from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.optimizer import Optimizer
 
 OWN = "A class of your own"
 

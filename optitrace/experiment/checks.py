@@ -11,8 +11,8 @@ from optitrace.errors import UsageError, one_of, quoted
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.target import Target, parse_target
-from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
+from optitrace.rules.optimizer import Optimizer
 from optitrace.text.number_format import listed
 
 DTYPES: Mapping[str, float] = {name: form.largest for name, form in FORMATS.items()}

@@ -14,8 +14,9 @@ from optitrace.experiment.objectives import choose_objective
 from optitrace.experiment.own_class import entry_of
 from optitrace.experiment.schedule import Schedule, parse_schedule
 from optitrace.experiment.target import Target
-from optitrace.rules.catalogue import OPTIMIZERS, Optimizer, find
+from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Value
+from optitrace.rules.optimizer import Optimizer
 
 GRADIENTS: Mapping[str, str] = {
     "fresh": "cleared and computed anew before each step, as in training",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from optitrace.rules.catalogue import Optimizer
+from optitrace.rules.optimizer import Optimizer
 
 
 def absences(optimizers: Iterable[Optimizer]) -> list[str]:
@@ -19,7 +19,9 @@ def absences(optimizers: Iterable[Optimizer]) -> list[str]:
     spec = find_spec("torch")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         names = set(re.findall(r"\w+", (Path(folder) / "optim" / "__init__.py").read_text(encoding="utf-8")))
-        classes = {optimizer.class_path.rpartition(".")[2]: None for optimizer in optimizers}
+        classes = {
+            optimizer.class_path.rpartition(".")[2]: None for optimizer in optimizers if optimizer.class_path
+        }
         return [
             f"the installed torch has no {name}; a newer torch has" for name in classes if name not in names
         ]

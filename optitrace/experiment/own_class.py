@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_name
-from optitrace.rules.catalogue import DEFAULT_LR, Implementation, Needs, find
-from optitrace.rules.catalogue import Optimizer as Entry
+from optitrace.rules.catalogue import find
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
+from optitrace.rules.optimizer import DEFAULT_LR
+from optitrace.rules.optimizer import Optimizer as Entry
+from optitrace.rules.rule import Implementation, Needs
 from optitrace.text.number_format import listed
 
 if TYPE_CHECKING:

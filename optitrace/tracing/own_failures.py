@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optitrace.errors import UsageError
 from optitrace.experiment.own_module import error_text, reason
-from optitrace.rules.catalogue import Needs
+from optitrace.rules.rule import Needs
 
 SIGNS: Mapping[Needs, str] = {
     "closure": r"closure|'NoneType' object is not callable",

@@ -23,7 +23,9 @@ from optitrace.errors import UsageError, printable
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.own_class import is_own
 from optitrace.experiment.own_module import load_name
-from optitrace.rules import catalogue
+from optitrace.rules.optimizer import Optimizer as Entry
+from optitrace.rules.reader import read
+from optitrace.rules.rule import Rule, StateEntry
 from optitrace.tracing.own_failures import OwnClassError
 
 Step = Callable[..., Any]
@@ -45,6 +47,9 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
     Raises:
         UsageError: torch refuses the settings, or the installed torch lacks the class or a setting.
     """
+    if (rule := experiment.entry.rule) is not None and not experiment.entry.class_path:
+        read(rule)  # says what cannot be read, if anything
+        return construct(RuleOptimizer, [weights], {"rule": rule, "settings": experiment.hyperparameters})
     optimizer_class = _find_class(experiment.entry)
     known = inspect.signature(optimizer_class).parameters
     implementation = {
@@ -76,7 +81,7 @@ def construct(
     optimizer_class: type[Optimizer], parameters: list[Tensor], arguments: Mapping[str, Any]
 ) -> Optimizer:
     """Return ``optimizer_class(parameters, **arguments)``, in train mode where it has modes."""
-    if not _is_torch_own(optimizer_class):
+    if not _is_plain(optimizer_class):
         optimizer = optimizer_class(parameters, **arguments)
         if all(callable(getattr(optimizer, mode, None)) for mode in ("train", "eval")):
             optimizer.train()  # type: ignore[attr-defined]  # schedulefree's refuse to step otherwise
@@ -89,9 +94,46 @@ def construct(
     return optimizer
 
 
+class RuleOptimizer(Optimizer):
+    """A rule itself, for one that torch has no class of."""
+
+    def __init__(self, params: list[Tensor], rule: Rule, settings: Mapping[str, Any]) -> None:
+        """Prepare the first step.
+
+        Args:
+            params: the weights, each of the shape that the rule takes.
+            rule: what moves them.
+            settings: every hyperparameter of the rule.
+        """
+        super().__init__(params, dict(settings))
+        self._rule = rule
+        self._taken: dict[Tensor, int] = {}
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move each weight that has a gradient, to be called under `torch.no_grad`."""
+        for group in self.param_groups:
+            settings = {name: value for name, value in group.items() if name in self.defaults}
+            for weights in group["params"]:
+                if weights.grad is not None:
+                    self._move(weights, settings)
+
+    def _move(self, weights: Tensor, settings: Mapping[str, Any]) -> None:
+        kept, entries = self.state[weights], self._rule.state
+        self._taken[weights] = self._taken.get(weights, 0) + 1
+        initial = zip(entries, self._rule.initial_state(settings), strict=True)
+        state: list[Any] = [kept.get(entry.key, _spread(entry, value, weights)) for entry, value in initial]
+        moved, *state = self._rule(weights, weights.grad, self._taken[weights], *state, **settings)
+        kept.update({e.key: value for e, value in zip(entries, state, strict=True) if value is not None})
+        weights.copy_(moved)  # type: ignore[arg-type]
+
+
+def _spread(entry: StateEntry, value: Any, weights: Tensor) -> Any:
+    return value if value is None or entry.scalar else torch.full_like(weights, value)
+
+
 def plain_step(optimizer: Optimizer) -> Step:
     """Return a function that does what ``optimizer.step`` does, to be called under `torch.no_grad`."""
-    if not _is_torch_own(type(optimizer)) or _has_global_hooks() or has_own_hooks(optimizer):
+    if not _is_plain(type(optimizer)) or _has_global_hooks() or has_own_hooks(optimizer):
         return optimizer.step
     step: Step = MethodType(inspect.unwrap(type(optimizer).step), optimizer)
     return step
@@ -113,25 +155,28 @@ def torch_class(class_path: str) -> type[Optimizer] | None:
     return getattr(importlib.import_module(module), name, None)
 
 
-def absence(class_path: str) -> str:
-    """Return the clause that says that the installed torch lacks a class; empty if it has it."""
-    if torch_class(class_path) is not None:
+def absence(entry: Entry) -> str:
+    """Return the clause that says that torch has no class of an optimizer; empty if it has one."""
+    if not entry.class_path:
+        return f"torch has no class of {entry.name}, so that there is nothing to check against its rule"
+    if torch_class(entry.class_path) is not None:
         return ""
-    return f"torch {torch.__version__} has no {class_path.rpartition('.')[2]}; a newer torch has"
+    return f"torch {torch.__version__} has no {entry.class_path.rpartition('.')[2]}; a newer torch has"
 
 
-def _find_class(entry: catalogue.Optimizer) -> type[Optimizer]:
+def _find_class(entry: Entry) -> type[Optimizer]:
     if is_own(entry.class_path):
         own: type[Optimizer] = load_name(entry.class_path)[0]
         return own
     found = torch_class(entry.class_path)
     if found is None:
-        raise UsageError(f"{absence(entry.class_path)}.")
+        raise UsageError(f"{absence(entry)}.")
     return found
 
 
-def _is_torch_own(optimizer_class: type[Optimizer]) -> bool:
-    return optimizer_class.__module__.split(".")[:2] == ["torch", "optim"]
+def _is_plain(optimizer_class: type[Optimizer]) -> bool:
+    """Return whether a class is stepped without its decorators: torch's own, and the rule's."""
+    return optimizer_class is RuleOptimizer or optimizer_class.__module__.split(".")[:2] == ["torch", "optim"]
 
 
 def _has_global_hooks() -> bool:

@@ -14,7 +14,7 @@ from optitrace.errors import DeviceError, UsageError, ran_out_of_memory
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.memory import check_memory
 from optitrace.records.trace import Outcome, Status, Trace, Versions
-from optitrace.rules.catalogue import Needs
+from optitrace.rules.rule import Needs
 from optitrace.tracing.devices import open_device
 from optitrace.tracing.gradients import clipping, protocol
 from optitrace.tracing.own_failures import OwnClassError

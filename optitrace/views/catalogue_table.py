@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
+from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import ASCII, UNICODE, read
 from optitrace.rules.rule import StateEntry
 from optitrace.text.ascii import to_ascii
@@ -70,7 +70,9 @@ def optimizer_table(
     formulas = read(optimizer.rule).formulas(spelling) if optimizer.rule else ("no rule: see the source",)
     return Group(
         Text(spell(f"{optimizer.name}: {optimizer.summary}"), style="bold"),
-        Text(spell(f"{optimizer.class_path}, {' or '.join(optimizer.implementations)}")),
+        Text(spell(f"{optimizer.class_path}, {' or '.join(optimizer.implementations)}"))
+        if optimizer.class_path
+        else Text("torch has no class of it: the rule itself is traced"),
         Text(),
         *(Text(f"  {line}") for line in formulas),
         Text(),
@@ -93,7 +95,7 @@ def _state(key: str, entry: StateEntry | None) -> str:
 def _as_data(optimizer: Optimizer) -> dict[str, Any]:
     return {
         "name": optimizer.name,
-        "class": optimizer.class_path,
+        "class": optimizer.class_path or None,
         "summary": optimizer.summary,
         "source": optimizer.source,
         "hyperparameters": {h.name: h.default for h in optimizer.hyperparameters},

@@ -18,16 +18,19 @@ from hypothesis import strategies as st
 
 from optitrace.errors import UsageError
 from optitrace.functions import FUNCTIONS
-from optitrace.rules.adam_family import adam, adamw, radam, sparseadam
-from optitrace.rules.adaptive import adafactor, adagrad
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.discriminating_cases import TELLING, gradient, start
-from optitrace.rules.gradient_descent import asgd, rprop, sgd
+from optitrace.rules.discriminating_cases import cases_of, gradient, start
+from optitrace.rules.families.adam_family import adam, adamw, radam, sparseadam
+from optitrace.rules.families.adaptive import adafactor, adagrad
+from optitrace.rules.families.gradient_descent import asgd, rprop, sgd
+from optitrace.rules.families.orthogonal import muon
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
-from optitrace.rules.orthogonal import muon
 from optitrace.rules.reader import ASCII, UNICODE, Explanation, RuleLine, Spelling, read
 from optitrace.rules.rule import rule
 from optitrace.rules.source_patching import compiled, definition
+
+TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+"""The settings under which a rule is told from a wrong one, by the name of the rule."""
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 SETTINGS = [(name, index) for name, several in TELLING.items() for index in range(len(several))]
@@ -507,7 +510,8 @@ def test_a_hyperparameter_that_there_is_not_is_refused() -> None:
 
 def test_reading_and_explaining_need_no_torch() -> None:
     code = (
-        "import sys; from optitrace.rules.reader import read; from optitrace.rules.adaptive import adafactor;"
+        "import sys; from optitrace.rules.reader import read;"
+        "from optitrace.rules.families.adaptive import adafactor;"
         "read(adafactor).explain([1.0, 2.0], [1.0, 2.0], 1, {}, {}); sys.exit('torch' in sys.modules)"
     )
 

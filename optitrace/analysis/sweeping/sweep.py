@@ -48,7 +48,8 @@ class Sweep:
         best: the best of them, best first.
         tied: how many have the best value of the rank; 0 if no value is finite.
         landscape: the final loss over the varied axes; None unless one or two numbers are varied.
-        checks: the best and some others, traced with torch; None if torch itself was stepped anyway.
+        checks: the best and some others, traced with torch; None if torch itself was stepped
+            anyway, or has no class of the rule.
     """
 
     space: Space
@@ -121,7 +122,7 @@ def sweep(
         finished += len(block)
     is_complete = finished == space.size
     best = ranking.best(_steps_of(space, goal, workers) if is_complete else None)
-    judged = bool(best) and space.has_rule and is_complete
+    judged = bool(best) and space.has_rule and is_complete and bool(space.base.entry.class_path)
     return Sweep(
         space=space,
         goal=goal,

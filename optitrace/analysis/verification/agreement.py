@@ -18,8 +18,8 @@ from optitrace.analysis.verification.whole_run import run_error
 from optitrace.errors import UsageError
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.own_module import reason
-from optitrace.rules.catalogue import OPTIMIZERS, Implementation
-from optitrace.rules.rule import Rule
+from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.rule import Implementation, Rule
 from optitrace.tracing.prescribed_run import default_dtype
 
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.verification.subject import Configuration, Subject
-from optitrace.rules.catalogue import Implementation
 from optitrace.rules.discriminating_cases import STEPS
-from optitrace.rules.rule import StateEntry
+from optitrace.rules.rule import Implementation, StateEntry
 from optitrace.tracing.prescribed_run import PrescribedRun
 
 

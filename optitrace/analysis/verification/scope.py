@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from optitrace.errors import UsageError, did_you_mean
-from optitrace.rules.catalogue import Implementation
+from optitrace.rules.rule import Implementation
 from optitrace.text.number_format import listed
 
 DTYPES = ("float32", "float64")

@@ -16,7 +16,7 @@ from optitrace.analysis.verification.check import Suspect
 from optitrace.analysis.verification.one_step import Recomputed
 from optitrace.analysis.verification.quantities import COUNT, WEIGHTS, compare
 from optitrace.analysis.verification.recording import RecordedRun
-from optitrace.rules.open_line import OpenLine, open_lines
+from optitrace.rules.line_changes import OpenLine, open_lines
 from optitrace.rules.rule import Rule
 
 FACTORS = (*(-(2.0**k) for k in range(30, -31, -1)), 0.0, *(2.0**k for k in range(-30, 31)))

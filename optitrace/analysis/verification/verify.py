@@ -17,9 +17,8 @@ from optitrace.analysis.verification.separate_process import Report
 from optitrace.analysis.verification.subject import Subject, subject_of, subject_of_own
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
-from optitrace.rules import catalogue
-from optitrace.rules.catalogue import Implementation
-from optitrace.rules.rule import Rule
+from optitrace.rules.optimizer import Optimizer as CatalogueEntry
+from optitrace.rules.rule import Implementation, Rule
 from optitrace.tracing.devices import choose_device, one_thread, open_device
 from optitrace.tracing.stepping import absence
 
@@ -47,7 +46,7 @@ class Own:
 
 
 def verify(
-    optimizers: Sequence[catalogue.Optimizer],
+    optimizers: Sequence[CatalogueEntry],
     classes: Sequence[Own],
     scope: Scope,
     report: Report = lambda done, of, what: None,
@@ -66,9 +65,9 @@ def verify(
         DeviceError: the device is not there.
     """
     device = open_device(choose_device() if scope.device == "auto" else scope.device)
-    absent = [optimizer for optimizer in optimizers if absence(optimizer.class_path)]
+    absent = [optimizer for optimizer in optimizers if absence(optimizer)]
     if absent and not classes and len(absent) == len(optimizers):
-        raise UsageError(f"{absence(absent[0].class_path)}.")
+        raise UsageError(f"{absence(absent[0])}.")
     there = [optimizer for optimizer in optimizers if optimizer not in absent]
     ruled = [subject_of(optimizer) for optimizer in there if optimizer.rule is not None]
     subjects = [*ruled, *(subject_of_own(c.guarded, c.rule, c.given) for c in classes if c.rule is not None)]
@@ -88,7 +87,7 @@ def verify(
             conformances += conform(each.guarded, each.given)
             conformances += each.guard.conformances(each.own.name)
     unruled = [_unchecked(o, device, Verdict.NO_RULE, NO_RULE) for o in there if o.rule is None]
-    missing = [_unchecked(o, device, Verdict.NO_CLASS, absence(o.class_path)) for o in absent]
+    missing = [_unchecked(o, device, Verdict.NO_CLASS, absence(o)) for o in absent]
     return Verification((*checks, *unruled, *missing), tuple(conformances))
 
 
@@ -114,7 +113,7 @@ NO_RULE = "what it does in a step depends on the data, so that there is no rule 
 """What is said of an optimizer without a rule."""
 
 
-def _unchecked(optimizer: catalogue.Optimizer, device: torch.device, verdict: Verdict, note: str) -> Check:
+def _unchecked(optimizer: CatalogueEntry, device: torch.device, verdict: Verdict, note: str) -> Check:
     return Check(
         optimizer=optimizer.name,
         rule="",

@@ -5,7 +5,7 @@ The rule's own function is read, so that what is shown is what is verified, swep
 `read` gives a `Reading`, which shows the rule (`Reading.formulas`) and explains a step
 (`Reading.explain`). Formulas are spelled in `UNICODE` or in `ASCII`.
 
->>> from optitrace.rules.gradient_descent import sgd
+>>> from optitrace.rules.families.gradient_descent import sgd
 >>> settings = {"lr": 0.01, "momentum": 0.1}
 >>> step = read(sgd).explain(0.49, 0.98, 2, {"momentum_buffer": 1.0}, settings)
 >>> for line in step.lines:

@@ -61,7 +61,7 @@ class Reading:
     def formulas(self, spelling: Spelling = UNICODE) -> tuple[str, ...]:
         r"""Return the rule as mathematics, a line for each of its lines.
 
-        >>> from optitrace.rules.gradient_descent import sgd
+        >>> from optitrace.rules.families.gradient_descent import sgd
         >>> print("\n".join(read(sgd).formulas()))
         if maximize: g = −g
         if weight_decay: g = g + weight_decay·w

@@ -1,21 +1,74 @@
-"""The small changes of one line that can be made in any rule, derived from its syntax tree."""
+"""A rule with one line changed: opened, so that its result can be replaced, or with a small mistake in it."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from optitrace.rules.mistakes.mistake import Mistake
-from optitrace.rules.open_line import assignments, line_of
+from optitrace.functions import Number
+from optitrace.rules.mistakes import Mistake
+from optitrace.rules.reader.notation import UNICODE, conditional, write_names
 from optitrace.rules.rule import Rule
-from optitrace.rules.source_patching import definition
+from optitrace.rules.source_patching import compiled, definition
+
+_PUT = "put"
 
 Mistaken: TypeAlias = Callable[[str], Iterator[ast.expr]]
 """Returns what may stand by mistake where a name should."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLine:
+    """One line of a rule.
+
+    Attributes:
+        text: the line as mathematics: ``m = β₁·m + (1 − β₁)·g``.
+        rule: the rule, which takes one more hyperparameter, a function that is given the line's result
+            and returns what stands in its place.
+    """
+
+    text: str
+    rule: Rule
+
+    def step(self, put: Callable[[Any], Any], *arguments: Any, **hyperparameters: Any) -> tuple[Number, ...]:
+        """Take one step, as the rule does, with the line's result replaced by what `put` makes of it."""
+        return self.rule(*arguments, **hyperparameters, **{_PUT: put})
+
+
+@cache
+def open_lines(rule: Rule) -> tuple[OpenLine, ...]:
+    """Return every line of a rule that gives a value to one symbol.
+
+    >>> from optitrace.rules.families.gradient_descent import sgd
+    >>> last = open_lines(sgd)[-1]
+    >>> last.text, last.step(lambda w: w + 1, 1.0, 2.0, 1, None, lr=0.1)[0]
+    ('w = w − lr·g', 1.8)
+    """
+    count = len(list(assignments(definition(rule.function).body)))
+    return tuple(_opened(rule, number) for number in range(count))
+
+
+def line_of(function: ast.FunctionDef, assignment: ast.Assign) -> str:
+    """Return a line of a rule as mathematics."""
+    kept = {argument.arg for argument in function.args.kwonlyargs}
+    [target] = assignment.targets
+    assert isinstance(target, ast.Name)
+    return f"{write_names(target, UNICODE, kept)} = {write_names(assignment.value, UNICODE, kept)}"
+
+
+def assignments(statements: Sequence[ast.stmt]) -> Iterator[ast.Assign]:
+    """Yield the lines that give a value to one symbol, in their order."""
+    for statement in statements:
+        match statement:
+            case ast.Assign([ast.Name()]):
+                yield statement
+            case ast.If() | ast.For():
+                yield from assignments([*statement.body, *statement.orelse])
 
 
 @cache
@@ -26,15 +79,26 @@ def derived_mistakes(rule: Rule) -> tuple[Mistake, ...]:
     or after, an operand or a function is left out, a sum becomes a difference, a line is left out or
     exchanged with the next one.
 
-    >>> from optitrace.rules.gradient_descent import sgd
+    >>> from optitrace.rules.families.gradient_descent import sgd
     >>> print(derived_mistakes(sgd)[-1].name)
     b = g if t = 1 else momentum·b + (1 − dampening)·g comes after g = g + momentum·b if nesterov else b
     """
     found: dict[tuple[str, str], Mistake] = {}
     for mistake in _mistakes(definition(rule.function)):
-        [(piece, stead)] = mistake.changes.items()
-        found.setdefault((piece, stead), mistake)
+        [(piece, substitute)] = mistake.changes.items()
+        found.setdefault((piece, substitute), mistake)
     return tuple(found.values())
+
+
+def _opened(rule: Rule, number: int) -> OpenLine:
+    function = definition(rule.function)
+    line = list(assignments(function.body))[number]
+    text = line_of(function, line)
+    line.value = ast.Call(ast.Name(_PUT, ast.Load()), [line.value], [])
+    function.args.kwonlyargs.append(ast.arg(_PUT))
+    function.args.kw_defaults.append(None)
+    opened = compiled(function, rule.function, f"{rule.name} with line {number + 1} open")
+    return OpenLine(text, replace(rule, function=opened))
 
 
 def _mistakes(function: ast.FunctionDef) -> Iterator[Mistake]:
@@ -45,8 +109,8 @@ def _mistakes(function: ast.FunctionDef) -> Iterator[Mistake]:
         for value in _changed(line.value, partial(_mistaken_for, families, step)):
             changed = ast.Assign(line.targets, value, lineno=0)
             if ast.dump(changed.value) != ast.dump(line.value):
-                stead = f"{told} is replaced by {line_of(function, changed)}"
-                yield Mistake(stead, {source: ast.unparse(changed)})
+                substitute = f"{told} is replaced by {line_of(function, changed)}"
+                yield Mistake(substitute, {source: ast.unparse(changed)})
         yield Mistake(f"{told} is left out", {source: ""})
     for first, second in _neighbours(function.body):
         one, other = ast.unparse(first), ast.unparse(second)
@@ -88,9 +152,9 @@ def _changed(node: ast.expr, mistaken_for: Mistaken) -> Iterator[ast.expr]:
         for other in mistaken_for(name):
             yield _Renaming(name, other).visit(deepcopy(node))
     for place, part in enumerate(_parts(node)):
-        for stead in _steads(part, mistaken_for):
+        for substitute in _substitutes(part, mistaken_for):
             copy = deepcopy(node)
-            changed: ast.expr = _Exchange([*_parts(copy)][place], stead).visit(copy)
+            changed: ast.expr = _Exchange([*_parts(copy)][place], substitute).visit(copy)
             yield changed
 
 
@@ -106,8 +170,11 @@ def _mistaken_for(families: Collection[frozenset[str]], step: str, name: str) ->
     yield from (ast.parse(text, mode="eval").body for text in texts)
 
 
-def _steads(part: ast.expr, mistaken_for: Mistaken) -> Iterator[ast.expr]:
+def _substitutes(part: ast.expr, mistaken_for: Mistaken) -> Iterator[ast.expr]:
     """Yield what may stand by mistake where a part of an expression should."""
+    if parts := conditional(part):
+        yield from parts[1:]
+        return
     match part:
         case ast.Name(name):
             yield from mistaken_for(name)
@@ -119,10 +186,6 @@ def _steads(part: ast.expr, mistaken_for: Mistaken) -> Iterator[ast.expr]:
                 yield ast.BinOp(left, ast.Sub() if isinstance(operator, ast.Add) else ast.Add(), right)
         case ast.UnaryOp(_, operand):
             yield operand
-        case ast.IfExp(_, then, otherwise):
-            yield from (then, otherwise)
-        case ast.Call(ast.Name("where"), [_, then, otherwise]):
-            yield from (then, otherwise)
         case ast.Call(_, arguments):
             yield from arguments
 
@@ -130,20 +193,20 @@ def _steads(part: ast.expr, mistaken_for: Mistaken) -> Iterator[ast.expr]:
 class _Renaming(ast.NodeTransformer):
     """Puts an expression in the place of a name."""
 
-    def __init__(self, name: str, stead: ast.expr) -> None:
+    def __init__(self, name: str, substitute: ast.expr) -> None:
         self.name = name
-        self.stead = stead
+        self.substitute = substitute
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return deepcopy(self.stead) if node.id == self.name else node
+        return deepcopy(self.substitute) if node.id == self.name else node
 
 
 class _Exchange(ast.NodeTransformer):
     """Puts an expression in the place of one node."""
 
-    def __init__(self, node: ast.expr, stead: ast.expr) -> None:
+    def __init__(self, node: ast.expr, substitute: ast.expr) -> None:
         self.node = node
-        self.stead = stead
+        self.substitute = substitute
 
     def visit(self, node: ast.AST) -> Any:
-        return deepcopy(self.stead) if node is self.node else self.generic_visit(node)
+        return deepcopy(self.substitute) if node is self.node else self.generic_visit(node)

@@ -1,8 +1,69 @@
-"""The mistakes that can be made in many rules."""
+"""The classic mistakes in rules, so that a departure from one can be given its likely cause.
+
+Each is data: what it is called, and which piece of the rule's source is replaced by what. Those of one rule
+stand with it; those that many rules share stand here. A test makes every one of them and shows that the
+check of torch against the rule notices it. Smaller ones, which have no name, are derived from the rule's
+lines: see `optitrace.rules.line_changes`.
+"""
 
 from __future__ import annotations
 
-from optitrace.rules.mistakes.mistake import Mistake
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from optitrace.rules.rule import Rule, RuleFunction
+from optitrace.rules.source_patching import compiled, definition, replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One way in which a rule is commonly got wrong.
+
+    Attributes:
+        name: a clause that completes the sentence "agrees with adam if ...".
+        changes: pieces of the rule's source, and what stands instead of each wherever it occurs:
+            expressions, or statements; no statement at all if empty. They are made in this order.
+    """
+
+    name: str
+    changes: Mapping[str, str] = field(hash=False)
+
+
+MISTAKES: dict[str, tuple[Mistake, ...]] = {}
+"""What implementers get wrong, by the name of the rule."""
+
+
+def add_mistakes(rule: Rule, *mistakes: Mistake) -> None:
+    """Make mistakes known that implementers of a rule make."""
+    MISTAKES[rule.name] = (*MISTAKES.get(rule.name, ()), *mistakes)
+
+
+def damaged(rule: Rule, *mistakes: Mistake) -> Rule:
+    """Return the rule with mistakes in it, made in this order.
+
+    Raises:
+        LookupError: the rule has no such piece, so the mistake does not fit it, or no longer does.
+    """
+    tree = _tree(rule.function, mistakes)
+    clause = " and ".join(mistake.name for mistake in mistakes)
+    return replace(rule, function=compiled(tree, rule.function, f"{rule.name} if {clause}"))
+
+
+def _tree(function: RuleFunction, mistakes: tuple[Mistake, ...]) -> ast.FunctionDef:
+    if not mistakes:
+        return definition(function)
+    *before, last = mistakes
+    tree = _kept_tree(function, tuple(before))
+    for piece, stead in last.changes.items():
+        tree = replaced(tree, piece, stead)
+    return tree
+
+
+_kept_tree = lru_cache(maxsize=1)(_tree)
+"""The same for a mistake that many others are put beside, one after the other."""
+
 
 _SIGN = "if maximize: g = -g"
 _PENALTY = "if weight_decay: g = g + weight_decay * w"

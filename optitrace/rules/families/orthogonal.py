@@ -1,8 +1,81 @@
-"""Mistakes in muon."""
+"""The rule that turns a matrix of momentum into its nearest orthogonal one: Muon."""
 
 from __future__ import annotations
 
-from optitrace.rules.mistakes.mistake import Mistake
+from typing import Literal
+
+from optitrace.functions import (
+    Matrix,
+    Number,
+    bfloat16,
+    columns,
+    float32,
+    maximum,
+    norm,
+    rows,
+    sqrt,
+    transpose,
+)
+from optitrace.rules.hyperparameter import Detail
+from optitrace.rules.mistakes import Mistake, add_mistakes
+from optitrace.rules.rule import StateEntry, TorchClass, rule
+
+
+@rule(
+    StateEntry("m", "momentum_buffer"),
+    torch=TorchClass("Muon", implementations=("single",), counts_steps=False),
+    source="Jordan et al. 2024, kellerjordan.github.io/posts/muon",
+    departures=(
+        "The momentum is a running mean, with the factor (1 - momentum); Jordan et al. add the gradient.",
+        "weight_decay and adjust_lr_fn are those of Liu et al. 2025, arXiv:2502.16982.",
+        "The orthogonalization is computed in bfloat16, whatever the dtype of the weights.",
+    ),
+    details={"ns_steps": Detail(minimum=0, maximum=99)},
+    # an eps that is the greater number; an odd number of iterations and none
+    cases=(
+        {"lr": 0.1},
+        {"lr": 0.1, "momentum": 0.8, "nesterov": False, "weight_decay": 0.0},
+        {"lr": 0.1, "adjust_lr_fn": "match_rms_adamw", "ns_coefficients": (3.4, -4.7, 2.0), "ns_steps": 3},
+        {"lr": 0.1, "adjust_lr_fn": "original", "momentum": 0.5, "eps": 2.3, "ns_steps": 1},
+    ),
+)
+def muon(
+    w: Matrix,
+    g: Matrix,
+    t: int,
+    m: Matrix,
+    *,
+    lr: float = 1e-3,
+    weight_decay: float = 0.1,
+    momentum: float = 0.95,
+    nesterov: bool = True,
+    ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
+    eps: float = 1e-7,
+    ns_steps: int = 5,
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
+) -> tuple[Number, ...]:
+    """Momentum made orthogonal by Newton-Schulz iterations, for matrices."""
+    a, b, c = float32(ns_coefficients)
+    m = momentum * m + (1 - momentum) * g
+    x = bfloat16(momentum * m + (1 - momentum) * g if nesterov else m)
+    if rows(w) > columns(w):
+        x = transpose(x)
+    x = bfloat16(x / bfloat16(maximum(norm(x), eps)))
+    for _ in range(ns_steps):
+        gram = bfloat16(x @ transpose(x))
+        update = bfloat16(b * gram + c * gram @ gram)
+        x = bfloat16(a * x + update @ x)
+    if rows(w) > columns(w):
+        x = transpose(x)
+    if adjust_lr_fn == "match_rms_adamw":
+        ratio = 0.2 * sqrt(maximum(rows(w), columns(w)))
+    else:
+        ratio = sqrt(maximum(1, rows(w) / columns(w)))
+    if weight_decay:
+        w = w - lr * weight_decay * w
+    w = w - lr * ratio * x
+    return w, m
+
 
 _COEFFICIENTS = "a, b, c = float32(ns_coefficients)"
 _BUFFER = "m = momentum * m + (1 - momentum) * g"
@@ -11,7 +84,8 @@ _NORMALIZE = "x = bfloat16(x / bfloat16(maximum(norm(x), eps)))"
 _DECAY = "if weight_decay: w = w - lr * weight_decay * w"
 _STEP = "w = w - lr * ratio * x"
 
-MUON = (
+add_mistakes(
+    muon,
     Mistake(
         "the momentum_buffer adds the gradient without the factor 1 - momentum",
         {_BUFFER: "m = momentum * m + g", _LOOK: "x = bfloat16(momentum * m + g if nesterov else m)"},
