@@ -6,6 +6,7 @@ from typing import Any
 
 from optitrace.functions import Number, absolute, maximum, sqrt, where
 from optitrace.rules.discriminating_cases import DECAY_AND_MAXIMIZE
+from optitrace.rules.hyperparameter import Detail
 from optitrace.rules.mistakes import COUPLED, MOMENTS, NO_MAXIMIZE, PENALTY, Mistake, add_mistakes, decoupled
 from optitrace.rules.rule import StateEntry, TorchClass, rule, variant
 
@@ -76,6 +77,7 @@ adamw = variant(
     source="Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2",
     fixed={"decoupled_weight_decay": True},
     defaults={"weight_decay": 1e-2},
+    details={"weight_decay": Detail("Decoupled weight decay.")},
     cases=(
         {"lr": 0.1},
         {**_TELLING, **DECAY_AND_MAXIMIZE},

@@ -144,6 +144,7 @@ def adadelta(
     ),
     details={
         "lr": Detail("Cap of the relative step."),
+        "weight_decay": Detail("Decoupled weight decay."),
         "eps": Detail("Smallest root of the second moment (none: the dtype's), of the weights' size."),
     },
     # an lr above t^(-1/2) is capped; eps1 and eps2 are large enough to be the greater number

@@ -30,7 +30,7 @@ from optitrace.rules.rule import StateEntry, TorchClass, rule
         "weight_decay and adjust_lr_fn are those of Liu et al. 2025, arXiv:2502.16982.",
         "The orthogonalization is computed in bfloat16, whatever the dtype of the weights.",
     ),
-    details={"ns_steps": Detail(minimum=0, maximum=99)},
+    details={"weight_decay": Detail("Decoupled weight decay."), "ns_steps": Detail(minimum=0, maximum=99)},
     # an eps that is the greater number; an odd number of iterations and none
     cases=(
         {"lr": 0.1},
