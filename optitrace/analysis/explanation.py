@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from optitrace.analysis.ulps import ulps_between
+from optitrace.analysis.tolerance import ulps_between
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import Trace

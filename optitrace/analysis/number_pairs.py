@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from itertools import compress
 from operator import ne
 
-from optitrace.analysis.tolerance import Tolerance, unit_dtype
-from optitrace.analysis.ulps import ulps_between
+from optitrace.analysis.tolerance import Tolerance, ulps_between, unit_dtype
 from optitrace.records.trace import Numbers
 
 

@@ -17,7 +17,7 @@ def notebook(
     """Reproduce the documented notebook, result by result; exit with 1 if one differs."""
     one_of("format", format, options.TABLE_OR_JSON)
     load_torch()
-    from optitrace.analysis.notebook import results
+    from optitrace.analysis.documented import results
     from optitrace.views.notebook_table import notebook_json, notebook_table
 
     found = results()

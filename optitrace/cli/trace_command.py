@@ -9,8 +9,7 @@ import typer
 
 from optitrace.analysis.documented import cells_like, reproduce
 from optitrace.analysis.explanation import check_explainable
-from optitrace.analysis.stability import stability_limit
-from optitrace.analysis.theory import check_theory
+from optitrace.analysis.theory import check_theory, stability_limit
 from optitrace.cli import options, terminal
 from optitrace.cli.experiment_runner import resolve_device, run_experiment
 from optitrace.cli.hyperparameter_options import SET_OPTION, hyperparameter_option, set_values

@@ -9,8 +9,7 @@ from dataclasses import asdict
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from optitrace.analysis.documented import CELLS
-from optitrace.analysis.notebook import Result
+from optitrace.analysis.documented import CELLS, Result
 from optitrace.text.ascii import to_ascii
 from optitrace.views.headed_table import headed_table
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optitrace.analysis.loss_grid import LossGrid
-from optitrace.analysis.viewport import Interval
+from optitrace.analysis.loss_grid import Interval, LossGrid
 from optitrace.views.pictures.clipping import cut
 from optitrace.views.pictures.frames import frame_steps, last_step, until
 from optitrace.views.pictures.levels import COUNT, contour
