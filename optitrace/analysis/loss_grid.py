@@ -10,7 +10,7 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.landscapes import Landscape
 from optitrace.experiment.objective import Objective, Point
-from optitrace.experiment.own_loss import OwnLoss, recorded_function
+from optitrace.experiment.objectives import OwnLoss, recorded_function
 from optitrace.records.trace import Status, Trace
 
 MOST_COORDINATES = 2

@@ -9,9 +9,8 @@ from rich.console import RenderableType
 
 from optitrace.cli import options, terminal
 from optitrace.errors import one_of
-from optitrace.experiment.installed_torch import absences
 from optitrace.experiment.objectives import NAMES, find_objective
-from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.catalogue import OPTIMIZERS, absences, find
 
 
 def list_optimizers(

@@ -16,9 +16,8 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.rerunning import say_code
 from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.objectives import as_settings
+from optitrace.experiment.objectives import as_settings, recorded_function
 from optitrace.experiment.own_class import is_own
-from optitrace.experiment.own_loss import recorded_function
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.records.file_content import STDIN
 from optitrace.records.saved_record import Saved, read_saved

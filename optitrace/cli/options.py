@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import typer
 
 from optitrace.cli.terminal import COLORS
-from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS
 from optitrace.experiment.objectives import NAMES
+from optitrace.experiment.settings import DTYPES
 from optitrace.experiment.text import SETTINGS, whole_number
 from optitrace.views.formats import FORMATS, SUFFIXES
 from optitrace.views.grid import Look

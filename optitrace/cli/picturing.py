@@ -14,7 +14,7 @@ from optitrace.cli import terminal
 from optitrace.cli.output_files import OutputFile
 from optitrace.cli.torch_loading import load_torch
 from optitrace.errors import OutputError, UsageError, quoted
-from optitrace.experiment.own_loss import recorded_function
+from optitrace.experiment.objectives import recorded_function
 from optitrace.records.trace import Trace
 from optitrace.records.training import Training
 from optitrace.views.formats import PICTURES

@@ -13,8 +13,8 @@ from optitrace.cli.experiment_runner import run_experiment
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.showing import Wish
 from optitrace.errors import printable
+from optitrace.experiment.objectives import OwnLoss
 from optitrace.experiment.own_class import entry_of
-from optitrace.experiment.own_loss import OwnLoss
 from optitrace.experiment.own_module import SEPARATOR
 from optitrace.records.selection import at_steps
 from optitrace.records.trace import Trace

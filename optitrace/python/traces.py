@@ -135,7 +135,7 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
         **settings: the optimizer's hyperparameters, and what else decides a run: ``gradient``,
             ``objective``, ``coefficients``, ``dimension``, ``condition``, ``rotate``, ``start``, ``dtype``,
             ``implementation``, ``noise``, ``seed``, ``clip_norm``, ``clip_value``, ``schedule``, ``until``;
-            each is explained at `optitrace.experiment.experiment.design`.
+            each is explained at `optitrace.experiment.experiment.Settings`.
 
     Raises:
         UsageError: a name is not known, or a value or a combination of them cannot be run.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import iter_modules
 from types import MappingProxyType
 
@@ -39,6 +42,24 @@ def rule_of_class(class_path: str) -> Rule | None:
     if not f"{package}.".startswith("torch.optim."):
         return None
     return next((o.rule for o in OPTIMIZERS.values() if o.class_path == f"torch.optim.{name}"), None)
+
+
+def absences(optimizers: Iterable[Optimizer]) -> list[str]:
+    """Return a sentence for each optimizer that the installed torch lacks; none where there is no torch.
+
+    The classes are the names that stand in ``torch/optim/__init__.py``: to load torch takes longer than all
+    that is told of them.
+    """
+    spec = find_spec("torch")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        names = set(re.findall(r"\w+", (Path(folder) / "optim" / "__init__.py").read_text(encoding="utf-8")))
+        classes = {
+            optimizer.class_path.rpartition(".")[2]: None for optimizer in optimizers if optimizer.class_path
+        }
+        return [
+            f"the installed torch has no {name}; a newer torch has" for name in classes if name not in names
+        ]
+    return []
 
 
 def _optimizers() -> Iterator[Optimizer]:

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
@@ -22,11 +25,10 @@ from torch.optim import optimizer as torch_optimizer
 from optitrace.errors import UsageError, printable
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.own_class import is_own
-from optitrace.experiment.own_module import load_name
+from optitrace.experiment.own_module import error_text, load_name, reason
 from optitrace.rules.optimizer import Optimizer as Entry
 from optitrace.rules.reader import read
-from optitrace.rules.rule import Rule, StateEntry
-from optitrace.tracing.own_failures import OwnClassError
+from optitrace.rules.rule import Needs, Rule, StateEntry
 
 Step = Callable[..., Any]
 """A step: takes the closure, if the optimizer wants one, and changes the weights in place."""
@@ -39,6 +41,20 @@ _OWN_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 _UNKNOWN = "unknown"
 """Stands for hooks where torch has no such name: there may be some."""
+
+SIGNS: Mapping[Needs, str] = {
+    "closure": r"closure|'NoneType' object is not callable",
+    "create_graph": r"create_graph|does not require grad|grad_fn|through the graph",
+    "matrix": r"\b2-?d\b|ndim|dimension|matrix|matrices|\bdim\b|too many indices|not enough values to unpack",
+}
+"""What the message of an error has in it where a class has a need."""
+
+NAMED: Mapping[Needs, str] = {
+    "closure": "a closure that evaluates the loss again",
+    "create_graph": "gradients made with create_graph=True",
+    "matrix": "a matrix of weights",
+}
+"""What a need is called in a sentence."""
 
 
 def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
@@ -127,10 +143,6 @@ class RuleOptimizer(Optimizer):
         weights.copy_(moved)  # type: ignore[arg-type]
 
 
-def _spread(entry: StateEntry, value: Any, weights: Tensor) -> Any:
-    return value if value is None or entry.scalar else torch.full_like(weights, value)
-
-
 def plain_step(optimizer: Optimizer) -> Step:
     """Return a function that does what ``optimizer.step`` does, to be called under `torch.no_grad`."""
     if not _is_plain(type(optimizer)) or _has_global_hooks() or has_own_hooks(optimizer):
@@ -164,6 +176,32 @@ def absence(entry: Entry) -> str:
     return f"torch {torch.__version__} has no {entry.class_path.rpartition('.')[2]}; a newer torch has"
 
 
+class OwnClassError(UsageError):
+    """A class of a person's own failed, when it was made or in a step.
+
+    Attributes:
+        need: what the class is likely to need; empty where nothing can be told.
+    """
+
+    def __init__(self, name: str, error: BaseException, step: int = 0) -> None:
+        self.need = likely_need(error) if step < 2 else ""
+        guess = f"; it may need {NAMED[self.need]}" if self.need else "; mend it there"
+        when = f"fails in step {step}" if step else "refuses these settings"
+        super().__init__(f"{name} {when}: {reason(error)} ({_place(error)}){guess}.")
+
+
+def likely_need(error: BaseException) -> Needs:
+    """Return what an optimizer that fails so is likely to need; empty where nothing can be told."""
+    for need, sign in SIGNS.items():
+        if re.search(sign, error_text(error), re.IGNORECASE):
+            return need
+    return ""
+
+
+def _spread(entry: StateEntry, value: Any, weights: Tensor) -> Any:
+    return value if value is None or entry.scalar else torch.full_like(weights, value)
+
+
 def _find_class(entry: Entry) -> type[Optimizer]:
     if is_own(entry.class_path):
         own: type[Optimizer] = load_name(entry.class_path)[0]
@@ -181,3 +219,8 @@ def _is_plain(optimizer_class: type[Optimizer]) -> bool:
 
 def _has_global_hooks() -> bool:
     return any(getattr(torch_optimizer, name, _UNKNOWN) for name in _GLOBAL_HOOKS)
+
+
+def _place(error: BaseException) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"

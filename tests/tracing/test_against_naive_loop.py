@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from naive import differences, naive_steps
 
-from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS, design
+from optitrace.experiment.settings import DTYPES
 from optitrace.records.trace import Column, Trace
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of

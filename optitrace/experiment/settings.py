@@ -1,4 +1,4 @@
-"""Checks of the settings of an experiment: each returns the value to use, or says what is wrong with it."""
+"""The settings of an experiment: schedules, targets, and the checks of all that decides a run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 import re
 from array import array
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from optitrace.errors import UsageError, one_of, quoted
+from optitrace.errors import UsageError, did_you_mean, one_of, quoted
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.experiment.objective import Objective, Point, Quadratic
-from optitrace.experiment.target import Target, parse_target
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer
 from optitrace.text.number_format import listed
@@ -20,6 +21,34 @@ DTYPES: Mapping[str, float] = {name: form.largest for name, form in FORMATS.item
 
 DEFAULT_COORDINATE = 0.5
 """Where each weight starts, as in the documented experiment."""
+
+SCHEDULERS = (
+    "ConstantLR",
+    "LinearLR",
+    "ExponentialLR",
+    "StepLR",
+    "MultiStepLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "PolynomialLR",
+    "CyclicLR",
+    "OneCycleLR",
+    "ReduceLROnPlateau",
+)
+"""The schedulers of torch.optim.lr_scheduler whose arguments are numbers and words."""
+
+OF_OBJECTS = ("LambdaLR", "MultiplicativeLR", "ChainedScheduler", "SequentialLR")
+"""The schedulers whose arguments are Python objects, which no text can name."""
+
+_SEQUENCES = ("milestones",)
+"""The arguments that torch takes as a sequence only: one number of them is a sequence of one."""
+
+QUANTITIES = {
+    "loss": "the loss",
+    "gradient": "the Euclidean norm of the gradient",
+    "distance": "the distance from the nearest known minimum",
+}
+"""What can be a target, and what it is."""
 
 
 def device(name: str) -> str:
@@ -113,6 +142,92 @@ def gradient_protocol(entry: Optimizer, name: str, known: Collection[str]) -> st
     return name
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A scheduler and its arguments.
+
+    Attributes:
+        name: torch's name of the scheduler, one of `SCHEDULERS`.
+        arguments: its arguments by name, but for the optimizer: numbers, switches, words, tuples.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        settings = ",".join(f"{key}={show(value).replace(',', ';')}" for key, value in self.arguments.items())
+        return f"{self.name}:{settings}" if settings else self.name
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Return the schedule of a text such as ``StepLR:step_size=10,gamma=0.5``.
+
+    The name is taken in any letter case; numbers of a tuple are separated by semicolons. So may be the
+    arguments, which stand so in the text of an experiment.
+
+    >>> str(parse_schedule("multisteplr:milestones=3;6"))
+    'MultiStepLR:milestones=3;6'
+
+    Raises:
+        UsageError: there is no such scheduler, or an argument is not ``key=value``.
+    """
+    given, _, rest = text.partition(":")
+    names = {name.lower(): name for name in SCHEDULERS}
+    name = names.get(given.strip().lower())
+    if name is None:
+        raise UsageError(_unknown(given.strip()))
+    arguments = {}
+    for part in filter(None, map(str.strip, re.split(r",|;(?=\s*\w+\s*=)", rest))):
+        key, sign, value = part.partition("=")
+        if not sign or not key.strip() or not value.strip():
+            raise UsageError(
+                f"the schedule's '{part}' is no argument; write key=value, as in StepLR:step_size=10."
+            )
+        if key.strip() in arguments:
+            raise UsageError(f"the schedule gives {key.strip()} twice; give it once.")
+        read = _value(value.strip())
+        lone = key.strip() in _SEQUENCES and not isinstance(read, tuple)
+        arguments[key.strip()] = (read,) if lone else read
+    return Schedule(name, arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A quantity that is to fall below a limit.
+
+    Attributes:
+        quantity: one of `QUANTITIES`.
+        limit: what it is to fall below.
+    """
+
+    quantity: str
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.quantity}<{show(self.limit)}"
+
+
+def parse_target(text: str) -> Target:
+    """Return the target of a text such as ``loss<1e-6``.
+
+    Raises:
+        UsageError: there is no such quantity, or the limit is no number.
+    """
+    name, sign, limit = (part.strip() for part in text.partition("<"))
+    if not sign:
+        raise UsageError(f"the target '{text}' has no '<'; write it as loss<1e-6.")
+    if name not in QUANTITIES:
+        guess = did_you_mean(name, QUANTITIES) or ";"
+        raise UsageError(f"unknown quantity '{name}' in a target{guess} there are {', '.join(QUANTITIES)}.")
+    try:
+        number = float(limit)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"the limit of a target is '{limit}'; it must be a number, as in loss<1e-6.")
+    return Target(name, number)
+
+
 def _numbers(what: str, given: Sequence[float]) -> Point:
     try:
         return tuple(array("d", given))
@@ -126,3 +241,25 @@ def _check_range(what: str, values: Sequence[float], dtype: str) -> None:
     for value in values:
         if abs(value) > DTYPES[dtype]:
             raise UsageError(f"{what} is {show(value)}; {dtype} holds numbers up to {DTYPES[dtype]:g}.")
+
+
+def _unknown(name: str) -> str:
+    if name.lower() in {other.lower() for other in OF_OBJECTS}:
+        return f"the scheduler {name} takes Python objects, which no text can name; use another one."
+    guess = did_you_mean(name, SCHEDULERS) or ";"
+    return f"unknown scheduler '{name}'{guess} there are {', '.join(SCHEDULERS)}."
+
+
+def _value(text: str) -> Any:
+    """Return the number, the switch, the tuple or the word that a text is."""
+    if ";" in text:
+        return tuple(_value(part.strip()) for part in text.split(";") if part.strip())
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
