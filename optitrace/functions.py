@@ -38,7 +38,7 @@ Extent = Literal["weight", "vector", "matrix"]
 """How much of the weights a rule, or a function in it, looks at to move one of them."""
 
 
-class Kind(Enum):
+class FunctionKind(Enum):
     """What a function makes of its arguments."""
 
     ELEMENTWISE = "elementwise"
@@ -72,7 +72,7 @@ class Function:
     """
 
     name: str
-    kind: Kind
+    kind: FunctionKind
     compute: Callable[..., Any]
     unicode: str
     ascii: str
@@ -94,7 +94,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _function(
-    kind: Kind = Kind.ELEMENTWISE,
+    kind: FunctionKind = FunctionKind.ELEMENTWISE,
     *,
     unicode: str = "",
     ascii: str = "",
@@ -205,7 +205,7 @@ def minimum(a: Number, b: Number) -> Number:
     return -maximum(-a, -b)
 
 
-@_function(Kind.CHOICE, lowering="{out} = select {conditions} {a}, {vector} {b}, {vector} {c}")
+@_function(FunctionKind.CHOICE, lowering="{out} = select {conditions} {a}, {vector} {b}, {vector} {c}")
 def where(condition: Condition, a: Number, b: Number) -> Number:
     """Return `a` where the condition holds and `b` elsewhere.
 
@@ -221,7 +221,7 @@ def where(condition: Condition, a: Number, b: Number) -> Number:
     return a.where(condition, b)
 
 
-@_function(Kind.REDUCTION, extent="vector", vanishes=True)
+@_function(FunctionKind.REDUCTION, extent="vector", vanishes=True)
 def rms(x: Number | tuple[float, ...]) -> Number:
     """Return the root mean square over the last axis, which is kept with size 1.
 
@@ -234,25 +234,25 @@ def rms(x: Number | tuple[float, ...]) -> Number:
     return x.square().mean(-1, keepdim=True).sqrt()
 
 
-@_function(Kind.REDUCTION, extent="matrix", vanishes=True)
+@_function(FunctionKind.REDUCTION, extent="matrix", vanishes=True)
 def norm(x: Matrix) -> Matrix:
     """Return the Frobenius norm over the last two axes, which are kept with size 1."""
     return x.square().sum((-2, -1), keepdim=True).sqrt()
 
 
-@_function(Kind.MATRIX, unicode="{}ᵀ", extent="matrix")
+@_function(FunctionKind.MATRIX, unicode="{}ᵀ", extent="matrix")
 def transpose(x: Matrix) -> Matrix:
     """Return the matrix transposed: its last two axes exchanged."""
     return x.mT
 
 
-@_function(Kind.FACT, extent="matrix")
+@_function(FunctionKind.FACT, extent="matrix")
 def rows(x: Matrix) -> int:
     """Return the number of rows of a matrix."""
     return x.shape[-2]
 
 
-@_function(Kind.FACT, extent="matrix")
+@_function(FunctionKind.FACT, extent="matrix")
 def columns(x: Matrix) -> int:
     """Return the number of columns of a matrix."""
     return x.shape[-1]
@@ -273,7 +273,7 @@ def float32(numbers: tuple[Number, ...]) -> tuple[Number, ...]:
     return tuple(array("f", [x])[0] if isinstance(x, float | int) else x.float().to(x.dtype) for x in numbers)
 
 
-@_function(Kind.FACT)
+@_function(FunctionKind.FACT)
 def machine_epsilon(x: Number) -> float:
     """Return the distance from 1 to the next number of the dtype (float64 for a Python number)."""
     if isinstance(x, float | int):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from optitrace.functions import FUNCTIONS, Kind
+from optitrace.functions import FUNCTIONS, FunctionKind
 from optitrace.rules.reader.calculation import Calculation, compile_expression, leaf_of
 from optitrace.rules.reader.notation import Spelling, Template, conditional, write, write_names
 
@@ -151,7 +151,7 @@ def _spreading(node: ast.AST) -> Iterator[str]:
         case ast.Name(name):
             yield name
         case ast.Call(ast.Name(function), arguments):
-            if FUNCTIONS[function].kind not in (Kind.FACT, Kind.REDUCTION):
+            if FUNCTIONS[function].kind not in (FunctionKind.FACT, FunctionKind.REDUCTION):
                 for argument in arguments:
                     yield from _spreading(argument)
         case _:

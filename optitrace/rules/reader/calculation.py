@@ -10,7 +10,7 @@ from functools import wraps
 from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias
 
-from optitrace.functions import FUNCTIONS, Kind, divide, power
+from optitrace.functions import FUNCTIONS, FunctionKind, divide, power
 from optitrace.rules.reader.parts import plain
 
 Value: TypeAlias = Any
@@ -23,7 +23,7 @@ class Leaf(NamedTuple):
     Attributes:
         name: a symbol of the rule.
         whole: whether it stands inside a function of all coordinates, and so is shown with all of them.
-        fact: the function that is asked about it (`Kind.FACT`); empty for the symbol itself.
+        fact: the function that is asked about it (`FunctionKind.FACT`); empty for the symbol itself.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Calculation:
 def compile_expression(node: ast.expr) -> Calculation:
     """Return an expression, without conditional parts, as a calculation."""
     is_of_matrices = any(
-        isinstance(part, ast.MatMult) or _kind(part) is Kind.MATRIX for part in ast.walk(node)
+        isinstance(part, ast.MatMult) or _kind(part) is FunctionKind.MATRIX for part in ast.walk(node)
     )
     return _compile(node, [], is_of_matrices, is_of_matrices)
 
@@ -83,12 +83,12 @@ def leaf_of(node: ast.expr, whole: bool) -> Leaf | None:
     match node:
         case ast.Name(name):
             return Leaf(name, whole)
-        case ast.Call(ast.Name(fact), [ast.Name(name)]) if _kind(node) is Kind.FACT:
+        case ast.Call(ast.Name(fact), [ast.Name(name)]) if _kind(node) is FunctionKind.FACT:
             return Leaf(name, whole, fact)
     return None
 
 
-def _kind(node: ast.AST) -> Kind | None:
+def _kind(node: ast.AST) -> FunctionKind | None:
     """Return the kind of the function that a node calls; None if it calls none."""
     match node:
         case ast.Call(ast.Name(name)) if name in FUNCTIONS:
@@ -107,7 +107,7 @@ def _compile(node: ast.expr, leaves: list[Leaf], whole: bool, is_of_matrices: bo
             if leaf not in leaves:
                 leaves.append(leaf)
             return ast.Name(own.setdefault(leaves.index(leaf), f"_{len(own)}"), ast.Load())
-        if isinstance(part, ast.Call) and _kind(part) is Kind.REDUCTION:
+        if isinstance(part, ast.Call) and _kind(part) is FunctionKind.REDUCTION:
             inner = _compile(part.args[0], leaves, True, is_of_matrices)
             reductions.append((_COMPUTED[ast.unparse(part.func)], inner))
             return ast.Name(f"_r{len(reductions) - 1}", ast.Load())

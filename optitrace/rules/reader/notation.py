@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from optitrace.functions import FUNCTIONS, Kind
+from optitrace.functions import FUNCTIONS, FunctionKind
 from optitrace.rules.hyperparameter import show
 
 GREEK = {"alpha": "α", "beta": "β", "eps": "ε", "eta": "η", "mu": "μ", "rho": "ρ"}
@@ -255,7 +255,7 @@ class _Writer:
             self.write(arguments[0], _ATOM, Place.BASE)
             self.add(after)
             return
-        is_reduction = name in FUNCTIONS and FUNCTIONS[name].kind is Kind.REDUCTION
+        is_reduction = name in FUNCTIONS and FUNCTIONS[name].kind is FunctionKind.REDUCTION
         named = before[-1] == "("
         self.reductions += is_reduction
         self.add(before)
@@ -272,7 +272,7 @@ def conditional(node: ast.AST) -> tuple[ast.expr, ast.expr, ast.expr] | None:
         case ast.IfExp(condition, then, otherwise):
             return condition, then, otherwise
         case ast.Call(ast.Name(name), [condition, then, otherwise]):
-            if name in FUNCTIONS and FUNCTIONS[name].kind is Kind.CHOICE:
+            if name in FUNCTIONS and FUNCTIONS[name].kind is FunctionKind.CHOICE:
                 return condition, then, otherwise
     return None
 
