@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 Number: TypeAlias = "float | Tensor"
 """A Python number or a torch tensor: dimensionless, of any shape and floating dtype."""
 
-Matrix: TypeAlias = "Tensor"
-"""A torch tensor whose last two axes are the rows and columns of a matrix."""
+Matrix: TypeAlias = "Annotated[Tensor, 'matrix']"
+"""A torch tensor whose last two axes are the rows and columns of a matrix: a rule whose weights are annotated
+so is given a matrix."""
 
 Condition: TypeAlias = "bool | Tensor"
 """A truth value, or a tensor of them."""

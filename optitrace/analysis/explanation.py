@@ -100,7 +100,7 @@ def check_explainable(experiment: Experiment, coordinate: int | None) -> None:
     """See that the steps of an experiment can be explained, for a coordinate from 1 if one is given.
 
     Raises:
-        UsageError: a class of one's own has no rule; or there is no coordinate that could be followed.
+        UsageError: a custom class has no rule; or there is no coordinate that could be followed.
     """
     if experiment.own is not None:
         raise UsageError(f"{experiment.optimizer} has no rule to explain its steps by; leave out --explain.")

@@ -158,7 +158,7 @@ def _spaced(interval: Interval, count: int) -> tuple[float, ...]:
 def _losses(experiment: Experiment, axes: Sequence[Sequence[float]]) -> list[float]:
     """Return the loss at each point of a grid, the first coordinate changing fastest.
 
-    It is computed in float64; a function of a person's own may know only the dtype that it is run in.
+    It is computed in float64; a custom function may know only the dtype that it is run in.
     """
     import torch
 

@@ -74,7 +74,7 @@ def choose_objective(
         dimension: the number of its weights, in place of coefficients, which are then spread from
             1/condition to 1; for a function, the number of weights that it takes.
         condition: its condition number; 1 if not given.
-        rotate: the seed of a rotation that turns it off the axes.
+        rotate: the seed of a rotation of it.
         coordinates: how many the start has, if one is given; a function without dimension takes so many.
 
     Raises:
@@ -155,7 +155,7 @@ def names_a_function(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OwnLoss:
-    """A loss that a function of a person's own computes from weights of shape (n,).
+    """A loss that a custom function computes from weights of shape (n,).
 
     Attributes:
         function: where the function stands: ``path/file.py:function`` or ``package.module:function``.
@@ -203,7 +203,7 @@ class OwnLoss:
             try:
                 value = function(w.reshape(-1))
             except (Exception, SystemExit) as error:
-                raise UsageError(f"{quoted(self.function)} fails: {reason(error)}; mend it there.") from error
+                raise UsageError(f"{quoted(self.function)} fails: {reason(error)}; fix it there.") from error
             follows = w.requires_grad and torch.is_grad_enabled()
             if follows and isinstance(value, torch.Tensor) and not value.requires_grad:
                 raise UsageError(

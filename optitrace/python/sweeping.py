@@ -51,7 +51,7 @@ class Sweep(Shown):
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many configurations converged, are still on the way, and diverged."""
+        """How many configurations converged, did not converge, and diverged."""
         return self.record.counts
 
     @property

@@ -36,7 +36,7 @@ class Verification(Shown):
 
     @property
     def conformances(self) -> tuple[check.Conformance, ...]:
-        """Each class of one's own held against what every good optimizer does."""
+        """Each custom class checked against what every good optimizer does."""
         return self.record.conformances
 
     def to_json(self) -> str:

@@ -198,12 +198,9 @@ class _Observation(Evaluation):
 
 
 def _evaluated(step: TakenStep, observed: Mapping[str, Any], *, starts_anew: bool = False) -> _Observation:
-    """Return the evaluation of a step at one weight.
+    """Return the evaluation of a step at one weight, with state after it as it was observed.
 
-    Args:
-        step: as `_at` returns it.
-        observed: the state after the step that is taken as it was seen.
-        starts_anew: whether state that is not known is taken to be as before step 1.
+    With `starts_anew`, state that is not known is as before step 1.
     """
     rule, settings = step.rule, _all_settings(step)
     body = parse(rule.function, tuple(rule.fixed.items()))
@@ -333,15 +330,7 @@ def _parts(node: ast.expr) -> Iterator[ast.expr]:
 def _cause(
     line: _ActedLine, part: ast.expr, definitions: Mapping[str, _ActedLine], dtype: str, *, is_nan: bool
 ) -> str:
-    """Return the clause that names a line and the operation in it that gives no finite number.
-
-    Args:
-        line: the line.
-        part: the operation.
-        definitions: the last line that gave each symbol.
-        dtype: of the weights.
-        is_nan: whether the weight after the step is not a number; else it is infinite, or its state is.
-    """
+    """Return the clause that names a line and the operation in it that gives no finite number."""
     named = f"the line {UNICODE.symbol(line.assignment.symbol)} = {line.case.branch.formula(UNICODE)}"
     value = line.value_of(part)
     place = _broken_place(value)

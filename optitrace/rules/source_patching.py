@@ -78,7 +78,7 @@ def replaced(tree: ast.FunctionDef, piece: str, stead: str) -> ast.FunctionDef:
 
 
 class _Replacement(ast.NodeTransformer):
-    """Puts one piece of source in the stead of another, and notes whether it was there."""
+    """Replaces one piece of source by another, and records whether it was there."""
 
     def __init__(self, piece: str, stead: str) -> None:
         self.stead = stead

@@ -177,7 +177,7 @@ def absence(entry: Entry) -> str:
 
 
 class OwnClassError(UsageError):
-    """A class of a person's own failed, when it was made or in a step.
+    """A custom optimizer class failed, when it was made or in a step.
 
     Attributes:
         need: what the class is likely to need; empty where nothing can be told.
@@ -185,7 +185,7 @@ class OwnClassError(UsageError):
 
     def __init__(self, name: str, error: BaseException, step: int = 0) -> None:
         self.need = likely_need(error) if step < 2 else ""
-        guess = f"; it may need {NAMED[self.need]}" if self.need else "; mend it there"
+        guess = f"; it may need {NAMED[self.need]}" if self.need else "; fix it there"
         when = f"fails in step {step}" if step else "refuses these settings"
         super().__init__(f"{name} {when}: {reason(error)} ({_place(error)}){guess}.")
 

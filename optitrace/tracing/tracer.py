@@ -37,7 +37,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
 
     Raises:
         UsageError: torch refuses the settings, or cannot compute them in this dtype; or a class or a
-            function of a person's own fails in the first step. A later failure is an outcome.
+            custom function fails in the first step. A later failure is an outcome.
         DeviceError: the device is not there, or has no memory even for the start; or this machine has none
             for the record of all steps.
     """
@@ -248,7 +248,7 @@ def _gradient(weights: Tensor) -> Tensor:
 
 
 def _told(run: _Run, taken: int, error: BaseException) -> UsageError | None:
-    """Return an error as a person is to be told of it; None for one that is a fault of this program."""
+    """Return an error as it is reported; None for a fault of this program."""
     if isinstance(error, UsageError):
         return error
     if run.experiment.own is not None:

@@ -26,7 +26,7 @@ from optitrace.rules.families.gradient_descent import asgd, rprop, sgd
 from optitrace.rules.families.orthogonal import muon
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.reader import ASCII, UNICODE, Explanation, RuleLine, Spelling, read
-from optitrace.rules.rule import rule
+from optitrace.rules.rule import rule, takes_matrices
 from optitrace.rules.source_patching import compiled, definition
 
 TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
@@ -516,3 +516,28 @@ def test_reading_and_explaining_need_no_torch() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "annotation", "expected"),
+    [
+        ("from __future__ import annotations\n", "Matrix", True),
+        ("", "Matrix", True),
+        ("from __future__ import annotations\n", "Number", False),
+        ("from __future__ import annotations\nfrom torch import Tensor\n", "Tensor", False),
+        ("from torch import Tensor\n", "Tensor", False),
+        ("", "object", False),
+    ],
+)
+def test_a_rule_whose_weights_are_annotated_as_a_matrix_is_given_one(
+    header: str, annotation: str, expected: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"{header}from optitrace.functions import Matrix, Number\nfrom optitrace.rules.rule import rule\n\n"
+        f'@rule(source="none")\ndef mine(w: {annotation}, g, t, *, lr: float = 0.1):\n    return (w - lr * g,)\n'
+    )
+    written = runpy.run_path(str(path))["mine"]
+
+    assert takes_matrices(written.function) is expected
+    assert [parameter.annotation for parameter in written.parameters] == [float]

@@ -44,7 +44,7 @@ class Sweep:
         space: what was swept.
         goal: what was looked for.
         finished: how many configurations were run: fewer than the space has if it was interrupted.
-        counts: how many of them converged, are still on the way, and diverged.
+        counts: how many of them converged, did not converge, and diverged.
         best: the best of them, best first.
         tied: how many have the best value of the rank; 0 if no value is finite.
         landscape: the final loss over the varied axes; None unless one or two numbers are varied.
