@@ -535,7 +535,8 @@ def test_a_rule_whose_weights_are_annotated_as_a_matrix_is_given_one(
     path = tmp_path / "mine.py"
     path.write_text(
         f"{header}from optitrace.functions import Matrix, Number\nfrom optitrace.rules.rule import rule\n\n"
-        f'@rule(source="none")\ndef mine(w: {annotation}, g, t, *, lr: float = 0.1):\n    return (w - lr * g,)\n'
+        f'@rule(source="none")\ndef mine(w: {annotation}, g, t, *, lr: float = 0.1):\n'
+        "    return (w - lr * g,)\n"
     )
     written = runpy.run_path(str(path))["mine"]
 
