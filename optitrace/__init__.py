@@ -8,12 +8,10 @@ from optitrace.version import __version__
 
 if TYPE_CHECKING:
     from optitrace.python.comparing import Comparison, Diff, compare, diff
-    from optitrace.python.explaining import Explanation, explain
     from optitrace.python.sweeping import Sweep, sweep
-    from optitrace.python.traces import Trace, read, trace
-    from optitrace.python.training import Training
+    from optitrace.python.traces import Explanation, Trace, explain, read, trace
+    from optitrace.python.training import Training, watch
     from optitrace.python.verifying import Verification, verify
-    from optitrace.python.watching import watch
 
 __all__ = [
     "Comparison",
@@ -37,12 +35,10 @@ __all__ = [
 
 _HOMES = {
     "comparing": ("Comparison", "Diff", "compare", "diff"),
-    "explaining": ("Explanation", "explain"),
     "sweeping": ("Sweep", "sweep"),
-    "traces": ("Trace", "read", "trace"),
-    "training": ("Training",),
+    "traces": ("Explanation", "Trace", "explain", "read", "trace"),
+    "training": ("Training", "watch"),
     "verifying": ("Verification", "verify"),
-    "watching": ("watch",),
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "optitrace"
-FLOORS = ("rules", "experiment", "tracing", "analysis", "views", "cli")
+FLOORS = ("rules", "experiment", "native", "tracing", "analysis", "views", "cli")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -47,3 +47,13 @@ def test_an_import_that_leads_up_would_be_noticed() -> None:
 
     assert above("tracing", source) == ["optitrace.views.tables"]
     assert above("cli", source) == []
+
+
+def test_sweeps_alone_use_machine_code() -> None:
+    users = {
+        path.relative_to(PACKAGE).parts[:2]
+        for path in MODULES
+        if any(name.startswith("optitrace.native") for name in imports(path.read_text(encoding="utf-8")))
+    }
+
+    assert {user for user in users if user[0] != "native"} == {("analysis", "sweeping")}

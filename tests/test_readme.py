@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from optitrace.cli.app import main
+from optitrace.functions import FUNCTIONS
 from optitrace.rules.catalogue import OPTIMIZERS
 
 ROOT = Path(__file__).parent.parent
@@ -114,6 +115,10 @@ def distance(one: Path, other: Path) -> float:
     if a.width != b.width or abs(a.height - b.height) > 4:
         return 256
     return float(ImageStat.Stat(ImageChops.difference(a, b.resize(a.size))).mean[0])
+
+
+def test_the_readme_names_every_function_that_a_rule_may_call() -> None:
+    assert f"`{' '.join(sorted(FUNCTIONS))}`" in README.replace("\n", " ")
 
 
 def test_the_readme_names_every_optimizer() -> None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from itertools import compress
 from operator import ne
 
-from optitrace.analysis.tolerance import EXACT, Tolerance, unit_dtype
-from optitrace.analysis.ulps import ulps_between
+from optitrace.analysis.tolerance import EXACT, Tolerance, ulps_between, unit_dtype
 from optitrace.records.quantity import Per, Quantity
 from optitrace.records.trace import Column, Numbers, Table
 from optitrace.text.number_format import counted

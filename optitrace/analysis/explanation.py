@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from optitrace.analysis.ulps import ulps_between
+from optitrace.analysis.tolerance import ulps_between
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import Trace
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
 from optitrace.rules.reader import UNICODE, Explanation, Part, Reading, RuleLine, Spelling, read
 from optitrace.rules.rule import Rule
-from optitrace.rules.rule_scope import extent
+from optitrace.rules.source_patching import extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def check_explainable(experiment: Experiment, coordinate: int | None) -> None:
     """See that the steps of an experiment can be explained, for a coordinate from 1 if one is given.
 
     Raises:
-        UsageError: a class of one's own has no rule; or there is no coordinate that could be followed.
+        UsageError: a custom class has no rule; or there is no coordinate that could be followed.
     """
     if experiment.own is not None:
         raise UsageError(f"{experiment.optimizer} has no rule to explain its steps by; leave out --explain.")

@@ -1,4 +1,4 @@
-"""Tolerances: when two numbers count as the same."""
+"""Tolerances: when two numbers count as the same, and units in the last place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from optitrace.analysis.ulps import ulp, ulps_between
 from optitrace.experiment.float_formats import FORMATS
 
 CLOSE: Mapping[str, tuple[float, float]] = {
@@ -86,6 +85,29 @@ def unit_dtype(a: float, b: float, dtypes: tuple[str, str]) -> str:
     held = [next(d for d in _HELD_BY[dtype] if _holds(d, x)) for x, dtype in zip((a, b), dtypes, strict=True)]
     choose = max if dtypes[0] == dtypes[1] else min
     return choose(held, key=lambda dtype: FORMATS[dtype].bits)
+
+
+def ulp(value: float, dtype: str) -> float:
+    """Return the unit in the last place of a finite number in a dtype; a number's own binade counts.
+
+    >>> ulp(1.0, "float32") == 2.0**-23, ulp(0.75, "float32") == 2.0**-24
+    (True, True)
+    """
+    form = FORMATS[dtype]
+    exponent = max(math.frexp(value)[1] - 1, form.smallest_exponent) if value else form.smallest_exponent
+    return math.ldexp(1.0, exponent - form.bits + 1)
+
+
+def ulps_between(a: float, b: float, dtype: str) -> float:
+    """Return the distance of two numbers in units in the last place of the larger.
+
+    It is 0 for two of the same number that is not finite, and infinite where just one is not finite.
+    """
+    if a == b or (math.isnan(a) and math.isnan(b)):
+        return 0.0
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return math.inf
+    return abs(a - b) / ulp(max(abs(a), abs(b)), dtype)
 
 
 def _holds(dtype: str, value: float) -> bool:

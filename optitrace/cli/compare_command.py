@@ -114,7 +114,7 @@ def _check_effect(
 def _tune(experiments: dict[str, Experiment]) -> str:
     """Give each experiment its own best lr; return in words where that comes from."""
     load_torch()
-    from optitrace.analysis.tuning import DESCRIPTION, tune
+    from optitrace.analysis.sweeping.sweep import DESCRIPTION, tune
 
     for operand, experiment in experiments.items():
         experiments[operand] = tune(experiment)

@@ -6,9 +6,8 @@ from typing import Any
 
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery
-from optitrace.experiment.installed_torch import absences
 from optitrace.experiment.objectives import NAMES, find_objective
-from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.catalogue import OPTIMIZERS, absences, find
 from optitrace.views.presenter import Presenter
 from optitrace.views.presenters.catalogue import CataloguePresenter, ObjectivePresenter, OptimizerPresenter
 

@@ -15,7 +15,7 @@ def notebook(**given: Any) -> None:
     """Reproduce the documented notebook, result by result; exit with 1 if one differs."""
     delivery = plan_delivery(given, NotebookPresenter)
     load_torch()
-    from optitrace.analysis.notebook import results
+    from optitrace.analysis.documented import results
 
     found = results()
     leave(delivery.deliver(NotebookPresenter(found)), is_no=any(result.agree is False for result in found))

@@ -14,9 +14,8 @@ from optitrace.cli.experiment_runner import resolve_device, run_experiment, say_
 from optitrace.cli.interruption import Interruption
 from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.objectives import as_settings
+from optitrace.experiment.objectives import as_settings, recorded_function
 from optitrace.experiment.own_class import is_own
-from optitrace.experiment.own_loss import recorded_function
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.records.reader import STDIN, Saved, read_saved
 from optitrace.records.trace import NamedTrace, Trace

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from optitrace.analysis.documented import cells_like, reproduce
 from optitrace.analysis.explanation import check_explainable
-from optitrace.analysis.stability import stability_limit
+from optitrace.analysis.theory import stability_limit
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import leave, leave_if_interrupted
 from optitrace.cli.experiment_runner import apart_from_stdout, load_torch, resolve_device, run_experiment
@@ -23,8 +23,9 @@ from optitrace.errors import DeviceError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.own_class import entry_of
 from optitrace.records.trace import Status, Trace
-from optitrace.rules.catalogue import OPTIMIZERS, Optimizer
+from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
+from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import Spelling, read
 from optitrace.views.wording import documented_remark, stability_remark
 

@@ -14,9 +14,9 @@ import typer
 
 from optitrace.cli import terminal
 from optitrace.cli.terminal import COLORS
-from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS
 from optitrace.experiment.objectives import NAMES
+from optitrace.experiment.settings import DTYPES
 from optitrace.experiment.text import SETTINGS, whole_number
 from optitrace.views.display import Display
 from optitrace.views.presenter import Presenter

@@ -14,8 +14,8 @@ from optitrace.cli.experiment_runner import run_experiment, say_code
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
 from optitrace.errors import UsageError
+from optitrace.experiment.objectives import OwnLoss
 from optitrace.experiment.own_class import entry_of
-from optitrace.experiment.own_loss import OwnLoss
 from optitrace.records.reader import SavedTraining, read_saved
 from optitrace.records.trace import NamedTrace, Trace
 from optitrace.records.training import Training

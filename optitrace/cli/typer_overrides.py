@@ -14,7 +14,8 @@ from typer.core import TyperCommand, TyperGroup
 from optitrace.cli import terminal
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.own_class import is_own
-from optitrace.rules.catalogue import OPTIMIZERS, Optimizer
+from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.optimizer import Optimizer
 
 ParseError: type[Exception] = typer.BadParameter.__mro__[2]
 """What Typer raises for a command line that it cannot read; its parent class has no public name."""

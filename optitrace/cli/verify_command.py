@@ -13,7 +13,8 @@ from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.progress import verify_progress
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import is_own
-from optitrace.rules.catalogue import OPTIMIZERS, Optimizer, find
+from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.optimizer import Optimizer
 from optitrace.views.presenters.verification import VerificationPresenter
 
 OWN = "A class of your own"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from optitrace.errors import one_of
-from optitrace.experiment import checks
-from optitrace.experiment.checks import DEFAULT_COORDINATE, DTYPES
+from optitrace.experiment import settings
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.objectives import choose_objective
 from optitrace.experiment.own_class import entry_of
-from optitrace.experiment.schedule import Schedule, parse_schedule
-from optitrace.experiment.target import Target
-from optitrace.rules.catalogue import OPTIMIZERS, Optimizer, find
+from optitrace.experiment.settings import DEFAULT_COORDINATE, DTYPES, Schedule, Target, parse_schedule
+from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Value
+from optitrace.rules.optimizer import Optimizer
 
 GRADIENTS: Mapping[str, str] = {
     "fresh": "cleared and computed anew before each step, as in training",
@@ -23,6 +22,23 @@ GRADIENTS: Mapping[str, str] = {
     "accumulated": "computed before each step and never cleared, the forgotten zero_grad",
 }
 """The gradient protocols, and what each does."""
+
+
+def used_gradient(protocol: str, step: int, used: Any, gradient: Callable[[Any], Any], w: Any) -> Any:
+    """Return the gradient that a step uses.
+
+    Args:
+        protocol: ``fresh``, ``stale`` or ``accumulated``.
+        step: its number, from 1.
+        used: what the step before used; zeros before step 1.
+        gradient: the gradient of weights; asked for only where it is needed.
+        w: the weights before the step.
+    """
+    if protocol == "fresh":
+        return gradient(w)
+    if protocol == "accumulated" or step == 1:
+        return used + gradient(w)
+    return used
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,79 +87,98 @@ class Experiment:
         return self.own or find(self.optimizer)
 
 
+class Settings(TypedDict, total=False):
+    """What decides a run beside the optimizer and its hyperparameters, as a caller gives it."""
+
+    objective: Objective | str | None
+    """The loss, as a value, a name, an expression such as ``w1**2 + sin(w2)``, or a function such as
+    ``mine.py:loss``; the quadratic if not given."""
+    coefficients: Sequence[float] | None
+    """The quadratic's, one for each weight; 1 and 2 if not given."""
+    dimension: int | None
+    """The number of weights of a quadratic without coefficients, or of a function."""
+    condition: float | None
+    """The condition number of a quadratic without coefficients."""
+    rotate: int | None
+    """The seed of a random rotation of the quadratic."""
+    start: Sequence[float] | None
+    """The weights before step 1; if not given, the objective's usual start, or 0.5 each."""
+    steps: int
+    """How many steps to take; 10 if not given."""
+    gradient: str
+    """A key of `GRADIENTS`; ``fresh`` if not given."""
+    dtype: str
+    """One of `DTYPES`; ``float32`` if not given."""
+    device: str
+    """``cpu``, ``cuda`` or ``cuda:N``. Whether it is there is seen when it is used."""
+    implementation: str
+    """``single``, ``foreach``, ``fused``; if not given ``auto``, which is torch's own choice: foreach on CUDA
+    where there is one, and else single."""
+    noise: float
+    """The standard deviation of Gaussian noise on each gradient."""
+    seed: int
+    """Of the noise."""
+    clip_norm: float | None
+    """The largest Euclidean norm of a gradient that is used."""
+    clip_value: float | None
+    """The largest absolute value of a coordinate of it."""
+    schedule: str | None
+    """A scheduler of torch, such as ``StepLR:step_size=10``."""
+    until: str | None
+    """What to stop at, such as ``loss<1e-6``."""
+
+
 def design(
     optimizer: str | Optimizer,
     hyperparameters: Mapping[str, Any] | None = None,
-    *,
-    objective: Objective | str | None = None,
-    coefficients: Sequence[float] | None = None,
-    dimension: int | None = None,
-    condition: float | None = None,
-    rotate: int | None = None,
-    start: Sequence[float] | None = None,
-    steps: int = 10,
-    gradient: str = "fresh",
-    dtype: str = "float32",
-    device: str = "cpu",
-    implementation: str = "auto",
-    noise: float = 0.0,
-    seed: int = 0,
-    clip_norm: float | None = None,
-    clip_value: float | None = None,
-    schedule: str | None = None,
-    until: str | None = None,
+    **given: Unpack[Settings],
 ) -> Experiment:
     """Return the experiment of these settings, every default filled in and every value checked.
 
     Args:
-        optimizer: a name of the catalogue, in any letter case; a class of one's own, such as
-            ``mine.py:Lion``; or what is known of an optimizer.
+        optimizer: a name of the catalogue, in any letter case; a custom class, such as ``mine.py:Lion``; or
+            what is known of an optimizer.
         hyperparameters: those that are not to have their default.
-        objective: the loss, as a value, a name, an expression such as ``w1**2 + sin(w2)``, or a function
-            such as ``mine.py:loss``; the quadratic if not given.
-        coefficients: the quadratic's, one for each weight; 1 and 2 if not given.
-        dimension: the number of weights of a quadratic without coefficients, or of a function.
-        condition: the condition number of a quadratic without coefficients.
-        rotate: the seed of a rotation that turns the quadratic off the axes.
-        start: the weights before step 1; if not given, the objective's usual start, or 0.5 each.
-        steps: how many steps to take.
-        gradient: a key of `GRADIENTS`.
-        dtype: one of `DTYPES`.
-        device: ``cpu``, ``cuda`` or ``cuda:N``. Whether it is there is seen when it is used.
-        implementation: ``single``, ``foreach``, ``fused``; ``auto`` is torch's own choice, which is
-            foreach on CUDA where there is one, and else single.
-        noise: the standard deviation of Gaussian noise on each gradient.
-        seed: of the noise.
-        clip_norm: the largest Euclidean norm of a gradient that is used.
-        clip_value: the largest absolute value of a coordinate of it.
-        schedule: a scheduler of torch, such as ``StepLR:step_size=10``.
-        until: what to stop at, such as ``loss<1e-6``.
+        **given: the settings of `Settings`.
 
     Raises:
         UsageError: a name is not known, or a value or a combination of them cannot be run.
     """
     entry = entry_of(optimizer) if isinstance(optimizer, str) else optimizer
-    one_of("dtype", dtype, DTYPES)
-    loss = objective
-    if loss is None or isinstance(loss, str):
-        coordinates = len(start) if isinstance(start, Sequence) else None
-        coefficients = checks.coefficients(coefficients, dtype)
-        loss = choose_objective(loss, coefficients, dimension, condition, rotate, coordinates)
+    dtype = one_of("dtype", given.get("dtype", "float32"), DTYPES)
+    device = given.get("device", "cpu")
+    loss = _objective(given, dtype)
+    norm, value = given.get("clip_norm"), given.get("clip_value")
+    schedule, until = given.get("schedule"), given.get("until")
     return Experiment(
         optimizer=entry.name,
         hyperparameters=entry.settings(hyperparameters or {}),
         objective=loss,
-        start=checks.start(loss, start, dtype),
-        steps=checks.steps(steps),
-        gradient=checks.gradient_protocol(entry, gradient, GRADIENTS),
+        start=settings.start(loss, given.get("start"), dtype),
+        steps=settings.steps(given.get("steps", 10)),
+        gradient=settings.gradient_protocol(entry, given.get("gradient", "fresh"), GRADIENTS),
         dtype=dtype,
-        device=checks.device(device),
-        implementation=checks.implementation(entry, implementation, device),
-        noise=checks.amount("the noise", noise),
-        seed=checks.seed(seed),
-        clip_norm=None if clip_norm is None else checks.amount("the largest gradient norm", clip_norm),
-        clip_value=None if clip_value is None else checks.amount("the largest gradient value", clip_value),
+        device=settings.device(device),
+        implementation=settings.implementation(entry, given.get("implementation", "auto"), device),
+        noise=settings.amount("the noise", given.get("noise", 0.0)),
+        seed=settings.seed(given.get("seed", 0)),
+        clip_norm=None if norm is None else settings.amount("the largest gradient norm", norm),
+        clip_value=None if value is None else settings.amount("the largest gradient value", value),
         schedule=None if schedule is None else parse_schedule(schedule),
-        until=None if until is None else checks.target(until, loss),
+        until=None if until is None else settings.target(until, loss),
         own=None if entry.name in OPTIMIZERS else entry,
+    )
+
+
+def _objective(given: Settings, dtype: str) -> Objective:
+    objective, start = given.get("objective"), given.get("start")
+    if objective is not None and not isinstance(objective, str):
+        return objective
+    return choose_objective(
+        objective,
+        settings.coefficients(given.get("coefficients"), dtype),
+        given.get("dimension"),
+        given.get("condition"),
+        given.get("rotate"),
+        len(start) if isinstance(start, Sequence) else None,
     )

@@ -16,8 +16,8 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.functions import divide, power
 from optitrace.rules.reader import UNICODE
-from optitrace.rules.reader.ieee import divide, power
 from optitrace.rules.reader.notation import write_names
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ Bounds = tuple[tuple[float, float], ...]
 
 
 EXPRESSION = "expression"
-"""The name of a landscape of a person's own."""
+"""The name of a landscape that is given as an expression."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Landscape:
     """A loss that an expression of the weights w1, w2, … gives.
 
     Attributes:
-        name: its name; ``expression`` for one of a person's own.
+        name: its name; ``expression`` for a custom one.
         text: the expression.
-        usual_start: where it is usually started; None for one of a person's own.
+        usual_start: where it is usually started; None for a custom one.
         minima: the points where it is least, as far as they are known.
         bounds: where it is usually looked at; empty if not known.
-        source: where it comes from; empty for one of a person's own.
+        source: where it comes from; empty for a custom one.
 
     Raises:
         UsageError: the expression cannot be read.

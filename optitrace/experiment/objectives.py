@@ -1,10 +1,11 @@
-"""The objectives by name: the quadratic, the classic landscapes, expressions and functions of one's own."""
+"""The objectives by name: the quadratic, the classic landscapes, expressions, and custom functions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.landscapes import EXPRESSION, LANDSCAPES, Landscape
@@ -15,7 +16,13 @@ from optitrace.experiment.objective import (
     check_dimension,
     spread,
 )
-from optitrace.experiment.own_loss import OwnLoss, names_a_function
+from optitrace.experiment.own_module import load_name, reason
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from optitrace.experiment.objective import LossFunction, Objective, Point
 
 QUADRATIC_SETTINGS = ("coefficients", "dimension", "condition", "rotate")
 """The settings that the quadratic alone has."""
@@ -67,7 +74,7 @@ def choose_objective(
         dimension: the number of its weights, in place of coefficients, which are then spread from
             1/condition to 1; for a function, the number of weights that it takes.
         condition: its condition number; 1 if not given.
-        rotate: the seed of a rotation that turns it off the axes.
+        rotate: the seed of a rotation of it.
         coordinates: how many the start has, if one is given; a function without dimension takes so many.
 
     Raises:
@@ -139,3 +146,84 @@ def objective_of(settings: Mapping[str, Any]) -> Objective:
     if name in LANDSCAPES:
         return LANDSCAPES[name]
     raise UsageError(f"unknown objective {quoted(name)}; there are {', '.join(NAMES)}.")
+
+
+def names_a_function(text: str) -> bool:
+    """Return whether a text is ``path/file.py:function`` or ``package.module:function``."""
+    return re.fullmatch(r"[^:]+\.py:[\w.]+|[\w.]+:[A-Za-z_][\w.]*", text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLoss:
+    """A loss that a custom function computes from weights of shape (n,).
+
+    Attributes:
+        function: where the function stands: ``path/file.py:function`` or ``package.module:function``.
+        dimension: the number of weights.
+        is_recorded: whether a saved trace names the function: its code is then not run.
+    """
+
+    function: str
+    dimension: int = 2
+    is_recorded: bool = field(default=False, compare=False)
+
+    name: ClassVar[str] = "function"
+    usual_start: ClassVar[Point | None] = None
+    minima: ClassVar[tuple[Point, ...]] = ()
+
+    @property
+    def formula(self) -> str:
+        """The function's name, which is all that is known of it."""
+        return f"{self.function}(w)"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What a trace file says of it."""
+        return {"name": self.name, "function": self.function, "dimension": self.dimension}
+
+    def loss(self, dtype: torch.dtype, device: torch.device) -> LossFunction:
+        """Return the function, whose result must be a scalar tensor that autograd can follow.
+
+        Raises:
+            UsageError: the function is not there, it returns something else, or a saved trace names it.
+        """
+        if self.is_recorded:
+            raise UsageError(
+                f"the loss is the function {quoted(self.function)}, and code that a saved trace names is "
+                "not run; 'optitrace show FILE --rerun' runs it."
+            )
+        import torch
+
+        found, _ = load_name(self.function)
+        if not callable(found):
+            raise UsageError(f"{quoted(self.function)} is no function; a loss is a function of the weights.")
+        function: Callable[[Tensor], Any] = found
+
+        def loss(w: Tensor) -> Tensor:
+            try:
+                value = function(w.reshape(-1))
+            except (Exception, SystemExit) as error:
+                raise UsageError(f"{quoted(self.function)} fails: {reason(error)}; fix it there.") from error
+            follows = w.requires_grad and torch.is_grad_enabled()
+            if follows and isinstance(value, torch.Tensor) and not value.requires_grad:
+                raise UsageError(
+                    f"{quoted(self.function)} does not depend on the weights; "
+                    "make it of them, by functions of torch."
+                )
+            if not isinstance(value, torch.Tensor) or value.numel() != 1:
+                raise UsageError(
+                    f"{quoted(self.function)} returns {_described(value)}; a loss is a tensor of one number."
+                )
+            return value.reshape(())
+
+        return loss
+
+
+def recorded_function(objective: Objective) -> str:
+    """Return the function that a saved trace names as its loss; empty where the loss is anything else."""
+    return objective.function if isinstance(objective, OwnLoss) and objective.is_recorded else ""
+
+
+def _described(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    return f"a tensor of shape {tuple(shape)}" if shape is not None else f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""A class of one's own: an optimizer found by ``package.module:Class`` or ``path/file.py:Class``."""
+"""Custom optimizer classes, found by ``package.module:Class`` or ``path/file.py:Class``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_name
-from optitrace.rules.catalogue import DEFAULT_LR, Implementation, Needs, find
-from optitrace.rules.catalogue import Optimizer as Entry
+from optitrace.rules.catalogue import find
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
+from optitrace.rules.optimizer import DEFAULT_LR
+from optitrace.rules.optimizer import Optimizer as Entry
+from optitrace.rules.rule import Implementation, Needs
 from optitrace.text.number_format import listed
 
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def is_own(name: str) -> bool:
-    """Return whether a name is one of a class of one's own, and not one of the catalogue."""
+    """Return whether a name stands for a custom class, and not an optimizer of the catalogue."""
     return SEPARATOR in name
 
 
@@ -155,7 +157,7 @@ def load(name: str) -> OwnClass:
 
 
 def entry_of(name: str) -> Entry:
-    """Return what is known of an optimizer by its name: one of the catalogue, or a class of one's own.
+    """Return what is known of an optimizer by its name: one of the catalogue, or a custom class.
 
     Raises:
         UsageError: there is no such optimizer.

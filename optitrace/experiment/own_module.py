@@ -1,4 +1,4 @@
-"""Things of a person's own, named by where they stand: ``package.module:Name`` or ``path/file.py:Name``."""
+"""Custom classes and functions, named by where they are: ``package.module:Name`` or ``path/file.py:Name``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEPARATOR = ":"
 
 
 LONGEST_REASON = 300
-"""How many characters of an error are told: torch's can go on for thousands."""
+"""How many characters of an error are shown: torch's can go on for thousands."""
 
 NO_TEXT = "<exception str() failed>"
 """What Python writes in the place of the text of an error that has none."""
@@ -122,4 +122,4 @@ def _put_on_path(folder: Path) -> None:
 
 
 def _import_failure(place: str, error: BaseException) -> UsageError:
-    return UsageError(f"importing {place} fails: {reason(error)}; mend it there.")
+    return UsageError(f"importing {place} fails: {reason(error)}; fix it there.")

@@ -13,8 +13,8 @@ from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
 from optitrace.experiment.objectives import as_short_settings
 from optitrace.experiment.own_class import entry_of
-from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
+from optitrace.rules.optimizer import Optimizer
 
 
 @dataclass(frozen=True, slots=True)

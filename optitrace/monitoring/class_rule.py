@@ -57,5 +57,5 @@ def _unknown(rule: Rule, cls: type[Optimizer], optimizer: Optimizer) -> str:
 @cache
 def _rules() -> dict[type[Optimizer], Rule | None]:
     """Return the rule of each class of torch.optim, None for a class that is known and has none."""
-    named = ((o.class_path.rpartition(".")[2], o.rule) for o in OPTIMIZERS.values())
+    named = ((o.class_path.rpartition(".")[2], o.rule) for o in OPTIMIZERS.values() if o.class_path)
     return {getattr(torch.optim, name): rule for name, rule in named if hasattr(torch.optim, name)}

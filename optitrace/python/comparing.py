@@ -26,7 +26,7 @@ class Diff(Shown):
     """How two traces A and B differ. Printed, it says where, in what, and how that grows.
 
     Attributes:
-        record: the differences as the rooms of this package pass them on.
+        record: the differences.
     """
 
     def __init__(self, record: DiffReport) -> None:
@@ -87,7 +87,7 @@ class Comparison(ShownInNotebook):
     """Runs side by side, the lowest final loss first. Printed, it is a table that marks the best.
 
     Attributes:
-        record: the comparison as the rooms of this package pass it on.
+        record: the comparison.
     """
 
     def __init__(self, record: comparison.Comparison) -> None:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from optitrace.analysis.sweeping import sweep as sweeping
+    from optitrace.analysis.sweeping.axis import SweptAxis
     from optitrace.analysis.sweeping.blocks import Block
     from optitrace.analysis.sweeping.measures import Goal
     from optitrace.analysis.sweeping.ranking import Candidate
     from optitrace.analysis.sweeping.space import Space
+    from optitrace.experiment.experiment import Experiment
 
 
 class Sweep(ShownInNotebook):
@@ -28,7 +30,7 @@ class Sweep(ShownInNotebook):
     Tensors have a first axis of configurations, in their order: the last axis of the sweep varies fastest.
 
     Attributes:
-        record: what was found, as the rooms of this package pass it on.
+        record: what was found.
     """
 
     def __init__(self, record: sweeping.Sweep, blocks: Sequence[Block]) -> None:
@@ -47,7 +49,7 @@ class Sweep(ShownInNotebook):
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many configurations converged, are still on the way, and diverged."""
+        """How many configurations converged, did not converge, and diverged."""
         return self.record.counts
 
     @property
@@ -139,7 +141,7 @@ def sweep(
     torch.Size([10, 2])
 
     Args:
-        optimizer: a name of torch.optim, in any letter case, or a class of one's own, ``mine.py:Lion``.
+        optimizer: a name of torch.optim, in any letter case, or a custom optimizer class, ``mine.py:Lion``.
         varied: the values of each hyperparameter, of ``start`` and of ``coefficients``: in a list, or as
             on the command line, ``"0.1:0.9:17"`` or ``"log:1e-4:1:200"``. One number of several is named
             by its position from 0, as in ``betas.1``.
@@ -163,7 +165,7 @@ def sweep(
 
     _check(varied, random, threads)
     base = experiment_of(optimizer, steps, device, settings)
-    axes = [_axis(name, values) for name, values in varied.items()]
+    axes = [_axis(name, values, base) for name, values in varied.items()]
     space = lay_out(base, axes, samples=random, seed=base.seed, confirmed=yes)
     return _swept(space, Goal(rank, tolerance), Workers(threads=threads, backend=backend))
 
@@ -187,10 +189,12 @@ def _check(varied: Any, random: Any, threads: Any) -> None:
             raise UsageError(f"{name} is {number!r}; it must be a whole number from 1 on.")
 
 
-def _axis(name: str, values: str | Iterable[Value]) -> str:
-    """Return what is varied as the command line takes it."""
+def _axis(name: str, values: str | Iterable[Value], base: Experiment) -> str | SweptAxis:
+    """Return what is varied: a text is a range or a list as on the command line."""
+    from optitrace.analysis.sweeping.axis import list_axis
+
     if isinstance(values, str):
         return f"{name}={values}"
     if not isinstance(values, Iterable):
         raise UsageError(f"the values of {name} are {values!r}; give a list of them, or a text as '0.1,0.2'.")
-    return f"{name}={','.join(show(value).replace(',', ';') for value in values)}"
+    return list_axis(name, values, base)

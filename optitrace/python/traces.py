@@ -1,9 +1,10 @@
-"""Traces from Python: running an optimizer, and reading a saved trace back."""
+"""Traces from Python: running an optimizer, reading a saved trace back, and explaining its steps."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError
@@ -11,15 +12,16 @@ from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.text import SETTINGS
 from optitrace.python.shown import ShownInNotebook
-from optitrace.python.tensors import tensor_of
 from optitrace.records import trace as tracing
 from optitrace.records.reader import parse_trace, read_trace
+from optitrace.records.trace import Column
 from optitrace.views.presenters.trace import TracePresenter
 from optitrace.views.wording import closing, title
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from optitrace.analysis.explanation import ExplainedStep
 
 _TEXTS = ("gradient", "implementation", "schedule", "until")
 """The settings of an experiment that are texts."""
@@ -36,7 +38,7 @@ class Trace(ShownInNotebook):
     loss, they hold NaN.
 
     Attributes:
-        record: the trace as the rooms of this package pass it on.
+        record: the trace as recorded.
     """
 
     def __init__(self, record: tracing.Trace) -> None:
@@ -120,14 +122,14 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
     'loss<1e-06'
 
     Args:
-        optimizer: a name of torch.optim, in any letter case, or a class of one's own, ``mine.py:Lion``.
+        optimizer: a name of torch.optim, in any letter case, or a custom optimizer class, ``mine.py:Lion``.
         steps: how many steps to take.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
         every: keep the steps that are multiples of this, the start and the last step.
         **settings: the optimizer's hyperparameters, and what else decides a run: ``gradient``,
             ``objective``, ``coefficients``, ``dimension``, ``condition``, ``rotate``, ``start``, ``dtype``,
             ``implementation``, ``noise``, ``seed``, ``clip_norm``, ``clip_value``, ``schedule``, ``until``;
-            each is explained at `optitrace.experiment.experiment.design`.
+            each is explained at `optitrace.experiment.experiment.Settings`.
 
     Raises:
         UsageError: a name is not known, or a value or a combination of them cannot be run.
@@ -137,10 +139,6 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
     from optitrace.tracing.tracer import trace as run
 
     return Trace(run(experiment, every=every))
-
-
-def _unpickled(content: bytes) -> Trace:
-    return Trace(parse_trace(content))
 
 
 def experiment_of(optimizer: str, steps: int, device: str, settings: Mapping[str, Any]) -> Experiment:
@@ -172,6 +170,72 @@ def record_of(trace: Trace) -> tracing.Trace:
     return trace.record
 
 
+def read(path: str | os.PathLike[str]) -> Trace:
+    """Read a trace that was saved as JSON or JSONL.
+
+    Raises:
+        InputFileError: the file cannot be read, or is no trace.
+    """
+    return Trace(read_trace(os.fspath(path)))
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How the rule made each number of a trace; printed, it is the text of ``--explain``.
+
+    Attributes:
+        steps: the explained steps, in order: for each the rule's lines, the parts of the weight change,
+            and how far torch's weights are from the rule's, in units in the last place.
+    """
+
+    steps: tuple[ExplainedStep, ...]
+    _precision: int
+
+    def __str__(self) -> str:
+        from optitrace.views.display import Display
+        from optitrace.views.explanation import explained_lines
+
+        return "\n".join(explained_lines(self.steps, Display(precision=self._precision))).rstrip("\n")
+
+
+def explain(trace: Trace, *, precision: int = 4, coordinate: int | None = None) -> Explanation:
+    """Explain each step of a trace by the optimizer's rule, in float64.
+
+    >>> from optitrace import trace
+    >>> print(explain(trace("sgd", steps=1)))
+    step 1
+      w = w − lr·g = (0.5000, 0.5000) − 0.01·(1.0000, 2.0000) = (0.4900, 0.4800)
+      torch: w = (0.4900, 0.4800), (0.3, 0.4) ulp from the rule
+
+    Args:
+        trace: a trace of every step.
+        precision: decimals of the numbers.
+        coordinate: the coordinate, from 1, to follow as plain numbers; all, as vectors, if not given.
+
+    Raises:
+        UsageError: the trace left steps out, or there is no such coordinate.
+    """
+    from optitrace.analysis.explanation import explain as explain_record
+
+    explained = explain_record(record_of(trace), precision=precision, coordinate=coordinate)
+    return Explanation(tuple(explained.values()), precision)
+
+
+def tensor_of(column: Column, rows: int) -> Tensor:
+    """Return a column as a tensor of shape (rows, ...), float64 on the CPU, NaN where there is no value."""
+    import torch
+
+    tensor = torch.full((rows, *column.shape), torch.nan, dtype=torch.float64)
+    if len(column.values):
+        values = torch.frombuffer(bytearray(column.values), dtype=torch.float64)
+        tensor[column.first :] = values.reshape(-1, *column.shape)
+    return tensor
+
+
+def _unpickled(content: bytes) -> Trace:
+    return Trace(parse_trace(content))
+
+
 def _setting(name: str, value: Any) -> Any:
     """Return a setting of an experiment, which is a text wherever the command line takes one.
 
@@ -188,12 +252,3 @@ def _setting(name: str, value: Any) -> Any:
             "as 'mine.py:loss'."
         )
     return value
-
-
-def read(path: str | os.PathLike[str]) -> Trace:
-    """Read a trace that was saved as JSON or JSONL.
-
-    Raises:
-        InputFileError: the file cannot be read, or is no trace.
-    """
-    return Trace(read_trace(os.fspath(path)))

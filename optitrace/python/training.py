@@ -1,48 +1,35 @@
-"""A training that was watched from within: its numbers, its faults, and how it is shown."""
+"""Trainings from Python: optimizers that are watched in a script or a notebook, their numbers and faults."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from optitrace.analysis.training.diagnoses import diagnose
 from optitrace.errors import UsageError
+from optitrace.experiment.own_module import reason
+from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.signal_deferral import deferring_handlers
+from optitrace.monitoring.weight_selectors import check_pattern
 from optitrace.python.shown import ShownInNotebook
-from optitrace.python.tensors import tensor_of
+from optitrace.python.traces import tensor_of
 from optitrace.records import training
 from optitrace.records.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.records.quantity import documents
+from optitrace.records.trace import Outcome, Status
 from optitrace.text.number_format import first_of
 from optitrace.views.display import Display
 from optitrace.views.presenters.training import TrainingPresenter
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer
 
 MOST_NAMED = 8
 """How many optimizers a message lists."""
-
-
-class Source(Protocol):
-    """Where what is told of a training comes from."""
-
-    @property
-    def record(self) -> training.Training:
-        """What was seen so far."""
-
-    @property
-    def verified(self) -> tuple[RuleAgreement, ...]:
-        """How each optimizer stands to its rule so far."""
-
-    def begin(self) -> None:
-        """Begin to watch."""
-
-    def end(self, error: BaseException | None) -> None:
-        """Watch no longer."""
-
-    def kept(self) -> Kept:
-        """Return what stays of a training that is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +58,10 @@ class Kept:
     def kept(self) -> Kept:
         """Return this."""
         return self
+
+
+Source: TypeAlias = "Watching | Kept"
+"""Where what is reported of a training comes from."""
 
 
 class Training(ShownInNotebook):
@@ -109,7 +100,7 @@ class Training(ShownInNotebook):
 
     @property
     def record(self) -> training.Training:
-        """What was seen so far, as the rooms of this package pass it on.
+        """What was seen so far.
 
         Raises:
             Exception: whatever ended the watching before its time.
@@ -206,3 +197,138 @@ class Training(ShownInNotebook):
             raise UsageError("no optimizer has taken a step; call its step() while it is watched.")
         asked = f"there is no optimizer {name!r}" if name else "there are several optimizers"
         raise UsageError(f"{asked}; name one of {there}.")
+
+
+class Watching:
+    """What watches the optimizers of a `Training`."""
+
+    def __init__(
+        self,
+        optimizers: Sequence[Optimizer],
+        models: Sequence[Module],
+        wish: RecordingConfig,
+        *,
+        verify: bool,
+    ) -> None:
+        """Watch nothing yet."""
+        from optitrace.analysis.training.rule_watch import RuleWatch
+        from optitrace.monitoring.monitor import Monitor
+        from optitrace.monitoring.torch_hooks import TorchHooks
+
+        self._rules = RuleWatch()
+        make_probe = self._rules.make_probe if verify else None
+        self._watcher = Monitor(wish, only=optimizers, models=models, make_probe=make_probe)
+        self._interception = TorchHooks(self._watcher)
+        self._outcome = Outcome()
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Begin to watch."""
+        self._is_over = False
+        self._deferring = deferring_handlers()
+        self._deferring.__enter__()
+        self._interception.begin()
+
+    def end(self, error: BaseException | None) -> None:
+        """Watch no longer, as the loop is done, or has raised an error.
+
+        Raises:
+            UsageError: a pattern of the wish named nothing.
+        """
+        self._interception.end()
+        self._deferring.__exit__(None, None, None)
+        self._is_over = True
+        if isinstance(error, KeyboardInterrupt):
+            self._outcome = Outcome(Status.INTERRUPTED, self._watcher.step)
+        elif error is not None:
+            self._outcome = Outcome(Status.FAILED, self._watcher.step, reason=reason(error))
+        if error is None and (complaints := self._watcher.complaints()):
+            raise UsageError(complaints[0])
+
+    @property
+    def record(self) -> training.Training:
+        """What was seen so far.
+
+        Raises:
+            Exception: whatever ended the watching before its time.
+        """
+        if self._watcher.failure is not None:
+            raise self._watcher.failure
+        return self._watcher.training(training.Program(), self._outcome)
+
+    @property
+    def verified(self) -> tuple[RuleAgreement, ...]:
+        """How each optimizer stands to its rule so far."""
+        return self._rules.agreements(self._watcher.names())
+
+    def kept(self) -> Kept:
+        """Return what stays of the training.
+
+        Raises:
+            UsageError: it is not over.
+        """
+        if not self._is_over:
+            raise UsageError(
+                "a training that is still watched cannot be copied or pickled; do so after its with block."
+            )
+        return Kept(self.record, self.verified)
+
+
+def watch(
+    *optimizers: Optimizer,
+    model: Module | Sequence[Module] = (),
+    every: int = 1,
+    params: bool = False,
+    state: bool = False,
+    values: str | Sequence[str] = (),
+    verify: bool = False,
+) -> Training:
+    """Watch optimizers while they train: ``with optitrace.watch(optimizer, model=model) as training: …``.
+
+    >>> import torch
+    >>> weights = torch.tensor([3.0, 4.0], requires_grad=True)
+    >>> optimizer = torch.optim.SGD([weights], lr=0.1)
+    >>> with watch(optimizer) as training:
+    ...     for _ in range(2):
+    ...         optimizer.zero_grad()
+    ...         weights.square().sum().backward()
+    ...         optimizer.step()
+    >>> training.column("loss").tolist()
+    [25.0, 16.0]
+
+    Args:
+        *optimizers: the optimizers.
+        model: the model or models that give the parameters their names; all modules that there are if none.
+        every: record the first and every K-th step.
+        params: record every parameter by itself, too.
+        state: record the norms of the optimizers' state.
+        values: which weights to record themselves, a pattern or several: ``0.weight[0,3]``, ``*.bias``.
+        verify: recompute each step from the published rule, on a sample of the weights.
+
+    Returns:
+        What is seen, to be entered: readable while it grows, and after.
+
+    Raises:
+        UsageError: nothing is given to watch, or a number or a pattern is wrong.
+    """
+    from torch.nn import Module
+
+    _check_optimizers(optimizers)
+    models = [model] if isinstance(model, Module) else list(model)
+    patterns = tuple(map(check_pattern, [values] if isinstance(values, str) else values))
+    wish = RecordingConfig(every, parameters=params, state=state, patterns=patterns)
+    display = Display(state=state, by_parameter=params)
+    return Training(Watching(optimizers, models, wish, verify=verify), display)
+
+
+def _check_optimizers(given: Sequence[object]) -> None:
+    from torch.optim import Optimizer
+
+    if not given:
+        raise UsageError("there is nothing to watch; give watch() an optimizer.")
+    for one in given:
+        if not isinstance(one, Optimizer):
+            raise UsageError(
+                f"watch() was given {type(one).__name__}, which is no optimizer; "
+                "write watch(optimizer, model=model)."
+            )

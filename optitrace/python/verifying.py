@@ -1,4 +1,4 @@
-"""Verification from Python: torch's optimizers, and classes of one's own, held against the rules."""
+"""Verification from Python: torch's optimizers, and custom classes, held against the rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Verification(Shown):
     """What came out of verifying. Printed, it is a table with what departs and why below.
 
     Attributes:
-        record: the findings as the rooms of this package pass them on.
+        record: the findings.
     """
 
     def __init__(self, record: check.Verification) -> None:
@@ -36,7 +36,7 @@ class Verification(Shown):
 
     @property
     def conformances(self) -> tuple[check.Conformance, ...]:
-        """Each class of one's own held against what every good optimizer does."""
+        """Each custom class checked against what every good optimizer does."""
         return self.record.conformances
 
     def to_json(self) -> str:
@@ -59,7 +59,7 @@ def verify(
     device: str = "cpu",
     **hyperparameters: Any,
 ) -> Verification:
-    """Hold every step of torch's optimizers, or of classes of one's own, against the rules.
+    """Hold every step of torch's optimizers, or of custom classes, against the rules.
 
     >>> verify("adam", implementation="single").passed
     True
@@ -67,12 +67,12 @@ def verify(
     Args:
         *optimizers: names of the catalogue, classes, or names of classes such as ``mine.py:Adam``; all
             of torch if none. A class given by its name is run in a process of its own.
-        rule: the optimizer whose rule the classes of one's own are to follow; where there is none, they
+        rule: the optimizer whose rule the custom classes are to follow; where there is none, they
             are held against what every good optimizer does alone.
         dtypes: ``float32``, ``float64``, or both.
         implementation: the only one of ``single``, ``foreach`` and ``fused`` to be tried.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
-        **hyperparameters: of the classes of one's own, those that are to have these values throughout.
+        **hyperparameters: of the custom classes, those that are to have these values throughout.
 
     Raises:
         UsageError: a name is not known, or a class cannot be verified so.

@@ -23,8 +23,7 @@ from typing_extensions import TypedDict
 from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS, Experiment
 from optitrace.experiment.landscapes import EXPRESSION
-from optitrace.experiment.objectives import NAMES
-from optitrace.experiment.own_loss import OwnLoss
+from optitrace.experiment.objectives import NAMES, OwnLoss
 from optitrace.records import findings, trace, training
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Count, Name, Number, Per, Quantity, StepNumber

@@ -14,16 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from optitrace.functions import FUNCTIONS
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.reader.assignments import Assignment
+from optitrace.rules.reader.assignments import Assignment, names_in
 from optitrace.rules.reader.calculation import Leaf, Value, compile_expression, leaf_of
-from optitrace.rules.reader.conditions import names_in
 from optitrace.rules.reader.evaluation import Case, Evaluation
-from optitrace.rules.reader.notation import write, write_names
-from optitrace.rules.reader.notation_style import UNICODE
+from optitrace.rules.reader.notation import UNICODE, write, write_names
 from optitrace.rules.reader.statements import parse
 from optitrace.rules.rule import Rule, StateEntry
-from optitrace.rules.rule_scope import called, extent
+from optitrace.rules.source_patching import called, extent
 from optitrace.text.number_format import listed
 
 if TYPE_CHECKING:
@@ -199,12 +198,9 @@ class _Observation(Evaluation):
 
 
 def _evaluated(step: TakenStep, observed: Mapping[str, Any], *, starts_anew: bool = False) -> _Observation:
-    """Return the evaluation of a step at one weight.
+    """Return the evaluation of a step at one weight, with state after it as it was observed.
 
-    Args:
-        step: as `_at` returns it.
-        observed: the state after the step that is taken as it was seen.
-        starts_anew: whether state that is not known is taken to be as before step 1.
+    With `starts_anew`, state that is not known is as before step 1.
     """
     rule, settings = step.rule, _all_settings(step)
     body = parse(rule.function, tuple(rule.fixed.items()))
@@ -279,7 +275,7 @@ class _ActedLine:
 
     def value_of(self, node: ast.expr) -> Value:
         """Return what a part of the line gives."""
-        calculation = compile_expression(node, self.assignment.functions)
+        calculation = compile_expression(node)
         return calculation.evaluate([self.operand(leaf) for leaf in calculation.leaves])
 
     def operand(self, wanted: Leaf) -> Value:
@@ -334,15 +330,7 @@ def _parts(node: ast.expr) -> Iterator[ast.expr]:
 def _cause(
     line: _ActedLine, part: ast.expr, definitions: Mapping[str, _ActedLine], dtype: str, *, is_nan: bool
 ) -> str:
-    """Return the clause that names a line and the operation in it that gives no finite number.
-
-    Args:
-        line: the line.
-        part: the operation.
-        definitions: the last line that gave each symbol.
-        dtype: of the weights.
-        is_nan: whether the weight after the step is not a number; else it is infinite, or its state is.
-    """
+    """Return the clause that names a line and the operation in it that gives no finite number."""
     named = f"the line {UNICODE.symbol(line.assignment.symbol)} = {line.case.branch.formula(UNICODE)}"
     value = line.value_of(part)
     place = _broken_place(value)
@@ -365,11 +353,12 @@ def _zeros(
     """Yield why an expression that is never negative is zero: which of its terms are, in this dtype."""
     hyperparameters = line.assignment.hyperparameters
     match node:
-        case ast.BinOp(left, ast.Add(), right) | ast.Call(ast.Name("maximum"), [left, right]):
+        case ast.BinOp(left, ast.Add(), right):
             yield from _zeros(left, line, definitions, dtype)
             yield from _zeros(right, line, definitions, dtype)
-        case ast.Call(ast.Name("sqrt"), [ast.BinOp() as under]) | ast.Call(ast.Name("bfloat16"), [under]):
-            yield from _zeros(under, line, definitions, dtype)
+        case ast.Call(ast.Name(name), parts) if FUNCTIONS[name].vanishes and not _is_one_symbol(parts):
+            for part in parts:
+                yield from _zeros(part, line, definitions, dtype)
         case ast.Name(name) if name in hyperparameters and line.value_of(node) != 0:
             yield f"{name} = {show(line.value_of(node))} is 0 in {dtype}"
         case ast.Name(name) if name in definitions and "eps" in names_in(definitions[name].case.branch.node):
@@ -378,6 +367,10 @@ def _zeros(
             yield from _zeros(defined.case.branch.node, defined, others, dtype)
         case _:
             yield f"{line.formula(node)} is 0"
+
+
+def _is_one_symbol(arguments: list[ast.expr]) -> bool:
+    return len(arguments) == 1 and isinstance(arguments[0], ast.Name)
 
 
 def _broken_place(value: Value) -> int:

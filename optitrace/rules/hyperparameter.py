@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import types
 from collections.abc import Iterable, Mapping
@@ -10,29 +9,61 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from optitrace.errors import UsageError, quoted
-from optitrace.rules.summaries import SUMMARIES
 
 Value: TypeAlias = "float | int | bool | str | tuple[float | None, ...] | None"
 """What a hyperparameter can be."""
 
-MINIMUM: Mapping[str, float] = {
-    "asgd.alpha": 0,
-    "asgd.lambd": 0,
-    "asgd.t0": 0,
-    "lbfgs.history_size": 1,
-    "lbfgs.max_eval": 1,
-    "lbfgs.max_iter": 1,
-    "lbfgs.tolerance_change": 0,
-    "lbfgs.tolerance_grad": 0,
-    "muon.ns_steps": 0,
+SUMMARIES: Mapping[str, str] = {
+    "adjust_lr_fn": "How lr is scaled with the shape of the matrix.",
+    "alpha": "Smoothing constant of the running mean of squared gradients.",
+    "amsgrad": "Use the largest second moment so far.",
+    "beta2_decay": "Exponent by which the second moment's smoothing grows.",
+    "betas": "Decay rates of the running means of the gradient and of its square.",
+    "centered": "Divide by an estimate of the standard deviation.",
+    "d": "Largest root mean square of an update before it is clipped.",
+    "dampening": "Share of the gradient kept out of the momentum buffer.",
+    "decoupled_weight_decay": "Decouple weight decay from the gradient, as AdamW does.",
+    "eps": "Added to the denominator for numerical stability.",
+    "etas": "Factors that shrink and grow a step size.",
+    "history_size": "How many past updates are remembered.",
+    "initial_accumulator_value": "Initial sum of squared gradients.",
+    "lambd": "Decay term of the weights.",
+    "line_search_fn": "Line search; none steps by lr.",
+    "lr": "Learning rate.",
+    "lr_decay": "Decay of the learning rate with the steps.",
+    "max_eval": "Most closure evaluations in a step (none: 1.25 max_iter).",
+    "max_iter": "Most iterations in a step.",
+    "maximize": "Maximize the objective.",
+    "momentum": "Momentum factor.",
+    "momentum_decay": "Speed of the momentum schedule.",
+    "nesterov": "Look ahead along the momentum.",
+    "ns_coefficients": "Coefficients of the Newton-Schulz iteration.",
+    "ns_steps": "Number of Newton-Schulz iterations.",
+    "rho": "Decay rate of both running means.",
+    "step_sizes": "Smallest and largest step size.",
+    "t0": "Step at which averaging begins.",
+    "tolerance_change": "Stop when the loss or the weights change by less.",
+    "tolerance_grad": "Stop when the gradient's largest entry is smaller.",
+    "weight_decay": "Weight decay (L2 penalty).",
 }
-"""Lower bounds that torch itself does not check."""
+"""What a hyperparameter of a name does, where its rule says nothing else."""
 
-MAXIMUM: Mapping[str, float] = {"muon.ns_steps": 99}
-"""Upper bounds that torch checks only when it steps."""
 
-RANGES = ("rprop.step_sizes",)
-"""Pairs of step sizes, the smallest and the largest, which torch itself does not check."""
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What is to be known of a hyperparameter that its name does not say.
+
+    Attributes:
+        summary: what it does, in one sentence; that of its name if empty.
+        minimum: the least value, where torch does not check it.
+        maximum: the greatest value, where torch checks it only when it steps.
+        is_range: whether it is the smallest and the largest of something, which torch does not check.
+    """
+
+    summary: str = ""
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    is_range: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +75,19 @@ class Hyperparameter:
         name: torch's name.
         default: the value where none is given.
         type: its type, as Python's typing writes it.
+        detail: what its name does not say.
     """
 
     optimizer: str
     name: str
     default: Value
     type: Any
-
-    @classmethod
-    def of(cls, optimizer: str, parameter: inspect.Parameter) -> Hyperparameter:
-        """Return the hyperparameter that a parameter of a rule or of a class stands for."""
-        return cls(optimizer, parameter.name, parameter.default, parameter.annotation)
+    detail: Detail = Detail()
 
     @property
     def summary(self) -> str:
         """What it does, in one sentence; empty for a name that is not known."""
-        return SUMMARIES.get(f"{self.optimizer}.{self.name}", SUMMARIES.get(self.name, ""))
+        return self.detail.summary or SUMMARIES.get(self.name, "")
 
     def parse(self, text: str) -> Value:
         """Return the value that a text stands for.
@@ -98,17 +126,16 @@ class Hyperparameter:
 
     def _out_of_bounds(self, value: Any) -> str:
         """Return what a value of the right type must be and is not; an empty text if it may be used."""
-        key = f"{self.optimizer}.{self.name}"
         parts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
             return "it must be finite"
-        if value is not None and key in MINIMUM and value < MINIMUM[key]:
-            return f"it must be at least {MINIMUM[key]:g}"
-        if value is not None and key in MAXIMUM and value > MAXIMUM[key]:
-            return f"it must be at most {MAXIMUM[key]:g}"
-        if key in RANGES and not 0 < value[0] <= value[1]:
+        if self.detail.is_range and not 0 < value[0] <= value[1]:
             return "it must be the smallest step size, above 0, and then the largest"
-        return ""
+        if value is None or isinstance(value, str | tuple):
+            return ""
+        if value < self.detail.minimum:
+            return f"it must be at least {self.detail.minimum:g}"
+        return f"it must be at most {self.detail.maximum:g}" if value > self.detail.maximum else ""
 
     def _wrong(self, value: object) -> UsageError:
         given = quoted(value) if isinstance(value, str) else repr(value)

@@ -5,10 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from optitrace.functions import Matrix
+from optitrace.rules.hyperparameter import Detail
 
 if TYPE_CHECKING:
-    from optitrace.rules.arithmetic import Number
+    from optitrace.functions import Number
+
+Implementation = Literal["single", "foreach", "fused"]
+
+Needs = Literal["", "closure", "sparse gradient", "matrix", "create_graph"]
 
 RuleFunction = Callable[..., "tuple[Number, ...]"]
 
@@ -41,6 +48,25 @@ class StateEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class TorchClass:
+    """The class of torch.optim that implements a rule.
+
+    Attributes:
+        name: of the class.
+        implementations: in what ways torch computes it.
+        needs: what it asks for beyond a dense gradient.
+        counts_steps: whether its state has a ``step``.
+        lr_is_multiplier: whether its lr scales a step that has a length of its own, and so keeps its default.
+    """
+
+    name: str
+    implementations: tuple[Implementation, ...] = ("single", "foreach")
+    needs: Needs = ""
+    counts_steps: bool = True
+    lr_is_multiplier: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One update rule.
 
@@ -55,7 +81,11 @@ class Rule:
             torch's defaults.
         state: what is remembered, in the order of the function's parameters.
         source: where the rule was published.
+        torch: the class of torch.optim that implements it; None if there is none.
         departures: where torch, and so this rule, differs from that source.
+        details: what is to be known of hyperparameters that their names do not say.
+        cases: hyperparameters under which a wrong rule cannot pass for this one, for
+            `optitrace.rules.discriminating_cases`.
         fixed: arguments of the function that this optimizer fixes, and so does not offer.
         defaults: defaults of this optimizer that differ from the function's.
     """
@@ -65,7 +95,10 @@ class Rule:
     function: RuleFunction
     state: tuple[StateEntry, ...]
     source: str
+    torch: TorchClass | None = None
     departures: tuple[str, ...] = ()
+    details: Mapping[str, Detail] = field(default_factory=dict, hash=False)
+    cases: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
     defaults: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -76,10 +109,12 @@ class Rule:
     @property
     def parameters(self) -> tuple[inspect.Parameter, ...]:
         """The hyperparameters, with torch's names, defaults and types."""
-        signature = inspect.signature(self.function, eval_str=True)
         return tuple(
-            parameter.replace(default=self.defaults.get(parameter.name, parameter.default))
-            for parameter in signature.parameters.values()
+            parameter.replace(
+                default=self.defaults.get(parameter.name, parameter.default),
+                annotation=_evaluated(parameter.annotation, self.function),
+            )
+            for parameter in inspect.signature(self.function).parameters.values()
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in self.fixed
         )
 
@@ -91,18 +126,38 @@ class Rule:
         )
 
 
-def rule(*state: StateEntry, source: str, departures: tuple[str, ...] = ()) -> Callable[[RuleFunction], Rule]:
-    """Make a `Rule` of the function below, under the function's name and with its docstring as summary."""
+def takes_matrices(function: RuleFunction) -> bool:
+    """Return whether a rule's weights are a matrix: they are annotated so."""
+    return next(iter(function.__annotations__.values()), "") in ("Matrix", Matrix)
+
+
+def rule(
+    *state: StateEntry,
+    source: str,
+    torch: TorchClass | None = None,
+    departures: tuple[str, ...] = (),
+    details: Mapping[str, Detail] | None = None,
+    cases: tuple[Mapping[str, Any], ...] = (),
+) -> Callable[[RuleFunction], Rule]:
+    """Make a `Rule` of the function below, under the function's name and with its docstring as summary.
+
+    The other arguments are the attributes of the rule.
+    """
 
     def make(function: RuleFunction) -> Rule:
         summary = (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".")
-        return Rule(function.__name__, summary, function, state, source, departures)
+        return Rule(
+            function.__name__, summary, function, state, source, torch, departures, details or {}, cases
+        )
 
     return make
 
 
-def variant(
-    base: Rule, name: str, summary: str, *, source: str, fixed: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> Rule:
-    """Return the rule that is `base` with some arguments fixed and other defaults."""
-    return replace(base, name=name, summary=summary, source=source, fixed=fixed, defaults=defaults)
+def variant(base: Rule, name: str, summary: str, **changes: Any) -> Rule:
+    """Return the rule that is `base` with some arguments `fixed`, other `defaults`, or other attributes."""
+    return replace(base, name=name, summary=summary, **changes)
+
+
+def _evaluated(annotation: Any, function: RuleFunction) -> Any:
+    """Return the type of a hyperparameter; those of weights are not asked for, as torch is not loaded."""
+    return eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation

@@ -9,23 +9,43 @@ import linecache
 import textwrap
 from typing import TYPE_CHECKING
 
-from optitrace.rules import arithmetic
+from optitrace import functions
+from optitrace.errors import UsageError
+from optitrace.functions import FUNCTIONS, Extent
 
 if TYPE_CHECKING:
-    from optitrace.rules.rule import RuleFunction
+    from optitrace.rules.rule import Rule, RuleFunction
 
 
 def definition(function: RuleFunction) -> ast.FunctionDef:
     """Return the function's definition, without its decorators."""
     statement = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     if not isinstance(statement, ast.FunctionDef):
-        raise TypeError(f"{function.__qualname__} is not defined by a def")
+        raise UsageError(f"{function.__qualname__} is no rule: a rule is defined by def.")
     statement.decorator_list.clear()
     return statement
 
 
+def called(rule: Rule) -> frozenset[str]:
+    """Return the names of the functions that a rule calls."""
+    calls = (node.func for node in ast.walk(definition(rule.function)) if isinstance(node, ast.Call))
+    return frozenset(function.id for function in calls if isinstance(function, ast.Name))
+
+
+def extent(rule: Rule) -> Extent:
+    """Return what a rule must see whole: a weight alone, a vector of them, or a matrix.
+
+    >>> from optitrace.rules.catalogue import find
+    >>> [extent(find(name).rule) for name in ("adam", "adafactor", "muon")]
+    ['weight', 'vector', 'matrix']
+    """
+    extents = {FUNCTIONS[name].extent for name in called(rule) if name in FUNCTIONS}
+    widest: tuple[Extent, ...] = ("matrix", "vector", "weight")
+    return next((each for each in widest if each in extents), "weight")
+
+
 def compiled(changed: ast.FunctionDef, original: RuleFunction, title: str) -> RuleFunction:
-    """Return the function that `changed` defines, among the names of `original` and of the arithmetic.
+    """Return the function that `changed` defines, among the names of `original` and of `optitrace.functions`.
 
     Its source is kept under `title`, so that `inspect.getsource`, and with it every reader of rules,
     works on it as on a function from a file.
@@ -34,7 +54,7 @@ def compiled(changed: ast.FunctionDef, original: RuleFunction, title: str) -> Ru
     file_name = f"<{title}>"
     linecache.cache[file_name] = (len(source), None, source.splitlines(keepends=True), file_name)
     code = compile(source, file_name, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
-    names = {**vars(arithmetic), **original.__globals__}
+    names = {**vars(functions), **original.__globals__}
     exec(code, names)
     function: RuleFunction = names[changed.name]
     return function
@@ -58,7 +78,7 @@ def replaced(tree: ast.FunctionDef, piece: str, stead: str) -> ast.FunctionDef:
 
 
 class _Replacement(ast.NodeTransformer):
-    """Puts one piece of source in the stead of another, and notes whether it was there."""
+    """Replaces one piece of source by another, and records whether it was there."""
 
     def __init__(self, piece: str, stead: str) -> None:
         self.stead = stead

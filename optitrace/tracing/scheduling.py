@@ -10,7 +10,7 @@ from torch.optim import Optimizer, lr_scheduler
 
 from optitrace.errors import UsageError
 from optitrace.experiment.own_module import reason
-from optitrace.experiment.schedule import Schedule
+from optitrace.experiment.settings import Schedule
 from optitrace.tracing.stepping import note_step
 
 Advance = Callable[[Tensor], None]

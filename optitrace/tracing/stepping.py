@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
@@ -22,9 +25,10 @@ from torch.optim import optimizer as torch_optimizer
 from optitrace.errors import UsageError, printable
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.own_class import is_own
-from optitrace.experiment.own_module import load_name
-from optitrace.rules import catalogue
-from optitrace.tracing.own_failures import OwnClassError
+from optitrace.experiment.own_module import error_text, load_name, reason
+from optitrace.rules.optimizer import Optimizer as Entry
+from optitrace.rules.reader import read
+from optitrace.rules.rule import Needs, Rule, StateEntry
 
 Step = Callable[..., Any]
 """A step: takes the closure, if the optimizer wants one, and changes the weights in place."""
@@ -38,6 +42,20 @@ _OWN_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 _UNKNOWN = "unknown"
 """Stands for hooks where torch has no such name: there may be some."""
 
+SIGNS: Mapping[Needs, str] = {
+    "closure": r"closure|'NoneType' object is not callable",
+    "create_graph": r"create_graph|does not require grad|grad_fn|through the graph",
+    "matrix": r"\b2-?d\b|ndim|dimension|matrix|matrices|\bdim\b|too many indices|not enough values to unpack",
+}
+"""What the message of an error has in it where a class has a need."""
+
+NAMED: Mapping[Needs, str] = {
+    "closure": "a closure that evaluates the loss again",
+    "create_graph": "gradients made with create_graph=True",
+    "matrix": "a matrix of weights",
+}
+"""What a need is called in a sentence."""
+
 
 def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
     """Return the experiment's optimizer over the weights.
@@ -45,6 +63,9 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
     Raises:
         UsageError: torch refuses the settings, or the installed torch lacks the class or a setting.
     """
+    if (rule := experiment.entry.rule) is not None and not experiment.entry.class_path:
+        read(rule)  # says what cannot be read, if anything
+        return construct(RuleOptimizer, [weights], {"rule": rule, "settings": experiment.hyperparameters})
     optimizer_class = _find_class(experiment.entry)
     known = inspect.signature(optimizer_class).parameters
     implementation = {
@@ -76,7 +97,7 @@ def construct(
     optimizer_class: type[Optimizer], parameters: list[Tensor], arguments: Mapping[str, Any]
 ) -> Optimizer:
     """Return ``optimizer_class(parameters, **arguments)``, in train mode where it has modes."""
-    if not _is_torch_own(optimizer_class):
+    if not _is_plain(optimizer_class):
         optimizer = optimizer_class(parameters, **arguments)
         if all(callable(getattr(optimizer, mode, None)) for mode in ("train", "eval")):
             optimizer.train()  # type: ignore[attr-defined]  # schedulefree's refuse to step otherwise
@@ -89,9 +110,42 @@ def construct(
     return optimizer
 
 
+class RuleOptimizer(Optimizer):
+    """A rule itself, for one that torch has no class of."""
+
+    def __init__(self, params: list[Tensor], rule: Rule, settings: Mapping[str, Any]) -> None:
+        """Prepare the first step.
+
+        Args:
+            params: the weights, each of the shape that the rule takes.
+            rule: what moves them.
+            settings: every hyperparameter of the rule.
+        """
+        super().__init__(params, dict(settings))
+        self._rule = rule
+        self._taken: dict[Tensor, int] = {}
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move each weight that has a gradient, to be called under `torch.no_grad`."""
+        for group in self.param_groups:
+            settings = {name: value for name, value in group.items() if name in self.defaults}
+            for weights in group["params"]:
+                if weights.grad is not None:
+                    self._move(weights, settings)
+
+    def _move(self, weights: Tensor, settings: Mapping[str, Any]) -> None:
+        kept, entries = self.state[weights], self._rule.state
+        self._taken[weights] = self._taken.get(weights, 0) + 1
+        initial = zip(entries, self._rule.initial_state(settings), strict=True)
+        state: list[Any] = [kept.get(entry.key, _spread(entry, value, weights)) for entry, value in initial]
+        moved, *state = self._rule(weights, weights.grad, self._taken[weights], *state, **settings)
+        kept.update({e.key: value for e, value in zip(entries, state, strict=True) if value is not None})
+        weights.copy_(moved)  # type: ignore[arg-type]
+
+
 def plain_step(optimizer: Optimizer) -> Step:
     """Return a function that does what ``optimizer.step`` does, to be called under `torch.no_grad`."""
-    if not _is_torch_own(type(optimizer)) or _has_global_hooks() or has_own_hooks(optimizer):
+    if not _is_plain(type(optimizer)) or _has_global_hooks() or has_own_hooks(optimizer):
         return optimizer.step
     step: Step = MethodType(inspect.unwrap(type(optimizer).step), optimizer)
     return step
@@ -113,26 +167,60 @@ def torch_class(class_path: str) -> type[Optimizer] | None:
     return getattr(importlib.import_module(module), name, None)
 
 
-def absence(class_path: str) -> str:
-    """Return the clause that says that the installed torch lacks a class; empty if it has it."""
-    if torch_class(class_path) is not None:
+def absence(entry: Entry) -> str:
+    """Return the clause that says that torch has no class of an optimizer; empty if it has one."""
+    if not entry.class_path:
+        return f"torch has no class of {entry.name}, so that there is nothing to check against its rule"
+    if torch_class(entry.class_path) is not None:
         return ""
-    return f"torch {torch.__version__} has no {class_path.rpartition('.')[2]}; a newer torch has"
+    return f"torch {torch.__version__} has no {entry.class_path.rpartition('.')[2]}; a newer torch has"
 
 
-def _find_class(entry: catalogue.Optimizer) -> type[Optimizer]:
+class OwnClassError(UsageError):
+    """A custom optimizer class failed, when it was made or in a step.
+
+    Attributes:
+        need: what the class is likely to need; empty where nothing can be told.
+    """
+
+    def __init__(self, name: str, error: BaseException, step: int = 0) -> None:
+        self.need = likely_need(error) if step < 2 else ""
+        guess = f"; it may need {NAMED[self.need]}" if self.need else "; fix it there"
+        when = f"fails in step {step}" if step else "refuses these settings"
+        super().__init__(f"{name} {when}: {reason(error)} ({_place(error)}){guess}.")
+
+
+def likely_need(error: BaseException) -> Needs:
+    """Return what an optimizer that fails so is likely to need; empty where nothing can be told."""
+    for need, sign in SIGNS.items():
+        if re.search(sign, error_text(error), re.IGNORECASE):
+            return need
+    return ""
+
+
+def _spread(entry: StateEntry, value: Any, weights: Tensor) -> Any:
+    return value if value is None or entry.scalar else torch.full_like(weights, value)
+
+
+def _find_class(entry: Entry) -> type[Optimizer]:
     if is_own(entry.class_path):
         own: type[Optimizer] = load_name(entry.class_path)[0]
         return own
     found = torch_class(entry.class_path)
     if found is None:
-        raise UsageError(f"{absence(entry.class_path)}.")
+        raise UsageError(f"{absence(entry)}.")
     return found
 
 
-def _is_torch_own(optimizer_class: type[Optimizer]) -> bool:
-    return optimizer_class.__module__.split(".")[:2] == ["torch", "optim"]
+def _is_plain(optimizer_class: type[Optimizer]) -> bool:
+    """Return whether a class is stepped without its decorators: torch's own, and the rule's."""
+    return optimizer_class is RuleOptimizer or optimizer_class.__module__.split(".")[:2] == ["torch", "optim"]
 
 
 def _has_global_hooks() -> bool:
     return any(getattr(torch_optimizer, name, _UNKNOWN) for name in _GLOBAL_HOOKS)
+
+
+def _place(error: BaseException) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"

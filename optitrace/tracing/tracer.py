@@ -13,15 +13,14 @@ from torch import Tensor
 from optitrace.errors import DeviceError, UsageError, ran_out_of_memory
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.memory import check_memory
+from optitrace.experiment.objective import LossFunction
 from optitrace.records.trace import Outcome, Status, Trace, Versions
-from optitrace.rules.catalogue import Needs
+from optitrace.rules.rule import Needs
 from optitrace.tracing.devices import open_device
 from optitrace.tracing.gradients import clipping, protocol
-from optitrace.tracing.own_failures import OwnClassError
 from optitrace.tracing.recorder import Recorder
 from optitrace.tracing.scheduling import scheduled_momentum, scheduling
-from optitrace.tracing.stepping import make_optimizer, plain_step
-from optitrace.tracing.stop_condition import reaching
+from optitrace.tracing.stepping import OwnClassError, make_optimizer, plain_step
 from optitrace.version import __version__
 
 TORCH = Path(torch.__file__).parent
@@ -38,7 +37,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
 
     Raises:
         UsageError: torch refuses the settings, or cannot compute them in this dtype; or a class or a
-            function of a person's own fails in the first step. A later failure is an outcome.
+            custom function fails in the first step. A later failure is an outcome.
         DeviceError: the device is not there, or has no memory even for the start; or this machine has none
             for the record of all steps.
     """
@@ -57,6 +56,31 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
                 return _trace(experiment, failure.need, every, stop)
         except UsageError:
             raise failure from None
+
+
+def reaching(experiment: Experiment, loss: LossFunction, weights: Tensor) -> Callable[[], bool]:
+    """Return the question whether the weights have reached the experiment's target.
+
+    It looks at the loss, at its gradient (without noise or clipping) or at the distance from the
+    nearest minimum, whatever gradient the steps use. On an accelerator the answer waits for the device.
+    """
+    target = experiment.until
+    if target is None:
+        return lambda: False
+    minima = torch.tensor(experiment.objective.minima, dtype=torch.float64)
+
+    def gradient_norm() -> float:
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(loss(weights), weights)
+        return float(gradient.norm())
+
+    def distance() -> float:
+        here = weights.detach().reshape(1, -1).to(device="cpu", dtype=torch.float64)
+        return float((minima - here).norm(dim=1).min())
+
+    measures = {"loss": lambda: loss(weights).item(), "gradient": gradient_norm, "distance": distance}
+    measure, limit = measures[target.quantity], target.limit
+    return lambda: measure() < limit
 
 
 def _check_record(experiment: Experiment, every: int) -> None:
@@ -223,7 +247,7 @@ def _gradient(weights: Tensor) -> Tensor:
 
 
 def _told(run: _Run, taken: int, error: BaseException) -> UsageError | None:
-    """Return an error as a person is to be told of it; None for one that is a fault of this program."""
+    """Return an error as it is reported; None for a fault of this program."""
     if isinstance(error, UsageError):
         return error
     if run.experiment.own is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optitrace.analysis.documented import Reproduction, as_printed
-from optitrace.analysis.stability import StabilityLimit
+from optitrace.analysis.theory import StabilityLimit
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import Status, Trace
 from optitrace.rules.hyperparameter import Value, show

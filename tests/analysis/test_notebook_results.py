@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from optitrace.analysis import notebook
-from optitrace.analysis.documented import CELLS, Printed
-from optitrace.analysis.notebook import Result, results
+from optitrace.analysis import documented as notebook
+from optitrace.analysis.documented import CELLS, Printed, Result, results
 
 
 @pytest.fixture(scope="module")

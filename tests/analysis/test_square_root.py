@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from optitrace.analysis.sweeping.square_root import square_root
+from optitrace.native.square_root import square_root
 
 HARD = [
     1 - 2.0**-53,

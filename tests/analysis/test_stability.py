@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optitrace.analysis.stability import stability_limit
+from optitrace.analysis.theory import stability_limit
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.tracing.tracer import trace
 

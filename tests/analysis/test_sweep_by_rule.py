@@ -11,10 +11,10 @@ import pytest
 import torch
 from sweeps import GRIDS, everything, space
 
+from optitrace.analysis.sweeping.batch import Swept
 from optitrace.analysis.sweeping.classes import measured
 from optitrace.analysis.sweeping.measures import RANKS, Goal
 from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.swept import Swept
 from optitrace.analysis.sweeping.values import columns, configuration, configurations
 from optitrace.errors import UsageError
 from optitrace.experiment.landscapes import LANDSCAPES

@@ -10,20 +10,19 @@ import torch
 from sweeps import GRIDS, everything, space
 from torch import Tensor
 
-from optitrace.analysis.sweeping import batches, blocks
+from optitrace.analysis.sweeping import blocks
+from optitrace.analysis.sweeping.batch import program
 from optitrace.analysis.sweeping.measures import RANKS, Goal
-from optitrace.analysis.sweeping.native import machine_code as codes
-from optitrace.analysis.sweeping.native import program as programs
-from optitrace.analysis.sweeping.native.batch_runner import program
-from optitrace.analysis.sweeping.native.compiled import is_compilable
-from optitrace.analysis.sweeping.native.listing import listing
-from optitrace.analysis.sweeping.native.program import SPAN, CompiledRun
-from optitrace.analysis.sweeping.native.recorder import TapeRecorder
-from optitrace.analysis.sweeping.native.tape import OperandKind, Tape, TapeLine, UnrecordableError
 from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.square_root import square_root
 from optitrace.experiment.landscapes import LANDSCAPES
-from optitrace.rules.arithmetic import maximum, minimum, rms, sign, sqrt, where
+from optitrace.functions import absolute, maximum, minimum, rms, sign, sqrt, where
+from optitrace.native import machine_code as codes
+from optitrace.native import program as programs
+from optitrace.native.listing import listing
+from optitrace.native.machine_code import is_compilable
+from optitrace.native.program import SPAN, CompiledRun
+from optitrace.native.square_root import square_root
+from optitrace.native.tape import OperandKind, Tape, TapeLine, TapeRecorder, UnrecordableError
 from optitrace.rules.catalogue import find
 from optitrace.rules.rule import rule
 
@@ -41,7 +40,7 @@ def by_torch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Tensor]
 
     def run(swept: Space, goal: Goal | None = None) -> dict[str, Tensor]:
         with monkeypatch.context() as patch:
-            patch.setattr(batches, "can_run", lambda batch: False)
+            patch.setattr(blocks, "can_run", lambda batch: False)
             return everything(swept, goal)
 
     return run
@@ -59,7 +58,7 @@ def test_machine_code_gives_the_bits_of_the_rule(
 ) -> None:
     swept = space(optimizer, dtype=dtype, gradient=gradient)
     expected = by_torch(swept)
-    monkeypatch.setattr(batches, "run_by_torch", None)
+    monkeypatch.setattr(blocks, "run_by_torch", None)
 
     assert same(expected, everything(swept))
 
@@ -193,7 +192,7 @@ EXPRESSIONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "negative": lambda w, g: -w,
     "square": lambda w, g: w**2,
     "root": lambda w, g: square_root(w) if isinstance(w, Tensor) else sqrt(w),
-    "absolute": lambda w, g: abs(w) if isinstance(w, float) else w.abs(),
+    "absolute": lambda w, g: absolute(w),
     "sign": lambda w, g: sign(w),
     "maximum": lambda w, g: maximum(w, g),
     "maximum with a number": lambda w, g: maximum(0.0, w),
@@ -241,7 +240,7 @@ def stepped(expression: Callable[[Any, Any], Any], w: Tensor, g: Tensor) -> Tens
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        (lambda w, g: rms(w), "square is no operation of a tape"),
+        (lambda w, g: rms(w), "rms is no operation of a tape"),
         (lambda w, g: w**3, "weights are raised to another power than 2"),
         (lambda w, g: 2**w, "weights are an exponent"),
         (lambda w, g: w if w > g else g, "a condition is asked with if"),
@@ -263,7 +262,7 @@ def test_a_rule_that_was_refused_is_refused_again() -> None:
     refused = CompiledRun(across, {}, steps=2, protocol="fresh", dtype="float32", knows_gradient=True)
 
     for _ in range(4):
-        with pytest.raises(UnrecordableError, match="square is no operation of a tape"):
+        with pytest.raises(UnrecordableError, match="rms is no operation of a tape"):
             list(refused.segments())
 
 
@@ -296,7 +295,7 @@ def test_without_llvmlite_the_rule_is_run_by_torch(monkeypatch: pytest.MonkeyPat
     swept = space("sgd")
     expected = everything(swept)
     monkeypatch.setattr(codes, "llvm", lambda: None)
-    monkeypatch.setattr(batches, "run_native", None)
+    monkeypatch.setattr(blocks, "run_native", None)
 
     assert same(expected, everything(swept))
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from optitrace.analysis.loss_grid import terrain
-from optitrace.analysis.viewport import frame, rows_before_flight, rows_of_interest
+from optitrace.analysis.loss_grid import frame, rows_before_flight, rows_of_interest, terrain
 from optitrace.experiment.experiment import design
 from optitrace.records.trace import Trace
 from optitrace.tracing.tracer import trace

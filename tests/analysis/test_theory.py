@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from optitrace.analysis.linear_iteration import linear_iteration
-from optitrace.analysis.theory import theory
+from optitrace.analysis.theory import linear_iteration, theory
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
 from optitrace.tracing.tracer import trace

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import pytest
 
-from optitrace.analysis.tuning import FINE, tune
+from optitrace.analysis.sweeping.sweep import FINE, tune
 from optitrace.cli.app import main
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.tracing.tracer import trace

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optitrace.analysis.ulps import ulp, ulps_between
+from optitrace.analysis.tolerance import ulp, ulps_between
 from optitrace.experiment.float_formats import FORMATS
 
 

@@ -17,7 +17,8 @@ from optitrace.analysis.verification.verify import Own, check_in_dtypes, verify
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.mistakes import MISTAKES, Mistake, damaged, derived_mistakes
+from optitrace.rules.line_changes import derived_mistakes
+from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 from optitrace.tracing.devices import one_thread
 

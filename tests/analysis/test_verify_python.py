@@ -7,7 +7,7 @@ import torch
 from descents import Descent, optimizer_of
 
 import optitrace
-from optitrace.rules.adam_family import adam
+from optitrace.rules.families.adam_family import adam
 from optitrace.rules.mistakes import MISTAKES, damaged
 
 

@@ -148,10 +148,10 @@ def test_none_as_eps_of_adafactor_is_the_epsilon_of_the_dtype() -> None:
 
 @pytest.mark.newer_torch
 def test_every_rule_that_is_verified_is_tried_under_all_its_settings() -> None:
-    from optitrace.rules.discriminating_cases import SHAPES, TELLING
+    from optitrace.rules.discriminating_cases import cases_of, shapes_of
 
     def count(rule: Rule) -> int:
-        return len(TELLING[rule.name]) * len(SHAPES.get(rule.name, ((),)))
+        return len(cases_of(rule)) * len(shapes_of(rule))
 
     for name, rule in RULES.items():
         assert len(recordings(name, torch.float64)) == count(rule)

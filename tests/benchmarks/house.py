@@ -16,6 +16,7 @@ FLOORS = (
         "rules",
         "experiment",
         "records",
+        "native",
         "tracing",
         "monitoring",
         "analysis",

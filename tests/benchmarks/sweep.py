@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from measuring import Measurement, report
 
+from optitrace.analysis.sweeping.batch import program
 from optitrace.analysis.sweeping.blocks import blocks_by_rule
 from optitrace.analysis.sweeping.measures import Goal
-from optitrace.analysis.sweeping.native.batch_runner import program
-from optitrace.analysis.sweeping.native.compiled import compiled
 from optitrace.analysis.sweeping.space import Space, lay_out
 from optitrace.analysis.sweeping.sweep import sweep
 from optitrace.experiment.experiment import design
+from optitrace.native.machine_code import compiled
 
 COMPILED_AND_ALL, COMPILED = 0.60, 1.00
 LOOP = 1 / 1000

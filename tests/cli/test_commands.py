@@ -6,7 +6,7 @@ import re
 import pytest
 from runs import run, run_process
 
-from optitrace.analysis.notebook import results
+from optitrace.analysis.documented import results
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.version import __version__
 
@@ -93,7 +93,9 @@ def test_list_as_json_is_an_array_with_an_object_for_each_optimizer() -> None:
         "nesterov": False,
         "maximize": False,
     }
-    assert json.loads(run("list", "--format", "json", "adam").stdout) == [catalogue[1]]
+    assert json.loads(run("list", "--format", "json", "adam").stdout) == [
+        catalogue[list(OPTIMIZERS).index("adam")]
+    ]
 
 
 def test_notebook_exits_with_0_as_all_results_agree() -> None:
@@ -105,7 +107,7 @@ def test_notebook_exits_with_0_as_all_results_agree() -> None:
 
 
 def test_notebook_exits_with_1_if_a_result_differs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optitrace.analysis.notebook.agrees", lambda ours, printed: False)
+    monkeypatch.setattr("optitrace.analysis.documented.agrees", lambda ours, printed: False)
     finished = run("notebook")
 
     assert finished.code == 1

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from optitrace.errors import UsageError
-from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
+from optitrace.experiment.settings import DTYPES
 from optitrace.rules.catalogue import OPTIMIZERS
 
 

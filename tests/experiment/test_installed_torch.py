@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optitrace.experiment.installed_torch import absences
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import OPTIMIZERS, absences
 
 
 def test_a_class_that_the_installed_torch_lacks_is_named(
@@ -18,7 +17,7 @@ def test_a_class_that_the_installed_torch_lacks_is_named(
     (tmp_path / "optim" / "__init__.py").write_text("from torch.optim.sgd import SGD as SGD\n")
     spec = ModuleSpec("torch", None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr("optitrace.experiment.installed_torch.find_spec", lambda name: spec)
+    monkeypatch.setattr("optitrace.rules.catalogue.find_spec", lambda name: spec)
 
     assert absences([OPTIMIZERS["sgd"], OPTIMIZERS["muon"]]) == [
         "the installed torch has no Muon; a newer torch has"
@@ -31,6 +30,6 @@ def test_the_installed_torch_has_every_class() -> None:
 
 
 def test_without_torch_nothing_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optitrace.experiment.installed_torch.find_spec", lambda name: None)
+    monkeypatch.setattr("optitrace.rules.catalogue.find_spec", lambda name: None)
 
     assert absences(OPTIMIZERS.values()) == []

@@ -211,8 +211,8 @@ def test_a_function_of_ones_own_is_a_loss(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ("return w", r"returns a tensor of shape \(2,\); a loss is a tensor of one number"),
         ("return 1.0", "returns a float; a loss is a tensor of one number"),
-        ("return w[5]", r"'strange\.py:f' fails: IndexError: .*; mend it there"),
-        ("raise SystemExit(3)", r"'strange\.py:f' fails: SystemExit: 3; mend it there"),
+        ("return w[5]", r"'strange\.py:f' fails: IndexError: .*; fix it there"),
+        ("raise SystemExit(3)", r"'strange\.py:f' fails: SystemExit: 3; fix it there"),
     ],
 )
 def test_a_function_that_is_no_loss_is_refused(

@@ -7,8 +7,7 @@ from torch.optim import lr_scheduler
 
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
-from optitrace.experiment.schedule import OF_OBJECTS, SCHEDULERS, parse_schedule
-from optitrace.experiment.target import parse_target
+from optitrace.experiment.settings import OF_OBJECTS, SCHEDULERS, parse_schedule, parse_target
 
 
 def test_every_scheduler_of_torch_is_known() -> None:

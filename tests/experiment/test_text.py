@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optitrace.errors import UsageError
-from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import design
+from optitrace.experiment.settings import DTYPES
 from optitrace.experiment.text import design_text, parse_text, text_of
 
 CASES = {

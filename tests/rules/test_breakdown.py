@@ -13,7 +13,7 @@ from torch import Tensor
 
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
 from optitrace.rules.catalogue import OPTIMIZERS, find
-from optitrace.rules.rule_scope import extent
+from optitrace.rules.source_patching import extent
 
 RULED = [name for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None]
 

@@ -9,8 +9,13 @@ import torch
 from torch.optim import Optimizer as TorchOptimizer
 
 from optitrace.errors import UsageError
-from optitrace.rules.catalogue import DEFAULT_LR, LR_IS_A_MULTIPLIER, OPTIMIZERS, Optimizer, find
-from optitrace.rules.discriminating_cases import SHAPES, TELLING, VECTOR, gradient, start
+from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.discriminating_cases import VECTOR, cases_of, gradient, shapes_of, start
+from optitrace.rules.optimizer import DEFAULT_LR, Optimizer
+
+TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+"""The settings under which a rule is told from a wrong one, by the name of the rule."""
+SHAPES = {o.name: shapes_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
 
 IMPLEMENTATION_FLAGS = {"foreach", "fused", "capturable", "differentiable"}
 IN_NEWER_TORCH = {("adam", "decoupled_weight_decay"), ("lbfgs", "maximize")}
@@ -95,8 +100,11 @@ def test_lr_is_the_documented_one_unless_it_is_a_multiplier(optimizer: Optimizer
     assert optimizer.settings({})["lr"] == expected
 
 
-def test_the_documented_lr_and_its_exceptions_are_named_once() -> None:
-    assert (DEFAULT_LR, set(LR_IS_A_MULTIPLIER)) == (0.01, {"adadelta", "lbfgs"})
+def test_the_documented_lr_and_its_exceptions() -> None:
+    rules = [optimizer.rule for optimizer in OPTIMIZERS.values() if optimizer.rule is not None]
+    exceptions = {rule.name for rule in rules if rule.torch is not None and rule.torch.lr_is_multiplier}
+
+    assert (DEFAULT_LR, exceptions) == (0.01, {"adadelta"})
 
 
 @RULED

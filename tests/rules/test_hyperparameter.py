@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from optitrace.errors import UsageError
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.hyperparameter import MAXIMUM, MINIMUM, RANGES, Hyperparameter, describe, show
-from optitrace.rules.summaries import SUMMARIES
+from optitrace.rules.hyperparameter import SUMMARIES, Detail, Hyperparameter, describe, show
 
 ALL = {f"{h.optimizer}.{h.name}": h for o in OPTIMIZERS.values() for h in o.hyperparameters}
 
@@ -39,7 +38,7 @@ def exactly(sentence: str) -> str:
 
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
-    if name in RANGES:
+    if ALL[name].detail.is_range:
         return values(ALL[name].type).map(lambda pair: (min(pair) + 1e-9, max(pair) + 1e-9))
     return values(ALL[name].type)
 
@@ -165,9 +164,17 @@ def test_every_hyperparameter_says_what_it_does_in_one_sentence(name: str) -> No
     assert ALL[name].summary.endswith(".")
 
 
-@pytest.mark.parametrize("name", [*SUMMARIES, *MINIMUM, *MAXIMUM, *RANGES])
-def test_every_entry_is_of_a_hyperparameter(name: str) -> None:
-    assert name in ALL or name in {hyperparameter.name for hyperparameter in ALL.values()}
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_every_summary_is_of_a_hyperparameter(name: str) -> None:
+    assert name in {hyperparameter.name for hyperparameter in ALL.values()}
+
+
+def test_every_detail_of_a_rule_is_of_a_hyperparameter() -> None:
+    rules = [optimizer.rule for optimizer in OPTIMIZERS.values() if optimizer.rule is not None]
+    details = {f"{rule.name}.{name}" for rule in rules for name in rule.details}
+
+    assert details <= set(ALL)
+    assert {name for name in details if ALL[name].detail == Detail()} == set()
 
 
 def test_a_hyperparameter_that_is_not_known_has_no_summary() -> None:

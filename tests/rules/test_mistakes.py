@@ -6,7 +6,7 @@ import re
 import pytest
 
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.gradient_descent import sgd
+from optitrace.rules.families.gradient_descent import sgd
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 
 FIRST_DAMPENED = next(m for m in MISTAKES["sgd"] if m.name == "the first momentum_buffer is dampened")

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import math
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optitrace.errors import UsageError
-from optitrace.rules.adam_family import adam, adamw, radam, sparseadam
-from optitrace.rules.adaptive import adafactor, adagrad
+from optitrace.functions import FUNCTIONS
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.discriminating_cases import TELLING, gradient, start
-from optitrace.rules.gradient_descent import asgd, rprop, sgd
+from optitrace.rules.discriminating_cases import cases_of, gradient, start
+from optitrace.rules.families.adam_family import adam, adamw, radam, sparseadam
+from optitrace.rules.families.adaptive import adafactor, adagrad
+from optitrace.rules.families.gradient_descent import asgd, rprop, sgd
+from optitrace.rules.families.orthogonal import muon
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
-from optitrace.rules.orthogonal import muon
 from optitrace.rules.reader import ASCII, UNICODE, Explanation, RuleLine, Spelling, read
-from optitrace.rules.rule import rule
+from optitrace.rules.rule import rule, takes_matrices
+from optitrace.rules.source_patching import compiled, definition
+
+TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+"""The settings under which a rule is told from a wrong one, by the name of the rule."""
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 SETTINGS = [(name, index) for name, several in TELLING.items() for index in range(len(several))]
@@ -266,19 +274,72 @@ def guarded(w: Any, g: Any, t: int, *, lr: float = 0.1) -> tuple[Any, ...]:
 
 
 def test_a_guard_on_coordinates_is_refused() -> None:
-    with pytest.raises(TypeError, match="a guard cannot hold for some coordinates alone; use where"):
+    with pytest.raises(UsageError, match="a guard cannot hold for some coordinates alone; use where"):
         read(guarded).explain([1.0, 2.0], [1.0, -1.0], 1, {}, {})
 
 
+UNREADABLE = {
+    "w -= lr * g": "w -= lr * g",
+    "w = w - lr * np.sign(g)": "np.sign(g)",
+    "w = w - lr * g.sign()": "g.sign()",
+    "w = w - lr * exp(g)": "exp(g)",
+    "w = w - lr * EPS": "EPS",
+    "w = w - lr * g[0]": "g[0]",
+    "w = w - lr * (0 < g < 1)": "0 < g < 1",
+    "w = w - lr * maximum(a=g, b=w)": "maximum(a=g, b=w)",
+    "w, g = g, w": "w, g = g, w",
+    "while lr: w = w - g": "while lr: w = w - g",
+    "print(w)": "print(w)",
+    "for k in (1, 2): w = w - k * g": "for k in (1, 2): w = w - k * g",
+}
+"""Lines that a rule cannot have, and the part of each that cannot be read."""
+
+
+@pytest.mark.parametrize("line", UNREADABLE)
+def test_what_cannot_be_read_is_named_with_its_line_and_what_may_stand_there(
+    line: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from optitrace.functions import maximum\nfrom optitrace.rules.rule import rule\n\n"
+        "EPS = 1e-8\n\n"
+        '@rule(source="none")\n'
+        "def mine(w, g, t, *, lr=0.1):\n"
+        '    """A rule for this test."""\n'
+        "    g = -g\n"
+        f"    {line}\n"
+        "    return (w,)\n"
+    )
+    written = runpy.run_path(str(path))["mine"]
+    functions = ", ".join(sorted(FUNCTIONS))
+
+    with pytest.raises(UsageError) as raised:
+        read(written)
+
+    sentence = str(raised.value)
+    assert sentence.startswith(f"{path}, line 10: a rule cannot contain '{UNREADABLE[line]}'; ")
+    assert sentence.endswith(f"and of optitrace.functions: {functions}.")
+
+
+def test_a_function_of_the_same_name_from_elsewhere_is_refused() -> None:
+    def sqrt(x: Any) -> Any:
+        return x
+
+    wrong = replace(sgd, function=compiled(definition(adagrad.function), adagrad.function, "wrong"))
+    wrong.function.__globals__["sqrt"] = sqrt
+
+    with pytest.raises(UsageError, match=r"a rule cannot contain 'sqrt\(s\)'"):
+        read(wrong)
+
+
 @rule(source="none: a rule for this test")
-def augmented(w: Any, g: Any, t: int, *, lr: float = 0.1) -> tuple[Any, ...]:
-    w -= lr * g
-    return (w,)
+def endless(w: Any, g: Any, t: int, *, lr: float = 0.1) -> tuple[Any, ...]:
+    raise NotImplementedError
 
 
-def test_what_is_not_an_assignment_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"a rule cannot contain 'w -= lr \* g'"):
-        read(augmented)
+def test_a_rule_that_returns_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="a rule must end by returning its weights and state"):
+        read(endless)
 
 
 def text(step: Explanation) -> list[str]:
@@ -449,8 +510,35 @@ def test_a_hyperparameter_that_there_is_not_is_refused() -> None:
 
 def test_reading_and_explaining_need_no_torch() -> None:
     code = (
-        "import sys; from optitrace.rules.reader import read; from optitrace.rules.adaptive import adafactor;"
+        "import sys; from optitrace.rules.reader import read;"
+        "from optitrace.rules.families.adaptive import adafactor;"
         "read(adafactor).explain([1.0, 2.0], [1.0, 2.0], 1, {}, {}); sys.exit('torch' in sys.modules)"
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "annotation", "expected"),
+    [
+        ("from __future__ import annotations\n", "Matrix", True),
+        ("", "Matrix", True),
+        ("from __future__ import annotations\n", "Number", False),
+        ("from __future__ import annotations\nfrom torch import Tensor\n", "Tensor", False),
+        ("from torch import Tensor\n", "Tensor", False),
+        ("", "object", False),
+    ],
+)
+def test_a_rule_whose_weights_are_annotated_as_a_matrix_is_given_one(
+    header: str, annotation: str, expected: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"{header}from optitrace.functions import Matrix, Number\nfrom optitrace.rules.rule import rule\n\n"
+        f'@rule(source="none")\ndef mine(w: {annotation}, g, t, *, lr: float = 0.1):\n'
+        "    return (w - lr * g,)\n"
+    )
+    written = runpy.run_path(str(path))["mine"]
+
+    assert takes_matrices(written.function) is expected
+    assert [parameter.annotation for parameter in written.parameters] == [float]

@@ -13,10 +13,14 @@ import torch
 from torch import Tensor
 
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.discriminating_cases import SHAPES, STEPS, TELLING, VECTOR, gradient, start
+from optitrace.rules.discriminating_cases import STEPS, VECTOR, cases_of, gradient, shapes_of, start
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import compiled, definition
+
+TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+"""The settings under which a rule is told from a wrong one, by the name of the rule."""
+SHAPES = {o.name: shapes_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from naive import differences, naive_steps
 
-from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS, design
+from optitrace.experiment.settings import DTYPES
 from optitrace.records.trace import Column, Trace
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.discriminating_cases import TELLING
+from optitrace.rules.discriminating_cases import cases_of
 from optitrace.tracing.tracer import trace
+
+TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+"""The settings under which a rule is told from a wrong one, by the name of the rule."""
 
 STEPS = 6
 

@@ -167,7 +167,7 @@ import sys
 import torch
 before = set(sys.modules)
 from optitrace.experiment.experiment import design
-from optitrace.experiment.installed_torch import absences
+from optitrace.rules.catalogue import absences
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing.tracer import trace
 for name, optimizer in OPTIMIZERS.items():

@@ -15,8 +15,8 @@ import torch
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
 
-from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS, Experiment, design
+from optitrace.experiment.settings import DTYPES
 from optitrace.records.trace import Outcome, Status, Trace
 from optitrace.records.writer import exact, json_chunks, jsonl_chunks
 from optitrace.rules.catalogue import OPTIMIZERS

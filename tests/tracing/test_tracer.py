@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from optitrace.errors import DeviceError, UsageError
-from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import LossFunction, Quadratic
+from optitrace.experiment.settings import DTYPES
 from optitrace.records.trace import Outcome, Status, Trace
 from optitrace.records.writer import json_chunks
 from optitrace.rules.catalogue import OPTIMIZERS

@@ -14,9 +14,12 @@ from verified import loss_of, network, train, verified, watching
 from optitrace.monitoring import class_rule
 from optitrace.records.findings import RuleAgreement
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.rules.discriminating_cases import TELLING
+from optitrace.rules.discriminating_cases import cases_of
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.tracing.devices import one_thread
+
+TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+"""The settings under which a rule is told from a wrong one, by the name of the rule."""
 
 RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
 

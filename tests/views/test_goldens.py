@@ -6,7 +6,7 @@ import pytest
 from samples import printed, traced, written
 from syrupy.assertion import SnapshotAssertion
 
-from optitrace.analysis.notebook import Result
+from optitrace.analysis.documented import Result
 from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.views.display import Display

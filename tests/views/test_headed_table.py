@@ -4,7 +4,7 @@ import pytest
 from rich.console import RenderableType
 from samples import printed
 
-from optitrace.analysis.notebook import results
+from optitrace.analysis.documented import results
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.views.display import Display
 from optitrace.views.presenters.catalogue import CataloguePresenter, OptimizerPresenter

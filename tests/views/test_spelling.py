@@ -7,7 +7,7 @@ import pytest
 from rich.console import RenderableType
 from samples import made_up, printed, traced, written
 
-from optitrace.analysis.notebook import results
+from optitrace.analysis.documented import results
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.text.ascii import to_ascii
 from optitrace.views.display import Display

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, get_args, get_origin
 
 from optitrace.errors import UsageError, did_you_mean, quoted
@@ -99,13 +99,19 @@ def read_axis(text: str, base: Experiment, *, sampled: bool) -> SweptAxis:
     name, sign, values = (part.strip() for part in text.partition("="))
     if not sign or not values or not name:
         raise UsageError(f"{quoted(text)} names no values; write it as lr=0.1,0.2 or lr=log:1e-4:1:200.")
-    setting, dot, place = name.replace("-", "_").partition(".")
-    whole = _setting(setting, base)
-    if not dot:
-        return SweptAxis(whole.name, setting, None, _values(values, whole, sampled=sampled))
-    position, kind = _member(whole, place)
-    part = Hyperparameter(base.optimizer, f"{setting}.{position}", None, kind)
-    return SweptAxis(part.name, setting, position, _values(values, part, sampled=sampled))
+    axis, part = _varied(name, base)
+    return replace(axis, values=_values(values, part, sampled=sampled))
+
+
+def list_axis(name: str, values: Iterable[Any], base: Experiment) -> SweptAxis:
+    """Return the axis of some values, one after the other; a text among them is read.
+
+    Raises:
+        UsageError: there is no such thing to vary, a value is none of its kind, or there is none.
+    """
+    axis, part = _varied(name, base)
+    read = tuple(part.parse(value) if isinstance(value, str) else part.check(value) for value in values)
+    return replace(axis, values=_distinct(read, part))
 
 
 def check_axes(axes: Sequence[SweptAxis]) -> None:
@@ -122,6 +128,17 @@ def check_axes(axes: Sequence[SweptAxis]) -> None:
                 raise UsageError(
                     f"{axis.setting} is given as a whole and by position; give the whole, or each position."
                 )
+
+
+def _varied(name: str, base: Experiment) -> tuple[SweptAxis, Hyperparameter]:
+    """Return the axis of a name such as ``lr`` or ``betas.1``, without values, and what reads these."""
+    setting, dot, place = name.replace("-", "_").partition(".")
+    whole = _setting(setting, base)
+    if not dot:
+        return SweptAxis(whole.name, setting, None, ()), whole
+    position, kind = _member(whole, place)
+    part = Hyperparameter(base.optimizer, f"{setting}.{position}", None, kind)
+    return SweptAxis(part.name, setting, position, ()), part
 
 
 def _setting(name: str, base: Experiment) -> Hyperparameter:
@@ -172,7 +189,12 @@ def _values(text: str, setting: Hyperparameter, *, sampled: bool) -> tuple[Value
             f"write one value of it as {setting.name}={example}, or vary a part of it, "
             f"such as {setting.name}.0."
         )
-    values = tuple(setting.parse(part) for part in text.split(","))
+    return _distinct(tuple(setting.parse(part) for part in text.split(",")), setting)
+
+
+def _distinct(values: tuple[Value, ...], setting: Hyperparameter) -> tuple[Value, ...]:
+    if not values:
+        raise UsageError(f"{setting.name} has no values; give at least one.")
     if len(set(values)) < len(values):
         twice = next(value for index, value in enumerate(values) if value in values[:index])
         raise UsageError(f"{setting.name} has the value {show(twice)} twice; give each once.")

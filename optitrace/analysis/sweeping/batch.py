@@ -1,17 +1,84 @@
-"""A batch: configurations that are run together, as tensors."""
+"""A batch: configurations that are run together, as tensors, by torch or by machine code.
+
+Both give the same bits. torch runs a rule operation by operation, on any device and in any dtype; machine
+code runs those of vectors on the processor.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.batched_loss import BatchedLoss
+from optitrace.analysis.sweeping.measures import Watch
+from optitrace.experiment.experiment import used_gradient
 from optitrace.experiment.float_formats import dtype_name
+from optitrace.native.machine_code import is_compilable
+from optitrace.native.program import CompiledRun, Segment, Varied, powers
+from optitrace.native.square_root import correctly_rounded
+from optitrace.native.tape import OperandKind
 from optitrace.rules.rule import Rule
+
+KEPT = 256
+"""How many programs are kept."""
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class Swept(Tensor):
+    """The values of one hyperparameter: float64, shape (configurations, 1), or with one more 1 for matrices.
+
+    A rule that is given these in the place of numbers computes for each configuration what torch does
+    with a number: in float64 as long as only numbers meet, and rounded to the dtype of the weights, or
+    to float32 if that is a half precision, where they meet weights. Plain tensors would make
+    ``1 - beta2`` and ``beta2**t`` inexact in float32, and the whole in float64 is half as fast.
+
+    A condition on it that a rule asks for with `if` holds of all configurations alike, as zero is
+    never among its values: see `optitrace.analysis.sweeping.blocks`.
+    """
+
+    def __bool__(self) -> bool:
+        if not self.is_floating_point():
+            raise TypeError("a comparison differs from configuration to configuration; use where")
+        return True
+
+    def plain(self) -> Tensor:
+        """Return the values as a plain tensor."""
+        with torch._C.DisableTorchFunctionSubclass():
+            return self.as_subclass(Tensor)
+
+    def rounded(self, dtype: torch.dtype) -> Tensor:
+        """Return the values as weights of a dtype meet them; kept, as a rule meets them in every step."""
+        kept: Tensor | None = self.__dict__.get("kept")
+        if kept is None:
+            kept = self.plain()
+            if kept.is_floating_point():
+                kept = kept.to(torch.float32 if dtype in _HALF else dtype)
+            self.__dict__["kept"] = kept
+        return kept
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Compute among its like, or with weights."""
+        with torch._C.DisableTorchFunctionSubclass():
+            for other in args:
+                if isinstance(other, Tensor) and not isinstance(other, cls):
+                    rounded = [a.rounded(other.dtype) if isinstance(a, cls) else a for a in args]
+                    result = func(*rounded, **(kwargs or {}))
+                    return result.to(other.dtype) if other.dtype in _HALF else result
+            result = func(*args, **(kwargs or {}))
+            return result.as_subclass(cls) if isinstance(result, Tensor) else result
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +115,128 @@ class Batch:
             value if value is None or entry.scalar else torch.zeros_like(self.w) + value
             for entry, value in zip(self.rule.state, initial, strict=True)
         ]
+
+
+def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
+    """Return the last weights of a batch, shaped as the first; None if told to stop."""
+    w, rule = batch.w, correctly_rounded(batch.rule)
+    state = batch.initial_state()
+    used = torch.zeros_like(w)
+    for t in range(1, batch.steps + 1):
+        if batch.stop():
+            return None
+        used = used_gradient(batch.protocol, t, used, batch.loss.gradient, w)
+        moved, *state = rule(w, used, t, *state, **batch.hyperparameters)
+        assert isinstance(moved, Tensor)
+        watch.after_step(t, w, moved)
+        w = moved
+    return w
+
+
+def can_run(batch: Batch) -> bool:
+    """Return whether a batch is one of vectors on the processor, and can be had as machine code."""
+    return batch.w.device.type == "cpu" and batch.w.ndim == 2 and is_compilable(batch.dtype)
+
+
+def run_native(batch: Batch, watch: Watch) -> Tensor | None:
+    """Return the last weights of a batch; None if told to stop.
+
+    They are bit for bit those of `run_by_torch`.
+
+    Raises:
+        UnrecordableError: the rule does what no tape says.
+    """
+    made = program(
+        batch.rule,
+        tuple((name, _key(name, value)) for name, value in batch.hyperparameters.items()),
+        batch.steps,
+        batch.protocol,
+        batch.dtype,
+        batch.loss.curvature is not None,
+    )
+    held = _arrays(batch)
+    for segment in made.segments():
+        for part in _parts(segment, watch, knows_gradient=batch.loss.curvature is not None):
+            if batch.stop():
+                return None
+            _run_part(batch, watch, segment, part, held)
+    return held["w"].T
+
+
+@lru_cache(KEPT)
+def program(
+    rule: Rule,
+    settings: tuple[tuple[str, Any], ...],
+    steps: int,
+    protocol: str,
+    dtype: str,
+    knows_gradient: bool,
+) -> CompiledRun:
+    """Return the program of a run, made once."""
+    return CompiledRun(
+        rule, dict(settings), steps=steps, protocol=protocol, dtype=dtype, knows_gradient=knows_gradient
+    )
+
+
+def _parts(segment: Segment, watch: Watch, *, knows_gradient: bool) -> Iterator[slice]:
+    """Yield which steps are run at once: one where torch has to do something between two."""
+    count = len(segment.numbers)
+    if knows_gradient and not watch.follows_steps and not segment.tape.powers:
+        yield slice(0, count)
+    else:
+        yield from (slice(k, k + 1) for k in range(count))
+
+
+def _run_part(batch: Batch, watch: Watch, segment: Segment, part: slice, held: dict[str, Tensor]) -> None:
+    step, w = segment.first + part.start, held["w"]
+    if batch.loss.curvature is None:
+        used = used_gradient(batch.protocol, step, held["used"].T, batch.loss.gradient, w.T)
+        held["used"] = used.T.contiguous()
+    held.update(powers(segment.tape, held, segment.numbers[part.start]))
+    before = w.T.clone() if watch.follows_steps else w.T
+    left = {
+        a.name: torch.empty_like(w if a.kind is OperandKind.WEIGHTS else w[0], dtype=_dtype_of(a.kind, w))
+        for a in segment.arrays
+        if a.source is None
+    }
+    taken = [held[a.name] if a.source is not None else left[a.name] for a in segment.arrays]
+    segment.code.run(taken, segment.numbers[part], w.shape[1], w.numel())
+    held.update(left)
+    watch.after_step(step, before, w.T)
+
+
+def _dtype_of(kind: OperandKind, w: Tensor) -> torch.dtype:
+    return w.dtype if kind is OperandKind.WEIGHTS else torch.float64
+
+
+def _arrays(batch: Batch) -> dict[str, Tensor]:
+    """Return what the first step is given: weights coordinate after coordinate, and columns."""
+    w = batch.w.T.contiguous().clone()
+    held = {"w": w, "used": torch.zeros_like(w)}
+    if batch.loss.curvature is not None:
+        held["curvature"] = batch.loss.curvature.expand(batch.w.shape).T.contiguous()
+    for entry, value in zip(batch.rule.state, batch.initial_state(), strict=True):
+        if isinstance(value, Swept):
+            held[f"state.{entry.symbol}"] = _column(value)
+        elif isinstance(value, Tensor):
+            held[f"state.{entry.symbol}"] = value.T.contiguous()
+    for name, value in batch.hyperparameters.items():
+        held.update(_columns(name, value))
+    return held
+
+
+def _columns(name: str, value: Any) -> dict[str, Tensor]:
+    if isinstance(value, tuple):
+        return {key: c for k, part in enumerate(value) for key, c in _columns(f"{name}.{k}", part).items()}
+    return {name: _column(value)} if isinstance(value, Swept) else {}
+
+
+def _column(value: Swept) -> Tensor:
+    return value.plain().reshape(-1).contiguous()
+
+
+def _key(name: str, value: Any) -> Any:
+    """Return what of a hyperparameter decides the program: its name where configurations differ."""
+    if isinstance(value, tuple):
+        return tuple(_key(f"{name}.{k}", part) for k, part in enumerate(value))
+    return Varied(name) if isinstance(value, Swept) else value

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optitrace.analysis.stability import stability_limit
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import DIVERGED
 from optitrace.analysis.sweeping.ranking import Candidate
 from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import Column
+from optitrace.analysis.theory import stability_limit
 
 MOST_BINS = (120, 24)
 """Bins along the first and along the second axis."""

@@ -100,17 +100,17 @@ class Space:
 
 def lay_out(
     base: Experiment,
-    texts: Sequence[str],
+    axes: Sequence[str | SweptAxis],
     *,
     samples: int | None = None,
     seed: int = 0,
     confirmed: bool = False,
 ) -> Space:
-    """Return the space that some axes, as text, span around an experiment.
+    """Return the space that some axes span around an experiment.
 
     Args:
         base: the experiment, where nothing is varied.
-        texts: the axes, as `read_axis` reads them.
+        axes: what is varied; a text is read as `read_axis` reads it.
         samples: how many configurations to draw; the grid of all combinations if not given.
         seed: of the draw.
         confirmed: whether more than `LARGEST_UNASKED` configurations are meant.
@@ -118,9 +118,12 @@ def lay_out(
     Raises:
         UsageError: an axis cannot be read, nothing is varied, or there are too many configurations.
     """
-    axes = tuple(read_axis(text, base, sampled=samples is not None) for text in texts)
-    check_axes(axes)
-    space = Space(base, axes, samples, seed)
+    read = tuple(
+        axis if isinstance(axis, SweptAxis) else read_axis(axis, base, sampled=samples is not None)
+        for axis in axes
+    )
+    check_axes(read)
+    space = Space(base, read, samples, seed)
     if not axes:
         raise UsageError("nothing is varied; say what with -P, as in -P lr=log:1e-4:1:200.")
     if samples is not None and samples < 1:

@@ -10,9 +10,10 @@ import torch
 
 from optitrace.analysis.sweeping.blocks import run_numbers
 from optitrace.analysis.sweeping.space import Configuration, Space
-from optitrace.analysis.sweeping.values import LANE, columns_at, configurations, uniform
-from optitrace.analysis.ulps import ulp
+from optitrace.analysis.sweeping.values import columns_at, configurations, uniform
+from optitrace.analysis.tolerance import ulp
 from optitrace.experiment.experiment import Experiment
+from optitrace.native.listing import LANE
 from optitrace.records.trace import Trace
 from optitrace.tracing.tracer import trace
 

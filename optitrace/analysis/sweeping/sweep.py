@@ -1,4 +1,4 @@
-"""The sweep: every configuration of a space, ranked, with torch itself as the judge of a few."""
+"""The sweep: every configuration of a space, ranked, some of them checked with torch; and the best lr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optitrace.analysis.sweeping.classes import blocks_by_class, check_backend, 
 from optitrace.analysis.sweeping.loss_map import LossMap, Surveyor
 from optitrace.analysis.sweeping.measures import Goal, check_goal
 from optitrace.analysis.sweeping.ranking import Candidate, Ranking, StepsOf
-from optitrace.analysis.sweeping.space import Configuration, Space, corners, described
+from optitrace.analysis.sweeping.space import Configuration, Space, corners, described, lay_out
 from optitrace.analysis.sweeping.spot_check import SpotCheck, spot_check
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
@@ -44,11 +44,12 @@ class Sweep:
         space: what was swept.
         goal: what was looked for.
         finished: how many configurations were run: fewer than the space has if it was interrupted.
-        counts: how many of them converged, are still on the way, and diverged.
+        counts: how many of them converged, did not converge, and diverged.
         best: the best of them, best first.
         tied: how many have the best value of the rank; 0 if no value is finite.
         landscape: the final loss over the varied axes; None unless one or two numbers are varied.
-        checks: the best and some others, traced with torch; None if torch itself was stepped anyway.
+        checks: the best and some others, traced with torch; None if torch itself was stepped
+            anyway, or has no class of the rule.
     """
 
     space: Space
@@ -121,7 +122,7 @@ def sweep(
         finished += len(block)
     is_complete = finished == space.size
     best = ranking.best(_steps_of(space, goal, workers) if is_complete else None)
-    judged = bool(best) and space.has_rule and is_complete
+    judged = bool(best) and space.has_rule and is_complete and bool(space.base.entry.class_path)
     return Sweep(
         space=space,
         goal=goal,
@@ -139,6 +140,56 @@ def run_blocks(space: Space, goal: Goal, workers: Workers, stop: Callable[[], bo
     if space.has_rule:
         return blocks_by_rule(space, goal, threads=workers.threads, chunk=workers.chunk, stop=stop)
     return blocks_by_class(space, goal, threads=workers.threads, backend=workers.backend, stop=stop)
+
+
+@dataclass(frozen=True, slots=True)
+class TuningGrid:
+    """Learning rates to try, logarithmically spaced.
+
+    Attributes:
+        least: the least of them.
+        greatest: the greatest.
+        count: how many there are.
+    """
+
+    least: float = 1e-5
+    greatest: float = 10.0
+    count: int = 241
+
+    @property
+    def axis(self) -> str:
+        """The grid as an axis of a sweep."""
+        return f"lr=log:{self.least:g}:{self.greatest:g}:{self.count}"
+
+
+FINE = TuningGrid()
+"""Forty to a decade: what is tried by a rule."""
+
+
+COARSE = TuningGrid(count=61)
+"""Ten to a decade: what is tried by stepping a class that has no rule."""
+
+DESCRIPTION = f"of a sweep from {FINE.least:g} to {FINE.greatest:g}"
+"""Where the learning rates of tuned runs come from, in words."""
+
+
+def tune(experiment: Experiment) -> Experiment:
+    """Return an experiment with the lr at which its final loss is least, of those of a grid.
+
+    Where every lr diverges, the experiment is returned as it is.
+
+    Raises:
+        UsageError: the optimizer has no lr, or cannot be run.
+        DeviceError: the device is not there.
+    """
+    goal = Goal()
+    fine = lay_out(experiment, [FINE.axis])
+    space = fine if fine.has_rule else lay_out(experiment, [COARSE.axis])
+    ranking = Ranking(space, goal, top=1)
+    for block in run_blocks(space, goal, Workers(), lambda: False):
+        ranking.add(block)
+    best = ranking.best()
+    return space.experiment(best[0].configuration) if best else experiment
 
 
 def _steps_of(space: Space, goal: Goal, workers: Workers) -> StepsOf | None:

@@ -11,14 +11,8 @@ from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.space import Configuration, Space
+from optitrace.native.listing import LANE
 from optitrace.rules.hyperparameter import Value
-
-LANE = 64
-"""How many numbers are computed at once, at most: by torch 32, by machine code all.
-
-The last few of a tensor, if they do not fill a register, are computed by other code, whose powers can
-differ in the last bit; so everything is computed for a multiple of this, and the surplus thrown away.
-"""
 
 DIGITS = 12
 """Significant decimal digits of a number of a range, so that 0.001 is not 0.0010000000000000002."""

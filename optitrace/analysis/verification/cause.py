@@ -11,7 +11,8 @@ from optitrace.analysis.verification.departure import DepartingStep, first_depar
 from optitrace.analysis.verification.recorded_run import RecordedRun, agrees, recompute
 from optitrace.analysis.verification.step_check import COUNT, WEIGHTS, CheckedStep
 from optitrace.analysis.verification.subject import find_rule
-from optitrace.rules.mistakes import MISTAKES, Mistake, damaged, derived_mistakes
+from optitrace.rules.line_changes import derived_mistakes
+from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 
 MOST_CAUSES = 3
@@ -60,7 +61,7 @@ def likely_causes(rule: Rule, runs: Sequence[RecordedRun]) -> tuple[str, ...]:
 
 @cache
 def _known(name: str) -> tuple[Candidate, ...]:
-    return tuple(_damage(name, ((mistake,) for mistake in MISTAKES[name])))
+    return tuple(_damage(name, ((mistake,) for mistake in MISTAKES.get(name, ()))))
 
 
 @cache

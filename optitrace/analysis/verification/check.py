@@ -11,7 +11,7 @@ from optitrace.errors import UsageError, did_you_mean
 from optitrace.text.number_format import listed
 
 if TYPE_CHECKING:
-    from optitrace.rules.catalogue import Implementation
+    from optitrace.rules.rule import Implementation
 
 ALLOWED = 8.0
 """How many units the weights may be off after one step.

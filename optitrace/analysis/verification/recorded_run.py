@@ -19,9 +19,8 @@ from optitrace.analysis.verification.step_check import (
     numbers_in,
 )
 from optitrace.analysis.verification.subject import Configuration, Subject
-from optitrace.rules.catalogue import Implementation
 from optitrace.rules.discriminating_cases import STEPS
-from optitrace.rules.rule import Rule, StateEntry
+from optitrace.rules.rule import Implementation, Rule, StateEntry
 from optitrace.tracing.prescribed_run import PrescribedRun
 
 

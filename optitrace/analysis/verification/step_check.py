@@ -20,7 +20,7 @@ from torch import Tensor
 from optitrace.analysis.verification.check import ALLOWED, STATE_ALLOWED
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.rules.rule import Rule
-from optitrace.rules.rule_scope import called, extent
+from optitrace.rules.source_patching import called, extent
 
 WEIGHTS = "weights"
 

@@ -12,10 +12,11 @@ from torch.optim import Optimizer
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.rules import catalogue
-from optitrace.rules.catalogue import OPTIMIZERS, Implementation
-from optitrace.rules.discriminating_cases import SHAPES, TELLING, VECTOR
+from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.discriminating_cases import cases_of, shapes_of
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.rule import Rule
+from optitrace.rules.optimizer import Optimizer as CatalogueEntry
+from optitrace.rules.rule import Implementation, Rule
 from optitrace.tracing.stepping import absence, torch_class
 
 
@@ -57,7 +58,7 @@ class Subject:
     notes: tuple[str, ...] = ()
 
 
-def subject_of(optimizer: catalogue.Optimizer) -> Subject:
+def subject_of(optimizer: CatalogueEntry) -> Subject:
     """Return torch's class of a catalogue's entry, under its own rule.
 
     Raises:
@@ -66,8 +67,8 @@ def subject_of(optimizer: catalogue.Optimizer) -> Subject:
     rule = find_rule(optimizer.name)
     optimizer_class = torch_class(optimizer.class_path)
     if optimizer_class is None:
-        raise UsageError(f"{absence(optimizer.class_path)}.")
-    settings = TELLING[rule.name]
+        raise UsageError(f"{absence(optimizer)}.")
+    settings = cases_of(rule)
     return Subject(
         optimizer.name,
         optimizer_class,
@@ -97,7 +98,7 @@ def subject_of_own(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> Subje
     _check_names(own, rule, given)
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     reduced = 0
-    for telling in TELLING[rule.name]:
+    for telling in cases_of(rule):
         wanted = {**telling, **{n: v for n, v in given.items() if n in offered}}
         settings = {name: value for name, value in wanted.items() if name in accepted}
         reduced += settings != wanted
@@ -135,7 +136,7 @@ def _configurations(
     return tuple(
         Configuration(MappingProxyType({**defaults, **settings}), MappingProxyType({**arguments}), shape)
         for settings, arguments in pairs
-        for shape in SHAPES.get(rule.name, (VECTOR,))
+        for shape in shapes_of(rule)
     )
 
 
@@ -150,7 +151,7 @@ def _notes(own: OwnClass, rule: Rule, given: Mapping[str, Any], reduced: int) ->
     offered = {parameter.name: parameter.default for parameter in rule.parameters}
     notes = []
     if lacks := [name for name in offered if name not in accepted]:
-        tried = f"; {reduced} of {len(TELLING[rule.name])} settings were tried without" if reduced else ""
+        tried = f"; {reduced} of {len(cases_of(rule))} settings were tried without" if reduced else ""
         notes.append(f"it has no {', '.join(lacks)}{tried}")
     if extra := [f"{n}={show(v)}" for n, v in accepted.items() if n not in offered and n not in given]:
         notes.append(f"{rule.name} has no {', '.join(extra)}: left at the default")

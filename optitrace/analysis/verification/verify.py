@@ -29,9 +29,9 @@ from optitrace.errors import UsageError
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.own_class import OwnClass
 from optitrace.experiment.own_module import reason
-from optitrace.rules import catalogue
-from optitrace.rules.catalogue import OPTIMIZERS, Implementation
-from optitrace.rules.rule import Rule
+from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.optimizer import Optimizer as CatalogueEntry
+from optitrace.rules.rule import Implementation, Rule
 from optitrace.tracing.devices import choose_device, one_thread, open_device
 from optitrace.tracing.prescribed_run import default_dtype
 from optitrace.tracing.stepping import absence
@@ -63,7 +63,7 @@ class Own:
 
 
 def verify(
-    optimizers: Sequence[catalogue.Optimizer],
+    optimizers: Sequence[CatalogueEntry],
     classes: Sequence[Own],
     scope: Scope,
     report: Report = lambda done, of, what: None,
@@ -82,9 +82,9 @@ def verify(
         DeviceError: the device is not there.
     """
     device = open_device(choose_device() if scope.device == "auto" else scope.device)
-    absent = [optimizer for optimizer in optimizers if absence(optimizer.class_path)]
+    absent = [optimizer for optimizer in optimizers if absence(optimizer)]
     if absent and not classes and len(absent) == len(optimizers):
-        raise UsageError(f"{absence(absent[0].class_path)}.")
+        raise UsageError(f"{absence(absent[0])}.")
     there = [optimizer for optimizer in optimizers if optimizer not in absent]
     ruled = [subject_of(optimizer) for optimizer in there if optimizer.rule is not None]
     subjects = [*ruled, *(subject_of_own(c.guarded, c.rule, c.given) for c in classes if c.rule is not None)]
@@ -104,7 +104,7 @@ def verify(
             conformances += conform(each.guarded, each.given)
             conformances += each.guard.conformances(each.own.name)
     unruled = [_unchecked(o, device, Verdict.NO_RULE, NO_RULE) for o in there if o.rule is None]
-    missing = [_unchecked(o, device, Verdict.NO_CLASS, absence(o.class_path)) for o in absent]
+    missing = [_unchecked(o, device, Verdict.NO_CLASS, absence(o)) for o in absent]
     return Verification((*checks, *unruled, *missing), tuple(conformances))
 
 
@@ -261,7 +261,7 @@ def _likely_causes_of(
     return causes, ("its weights agree; its state means something else",) if weights_agree else ()
 
 
-def _unchecked(optimizer: catalogue.Optimizer, device: torch.device, verdict: Verdict, note: str) -> Check:
+def _unchecked(optimizer: CatalogueEntry, device: torch.device, verdict: Verdict, note: str) -> Check:
     return Check(
         optimizer=optimizer.name,
         rule="",

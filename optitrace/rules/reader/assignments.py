@@ -1,17 +1,25 @@
-"""A line of a rule that assigns, and the branches that its conditional expressions can take."""
+"""The lines of a rule that assign, and the branches that their conditional expressions can take."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from optitrace.rules.reader.calculation import FACTS, Calculation, compile_expression, leaf_of
-from optitrace.rules.reader.conditions import conditional, names_in, negated, telling
-from optitrace.rules.reader.notation import REDUCTIONS, Template, write, write_names
-from optitrace.rules.reader.notation_style import Spelling
+from optitrace.functions import FUNCTIONS, FunctionKind
+from optitrace.rules.reader.calculation import Calculation, compile_expression, leaf_of
+from optitrace.rules.reader.notation import Spelling, Template, conditional, write, write_names
+
+_OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.GtE,
+    ast.GtE: ast.Lt,
+    ast.Gt: ast.LtE,
+    ast.LtE: ast.Gt,
+}
 
 Decision: TypeAlias = "bool | None"
 """Whether a condition holds; None where it was not asked."""
@@ -95,7 +103,6 @@ class Assignment:
 
     symbol: str
     node: ast.expr
-    functions: Mapping[str, Any]
     hyperparameters: frozenset[str]
     _branches: dict[tuple[Decision, ...], Branch] = field(default_factory=dict)
 
@@ -111,7 +118,7 @@ class Assignment:
                     collect(child, parent, under)
                 return
             condition, then, otherwise = parts
-            found.append(Condition(condition, compile_expression(condition, self.functions), parent, under))
+            found.append(Condition(condition, compile_expression(condition), parent, under))
             number = len(found) - 1
             collect(then, number, True)
             collect(otherwise, number, False)
@@ -134,7 +141,7 @@ class Assignment:
                 for condition, decision in zip(self.conditions, decisions, strict=True)
                 if decision is not None
             )
-            calculation = compile_expression(node, self.functions)
+            calculation = compile_expression(node)
             self._branches[decisions] = Branch(node, calculation, holding, self.hyperparameters)
         return self._branches[decisions]
 
@@ -144,7 +151,7 @@ def _spreading(node: ast.AST) -> Iterator[str]:
         case ast.Name(name):
             yield name
         case ast.Call(ast.Name(function), arguments):
-            if function not in (*FACTS, *REDUCTIONS):
+            if FUNCTIONS[function].kind not in (FunctionKind.FACT, FunctionKind.REDUCTION):
                 for argument in arguments:
                     yield from _spreading(argument)
         case _:
@@ -167,3 +174,47 @@ class _Resolution(ast.NodeTransformer):
         # both are visited, since each takes the decisions of the conditions in it
         branches = self.visit(then), self.visit(otherwise)
         return branches[0 if decision else 1]
+
+
+def names_in(node: ast.AST) -> frozenset[str]:
+    """Return the symbols in an expression."""
+    called = {part.func for part in ast.walk(node) if isinstance(part, ast.Call)}
+    return frozenset(p.id for p in ast.walk(node) if isinstance(p, ast.Name) and p not in called)
+
+
+def negated(node: ast.expr) -> ast.expr:
+    """Return the opposite of a condition.
+
+    >>> ast.unparse(negated(ast.parse("a > b", mode="eval").body))
+    'a <= b'
+    """
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in _OPPOSITES:
+        return ast.Compare(node.left, [_OPPOSITES[type(node.ops[0])]()], node.comparators)
+    return ast.UnaryOp(ast.Not(), node)
+
+
+def telling(conditions: Sequence[ast.expr]) -> list[ast.expr]:
+    """Return, of the conditions that hold, those that tell why a branch was taken.
+
+    That two numbers differ is the general case and tells nothing. Of several conditions on the same two
+    numbers, the last says what those before it say, but that neither is the greater says that they are
+    equal.
+    """
+    told: list[ast.expr] = []
+    for node in conditions:
+        earlier = next((other for other in told if _sides(other) == _sides(node)), None)
+        if earlier is not None:
+            told.remove(earlier)
+        if {_operator(earlier), _operator(node)} == {ast.LtE, ast.GtE} and isinstance(node, ast.Compare):
+            told.append(ast.Compare(node.left, [ast.Eq()], node.comparators))
+        elif _operator(node) is not ast.NotEq:
+            told.append(node)
+    return told
+
+
+def _operator(node: ast.expr | None) -> type[ast.cmpop] | None:
+    return type(node.ops[0]) if isinstance(node, ast.Compare) else None
+
+
+def _sides(node: ast.expr) -> str:
+    return ast.dump(ast.Tuple([node.left, *node.comparators])) if isinstance(node, ast.Compare) else ""

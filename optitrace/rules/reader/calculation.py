@@ -10,20 +10,11 @@ from functools import wraps
 from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias
 
-from optitrace.rules.arithmetic import columns, machine_epsilon, rows
-from optitrace.rules.reader.ieee import divide, power
-from optitrace.rules.reader.notation import REDUCTIONS
+from optitrace.functions import FUNCTIONS, FunctionKind, divide, power
 from optitrace.rules.reader.parts import plain
 
 Value: TypeAlias = Any
 """A Python number; a tuple of them, one for each coordinate; or a torch tensor, which is a matrix."""
-
-FACTS: Mapping[str, Callable[[Any], float]] = {
-    "rows": rows,
-    "columns": columns,
-    "machine_epsilon": machine_epsilon,
-}
-"""The functions of the rules that ask for the shape or the dtype of a value, not for its numbers."""
 
 
 class Leaf(NamedTuple):
@@ -32,7 +23,7 @@ class Leaf(NamedTuple):
     Attributes:
         name: a symbol of the rule.
         whole: whether it stands inside a function of all coordinates, and so is shown with all of them.
-        fact: the function that is asked about it (one of `FACTS`); empty for the symbol itself.
+        fact: the function that is asked about it (`FunctionKind.FACT`); empty for the symbol itself.
     """
 
     name: str
@@ -79,18 +70,12 @@ class Calculation:
         return arguments
 
 
-def compile_expression(node: ast.expr, functions: Mapping[str, Any]) -> Calculation:
-    """Return an expression as a calculation.
-
-    Args:
-        node: the expression, without conditional parts.
-        functions: the functions that it may call, by name.
-    """
+def compile_expression(node: ast.expr) -> Calculation:
+    """Return an expression, without conditional parts, as a calculation."""
     is_of_matrices = any(
-        isinstance(part, ast.MatMult) or (isinstance(part, ast.Name) and part.id == "transpose")
-        for part in ast.walk(node)
+        isinstance(part, ast.MatMult) or _kind(part) is FunctionKind.MATRIX for part in ast.walk(node)
     )
-    return _compile(node, functions, [], is_of_matrices, is_of_matrices)
+    return _compile(node, [], is_of_matrices, is_of_matrices)
 
 
 def leaf_of(node: ast.expr, whole: bool) -> Leaf | None:
@@ -98,14 +83,20 @@ def leaf_of(node: ast.expr, whole: bool) -> Leaf | None:
     match node:
         case ast.Name(name):
             return Leaf(name, whole)
-        case ast.Call(ast.Name(fact), [ast.Name(name)]) if fact in FACTS:
+        case ast.Call(ast.Name(fact), [ast.Name(name)]) if _kind(node) is FunctionKind.FACT:
             return Leaf(name, whole, fact)
     return None
 
 
-def _compile(
-    node: ast.expr, functions: Mapping[str, Any], leaves: list[Leaf], whole: bool, is_of_matrices: bool
-) -> Calculation:
+def _kind(node: ast.AST) -> FunctionKind | None:
+    """Return the kind of the function that a node calls; None if it calls none."""
+    match node:
+        case ast.Call(ast.Name(name)) if name in FUNCTIONS:
+            return FUNCTIONS[name].kind
+    return None
+
+
+def _compile(node: ast.expr, leaves: list[Leaf], whole: bool, is_of_matrices: bool) -> Calculation:
     """Compile an expression, adding to `leaves`, which it shares with the expressions inside it."""
     own: dict[int, str] = {}
     reductions: list[tuple[Callable[[Value], Value], Calculation]] = []
@@ -116,21 +107,19 @@ def _compile(
             if leaf not in leaves:
                 leaves.append(leaf)
             return ast.Name(own.setdefault(leaves.index(leaf), f"_{len(own)}"), ast.Load())
-        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in REDUCTIONS:
-            inner = _compile(part.args[0], functions, leaves, True, is_of_matrices)
-            reductions.append((functions[part.func.id], inner))
+        if isinstance(part, ast.Call) and _kind(part) is FunctionKind.REDUCTION:
+            inner = _compile(part.args[0], leaves, True, is_of_matrices)
+            reductions.append((_COMPUTED[ast.unparse(part.func)], inner))
             return ast.Name(f"_r{len(reductions) - 1}", ast.Load())
         return None
 
     body = _Translation(argument).visit(deepcopy(node))
     names = [*own.values(), *(f"_r{position}" for position in range(len(reductions)))]
     source = f"lambda {', '.join(names)}: {ast.unparse(body)}"
-    known = {**functions, "_power": power, "_divide": divide}
-    forgetful = {name: f if name == "_divide" else _forgetting(f) for name, f in known.items() if callable(f)}
     return Calculation(
         leaves=tuple(leaves),
-        function=eval(source, dict(known)),
-        of_mixtures=eval(source, dict(forgetful)),
+        function=eval(source, dict(_COMPUTED)),
+        of_mixtures=eval(source, dict(_FORGETFUL)),
         own=tuple(own),
         reductions=tuple(reductions),
         is_of_matrices=is_of_matrices,
@@ -138,7 +127,7 @@ def _compile(
 
 
 class _Translation(ast.NodeTransformer):
-    """Puts arguments for leaves, and the division and the power of `ieee` for Python's."""
+    """Puts arguments for leaves, and IEEE's division and power for Python's."""
 
     def __init__(self, argument: Callable[[ast.expr], ast.expr | None]) -> None:
         self.argument = argument
@@ -172,3 +161,14 @@ def _spread(function: Callable[..., Value], arguments: Sequence[Value]) -> Value
     if tuple in map(type, arguments):
         return tuple(map(function, *(a if type(a) is tuple else repeat(a) for a in arguments)))
     return function(*arguments)
+
+
+_COMPUTED: Mapping[str, Callable[..., Value]] = {
+    **{name: function.compute for name, function in FUNCTIONS.items()},
+    "_power": power,
+    "_divide": divide,
+}
+"""What an expression calls, by name."""
+
+_FORGETFUL = {**{name: _forgetting(f) for name, f in _COMPUTED.items()}, "_divide": divide}
+"""The same for numbers that remember their parts, which a division alone keeps apart."""

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
+from optitrace.errors import UsageError
+from optitrace.functions import FUNCTIONS
 from optitrace.rules.reader.assignments import Assignment, Branch, Decision
-from optitrace.rules.reader.calculation import FACTS, Leaf, Value
+from optitrace.rules.reader.calculation import Leaf, Value
 from optitrace.rules.reader.parts import Mixture
 from optitrace.rules.reader.statements import Guard, Loop, Statement, Unpacking
 
@@ -76,7 +78,7 @@ class Evaluation:
                 case Guard(_, condition, then, otherwise):
                     holds = condition.evaluate([self._value(leaf) for leaf in condition.leaves])
                     if isinstance(holds, tuple):
-                        raise TypeError("a guard cannot hold for some coordinates alone; use where")
+                        raise UsageError("a guard cannot hold for some coordinates alone; use where.")
                     self.run(then if holds else otherwise, iteration)
                 case Loop(count, body):
                     for number in range(self.values[count]):
@@ -140,7 +142,7 @@ class Evaluation:
         return _of_size(calculation.evaluate_mixtures(leaves), size)
 
     def _value(self, leaf: Leaf) -> Value:
-        return FACTS[leaf.fact](self.specimen()) if leaf.fact else self.values[leaf.name]
+        return FUNCTIONS[leaf.fact].compute(self.specimen()) if leaf.fact else self.values[leaf.name]
 
     def _with_parts(self, leaf: Leaf) -> Value:
         value = self._value(leaf)

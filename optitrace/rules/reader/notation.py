@@ -1,8 +1,8 @@
-"""How an expression of a rule is written as mathematics, with its symbols or with numbers in them.
+"""Formulas: how an expression of a rule is written as mathematics, with its symbols or with numbers in them.
 
 An expression is written once into a `Template`, whose slots then take the symbols' names (the formula)
 or their numbers (the same with numbers put in). A slot knows where it stands, and so whether what fills
-it needs parentheses.
+it needs parentheses. The signs are those of mathematics, or plain ASCII, which is Python.
 """
 
 from __future__ import annotations
@@ -13,8 +13,84 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from optitrace.functions import FUNCTIONS, FunctionKind
 from optitrace.rules.hyperparameter import show
-from optitrace.rules.reader.notation_style import Spelling
+
+GREEK = {"alpha": "α", "beta": "β", "eps": "ε", "eta": "η", "mu": "μ", "rho": "ρ"}
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+SUPERSCRIPTS = str.maketrans("-0123456789t", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵗ")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spelling:
+    """A set of signs.
+
+    Attributes:
+        times: between two factors.
+        minus: the sign of a negative number, and between two terms.
+        power: before an exponent that is not raised.
+        in_unicode: whether symbols are written with their Greek letters, whole exponents raised, and
+            functions with their signs.
+        comparisons: how two values are compared.
+        ellipsis: what stands for coordinates that are left out.
+    """
+
+    times: str
+    minus: str
+    power: str
+    in_unicode: bool
+    comparisons: dict[type[ast.cmpop], str]
+    ellipsis: str
+
+    def symbol(self, name: str) -> str:
+        """Return a symbol of a rule as it is written.
+
+        >>> UNICODE.symbol("beta1"), UNICODE.symbol("rho_inf"), ASCII.symbol("beta1")
+        ('β₁', 'ρ_inf', 'beta1')
+        """
+        if not self.in_unicode:
+            return name
+        head, mark, tail = name.partition("_")
+        letters = head.rstrip("0123456789")
+        if letters not in GREEK:
+            return name
+        return GREEK[letters] + head[len(letters) :].translate(SUBSCRIPTS) + mark + tail
+
+    def number(self, text: str) -> str:
+        """Return the text of a number with this spelling's minus sign."""
+        return self.minus + text[1:] if text.startswith("-") else text
+
+    def raise_to(self, exponent: str) -> str:
+        """Return what is appended to a base to raise it to an exponent.
+
+        >>> UNICODE.raise_to("12"), UNICODE.raise_to("−0.8"), ASCII.raise_to("12")
+        ('¹²', '^(−0.8)', '**12')
+        """
+        if self.in_unicode and (exponent.isdecimal() or exponent == "t"):
+            return exponent.translate(SUPERSCRIPTS)
+        simple = exponent.isidentifier() or exponent.replace(".", "").isdecimal()
+        return self.power + (exponent if simple else f"({exponent})")
+
+
+UNICODE = Spelling(
+    times="·",
+    minus="−",
+    power="^",
+    in_unicode=True,
+    comparisons={ast.Eq: "=", ast.NotEq: "≠", ast.Lt: "<", ast.LtE: "≤", ast.Gt: ">", ast.GtE: "≥"},
+    ellipsis="…",
+)
+"""The signs of mathematics."""
+
+ASCII = Spelling(
+    times="*",
+    minus="-",
+    power="**",
+    in_unicode=False,
+    comparisons={ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="},
+    ellipsis="...",
+)
+"""The signs of a terminal that knows no others, which are also Python's."""
 
 
 class Place(Enum):
@@ -109,6 +185,14 @@ class _Writer:
 
     def compound(self, node: ast.expr, place: Place) -> None:
         """Write an expression of parts; its first part stands where it stands itself."""
+        if parts := conditional(node):
+            condition, then, otherwise = parts
+            self.write(then, _CONDITION)
+            self.add(" if ")
+            self.write(condition, _CONDITION)
+            self.add(" else ")
+            self.write(otherwise)
+            return
         match node:
             case ast.BinOp(left, ast.Pow(), right):
                 self.write(left, _ATOM, Place.BASE)
@@ -129,14 +213,6 @@ class _Writer:
                 self.write(left, _SUM)
                 self.add(f" {'is' if isinstance(operator, ast.Is) else self.compare(operator)} ")
                 self.write(right, _SUM)
-            case ast.IfExp(condition, then, otherwise) | ast.Call(
-                ast.Name("where"), [condition, then, otherwise]
-            ):
-                self.write(then, _CONDITION)
-                self.add(" if ")
-                self.write(condition, _CONDITION)
-                self.add(" else ")
-                self.write(otherwise)
             case ast.Call(ast.Name(name), arguments):
                 self.call(name, arguments)
             case _:
@@ -170,33 +246,47 @@ class _Writer:
         self.add(")")
 
     def call(self, name: str, arguments: list[ast.expr]) -> None:
-        if name in ("sqrt", "transpose") and self.spelling.raised:
-            self.sign(name, arguments[0])
+        before, after = _around(name, self.spelling)
+        if not after:
+            self.add(before)
+            self.write(arguments[0], _ATOM + 1, Place.ROOT)
             return
-        before, after = self.spelling.around.get(name, (f"{name}(", ")"))
+        if not before:
+            self.write(arguments[0], _ATOM, Place.BASE)
+            self.add(after)
+            return
+        is_reduction = name in FUNCTIONS and FUNCTIONS[name].kind is FunctionKind.REDUCTION
         named = before[-1] == "("
-        self.reductions += name in REDUCTIONS
+        self.reductions += is_reduction
         self.add(before)
         for position, argument in enumerate(arguments):
             self.add(", " if position else "")
             self.write(argument, place=Place.ARGUMENT if named and len(arguments) == 1 else Place.FREE)
         self.add(after)
-        self.reductions -= name in REDUCTIONS
-
-    def sign(self, name: str, argument: ast.expr) -> None:
-        if name == "sqrt":
-            self.add("√")
-            self.write(argument, _ATOM + 1, Place.ROOT)
-        else:
-            self.write(argument, _ATOM, Place.BASE)
-            self.add("ᵀ")
+        self.reductions -= is_reduction
 
 
-REDUCTIONS = ("rms", "norm")
-"""The functions of the rules that make one number of all coordinates."""
+def conditional(node: ast.AST) -> tuple[ast.expr, ast.expr, ast.expr] | None:
+    """Return the condition and the two branches of a conditional expression; None for any other."""
+    match node:
+        case ast.IfExp(condition, then, otherwise):
+            return condition, then, otherwise
+        case ast.Call(ast.Name(name), [condition, then, otherwise]):
+            if name in FUNCTIONS and FUNCTIONS[name].kind is FunctionKind.CHOICE:
+                return condition, then, otherwise
+    return None
+
+
+def _around(name: str, spelling: Spelling) -> tuple[str, str]:
+    """Return what is written before and after the arguments of a function."""
+    if name in FUNCTIONS:
+        return FUNCTIONS[name].written(in_unicode=spelling.in_unicode)
+    return f"{name}(", ")"
 
 
 def _tightness(node: ast.expr, spelling: Spelling) -> int:
+    if conditional(node):
+        return _CONDITIONAL
     match node:
         case ast.BinOp(op=ast.Add() | ast.Sub()):
             return _SUM
@@ -208,9 +298,7 @@ def _tightness(node: ast.expr, spelling: Spelling) -> int:
             return _SIGNED
         case ast.UnaryOp() | ast.BoolOp() | ast.Compare():
             return _CONDITION
-        case ast.IfExp() | ast.Call(func=ast.Name("where")):
-            return _CONDITIONAL
-        case ast.Call(func=ast.Name("sqrt")) if spelling.raised:
+        case ast.Call(ast.Name(name)) if not _around(name, spelling)[1]:
             return _SIGNED
         case _:
             return _ATOM

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optitrace.rules.reader.ieee import divide
+from optitrace.functions import divide
 
 Value = Any
 """A number, or a tensor of them."""

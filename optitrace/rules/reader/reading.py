@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from optitrace.errors import UsageError
 from optitrace.rules.hyperparameter import has_no
+from optitrace.rules.reader.assignments import Assignment
 from optitrace.rules.reader.evaluation import Evaluation
-from optitrace.rules.reader.layout import formulas
-from optitrace.rules.reader.lines import RuleLine, Values, View, plain_values
-from optitrace.rules.reader.notation_style import UNICODE, Spelling
+from optitrace.rules.reader.lines import RuleLine, Style, Values, View, plain_values
+from optitrace.rules.reader.notation import UNICODE, Spelling, write_names
 from optitrace.rules.reader.parts import (
     DECAY,
     DECAY_RATES,
@@ -23,8 +23,7 @@ from optitrace.rules.reader.parts import (
     Part,
     change,
 )
-from optitrace.rules.reader.statements import Body, parse
-from optitrace.rules.reader.substitution import Style
+from optitrace.rules.reader.statements import Body, Guard, Loop, Statement, Unpacking, parse
 from optitrace.rules.rule import Rule, StateEntry
 
 
@@ -62,7 +61,7 @@ class Reading:
     def formulas(self, spelling: Spelling = UNICODE) -> tuple[str, ...]:
         r"""Return the rule as mathematics, a line for each of its lines.
 
-        >>> from optitrace.rules.gradient_descent import sgd
+        >>> from optitrace.rules.families.gradient_descent import sgd
         >>> print("\n".join(read(sgd).formulas()))
         if maximize: g = −g
         if weight_decay: g = g + weight_decay·w
@@ -71,7 +70,7 @@ class Reading:
             g = g + momentum·b if nesterov else b
         w = w − lr·g
         """
-        return tuple(formulas(self.body, spelling))
+        return tuple(_formulas(self.body.statements, spelling, self.body.hyperparameters))
 
     def explain(
         self,
@@ -207,3 +206,28 @@ def _parts(before: Any, after: Any) -> Iterator[Part]:
         value = plain_values(values if several else values[0])
         if any(_flat((value,))):
             yield Part(name, value)
+
+
+def _formulas(statements: Sequence[Statement], spelling: Spelling, kept: Iterable[str]) -> Iterator[str]:
+    for statement in statements:
+        match statement:
+            case Assignment(symbol, node):
+                yield f"{spelling.symbol(symbol)} = {write_names(node, spelling, kept)}"
+            case Unpacking(symbols, source, function):
+                given = f"{function}({source})" if function else source
+                yield f"{', '.join(map(spelling.symbol, symbols))} = {given}"
+            case Guard(node, _, then, otherwise):
+                condition = write_names(node, spelling, kept)
+                yield from _block(f"if {condition}:", list(_formulas(then, spelling, kept)))
+                if otherwise:
+                    yield from _block("else:", list(_formulas(otherwise, spelling, kept)))
+            case Loop(count, inner):
+                yield from _block(f"repeat {count} times:", list(_formulas(inner, spelling, kept)))
+
+
+def _block(head: str, lines: list[str]) -> Iterator[str]:
+    if len(lines) == 1:
+        yield f"{head} {lines[0]}"
+        return
+    yield head
+    yield from (f"    {line}" for line in lines)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
+from optitrace.functions import FUNCTIONS
 from optitrace.rules.reader.assignments import Assignment
 from optitrace.rules.reader.calculation import Calculation, compile_expression
-from optitrace.rules.reader.partial_evaluation import Folding
-from optitrace.rules.rule import RuleFunction
+from optitrace.rules.reader.language import check_readable
+from optitrace.rules.rule import RuleFunction, takes_matrices
 from optitrace.rules.source_patching import definition
 
 
@@ -74,46 +75,99 @@ class Body:
 
 @cache
 def parse(rule_function: RuleFunction, fixed: tuple[tuple[str, Any], ...]) -> Body:
-    """Take a rule's function apart, leaving out what its fixed arguments rule out."""
+    """Take a rule's function apart, leaving out what its fixed arguments rule out.
+
+    Raises:
+        UsageError: the function contains something that cannot be read.
+    """
     function = definition(rule_function)
-    *nodes, returned = Folding(dict(fixed)).block(function.body)
-    if not (isinstance(returned, ast.Return) and isinstance(returned.value, ast.Tuple)):
-        raise TypeError(f"the rule {function.name} does not end by returning a tuple")
-    annotation = function.args.args[0].annotation
+    check_readable(function, rule_function)
+    *nodes, returned = _Folding(dict(fixed)).block(function.body)
+    assert isinstance(returned, ast.Return)
+    assert isinstance(returned.value, ast.Tuple)
     hyperparameters = frozenset(argument.arg for argument in function.args.kwonlyargs)
-    reader = _StatementReader(rule_function.__globals__, hyperparameters)
     return Body(
         arguments=tuple(argument.arg for argument in function.args.args),
         hyperparameters=hyperparameters,
-        statements=reader.read_all(nodes),
+        statements=_read_all(nodes, hyperparameters),
         returned=tuple(ast.unparse(element) for element in returned.value.elts),
-        is_of_matrices=annotation is not None and ast.unparse(annotation) == "Matrix",
+        is_of_matrices=takes_matrices(rule_function),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _StatementReader:
-    """Reads the statements of one function."""
+def _read_all(nodes: Iterable[ast.stmt], hyperparameters: frozenset[str]) -> tuple[Statement, ...]:
+    return tuple(_read(node, hyperparameters) for node in nodes)
 
-    functions: Mapping[str, Any]
-    hyperparameters: frozenset[str]
 
-    def read_all(self, nodes: Iterable[ast.stmt]) -> tuple[Statement, ...]:
-        return tuple(map(self.read, nodes))
+def _read(node: ast.stmt, hyperparameters: frozenset[str]) -> Statement:
+    match node:
+        case ast.Assign([ast.Name(symbol)], value):
+            return Assignment(symbol, value, hyperparameters)
+        case ast.Assign([ast.Tuple(elements)], ast.Name(source)):
+            return Unpacking(tuple(map(ast.unparse, elements)), source)
+        case ast.Assign([ast.Tuple(elements)], ast.Call(ast.Name(function), [ast.Name(source)])):
+            return Unpacking(tuple(map(ast.unparse, elements)), source, function, FUNCTIONS[function].compute)
+        case ast.If(test, then, otherwise):
+            return Guard(
+                test,
+                compile_expression(test),
+                _read_all(then, hyperparameters),
+                _read_all(otherwise, hyperparameters),
+            )
+        case ast.For(_, ast.Call(ast.Name(), [ast.Name(count)]), body):
+            return Loop(count, _read_all(body, hyperparameters))
+    raise AssertionError(ast.unparse(node))  # check_readable knows the same statements
 
-    def read(self, node: ast.stmt) -> Statement:
+
+class _Folding(ast.NodeTransformer):
+    """Puts values in place of names, and leaves out what they decide against.
+
+    Args:
+        fixed: the values, by name.
+    """
+
+    def __init__(self, fixed: Mapping[str, Any]) -> None:
+        self.fixed = fixed
+
+    def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        """Return what remains of statements; nothing of a docstring."""
+        return [part for statement in statements for part in self._statement(statement)]
+
+    def visit(self, node: ast.AST) -> Any:
+        """Return what remains of an expression, or of a statement without statements in it."""
         match node:
-            case ast.Assign([ast.Name(symbol)], value):
-                return Assignment(symbol, value, self.functions, self.hyperparameters)
-            case ast.Assign([ast.Tuple(elements)], ast.Name(source)):
-                return Unpacking(tuple(map(ast.unparse, elements)), source)
-            case ast.Assign([ast.Tuple(elements)], ast.Call(ast.Name(function), [ast.Name(source)])):
-                return Unpacking(
-                    tuple(map(ast.unparse, elements)), source, function, self.functions[function]
-                )
-            case ast.If(test, then, otherwise):
-                condition = compile_expression(test, self.functions)
-                return Guard(test, condition, self.read_all(then), self.read_all(otherwise))
-            case ast.For(_, ast.Call(ast.Name("range"), [ast.Name(count)]), body):
-                return Loop(count, self.read_all(body))
-        raise TypeError(f"a rule cannot contain '{ast.unparse(node)}'")
+            case ast.Name(name) if name in self.fixed:
+                return ast.Constant(self.fixed[name])
+            case ast.UnaryOp(ast.Not(), operand):
+                remaining = self.visit(operand)
+                decided = isinstance(remaining, ast.Constant)
+                return ast.Constant(not remaining.value) if decided else ast.UnaryOp(ast.Not(), remaining)
+            case ast.BoolOp(operator, values):
+                return _junction(operator, [self.visit(value) for value in values])
+            case ast.IfExp(condition, then, otherwise):
+                test = self.visit(condition)
+                if isinstance(test, ast.Constant):
+                    return self.visit(then if test.value else otherwise)
+                return ast.IfExp(test, self.visit(then), self.visit(otherwise))
+        return self.generic_visit(node)
+
+    def _statement(self, node: ast.stmt) -> list[ast.stmt]:
+        if isinstance(node, ast.Expr | ast.Pass):
+            return []
+        if not isinstance(node, ast.If):
+            return [self.visit(node)]
+        test, then, otherwise = self.visit(node.test), self.block(node.body), self.block(node.orelse)
+        if isinstance(test, ast.Constant):
+            return then if test.value else otherwise
+        return [ast.If(test, then, otherwise)] if then or otherwise else []
+
+
+def _junction(operator: ast.boolop, values: list[ast.expr]) -> ast.expr:
+    """Return what remains of conditions joined by ``and`` or ``or``."""
+    neutral = isinstance(operator, ast.And)
+    if any(isinstance(value, ast.Constant) and bool(value.value) is not neutral for value in values):
+        return ast.Constant(not neutral)
+    remaining = [value for value in values if not isinstance(value, ast.Constant)]
+    if len(remaining) > 1:
+        return ast.BoolOp(operator, remaining)
+    return remaining[0] if remaining else ast.Constant(neutral)

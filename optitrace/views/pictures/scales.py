@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from optitrace.analysis.viewport import RUNAWAY, Interval, rows_before_flight
+from optitrace.analysis.loss_grid import RUNAWAY, Interval, rows_before_flight
 from optitrace.views.pictures.scene import Axis
 
 DECADES = 2.0

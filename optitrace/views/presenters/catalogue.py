@@ -12,8 +12,8 @@ from rich.text import Text
 
 from optitrace.experiment.landscapes import Landscape
 from optitrace.experiment.objective import Objective
-from optitrace.rules.catalogue import Optimizer
 from optitrace.rules.hyperparameter import show
+from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import ASCII, UNICODE, read
 from optitrace.rules.rule import StateEntry
 from optitrace.views.display import Display
@@ -82,7 +82,7 @@ class OptimizerPresenter(Presenter, HasJson):
         departures = [f"departs: {departure}" for departure in (rule.departures if rule else ())]
         return Group(
             *as_text([f"{optimizer.name}: {optimizer.summary}"], display, "bold"),
-            *as_text([f"{optimizer.class_path}, {' or '.join(optimizer.implementations)}"], display),
+            *as_text([_implemented_by(optimizer)], display),
             Text(),
             *(Text(f"  {line}") for line in formulas),
             Text(),
@@ -137,6 +137,12 @@ class ObjectivePresenter(Presenter, HasJson):
         yield json.dumps(data, indent=2) + "\n"
 
 
+def _implemented_by(optimizer: Optimizer) -> str:
+    if not optimizer.class_path:
+        return "torch has no class of it: the rule itself is traced"
+    return f"{optimizer.class_path}, {' or '.join(optimizer.implementations)}"
+
+
 def _state(key: str, entry: StateEntry | None) -> str:
     """Return torch's name of a state entry, with the rule's symbol for it and when it is kept."""
     if entry is None:
@@ -147,7 +153,7 @@ def _state(key: str, entry: StateEntry | None) -> str:
 def _as_data(optimizer: Optimizer) -> dict[str, Any]:
     return {
         "name": optimizer.name,
-        "class": optimizer.class_path,
+        "class": optimizer.class_path or None,
         "summary": optimizer.summary,
         "source": optimizer.source,
         "hyperparameters": {h.name: h.default for h in optimizer.hyperparameters},

@@ -16,7 +16,7 @@ from optitrace.views.presenter import HasJson, HasRows, Presenter
 from optitrace.views.tables import as_text, headed_table
 
 if TYPE_CHECKING:
-    from optitrace.analysis.notebook import Result
+    from optitrace.analysis.documented import Result
 
 VERDICTS = {True: "yes", False: "NO", None: "not judged"}
 """What is said of a result, by whether it agrees."""

@@ -14,7 +14,7 @@ from optitrace.analysis.comparison import losses_after
 from optitrace.analysis.explanation import ExplainedStep, explain
 from optitrace.analysis.theory import Theory
 from optitrace.errors import quoted
-from optitrace.experiment.own_loss import recorded_function
+from optitrace.experiment.objectives import recorded_function
 from optitrace.records.trace import Trace
 from optitrace.records.writer import json_chunks, jsonl_chunks
 from optitrace.rules.reader import ASCII, UNICODE

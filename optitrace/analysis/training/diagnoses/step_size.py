@@ -11,7 +11,7 @@ from optitrace.analysis.training.diagnoses.rows import largest_lr, number, sprea
 from optitrace.records.training import OptimizerTrace
 from optitrace.rules.catalogue import rule_of_class
 from optitrace.rules.rule import Rule
-from optitrace.rules.rule_scope import extent
+from optitrace.rules.source_patching import extent
 
 if TYPE_CHECKING:
     from torch import Tensor
