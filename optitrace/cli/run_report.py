@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.analysis.training.findings import Diagnosis, RankAgreement, TrainingFindings
 from optitrace.cli import terminal
 from optitrace.cli.output_files import OutputFile

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.analysis.training.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.errors import UsageError
 from optitrace.python.shown import Shown

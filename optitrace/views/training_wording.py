@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from optitrace.analysis.training.diagnoses import unjudged
+from optitrace.analysis.training.diagnoses.diagnose import unjudged
 from optitrace.analysis.training.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.errors import printable
 from optitrace.records.trace import Status
