@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optitrace.analysis.training.diagnoses import unjudged
+from optitrace.analysis.training.diagnoses.diagnose import unjudged
 from optitrace.errors import printable
 from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Status

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from verified import verified
 from watched import only, seen, watching
 
-from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.records.findings import Diagnosis
 
 SMALL = (2e-5, 0.5)

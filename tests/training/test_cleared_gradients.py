@@ -12,7 +12,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.utils.checkpoint import checkpoint
 from watched import Task, gradient_kinds, numbers, only, seen, watching
 
-from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import Tally
 

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import SGD, Adam, Optimizer
 from watched import Task, numbers, only, seen, watching
 
-from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.records.training import OptimizerTrace, Tally
 

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam
 from watched import gradient_kinds, only, seen, watching
 
-from optitrace.analysis.training.diagnoses import diagnose
+from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.records.training import GradientCase, Tally
 
 FROZEN = (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from statistics import median
 
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
 from optitrace.analysis.training.diagnoses.rows import number, spread
 from optitrace.analysis.training.diagnoses.step_size import step_growth
 from optitrace.analysis.training.diagnoses.wording import share_of_steps, short
-from optitrace.records.findings import Diagnosis
 from optitrace.records.training import ClippingTally, OptimizerTrace
 from optitrace.text.number_format import counted, first_of
 
@@ -31,41 +32,37 @@ MOST_NAMED = 2
 """How many parameters are named of those that are clipped."""
 
 
-def clipped_before_backward(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for clipping between a step and the next backward, which no step uses."""
+@of_an_optimizer("clipping without effect", 90)
+def clipped_before_backward(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Clipping between a step and the next backward, which no step uses."""
     tally, taken = optimizer.clippings.get("before backward"), optimizer.steps_seen
     if tally is None or tally.steps.count < max(FEWEST_MISPLACED, NEARLY_ALL * (taken - 1)):
-        return None
+        return
     norms = _norms(optimizer)
     if tally.cut is None and max(norms, default=0.0) <= tally.limits[0]:
-        return None
+        return
     step = tally.steps.first
     after = f"after step {step - 1} and " if step > 1 else ""
     used = f"; the steps use gradients of norm {short(median(norms))} (median)" if norms else ""
-    return Diagnosis(
-        fault="clipping without effect",
-        optimizer=optimizer.name,
+    yield Finding(
         step=step,
-        parameter=None,
         fact=f"clipping ({_limit(tally)}) has no effect on the steps of {optimizer.name}: it comes {after}"
         f"before the backward of step {step} ({share_of_steps(tally.steps.count, taken)}){used}",
         remedy="call it between loss.backward() and optimizer.step()",
     )
 
 
-def clipped_while_scaled(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for gradients that are clipped while a GradScaler's scale is still in them."""
+@of_an_optimizer("clipping of a scaled gradient", 100)
+def clipped_while_scaled(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Gradients that are clipped while still multiplied by the scale of a GradScaler."""
     tally = optimizer.clippings.get("scaled")
     if tally is None or tally.cut is None or tally.scale is None or tally.scale <= 1:
-        return None
+        return
     limit = tally.limits[0]
     if limit >= MEANT_FOR_THE_SCALE * tally.scale:
-        return None
-    return Diagnosis(
-        fault="clipping of a scaled gradient",
-        optimizer=optimizer.name,
+        return
+    yield Finding(
         step=tally.cut.first,
-        parameter=None,
         fact=f"step {tally.cut.first} of {optimizer.name} uses a gradient that was clipped while multiplied "
         f"by the scale of a GradScaler: the limit {limit:g} acts as {limit:g}/{tally.scale:.0f} = "
         f"{short(limit / tally.scale)} ({share_of_steps(tally.cut.count, optimizer.steps_seen)})",
@@ -73,16 +70,14 @@ def clipped_while_scaled(optimizer: OptimizerTrace) -> Diagnosis | None:
     )
 
 
-def clipped_micro_batches(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for clipping before the last backward of nearly every step."""
+@of_an_optimizer("clipping of micro-batches", 110)
+def clipped_micro_batches(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Clipping before the last backward of nearly every step."""
     tally, taken = optimizer.clippings.get("micro-batch"), optimizer.steps_seen
     if tally is None or tally.cut is None or tally.steps.count < max(FEWEST_MISPLACED, NEARLY_ALL * taken):
-        return None
-    return Diagnosis(
-        fault="clipping of micro-batches",
-        optimizer=optimizer.name,
+        return
+    yield Finding(
         step=tally.cut.first,
-        parameter=None,
         fact=f"clipping ({_limit(tally)}) comes before the last backward of step {tally.cut.first} of "
         f"{optimizer.name}, which adds to the clipped gradient ({share_of_steps(tally.steps.count, taken)})",
         remedy="this clips each micro-batch together with those before it; to limit the gradient that the "
@@ -91,22 +86,27 @@ def clipped_micro_batches(optimizer: OptimizerTrace) -> Diagnosis | None:
     )
 
 
-def clipped_always(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for gradients that are clipped at nearly every step.
+def undecided_clipping(optimizer: OptimizerTrace) -> str:
+    """Return what there are too few steps to judge by `clipped_always`: how usual clipping is."""
+    tally = optimizer.clippings.get("used")
+    is_cut = tally is not None and tally.cut is not None
+    return "clipping" if is_cut and optimizer.steps_seen < FEWEST_CLIPPED else ""
+
+
+@of_an_optimizer("clipped gradient", 120, undecided_clipping)
+def clipped_always(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Gradients that are clipped in nearly every step.
 
     It is a fault where this makes the steps much shorter. What the gradient's size is to that of a step is
     read from the rule: much to SGD, hardly anything to Adam. Of a class without a rule nothing is known.
     """
     tally, cut = optimizer.clippings.get("used"), _usual_cut(optimizer)
     if tally is None or tally.cut is None or cut is None:
-        return None
+        return
     before, after = cut
     growth = step_growth(optimizer, before, after)
-    return Diagnosis(
-        fault="clipped gradient",
-        optimizer=optimizer.name,
+    yield Finding(
         step=tally.cut.first,
-        parameter=None,
         fact=f"clipping cuts the gradient of {_clipped_parts(optimizer, tally)} in "
         f"{share_of_steps(tally.cut.count, optimizer.steps_seen)}, "
         f"typically from norm {short(before)} to {short(after)}",
@@ -146,12 +146,6 @@ def _consequence(optimizer: OptimizerTrace, growth: float | None, factor: float)
         f"with {optimizer.name} the clipping limit does not set the size of the steps: "
         f"by its rule they would be {length} without clipping"
     )
-
-
-def can_judge_clipping(optimizer: OptimizerTrace) -> bool:
-    """Return whether gradients are never cut, or enough steps were taken to say how usual that is."""
-    tally = optimizer.clippings.get("used")
-    return tally is None or tally.cut is None or optimizer.steps_seen >= FEWEST_CLIPPED
 
 
 def _usual_cut(optimizer: OptimizerTrace) -> tuple[float, float] | None:

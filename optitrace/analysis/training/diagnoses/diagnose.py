@@ -1,67 +1,41 @@
-"""The faults of a training, in one table and in one order."""
+"""The faults of a training, found by the checks that the modules of this package declare."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 
-from optitrace.analysis.training.diagnoses.clipping import (
-    can_judge_clipping,
-    clipped_always,
-    clipped_before_backward,
-    clipped_micro_batches,
-    clipped_while_scaled,
+from optitrace.analysis.training import diagnoses
+from optitrace.analysis.training.diagnoses.registry import (
+    OF_A_TRAINING,
+    OF_AN_OPTIMIZER,
+    DiagnosisCheck,
+    Finding,
 )
-from optitrace.analysis.training.diagnoses.gradients import (
-    accumulated_gradient,
-    cleared_gradient,
-    no_gradient,
-    scaled_gradient,
-    skipped_steps,
-    stale_gradient,
-)
-from optitrace.analysis.training.diagnoses.numbers import not_finite
-from optitrace.analysis.training.diagnoses.parameters import (
-    idle_optimizers,
-    shared_parameters,
-    unowned_parameters,
-    unused_parameters,
-)
-from optitrace.analysis.training.diagnoses.schedules import scheduler_never_stepped, scheduler_stepped_early
-from optitrace.analysis.training.diagnoses.updates import can_judge_updates, lost_updates, update_ratio
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import counted
 
-OF_ITS_PARAMETERS: tuple[Callable[[OptimizerTrace], Iterable[Diagnosis]], ...] = (
-    stale_gradient,
-    accumulated_gradient,
-    cleared_gradient,
-    scaled_gradient,
-)
-"""The faults that an optimizer can have several times, of other parameters each; they come first."""
 
-OF_AN_OPTIMIZER: tuple[Callable[[OptimizerTrace], Diagnosis | None], ...] = (
-    scheduler_stepped_early,
-    not_finite,
-    skipped_steps,
-    lost_updates,
-    clipped_before_backward,
-    clipped_while_scaled,
-    clipped_micro_batches,
-    clipped_always,
-    no_gradient,
-    unused_parameters,
-    update_ratio,
-)
-"""The faults that an optimizer can have; where two begin in one step, the likelier cause comes first."""
+def diagnose(training: Training) -> tuple[Diagnosis, ...]:
+    """Return the faults of a training in the order of their steps, those of no step last, then the remarks.
 
-OF_A_TRAINING: tuple[Callable[[Training], Iterable[Diagnosis]], ...] = (
-    unowned_parameters,
-    shared_parameters,
-    scheduler_never_stepped,
-    idle_optimizers,
-)
-"""The faults for which one optimizer is not enough to look at."""
+    They follow from the values of the training alone, so that a saved training has the same as a new one.
+    """
+    of_an_optimizer, of_a_training = diagnosis_checks()
+    found = [
+        _diagnosis(each.fault, finding, optimizer.name)
+        for optimizer in training.optimizers
+        for each in of_an_optimizer
+        for finding in each.check(optimizer)
+    ]
+    found += [
+        _diagnosis(each.fault, finding, finding.optimizer)
+        for each in of_a_training
+        for finding in each.check(training)
+    ]
+    return tuple(sorted(found, key=_place))
 
 
 def unjudged(training: Training) -> str:
@@ -69,9 +43,9 @@ def unjudged(training: Training) -> str:
 
     It is of the first optimizer that has too few recorded steps.
     """
+    of_an_optimizer, _ = diagnosis_checks()
     for optimizer in training.optimizers:
-        unknown = [] if can_judge_clipping(optimizer) else ["clipping"]
-        unknown += [] if can_judge_updates(optimizer) else ["update sizes"]
+        unknown = list(filter(None, (each.undecided(optimizer) for each in of_an_optimizer)))
         if unknown:
             of = f" of {optimizer.name}" if len(training.optimizers) > 1 else ""
             recorded = "" if len(optimizer.steps) == optimizer.steps_seen else "recorded "
@@ -80,19 +54,16 @@ def unjudged(training: Training) -> str:
     return ""
 
 
-def diagnose(training: Training) -> tuple[Diagnosis, ...]:
-    """Return the faults of a training, those of a step first, in the order of the steps, then the remarks.
+@cache
+def diagnosis_checks() -> tuple[list[DiagnosisCheck[OptimizerTrace]], list[DiagnosisCheck[Training]]]:
+    """Return the checks of one optimizer and those of a whole training, each in their order."""
+    for module in iter_modules(diagnoses.__path__, f"{diagnoses.__name__}."):
+        import_module(module.name)
+    return sorted(OF_AN_OPTIMIZER, key=lambda c: c.order), sorted(OF_A_TRAINING, key=lambda c: c.order)
 
-    They are told from the values of the training alone, so that a saved one has the same as a fresh one.
-    Facts and remedies are clauses without a point at the end, as the two halves of an error message.
-    """
-    found: list[Diagnosis] = []
-    for optimizer in training.optimizers:
-        for faults in OF_ITS_PARAMETERS:
-            found += faults(optimizer)
-        found += filter(None, (fault(optimizer) for fault in OF_AN_OPTIMIZER))
-    found += [diagnosis for fault in OF_A_TRAINING for diagnosis in fault(training)]
-    return tuple(sorted(found, key=_place))
+
+def _diagnosis(fault: str, found: Finding, optimizer: str) -> Diagnosis:
+    return Diagnosis(fault, optimizer, found.step, found.parameter, found.fact, found.remedy, found.severity)
 
 
 def _place(diagnosis: Diagnosis) -> tuple[bool, bool, int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
 from optitrace.analysis.training.diagnoses.wording import share_of_steps
-from optitrace.records.findings import Diagnosis
 from optitrace.records.training import GradientCase, OptimizerTrace, Tally
 from optitrace.text.number_format import counted, first_of
 
@@ -29,16 +29,16 @@ MOST_SKIPPED = 0.1
 """The share of skipped steps beyond those: one trial of a larger scale in 2000 steps is the default."""
 
 
-def stale_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
-    """Look for steps on a gradient that was stepped on before, of all parameters or of some."""
+@of_an_optimizer("stale gradient", 10)
+def stale_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Steps that use the gradient of the step before again, of all parameters or of some."""
     yield from _of_kind(
         optimizer,
         "stale",
-        "stale gradient",
         "uses the gradient of the step before once more: no backward came between",
         "call loss.backward() before each optimizer.step()",
     )
-    for case in _told(optimizer, "stale"):
+    for case in _reported_cases(optimizer, "stale"):
         is_one, first = len(case.parameters) == 1, case.steps.first
         when, old = f"since step {first}", f"the gradient of step {first - 1}"
         if case.steps.count <= case.last - first:  # not in all steps since
@@ -52,17 +52,20 @@ def stale_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
             )
         moved = f"{'is' if is_one else 'are'} moved by {old}"
         fact = f"{first_of(case.parameters, MOST_NAMED)} {lacks} {when}, and {moved}"
-        yield _of_part("stale gradient", optimizer, case, fact, remedy)
+        yield _of_part(optimizer, case, fact, remedy)
 
 
-def accumulated_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
-    """Look for gradients that were added to those of the step before, of all parameters or of some."""
-    cases, tally = _told(optimizer, "accumulated"), optimizer.gradients.get("accumulated", Tally(0, 0))
+@of_an_optimizer("accumulated gradient", 20)
+def accumulated_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Gradients that are added to those of the step before, of all parameters or of some."""
+    cases, tally = (
+        _reported_cases(optimizer, "accumulated"),
+        optimizer.gradients.get("accumulated", Tally(0, 0)),
+    )
     if all(case.steps.count < tally.count for case in cases):
         yield from _of_kind(
             optimizer,
             "accumulated",
-            "accumulated gradient",
             "adds its gradient to that of the step before, which was not cleared",
             "call optimizer.zero_grad() before loss.backward()",
         )
@@ -72,11 +75,12 @@ def accumulated_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
             f"step {case.steps.first} adds the gradient of {first_of(case.parameters, MOST_NAMED)} "
             "to that of the step before, which was not cleared"
         )
-        yield _of_part("accumulated gradient", optimizer, case, fact, CLEAR_ALL)
+        yield _of_part(optimizer, case, fact, CLEAR_ALL)
 
 
-def cleared_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
-    """Look for gradients that were cleared between backward and step.
+@of_an_optimizer("cleared gradient", 30)
+def cleared_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Gradients that are cleared between backward and step.
 
     Those that were not finite are cleared on purpose, and those of a few steps may be.
     """
@@ -87,11 +91,8 @@ def cleared_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
     is_called = all(case.cause == "zero_grad" for case in cases)
     what = "zero_grad() came" if is_called else "the gradients were cleared"
     call = "zero_grad()" if is_called else "them"
-    yield Diagnosis(
-        fault="cleared gradient",
-        optimizer=optimizer.name,
+    yield Finding(
         step=cases[0].steps.first,
-        parameter=None,
         fact=f"step {cases[0].steps.first} of {optimizer.name} has no gradient to use: {what} "
         f"between backward and step ({share_of_steps(count, taken)})",
         remedy=f"{'call' if is_called else 'clear'} {call} before loss.backward() or after optimizer.step()",
@@ -99,45 +100,38 @@ def cleared_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
     )
 
 
-def scaled_gradient(optimizer: OptimizerTrace) -> Iterator[Diagnosis]:
-    """Look for steps on gradients that still have the scale of a GradScaler."""
+@of_an_optimizer("scaled gradient", 40)
+def scaled_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Steps that use a gradient still multiplied by the scale of a GradScaler."""
     yield from _of_kind(
         optimizer,
         "scaled",
-        "scaled gradient",
         "uses a gradient that is still multiplied with a GradScaler's scale",
         "call scaler.step(optimizer), which takes the scale out, instead of optimizer.step()",
     )
 
 
-def _of_kind(
-    optimizer: OptimizerTrace, kind: str, fault: str, what_it_does: str, remedy: str
-) -> Iterator[Diagnosis]:
+def _of_kind(optimizer: OptimizerTrace, kind: str, what_it_does: str, remedy: str) -> Iterator[Finding]:
     if tally := optimizer.gradients.get(kind):
-        yield Diagnosis(
-            fault=fault,
-            optimizer=optimizer.name,
+        yield Finding(
             step=tally.first,
-            parameter=None,
             fact=f"step {tally.first} of {optimizer.name} {what_it_does} "
             f"({share_of_steps(tally.count, optimizer.steps_seen)})",
             remedy=remedy,
         )
 
 
-def _told(optimizer: OptimizerTrace, kind: str) -> list[GradientCase]:
+def _reported_cases(optimizer: OptimizerTrace, kind: str) -> list[GradientCase]:
     """Return the first cases of a kind, those that have a sentence of their own."""
     return [case for case in optimizer.cases if case.kind == kind][:MOST_CASES]
 
 
-def _of_part(fault: str, optimizer: OptimizerTrace, case: GradientCase, fact: str, remedy: str) -> Diagnosis:
+def _of_part(optimizer: OptimizerTrace, case: GradientCase, fact: str, remedy: str) -> Finding:
     cases = [one for one in optimizer.cases if one.kind == case.kind]
     others = {name for one in cases[MOST_CASES:] for name in one.parameters}
     is_last = case is cases[:MOST_CASES][-1]
     more = f"; the same holds for {counted(len(others), 'other parameter')}" if others and is_last else ""
-    return Diagnosis(
-        fault=fault,
-        optimizer=optimizer.name,
+    return Finding(
         step=case.steps.first,
         parameter=case.parameters[0],
         fact=f"{fact} ({share_of_steps(case.steps.count, optimizer.steps_seen)} of {optimizer.name}){more}",
@@ -145,32 +139,28 @@ def _of_part(fault: str, optimizer: OptimizerTrace, case: GradientCase, fact: st
     )
 
 
-def skipped_steps(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for more skipped steps than a GradScaler needs to find its scale, and to try larger ones."""
+@of_an_optimizer("skipped steps", 70)
+def skipped_steps(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """More skipped steps than a GradScaler needs to find its scale and to try larger ones."""
     tally, taken = optimizer.gradients.get("skipped"), optimizer.steps_seen
     if tally is None or tally.count <= SEARCH_FOR_THE_SCALE + MOST_SKIPPED * taken:
-        return None
-    return Diagnosis(
-        fault="skipped steps",
-        optimizer=optimizer.name,
+        return
+    yield Finding(
         step=tally.first,
-        parameter=None,
         fact=f"a GradScaler left out {share_of_steps(tally.count, taken)} of {optimizer.name}, "
         f"first step {tally.first}: their gradients were not finite",
         remedy="look for a loss that is not finite, lower the lr, or train in bfloat16 without a GradScaler",
     )
 
 
-def no_gradient(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for an optimizer none of whose steps had a gradient."""
+@of_an_optimizer("no gradient", 130)
+def no_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """An optimizer none of whose steps has a gradient."""
     tally, taken = optimizer.gradients.get("none"), optimizer.steps_seen
     if tally is None or tally.count < taken:
-        return None
-    return Diagnosis(
-        fault="no gradient",
-        optimizer=optimizer.name,
+        return
+    yield Finding(
         step=tally.first,
-        parameter=None,
         fact=f"step {tally.first} of {optimizer.name} moves nothing: no parameter has a gradient "
         f"({share_of_steps(tally.count, taken)})",
         remedy="call loss.backward() before optimizer.step(), "

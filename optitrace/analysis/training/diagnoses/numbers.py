@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
 from optitrace.analysis.training.diagnoses.rows import largest_lr, number
 from optitrace.analysis.training.diagnoses.wording import short
-from optitrace.records.findings import Diagnosis
 from optitrace.records.training import NonFinite, OptimizerTrace
 
 GROWTH = 100
 """How many times as large as in the first row weights are that an lr has driven away."""
 
 
-def not_finite(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for the first number that is not finite; the later ones follow from it."""
+@of_an_optimizer("not finite", 60)
+def not_finite(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """The first number that is not finite; later ones follow from it."""
     if not optimizer.non_finite:
-        return None
+        return
     first, *later = optimizer.non_finite
     place = f", first in {first.parameter}" if first.parameter else ""
-    return Diagnosis(
-        fault="not finite",
-        optimizer=optimizer.name,
+    yield Finding(
         step=first.step,
         parameter=first.parameter,
         fact=f"step {first.step} of {optimizer.name}: the {_with_verb(first.quantity)} not finite{place}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optitrace.records.findings import Diagnosis
+from optitrace.analysis.training.diagnoses.registry import Finding, of_a_training, of_an_optimizer
 from optitrace.records.trace import Status
 from optitrace.records.training import OptimizerTrace, Training, UnownedParameter
 from optitrace.text.number_format import counted, first_of
@@ -13,17 +13,15 @@ MOST_NAMED = 3
 """How many idle optimizers a diagnosis names."""
 
 
-def unowned_parameters(training: Training) -> Iterator[Diagnosis]:
-    """Look for parameters of the model that get gradients and that no optimizer has."""
+@of_a_training("parameter without optimizer", 10)
+def unowned_parameters(training: Training) -> Iterator[Finding]:
+    """Parameters of the model that get gradients and are in no optimizer."""
     alike: dict[str, list[str]] = {}
     for parameter in training.unowned:
         alike.setdefault(_since(parameter), []).append(parameter.name)
     for since, names in alike.items():
         gets, are = ("gets", "is") if len(names) == 1 else ("get", "are")
-        yield Diagnosis(
-            fault="parameter without optimizer",
-            optimizer="",
-            step=None,
+        yield Finding(
             parameter=names[0],
             fact=f"{first_of(names, 1)} of the model's parameters {gets} gradients{since} and {are} "
             "in no optimizer",
@@ -45,15 +43,13 @@ def _since(parameter: UnownedParameter) -> str:
     return f" since a step between {first} and {last} of {parameter.optimizer}"
 
 
-def unused_parameters(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for parameters that never had a gradient, in an optimizer that had some."""
+@of_an_optimizer("parameter without gradient", 140)
+def unused_parameters(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Parameters that never have a gradient, in an optimizer that has some."""
     unused = [p.name for p in optimizer.parameters if not p.had_gradient and not p.is_frozen]
     if not unused or not optimizer.gradients.keys() - {"none"}:
-        return None
-    return Diagnosis(
-        fault="parameter without gradient",
-        optimizer=optimizer.name,
-        step=None,
+        return
+    yield Finding(
         parameter=unused[0],
         fact=f"{first_of(unused, 1)} of the parameters of {optimizer.name} had no gradient in "
         f"{counted(optimizer.steps_seen, 'step')}",
@@ -62,8 +58,9 @@ def unused_parameters(optimizer: OptimizerTrace) -> Diagnosis | None:
     )
 
 
-def shared_parameters(training: Training) -> Iterator[Diagnosis]:
-    """Look for parameters that two optimizers move; each two are told once."""
+@of_a_training("parameter in two optimizers", 20)
+def shared_parameters(training: Training) -> Iterator[Finding]:
+    """Parameters that are in two optimizers; each pair is reported once."""
     told: set[frozenset[str]] = set()
     for optimizer in training.optimizers:
         for other in dict.fromkeys(p.also_in for p in optimizer.parameters if p.also_in):
@@ -73,25 +70,21 @@ def shared_parameters(training: Training) -> Iterator[Diagnosis]:
             told.add(pair)
             shared = [p.name for p in optimizer.parameters if p.also_in == other]
             verb = "is" if len(shared) == 1 else "are"
-            yield Diagnosis(
-                fault="parameter in two optimizers",
-                optimizer=optimizer.name,
-                step=None,
+            yield Finding(
                 parameter=shared[0],
+                optimizer=optimizer.name,
                 fact=f"{first_of(shared, 1)} of the parameters of {optimizer.name} {verb} in {other} too",
                 remedy="each moves it with a state that knows nothing of the other: give it to one of them",
             )
 
 
-def idle_optimizers(training: Training) -> Iterator[Diagnosis]:
-    """Look for optimizers that took no step, unless the program ended before its time; all are told once."""
+@of_a_training("optimizer never stepped", 40)
+def idle_optimizers(training: Training) -> Iterator[Finding]:
+    """Optimizers that take no step, unless the program ended early."""
     if training.idle and training.outcome.status is Status.COMPLETED:
         verb, which = ("was", "it") if len(training.idle) == 1 else ("were", "them")
-        yield Diagnosis(
-            fault="optimizer never stepped",
+        yield Finding(
             optimizer=training.idle[0],
-            step=None,
-            parameter=None,
             fact=f"{first_of(training.idle, MOST_NAMED)} {verb} made and took no step",
             remedy=f"call step() after loss.backward(), or do not make {which}",
         )

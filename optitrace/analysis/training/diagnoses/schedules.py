@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optitrace.records.findings import Diagnosis
+from optitrace.analysis.training.diagnoses.registry import Finding, of_a_training, of_an_optimizer
 from optitrace.records.trace import Status
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import counted, listed
@@ -13,35 +13,31 @@ HANDFUL = 10
 """So many steps can be a trial that ends before the first step of a scheduler is due."""
 
 
-def scheduler_stepped_early(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for a scheduler that was stepped before the optimizer."""
+@of_an_optimizer("scheduler before optimizer", 50)
+def scheduler_stepped_early(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """A scheduler that is stepped before the first step of its optimizer."""
     scheduling = optimizer.scheduling
     if scheduling is None or not scheduling.early:
-        return None
-    return Diagnosis(
-        fault="scheduler before optimizer",
-        optimizer=optimizer.name,
+        return
+    yield Finding(
         step=1,
-        parameter=None,
         fact=f"{listed(scheduling.schedulers)} took {counted(scheduling.early, 'step')} "
         f"before step 1 of {optimizer.name}: the schedule's first lr is never used",
         remedy="call scheduler.step() after optimizer.step()",
     )
 
 
-def scheduler_never_stepped(training: Training) -> Iterator[Diagnosis]:
-    """Look for schedulers that were made and never stepped, unless the program ended before its time."""
+@of_a_training("scheduler never stepped", 30)
+def scheduler_never_stepped(training: Training) -> Iterator[Finding]:
+    """Schedulers that are made and never stepped, unless the program ended early."""
     if training.outcome.status is not Status.COMPLETED:
         return
     for optimizer in training.optimizers:
         scheduling = optimizer.scheduling
         if scheduling is None or scheduling.steps or optimizer.taken <= HANDFUL:
             continue
-        yield Diagnosis(
-            fault="scheduler never stepped",
+        yield Finding(
             optimizer=optimizer.name,
-            step=None,
-            parameter=None,
             fact=f"{listed(scheduling.schedulers)} took no step in "
             f"{counted(optimizer.taken, 'step')} of {optimizer.name}",
             remedy="call scheduler.step() after optimizer.step(), once a step or once an epoch",

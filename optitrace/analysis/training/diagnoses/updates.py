@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from optitrace.analysis.training.diagnoses.clipping import clipped_while_scaled, shortening
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
 from optitrace.analysis.training.diagnoses.rows import (
     FIRST_ROWS,
     is_at_work,
@@ -17,7 +18,6 @@ from optitrace.analysis.training.diagnoses.rows import (
 from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.monitoring.recording_config import is_inspected
-from optitrace.records.findings import Diagnosis
 from optitrace.records.training import LostUpdate, OptimizerTrace
 from optitrace.text.number_format import listed
 
@@ -40,39 +40,37 @@ FEWEST_ROWS = 5
 """The number of rows from which on a median is one."""
 
 
-def lost_updates(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for rounding that takes most updates, in most of the steps that were inspected.
+@of_an_optimizer("lost update", 80)
+def lost_updates(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Rounding that takes most updates, in most of the steps that were inspected.
 
     Where a long dtype loses those that clipping on a scaled gradient has made small, that is reported alone.
     """
     if not optimizer.lost:
-        return None
+        return
     at_work, rows = is_at_work(optimizer), range(len(optimizer.steps))
     inspected = {optimizer.steps[row] for row in rows if is_inspected(row + 1) and at_work(row)}
     bad = [lost for lost in optimizer.lost if lost.step in inspected and _share(lost) > MOST_LOST]
     if len(bad) <= len(inspected) / 2:
-        return None
-    if SHORT_DTYPES.isdisjoint(_dtypes(optimizer)) and clipped_while_scaled(optimizer) is not None:
-        return None
-    return _told(optimizer, bad[0])
+        return
+    if SHORT_DTYPES.isdisjoint(_dtypes(optimizer)) and any(clipped_while_scaled(optimizer)):
+        return
+    yield _lost_update(optimizer, bad[0])
 
 
 def _share(lost: LostUpdate) -> float:
     return lost.lost / lost.coordinates if lost.coordinates else 0.0
 
 
-def _told(optimizer: OptimizerTrace, lost: LostUpdate) -> Diagnosis:
+def _lost_update(optimizer: OptimizerTrace, lost: LostUpdate) -> Finding:
     raised = f"raise the lr ({short(largest_lr(optimizer))})"
     dtypes = _dtypes(optimizer)
     if not SHORT_DTYPES.isdisjoint(dtypes):
         remedy = f"keep the weights in float32 and use autocast, round stochastically, or {raised}"
     else:
         remedy = f"{raised}, or find out why the gradient is so small"
-    return Diagnosis(
-        fault="lost update",
-        optimizer=optimizer.name,
+    return Finding(
         step=lost.step,
-        parameter=None,
         fact=f"step {lost.step} of {optimizer.name} leaves {100 * _share(lost):.3g} % of the "
         f"{listed(dtypes)} weights as they are: {_taken(dtypes)}",
         remedy=remedy,
@@ -95,14 +93,15 @@ def _taken(dtypes: Sequence[str]) -> str:
     return f"rounding takes updates below {short(limits[coarsest])} of a weight{which}"
 
 
-def can_judge_updates(optimizer: OptimizerTrace) -> bool:
-    """Return whether enough steps are recorded for `update_ratio`."""
+def undecided_updates(optimizer: OptimizerTrace) -> str:
+    """Return what there are too few recorded steps to judge by `update_ratio`."""
     later = (step for step in optimizer.steps if step - optimizer.steps[0] >= FIRST_ROWS)
-    return sum(1 for _ in later) >= FEWEST_ROWS
+    return "" if sum(1 for _ in later) >= FEWEST_ROWS else "update sizes"
 
 
-def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
-    """Look for a median update, after the beginning, that is far too small or too large for the weights.
+@of_an_optimizer("update ratio", 150, undecided_updates)
+def update_ratio(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """A median update, after the beginning, far too small or too large for the weights.
 
     Updates that are small because rounding takes them, or because the gradient is clipped, are reported as
     that, and not once more.
@@ -116,19 +115,15 @@ def update_ratio(optimizer: OptimizerTrace) -> Diagnosis | None:
         and math.isfinite(ratio := number(optimizer, "update_ratio", row))
     ]
     if len(ratios) < FEWEST_ROWS:
-        return None
+        return
     usual, (least, most) = median(ratios), USUAL_RATIO
     if usual > most * FAR:
         remedy = "lower the lr ({lr}) until an update is about 0.001 of the weights"
     elif usual < least / FAR and not _have_another_cause(optimizer, usual):
         remedy = "raise the lr ({lr}) until an update is about 0.001 of the weights"
     else:
-        return None
-    return Diagnosis(
-        fault="update ratio",
-        optimizer=optimizer.name,
-        step=None,
-        parameter=None,
+        return
+    yield Finding(
         fact=f"an update of {optimizer.name} is {short(usual)} of the weights' norm "
         f"(median after step {FIRST_ROWS}); usual is {least:g} to {most:g}",
         remedy=remedy.format(lr=short(largest_lr(optimizer))),
@@ -139,8 +134,8 @@ def _have_another_cause(optimizer: OptimizerTrace, usual: float) -> bool:
     """Return whether updates that are usually so small only look so, or are reported already."""
     return (
         _rest_on_others(optimizer)
-        or lost_updates(optimizer) is not None
-        or clipped_while_scaled(optimizer) is not None
+        or any(lost_updates(optimizer))
+        or any(clipped_while_scaled(optimizer))
         or usual * shortening(optimizer) >= USUAL_RATIO[0] / FAR
     )
 
