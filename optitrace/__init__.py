@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from optitrace.python.traces import Explanation, Trace, explain, read, trace
     from optitrace.python.training import Training, watch
     from optitrace.python.verifying import Verification, verify
+    from optitrace.rules.rule import Rule, StateEntry, rule
+    from optitrace.tracing.reference_optimizer import optimizer
 
 __all__ = [
     "Comparison",
     "Diff",
     "Explanation",
     "OptitraceError",
+    "Rule",
+    "StateEntry",
     "Sweep",
     "Trace",
     "Training",
@@ -26,7 +30,9 @@ __all__ = [
     "compare",
     "diff",
     "explain",
+    "optimizer",
     "read",
+    "rule",
     "sweep",
     "trace",
     "verify",
@@ -34,11 +40,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "comparing": ("Comparison", "Diff", "compare", "diff"),
-    "sweeping": ("Sweep", "sweep"),
-    "traces": ("Explanation", "Trace", "explain", "read", "trace"),
-    "training": ("Training", "watch"),
-    "verifying": ("Verification", "verify"),
+    "python.comparing": ("Comparison", "Diff", "compare", "diff"),
+    "python.sweeping": ("Sweep", "sweep"),
+    "python.traces": ("Explanation", "Trace", "explain", "read", "trace"),
+    "python.training": ("Training", "watch"),
+    "python.verifying": ("Verification", "verify"),
+    "rules.rule": ("Rule", "StateEntry", "rule"),
+    "tracing.reference_optimizer": ("optimizer",),
 }
 
 
@@ -46,7 +54,7 @@ def __getattr__(name: str) -> Any:
     """Load what is asked for, and no more: a command line wants none of it."""
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(import_module(f"optitrace.python.{module}"), name)
+            return getattr(import_module(f"optitrace.{module}"), name)
     raise AttributeError(f"module 'optitrace' has no attribute '{name}'")
 
 

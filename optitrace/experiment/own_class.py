@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from optitrace.errors import UsageError, did_you_mean, quoted
@@ -14,7 +14,8 @@ from optitrace.rules.catalogue import find
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
 from optitrace.rules.optimizer import DEFAULT_LR
 from optitrace.rules.optimizer import Optimizer as Entry
-from optitrace.rules.rule import Implementation, Needs
+from optitrace.rules.reader import read
+from optitrace.rules.rule import Implementation, Needs, Rule, as_rule
 from optitrace.text.number_format import listed
 
 if TYPE_CHECKING:
@@ -148,21 +149,41 @@ def load(name: str) -> OwnClass:
     Raises:
         UsageError: there is no such module, file or class; it cannot be imported; or it is no optimizer.
     """
-    try:
-        found, _ = load_name(name)
-    except MissingNameError as error:
-        attribute = name.rpartition(SEPARATOR)[2]
-        raise UsageError(f"{error.fact}{_near(attribute, error.module)}") from None
-    return OwnClass.of(found, name)
+    return OwnClass.of(_found(name), name)
 
 
 def entry_of(name: str) -> Entry:
-    """Return what is known of an optimizer by its name: one of the catalogue, or a custom class.
+    """Return what is known of an optimizer by its name: one of the catalogue, or a custom class or rule.
 
     Raises:
-        UsageError: there is no such optimizer.
+        UsageError: there is no such optimizer, or the rule has something that a rule cannot contain.
     """
-    return load(name).entry if is_own(name) else find(name)
+    if not is_own(name):
+        return find(name)
+    found = _found(name)
+    rule = rule_of_object(found)
+    return OwnClass.of(found, name).entry if rule is None else Entry.of_rule(replace(rule, name=name))
+
+
+def rule_of_object(found: Any) -> Rule | None:
+    """Return what is a rule, or a plain function that can be one; None for anything else.
+
+    Raises:
+        UsageError: the function has something that a rule cannot contain.
+    """
+    rule = as_rule(found) if isinstance(found, types.FunctionType) else found
+    if not isinstance(rule, Rule):
+        return None
+    read(rule)
+    return rule
+
+
+def _found(name: str) -> Any:
+    try:
+        return load_name(name)[0]
+    except MissingNameError as error:
+        attribute = name.rpartition(SEPARATOR)[2]
+        raise UsageError(f"{error.fact}{_near(attribute, error.module)}") from None
 
 
 def recorded_entry(name: str, hyperparameters: Mapping[str, Any], implementation: Implementation) -> Entry:

@@ -48,7 +48,7 @@ class Optimizer:
     @classmethod
     def of_rule(cls, rule: Rule) -> Optimizer:
         """Return the optimizer of a rule: torch's class, or the rule itself if torch has none."""
-        counter = ("step",) if rule.torch and rule.torch.counts_steps else ()
+        counter = ("step",) if rule.torch is None or rule.torch.counts_steps else ()
         keeps_lr = rule.torch is None or rule.torch.lr_is_multiplier
         needs = rule.torch.needs if rule.torch else ""
         return cls(

@@ -112,7 +112,9 @@ class Rule:
         return tuple(
             parameter.replace(
                 default=self.defaults.get(parameter.name, parameter.default),
-                annotation=_evaluated(parameter.annotation, self.function),
+                annotation=_type_of(parameter.default)
+                if parameter.annotation is parameter.empty
+                else _evaluated(parameter.annotation, self.function),
             )
             for parameter in inspect.signature(self.function).parameters.values()
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in self.fixed
@@ -126,6 +128,23 @@ class Rule:
         )
 
 
+def as_rule(function: RuleFunction) -> Rule:
+    """Return the rule of a plain function, whose signature says all.
+
+    >>> def lion(w, g, t, exp_avg, *, lr=1e-4, betas=(0.9, 0.99)):
+    ...     ...
+    >>> [entry.key for entry in as_rule(lion).state]
+    ['exp_avg']
+
+    Args:
+        function: takes the weights, the gradient, the number of the step and then the state, whose names
+            are its keys and which begins at 0; its keyword-only parameters are the hyperparameters.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][3:]
+    return rule(*(StateEntry(name, name) for name in positional))(function)
+
+
 def takes_matrices(function: RuleFunction) -> bool:
     """Return whether a rule's weights are a matrix: they are annotated so."""
     return next(iter(function.__annotations__.values()), "") in ("Matrix", Matrix)
@@ -133,7 +152,7 @@ def takes_matrices(function: RuleFunction) -> bool:
 
 def rule(
     *state: StateEntry,
-    source: str,
+    source: str = "",
     torch: TorchClass | None = None,
     departures: tuple[str, ...] = (),
     details: Mapping[str, Detail] | None = None,
@@ -161,3 +180,10 @@ def variant(base: Rule, name: str, summary: str, **changes: Any) -> Rule:
 def _evaluated(annotation: Any, function: RuleFunction) -> Any:
     """Return the type of a hyperparameter; those of weights are not asked for, as torch is not loaded."""
     return eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
+
+
+def _type_of(default: Any) -> Any:
+    """Return the type of a hyperparameter that has no annotation."""
+    if isinstance(default, tuple):
+        return tuple[tuple(map(_type_of, default))]  # type: ignore[misc]
+    return type(default) if isinstance(default, bool | str) else float

@@ -27,8 +27,8 @@ from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.own_class import is_own
 from optitrace.experiment.own_module import error_text, load_name, reason
 from optitrace.rules.optimizer import Optimizer as Entry
-from optitrace.rules.reader import read
-from optitrace.rules.rule import Needs, Rule, StateEntry
+from optitrace.rules.rule import Needs
+from optitrace.tracing.reference_optimizer import ReferenceOptimizer, reference_class
 
 Step = Callable[..., Any]
 """A step: takes the closure, if the optimizer wants one, and changes the weights in place."""
@@ -63,9 +63,6 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
     Raises:
         UsageError: torch refuses the settings, or the installed torch lacks the class or a setting.
     """
-    if (rule := experiment.entry.rule) is not None and not experiment.entry.class_path:
-        read(rule)  # says what cannot be read, if anything
-        return construct(RuleOptimizer, [weights], {"rule": rule, "settings": experiment.hyperparameters})
     optimizer_class = _find_class(experiment.entry)
     known = inspect.signature(optimizer_class).parameters
     implementation = {
@@ -108,39 +105,6 @@ def construct(
     optimizer_class.__init__(optimizer, parameters, **arguments)
     del optimizer.__dict__["add_param_group"]
     return optimizer
-
-
-class RuleOptimizer(Optimizer):
-    """A rule itself, for one that torch has no class of."""
-
-    def __init__(self, params: list[Tensor], rule: Rule, settings: Mapping[str, Any]) -> None:
-        """Prepare the first step.
-
-        Args:
-            params: the weights, each of the shape that the rule takes.
-            rule: what moves them.
-            settings: every hyperparameter of the rule.
-        """
-        super().__init__(params, dict(settings))
-        self._rule = rule
-        self._taken: dict[Tensor, int] = {}
-
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move each weight that has a gradient, to be called under `torch.no_grad`."""
-        for group in self.param_groups:
-            settings = {name: value for name, value in group.items() if name in self.defaults}
-            for weights in group["params"]:
-                if weights.grad is not None:
-                    self._move(weights, settings)
-
-    def _move(self, weights: Tensor, settings: Mapping[str, Any]) -> None:
-        kept, entries = self.state[weights], self._rule.state
-        self._taken[weights] = self._taken.get(weights, 0) + 1
-        initial = zip(entries, self._rule.initial_state(settings), strict=True)
-        state: list[Any] = [kept.get(entry.key, _spread(entry, value, weights)) for entry, value in initial]
-        moved, *state = self._rule(weights, weights.grad, self._taken[weights], *state, **settings)
-        kept.update({e.key: value for e, value in zip(entries, state, strict=True) if value is not None})
-        weights.copy_(moved)  # type: ignore[arg-type]
 
 
 def plain_step(optimizer: Optimizer) -> Step:
@@ -198,11 +162,9 @@ def likely_need(error: BaseException) -> Needs:
     return ""
 
 
-def _spread(entry: StateEntry, value: Any, weights: Tensor) -> Any:
-    return value if value is None or entry.scalar else torch.full_like(weights, value)
-
-
 def _find_class(entry: Entry) -> type[Optimizer]:
+    if entry.rule is not None and not entry.class_path:
+        return reference_class(entry.rule)
     if is_own(entry.class_path):
         own: type[Optimizer] = load_name(entry.class_path)[0]
         return own
@@ -214,7 +176,8 @@ def _find_class(entry: Entry) -> type[Optimizer]:
 
 def _is_plain(optimizer_class: type[Optimizer]) -> bool:
     """Return whether a class is stepped without its decorators: torch's own, and the rule's."""
-    return optimizer_class is RuleOptimizer or optimizer_class.__module__.split(".")[:2] == ["torch", "optim"]
+    is_torch_own = optimizer_class.__module__.split(".")[:2] == ["torch", "optim"]
+    return is_torch_own or issubclass(optimizer_class, ReferenceOptimizer)
 
 
 def _has_global_hooks() -> bool:

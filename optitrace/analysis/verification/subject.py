@@ -10,8 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import OwnClass
-from optitrace.rules import catalogue
+from optitrace.experiment.own_class import OwnClass, entry_of
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of, shapes_of
 from optitrace.rules.hyperparameter import show
@@ -123,7 +122,7 @@ def find_rule(name: str) -> Rule:
     Raises:
         UsageError: there is none.
     """
-    rule = catalogue.find(name).rule
+    rule = entry_of(name).rule
     if rule is None:
         raise UsageError(f"{name.lower()} has no rule, so nothing can be checked against it.")
     return rule

@@ -1,0 +1,169 @@
+"""The reference optimizer: a torch optimizer that does what a rule says, slowly and exactly."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from optitrace.errors import UsageError, quoted
+from optitrace.experiment.own_class import entry_of, rule_of_object
+from optitrace.functions import Extent
+from optitrace.rules.reader import read
+from optitrace.rules.rule import Rule, StateEntry
+from optitrace.rules.source_patching import extent
+from optitrace.text.number_format import counted
+
+if TYPE_CHECKING:
+    from torch.optim.optimizer import ParamsT
+
+MAXIMIZE = inspect.Parameter("maximize", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+"""The hyperparameter that every optimizer has: of a rule without it, the gradient is negated before."""
+
+
+class ReferenceOptimizer(Optimizer):
+    """An optimizer whose step evaluates a rule, once for each parameter.
+
+    It is made by `reference_class`. The state has the names that the rule gives it, and ``step``, which
+    counts the steps of the parameter; what a rule keeps once for a whole parameter is a Python number.
+
+    Attributes:
+        rule: the rule.
+        scope: what of a parameter the rule is about: each weight, all as a vector, or a matrix.
+    """
+
+    rule: ClassVar[Rule]
+    scope: ClassVar[Extent]
+
+    if TYPE_CHECKING:  # each class has the constructor that `reference_class` makes
+
+        def __init__(self, params: ParamsT, **hyperparameters: Any) -> None: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step.
+
+        Args:
+            closure: evaluates the model again and returns the loss.
+
+        Raises:
+            RuntimeError: a gradient is sparse.
+            ValueError: a parameter is no matrix, and the rule is one for matrices.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+        return loss
+
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        gradient = parameter.grad
+        assert gradient is not None
+        if gradient.is_sparse:
+            raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
+        settings = {p.name: group[p.name] for p in self.rule.parameters}
+        entries = [entry for entry in self.rule.state if entry.exists(settings)]
+        state = self.state[parameter]
+        if "step" not in state:
+            state["step"] = 0
+            state.update((entry.key, _initial(entry, settings, parameter)) for entry in entries)
+        state["step"] += 1
+        w, g = self._operand(parameter), self._operand(gradient)
+        if group["maximize"] and "maximize" not in settings:
+            g = -g
+        kept = [self._operand(_copy(state[e.key])) if e in entries else None for e in self.rule.state]
+        new: Any
+        new, *after = self.rule(w, g, state["step"], *kept, **settings)
+        for entry, value in zip(self.rule.state, after, strict=True):
+            if entry in entries:
+                state[entry.key] = self._stored(state[entry.key], value)
+        self._stored(parameter, new)
+
+    def _operand(self, value: Any) -> Any:
+        """Return a tensor as the rule takes it: complex numbers as pairs, a vector where it is about one."""
+        if not isinstance(value, Tensor) or not value.dim():
+            return value
+        value = torch.view_as_real(value) if value.is_complex() else value
+        if self.scope == "matrix" and value.dim() != 2:
+            dimensions = counted(value.dim(), "dimension")
+            raise ValueError(f"{type(self).__name__} steps matrices, and a parameter has {dimensions}")
+        return value.reshape(-1) if self.scope == "vector" else value
+
+    def _stored(self, place: Any, value: Any) -> Any:
+        """Put what the rule returned where it is kept, and return that: in place, if that is a tensor."""
+        if not isinstance(place, Tensor):
+            return value.item() if isinstance(value, Tensor) else value
+        real = torch.view_as_real(place) if place.is_complex() else place
+        real.copy_(value.reshape(real.shape) if isinstance(value, Tensor) else torch.full_like(real, value))
+        return place
+
+
+def _initial(entry: StateEntry, settings: dict[str, Any], parameter: Tensor) -> Any:
+    value = float(entry.initial_value(settings))
+    return value if entry.scalar else torch.full_like(parameter, value)
+
+
+def _copy(value: Any) -> Any:
+    """Return a copy of a state entry: a rule may return one as another."""
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+@cache
+def reference_class(rule: Rule) -> type[ReferenceOptimizer]:
+    """Return the class of optimizers that do what a rule says.
+
+    Its constructor has the rule's hyperparameters, with their defaults, and ``maximize``.
+
+    >>> from optitrace.rules.families.gradient_descent import sgd
+    >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
+    >>> optimizer = reference_class(sgd)([weight], lr=0.5)
+    >>> weight.grad = torch.tensor([1.0])
+    >>> optimizer.step()
+    >>> weight.item()
+    0.5
+    """
+    hyperparameters = list(rule.parameters)
+    if all(parameter.name != MAXIMIZE.name for parameter in hyperparameters):
+        hyperparameters.append(MAXIMIZE)
+    positional = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("self", "params")]
+    signature = inspect.Signature([*positional, *hyperparameters])
+
+    def construct(self: ReferenceOptimizer, params: Any, **given: Any) -> None:
+        bound = signature.bind(self, params, **given)
+        bound.apply_defaults()
+        Optimizer.__init__(self, params, {p.name: bound.arguments[p.name] for p in hyperparameters})
+
+    construct.__signature__ = signature  # type: ignore[attr-defined]
+    construct.__annotations__ = {p.name: p.annotation for p in hyperparameters}
+    document = f"{rule.summary}.\n\nIts steps are those of the rule itself, after {rule.source}."
+    namespace = {"rule": rule, "scope": extent(rule), "__init__": construct, "__doc__": document}
+    return type(rule.name.capitalize(), (ReferenceOptimizer,), namespace)
+
+
+def optimizer(rule: str | Rule | Callable[..., Any]) -> type[ReferenceOptimizer]:
+    """Return the class of torch optimizers whose steps are those of a rule, slowly and exactly.
+
+    >>> optimizer("adam").__name__
+    'Adam'
+
+    Args:
+        rule: a rule, a function that can be one, or the name of either: ``adam``, ``mine.py:lion``.
+
+    Raises:
+        UsageError: there is no such rule, or it has something that a rule cannot contain.
+    """
+    found = entry_of(rule).rule if isinstance(rule, str) else rule_of_object(rule)
+    if found is None:
+        what = quoted(rule) if isinstance(rule, str) else repr(rule)
+        raise UsageError(f"{what} is no rule; give a function decorated with optitrace.rule, or its name.")
+    read(found)
+    return reference_class(found)
