@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
+    from optitrace.rules.rule import Rule
+
 
 def assert_follows_rule(
     optimizer: str | type[Optimizer],
-    rule: str | None = None,
+    rule: str | Rule | Callable[..., Any] | None = None,
     *,
     dtypes: Sequence[str] = ("float32", "float64"),
     implementation: str = "",
@@ -25,7 +27,8 @@ def assert_follows_rule(
 
     Args:
         optimizer: a class, or the name of one such as ``mine.py:Lion``, which is run in a separate process.
-        rule: the rule that the class is to follow; if None, only what every optimizer does is checked.
+        rule: the rule that the class is to follow, as `optitrace.verify` takes it; if None, only what
+            every optimizer does is checked.
         dtypes: ``float32``, ``float64``, or both.
         implementation: the only one of ``single``, ``foreach`` and ``fused`` to check; all if empty.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.

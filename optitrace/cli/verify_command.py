@@ -81,7 +81,7 @@ def verify_optimizers(**given: Any) -> None:
     delivery = plan_delivery(given, VerificationPresenter)
     names, rule = given["optimizers"] or list(OPTIMIZERS), given["rule"]
     chosen = [find(name) for name in names if not is_own(name)]
-    if rule is not None:
+    if rule is not None and not is_own(rule):
         find(rule)
     if (rule or given["settings"]) and chosen:
         option = "--rule" if rule else "--set"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optitrace.python.shown import Shown
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from optitrace.analysis.verification import check
+    from optitrace.rules.rule import Rule
 
 
 class Verification(Shown):
@@ -53,22 +54,23 @@ class Verification(Shown):
 
 def verify(
     *optimizers: str | type[Optimizer],
-    rule: str | None = None,
+    rule: str | Rule | Callable[..., Any] | None = None,
     dtypes: Sequence[str] = ("float32", "float64"),
     implementation: str = "",
     device: str = "cpu",
     **hyperparameters: Any,
 ) -> Verification:
-    """Hold every step of torch's optimizers, or of custom classes, against the rules.
+    """Check every step of torch's optimizers, or of custom classes, against the published update rules.
 
     >>> verify("adam", implementation="single").passed
     True
 
     Args:
         *optimizers: names of the catalogue, classes, or names of classes such as ``mine.py:Adam``; all
-            of torch if none. A class given by its name is run in a process of its own.
-        rule: the optimizer whose rule the custom classes are to follow; where there is none, they
-            are held against what every good optimizer does alone.
+            of torch if none. A class given by its name is run in a separate process,
+            unless the rule is not given by its name.
+        rule: the rule that the custom classes are to follow: a name such as ``adam`` or ``mine.py:lion``, a
+            rule, or a function that can be one; if None, only what every optimizer does is checked.
         dtypes: ``float32``, ``float64``, or both.
         implementation: the only one of ``single``, ``foreach`` and ``fused`` to be tried.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
@@ -84,14 +86,18 @@ def verify(
     from optitrace.analysis.verification.subject import find_rule
     from optitrace.analysis.verification.verify import Own
     from optitrace.analysis.verification.verify import verify as verify_here
-    from optitrace.experiment.own_class import OwnClass, is_own
+    from optitrace.experiment.own_class import OwnClass, is_own, load
     from optitrace.rules.catalogue import OPTIMIZERS, find
 
     named = [o for o in optimizers or OPTIMIZERS if isinstance(o, str)]
-    its_rule = find_rule(rule) if rule else None
+    its_rule = find_rule(rule) if rule is not None else None
     scope = Scope(tuple(dtypes), implementation, device)
-    classes = [Own(OwnClass.of(o), hyperparameters, its_rule) for o in optimizers if not isinstance(o, str)]
+    given = [OwnClass.of(o) for o in optimizers if not isinstance(o, str)]
+    apart = [name for name in named if is_own(name)]
+    if rule is not None and not isinstance(rule, str):  # a rule itself cannot go to another process
+        given, apart = [*given, *map(load, apart)], []
+    classes = [Own(own, hyperparameters, its_rule) for own in given]
     chosen = [find(name) for name in named if not is_own(name)]
     here = [verify_here(chosen, classes, scope)] if chosen or classes else []
-    requests = [Request(n, scope, given=hyperparameters, rule=rule) for n in named if is_own(n)]
+    requests = [Request(n, scope, given=hyperparameters, rule=rule) for n in apart if not callable(rule)]
     return Verification(check.Verification.of([*here, *map(verify_separately, requests)]))

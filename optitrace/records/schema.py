@@ -20,10 +20,10 @@ from typing import Annotated, Any, Literal, NotRequired, get_type_hints
 from pydantic import Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
-from optitrace.experiment.checks import DTYPES
 from optitrace.experiment.experiment import GRADIENTS, Experiment
 from optitrace.experiment.landscapes import EXPRESSION
 from optitrace.experiment.objectives import NAMES, OwnLoss
+from optitrace.experiment.settings import DTYPES
 from optitrace.records import findings, trace, training
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Count, Name, Number, Per, Quantity, StepNumber

@@ -27,6 +27,7 @@ from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.own_class import is_own
 from optitrace.experiment.own_module import error_text, load_name, reason
 from optitrace.rules.optimizer import Optimizer as Entry
+from optitrace.rules.reader import read
 from optitrace.rules.rule import Needs
 from optitrace.tracing.reference_optimizer import ReferenceOptimizer, reference_class
 
@@ -164,6 +165,7 @@ def likely_need(error: BaseException) -> Needs:
 
 def _find_class(entry: Entry) -> type[Optimizer]:
     if entry.rule is not None and not entry.class_path:
+        read(entry.rule)  # says what cannot be read, if anything
         return reference_class(entry.rule)
     if is_own(entry.class_path):
         own: type[Optimizer] = load_name(entry.class_path)[0]
@@ -177,7 +179,8 @@ def _find_class(entry: Entry) -> type[Optimizer]:
 def _is_plain(optimizer_class: type[Optimizer]) -> bool:
     """Return whether a class is stepped without its decorators: torch's own, and the rule's."""
     is_torch_own = optimizer_class.__module__.split(".")[:2] == ["torch", "optim"]
-    return is_torch_own or issubclass(optimizer_class, ReferenceOptimizer)
+    is_class = isinstance(optimizer_class, type)  # a guarded class is a function
+    return is_torch_own or (is_class and issubclass(optimizer_class, ReferenceOptimizer))
 
 
 def _has_global_hooks() -> bool:

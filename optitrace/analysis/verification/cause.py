@@ -10,7 +10,6 @@ from typing import TypeAlias
 from optitrace.analysis.verification.departure import DepartingStep, first_departing_steps
 from optitrace.analysis.verification.recorded_run import RecordedRun, agrees, recompute
 from optitrace.analysis.verification.step_check import COUNT, WEIGHTS, CheckedStep
-from optitrace.analysis.verification.subject import find_rule
 from optitrace.rules.line_changes import derived_mistakes
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
@@ -40,7 +39,7 @@ def likely_causes(rule: Rule, runs: Sequence[RecordedRun]) -> tuple[str, ...]:
         first = list(first_departing_steps(rule, runs, trusted=trusted))
         if not first:  # it agrees, and so would a mistake that changes nothing here
             return ()
-        known, derived = _known(rule.name), _derived(rule.name)
+        known, derived = _known(rule), _derived(rule)
         for candidates in (
             known,
             derived,
@@ -60,19 +59,19 @@ def likely_causes(rule: Rule, runs: Sequence[RecordedRun]) -> tuple[str, ...]:
 
 
 @cache
-def _known(name: str) -> tuple[Candidate, ...]:
-    return tuple(_damage(name, ((mistake,) for mistake in MISTAKES.get(name, ()))))
+def _known(rule: Rule) -> tuple[Candidate, ...]:
+    return tuple(_damage(rule, ((mistake,) for mistake in MISTAKES.get(rule.name, ()))))
 
 
 @cache
-def _derived(name: str) -> tuple[Candidate, ...]:
-    return tuple(_damage(name, ((mistake,) for mistake in derived_mistakes(find_rule(name)))))
+def _derived(rule: Rule) -> tuple[Candidate, ...]:
+    return tuple(_damage(rule, ((mistake,) for mistake in derived_mistakes(rule))))
 
 
-def _damage(name: str, choices: Iterable[tuple[Mistake, ...]]) -> Iterator[Candidate]:
+def _damage(rule: Rule, choices: Iterable[tuple[Mistake, ...]]) -> Iterator[Candidate]:
     for mistakes in choices:
         try:
-            yield mistakes, damaged(find_rule(name), *mistakes)
+            yield mistakes, damaged(rule, *mistakes)
         except LookupError:  # the first mistake has removed what the second one changes
             continue
 
@@ -102,7 +101,7 @@ def _pairs(
             changing += mistakes
     everything = [mistake for mistakes, _ in singles for mistake in mistakes]
     pairs = product(explaining, everything) if explaining else combinations(changing, 2)
-    yield from _damage(rule.name, islice((pair for pair in pairs if pair[0] is not pair[1]), MOST_PAIRS))
+    yield from _damage(rule, islice((pair for pair in pairs if pair[0] is not pair[1]), MOST_PAIRS))
 
 
 def _step(wrong: Rule, run: RecordedRun, number: int, trusted: bool) -> CheckedStep | None:

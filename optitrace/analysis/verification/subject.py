@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import OwnClass, entry_of
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.experiment.own_class import OwnClass, entry_of, rule_of_object
 from optitrace.rules.discriminating_cases import cases_of, shapes_of
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer as CatalogueEntry
@@ -111,20 +110,21 @@ def subject_of_own(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> Subje
         rule,
         _configurations(rule, pairs),
         own.implementations,
-        OPTIMIZERS[rule.name].needs == "sparse gradient",
+        rule.torch is not None and rule.torch.needs == "sparse gradient",
         tuple(_notes(own, rule, given, reduced)),
     )
 
 
-def find_rule(name: str) -> Rule:
-    """Return the rule of a name.
+def find_rule(given: str | Rule | Callable[..., Any]) -> Rule:
+    """Return the rule of a name, or of an object.
 
     Raises:
         UsageError: there is none.
     """
-    rule = entry_of(name).rule
+    rule = entry_of(given).rule if isinstance(given, str) else rule_of_object(given)
     if rule is None:
-        raise UsageError(f"{name.lower()} has no rule, so nothing can be checked against it.")
+        what = given if isinstance(given, str) else repr(given)
+        raise UsageError(f"{what.lower()} has no rule, so nothing can be checked against it.")
     return rule
 
 
