@@ -22,10 +22,9 @@ from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from optitrace.monitoring.backward_tracker import Backward
-from optitrace.monitoring.gradient_numbers import has_numbers, is_zero, numbers, size
+from optitrace.monitoring.backward_tracker import Backward, Loss, add, loss_value
 from optitrace.monitoring.leftover_gradients import NO_GRADIENT, LeftoverGradients, Mark, cost
-from optitrace.monitoring.losses import Loss, add, loss_value
+from optitrace.monitoring.tensor_values import has_numbers, is_zero, numbers, size
 from optitrace.monitoring.torch_internals import version
 
 FEW = 8
@@ -57,6 +56,7 @@ class GradientProvenance:
     """Follows the gradients of an optimizer's parameters.
 
     Attributes:
+        parameters: those of the optimizer.
         is_scaled: whether they are those of a loss that a GradScaler multiplied, and not divided since.
         backwards: how many backwards the gradient of the next step has.
         ungraded: the places of the parameters that ask for a gradient and have had none so far.
@@ -73,7 +73,7 @@ class GradientProvenance:
             parameters: of the optimizer.
             heard: where gradients come from that are there already, as far as that was heard.
         """
-        self._parameters = parameters
+        self.parameters = parameters
         self._leftovers = LeftoverGradients(parameters)
         self._not_theirs: dict[int, tuple[weakref.ref[Module | Optimizer], list[int]]] = {}
         self._witness = min(parameters, key=cost)
@@ -106,7 +106,7 @@ class GradientProvenance:
 
     def follow(self, parameters: Sequence[Tensor]) -> None:
         """Go on with other parameters, such as those of before and some more."""
-        before = {id(p): k for k, p in enumerate(self._parameters)}
+        before = {id(p): k for k, p in enumerate(self.parameters)}
         places = [before.get(id(p)) for p in parameters]
         if places == list(range(len(before))):
             return
@@ -117,7 +117,7 @@ class GradientProvenance:
         self.ungraded = {now[k] for k in self.ungraded if k in now} | {
             k for k, p in enumerate(parameters) if places[k] is None and p.requires_grad and p.numel()
         }
-        self._parameters, self._around = parameters, None
+        self.parameters, self._around = parameters, None
         self._not_theirs = {}
         if not any(self._witness is p for p in parameters):
             self._choose_witness()
@@ -130,15 +130,15 @@ class GradientProvenance:
             parameters: returns the owner's parameters.
         """
         others = self._others(owner, parameters)
-        if others and (len(others) == len(self._parameters) or not (self.backwards or self._leftovers)):
+        if others and (len(others) == len(self.parameters) or not (self.backwards or self._leftovers)):
             return  # what has none of ours clears none; and what is cleared is seen at the next backward
         if others:
-            cleared = sorted(set(range(len(self._parameters))).difference(others))
+            cleared = sorted(set(range(len(self.parameters))).difference(others))
             self._leftovers.clear(cleared)
             remaining = self._leftovers.remaining(others)
             if remaining:
                 self._part_by = "zero_grad"
-                if not any(self._witness is self._parameters[k] for k in cleared):
+                if not any(self._witness is self.parameters[k] for k in cleared):
                     return
                 self._choose_witness(remaining)
                 self._look()
@@ -305,7 +305,7 @@ class GradientProvenance:
         known, places = self._not_theirs.get(id(owner), (None, []))
         if known is None or known() is not owner:
             keys = set(map(id, parameters()))
-            places = [k for k, p in enumerate(self._parameters) if id(p) not in keys]
+            places = [k for k, p in enumerate(self.parameters) if id(p) not in keys]
             if len(self._not_theirs) == MOST_OWNERS:
                 self._not_theirs.clear()
             self._not_theirs[id(owner)] = weakref.ref(owner), places
@@ -354,7 +354,7 @@ class GradientProvenance:
         if before is None and self._is_clear:  # nobody looked; but what is not zero is new
             is_reached = self._has_numbers()
         if is_reached and self._is_unchanged():  # follow one that was reached, of the first few
-            parameters = enumerate(self._parameters)
+            parameters = enumerate(self.parameters)
             changed = (k for k, p in parameters if (now[k] != before[k] if before else not is_zero(p)))
             self._choose_witness(list(itertools.islice(changed, FEW)))
         return is_reached
@@ -374,7 +374,7 @@ class GradientProvenance:
     def _note_what_is_gone(self) -> None:
         """Record gradients cleared by hand between the last backward and a step."""
         if self._witness.grad is None:
-            if any(p.grad is not None for p in self._parameters):
+            if any(p.grad is not None for p in self.parameters):
                 self._choose_witness()  # the others have theirs
                 self._look()
                 return
@@ -427,7 +427,7 @@ class GradientProvenance:
 
     def _note_gradients(self) -> None:
         if self.ungraded:
-            self.ungraded = {k for k in self.ungraded if self._parameters[k].grad is None}
+            self.ungraded = {k for k in self.ungraded if self.parameters[k].grad is None}
 
     # the witness
 
@@ -467,10 +467,10 @@ class GradientProvenance:
 
     def _choose_witness(self, places: Collection[int] = ()) -> None:
         """Follow a parameter that has a gradient, if any has, of those at some places, or of all."""
-        among = [self._parameters[k] for k in places] or self._parameters
+        among = [self.parameters[k] for k in places] or self.parameters
         having = [p for p in among if p.grad is not None]
         self._witness = min(having or among, key=cost)
 
     def _has_numbers(self) -> bool:
         """Return whether any gradient is not zero."""
-        return not all(map(is_zero, self._parameters))
+        return not all(map(is_zero, self.parameters))

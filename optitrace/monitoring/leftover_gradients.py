@@ -9,8 +9,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from optitrace.monitoring.gradient_numbers import has_numbers, is_surely_zero, is_zero
-from optitrace.monitoring.sharding import local
+from optitrace.monitoring.tensor_values import has_numbers, is_zero, local
 from optitrace.monitoring.torch_internals import version
 
 Mark: TypeAlias = tuple[int, int]
@@ -69,7 +68,7 @@ class LeftoverGradients:
             self._old = {
                 k: m for k, m in enumerate(now) if m != NO_GRADIENT and not is_zero(self._parameters[k])
             }
-        elif any(map(eq, now, after_step)) or not is_surely_zero(sample):
+        elif any(map(eq, now, after_step)) or not _is_surely_zero(sample):
             changed = [k for k, m in enumerate(now) if m != after_step[k] and m[0] == after_step[k][0]]
             kept = set() if self._are_zero(changed) else set(changed)
             zeros = self._zeros
@@ -158,10 +157,15 @@ class LeftoverGradients:
     def _are_zero(self, places: Collection[int]) -> bool:
         """Return whether gradients that were changed are zero, from the smallest; false if there is none."""
         having = [p for k in places if (p := self._parameters[k]).grad is not None]
-        return bool(having) and is_surely_zero(min(having, key=cost))
+        return bool(having) and _is_surely_zero(min(having, key=cost))
 
 
 def cost(parameter: Tensor) -> tuple[bool, int]:
     """Return what it costs to follow a parameter: the gradient of a small one is soon read."""
     here = local(parameter).numel()
     return not parameter.requires_grad or not here, here
+
+
+def _is_surely_zero(parameter: Tensor) -> bool:
+    """Return whether a gradient that was changed is zero; one on an accelerator is taken for that."""
+    return parameter.grad is None or not parameter.grad.is_cpu or not has_numbers(parameter.grad)

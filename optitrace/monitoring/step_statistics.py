@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from optitrace.monitoring.grad_scaler import FOUND_INF, SCALE
-from optitrace.monitoring.norms import total
+from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE
 from optitrace.monitoring.row_recorder import ratio
+from optitrace.monitoring.tensor_values import total
 from optitrace.records.training import (
     KINDS,
     NUMBERS,
@@ -23,35 +23,41 @@ from optitrace.records.training import (
 from optitrace.rules.breakdown import Breakdown
 
 STATE = "state "
-"""What stands before the names of the state's columns."""
+"""The prefix of the columns of the state."""
 
 EACH = "each "
-"""What stands before the names of the columns that have a value for each parameter."""
+"""The prefix of the columns that have a value for each parameter."""
+
+VALUES = "values "
+"""The prefix of the columns of single weights."""
 
 LOST = "lost"
-"""The name of what `lost_updates` returns."""
+"""The name of the two numbers of updates that were lost in rounding."""
 
 _NORMS = ("gradient_norm", "unclipped_gradient_norm", "update_norm", "weight_norm")
 
-_OF_EVERY_STEP = {*_NORMS, "loss", "lr", "gradient"}
-
 
 class StepStatistics:
-    """Gathers the facts.
+    """Gathers the statistics, and turns the values of a step into those of its row.
 
-    Args:
-        names: of the parameters.
-        by_parameter: whether the norms of each parameter are kept, too.
-        state: whether those of the state are.
+    Attributes:
+        lost: the steps in which updates were lost in rounding.
     """
 
     def __init__(self, names: Sequence[str], *, by_parameter: bool, state: bool) -> None:
+        """Begin with no step.
+
+        Args:
+            names: of the parameters.
+            by_parameter: whether the norms of each parameter are kept, too.
+            state: whether those of the state are.
+        """
         self.lost: list[LostUpdate] = []
         self._names = names
         self._by_parameter = by_parameter
         self._keeps_state = state
         self._is_clipping = False
-        self._used: dict[str, tuple[int, int]] = {}
+        self._used: dict[str, Tally] = {}
         self._cases: dict[tuple[str, str, int | None], tuple[Tally, int]] = {}
         self._non_finite: dict[str, NonFinite] = {}
         self._broke: tuple[int, Breakdown | None] | None = None
@@ -59,7 +65,12 @@ class StepStatistics:
     @property
     def gradients(self) -> dict[str, Tally]:
         """The kinds of gradients that steps have used, in the order in which they came."""
-        return {kind: Tally(count, first) for kind, (count, first) in self._used.items()}
+        return dict(self._used)
+
+    @property
+    def non_finite(self) -> tuple[NonFinite, ...]:
+        """The first of each quantity that is not finite, in the order of the steps and within a step."""
+        return tuple(sorted(self._non_finite.values(), key=lambda found: found.step))
 
     def cases(self, moved: Collection[int]) -> tuple[GradientCase, ...]:
         """Return the kinds that not all parameters have, or that have a cause: those alike as one.
@@ -76,19 +87,13 @@ class StepStatistics:
         cases = (GradientCase(*case, tuple(names)) for case, names in alike.items())
         return tuple(sorted(cases, key=lambda case: case.steps.first))
 
-    @property
-    def non_finite(self) -> tuple[NonFinite, ...]:
-        """The first of each quantity that is not finite, in the order of the steps and within a step."""
-        return tuple(sorted(self._non_finite.values(), key=lambda found: found.step))
-
     def broke(self, step: int, why: Breakdown | None) -> None:
-        """Record the first step that has left a number that is not finite, and why, if that can be told."""
+        """Record the first step that left a number that is not finite, and why, if that is known."""
         self._broke = step, why
 
     def used(self, kind: str, step: int) -> None:
         """Count a step that used a gradient of a kind."""
-        count, first = self._used.get(kind, (0, step))
-        self._used[kind] = count + 1, first
+        self._used[kind] = one_more(self._used.get(kind), step)
 
     def had(self, kind: str, cause: str, step: int, places: Iterable[int | None] = (None,)) -> None:
         """Count a step in which parameters at some places had a kind of gradient; None stands for all."""
@@ -99,10 +104,12 @@ class StepStatistics:
     def judge(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at the values of a recorded step; return those that are to be kept."""
         values = dict(row)
-        self._undo_scale(values)
+        if scale := values.get(SCALE):
+            norm = values["gradient_norm"]
+            values["gradient_norm"] = [n / scale for n in norm] if isinstance(norm, list) else norm / scale
         if values.get(FOUND_INF):
-            self._left_out(step, values)
-        states = [name for name in values if name not in _OF_EVERY_STEP and name.startswith(STATE)]
+            self._skipped(step, values)
+        states = [name for name in values if name.startswith(STATE)]
         each = {}
         for name in (*_NORMS, *states):
             if isinstance(norms := values.get(name), list):
@@ -116,22 +123,15 @@ class StepStatistics:
         values["update_ratio"] = ratio(values["update_norm"], values["weight_norm"])
         if self._by_parameter:
             values |= {f"{EACH}{name}": norms for name, norms in each.items() if name in OF_A_PARAMETER}
-            pairs = zip(each["update_norm"], each["weight_norm"], strict=True)
-            values[f"{EACH}update_ratio"] = [ratio(*pair) for pair in pairs]
+            values[f"{EACH}update_ratio"] = list(map(ratio, each["update_norm"], each["weight_norm"]))
         return values
 
-    def _undo_scale(self, values: dict[str, Any]) -> None:
-        scale = values.get(SCALE)
-        if scale:
-            norm = values["gradient_norm"]
-            values["gradient_norm"] = [n / scale for n in norm] if isinstance(norm, list) else norm / scale
-
-    def _left_out(self, step: int, values: dict[str, Any]) -> None:
-        """Correct what was counted of a step that turned out to be left out."""
-        before = KINDS[int(values["gradient"])]
-        count, first = self._used.pop(before)
-        if count > 1:
-            self._used[before] = count - 1, first + (first == step)
+    def _skipped(self, step: int, values: dict[str, Any]) -> None:
+        """Correct what was counted of a step that a fused optimizer turned out to have left out."""
+        kind = KINDS[int(values["gradient"])]
+        before = self._used.pop(kind)
+        if before.count > 1:
+            self._used[kind] = Tally(before.count - 1, before.first + (before.first == step))
         self.used("skipped", step)
         values["gradient"] = NUMBERS["skipped"]
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from optitrace.monitoring.norms import norms
-from optitrace.monitoring.sharding import is_sharded
 from optitrace.monitoring.spill_file import SpillFile
+from optitrace.monitoring.tensor_values import is_sharded, norms
 from optitrace.records.trace import Numbers
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.errors import UsageError
 from optitrace.experiment.own_module import reason
-from optitrace.monitoring.recording_config import RecordingConfig
-from optitrace.monitoring.signal_deferral import deferring_handlers
-from optitrace.monitoring.weight_selectors import check_pattern
+from optitrace.monitoring.fault_isolation import deferring_handlers
+from optitrace.monitoring.recording_config import RecordingConfig, check_pattern
 from optitrace.python.training import Kept, Training
 from optitrace.records import training
 from optitrace.records.trace import Outcome, Status

@@ -19,8 +19,8 @@ from optitrace.analysis.training.findings import RankAgreement
 from optitrace.analysis.training.ranks.account import DIGESTS, Account, account
 from optitrace.analysis.training.ranks.agreement import NO_STORE, compare_in, compare_ranks
 from optitrace.analysis.training.ranks.meeting import Meeting
-from optitrace.monitoring.sharding import is_sharded
 from optitrace.monitoring.spill_file import IN_MEMORY
+from optitrace.monitoring.tensor_values import is_sharded
 from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
 from optitrace.records.trace import Outcome, Status
 

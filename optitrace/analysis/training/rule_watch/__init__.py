@@ -12,9 +12,9 @@ from optitrace.analysis.training.findings import RuleAgreement
 from optitrace.analysis.training.rule_watch.agreement_accumulator import AgreementAccumulator
 from optitrace.analysis.training.rule_watch.batch import batches_of
 from optitrace.analysis.training.rule_watch.probe import RuleProbe
-from optitrace.monitoring.class_rule import rule_of
 from optitrace.monitoring.optimizer_names import renamed
 from optitrace.monitoring.segment_recorder import Probe, SegmentRecorder
+from optitrace.monitoring.update_rule import rule_of
 
 
 class RuleWatch:

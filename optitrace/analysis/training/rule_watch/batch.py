@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.analysis.training.rule_watch.weight_sample import SamplePlace, choose
-from optitrace.monitoring.param_groups import groups_of
+from optitrace.monitoring.parameters import groups_of
 from optitrace.rules.rule import Rule
 from optitrace.rules.rule_scope import Extent, extent
 from optitrace.text.number_format import counted

@@ -14,7 +14,7 @@ from optitrace.analysis.training.rule_watch.batch import ParameterBatch
 from optitrace.analysis.training.rule_watch.compilation import is_compiled
 from optitrace.analysis.training.rule_watch.step_capture import Before, Gradient, Taken
 from optitrace.analysis.training.rule_watch.tensor_sampler import Reader
-from optitrace.monitoring.grad_scaler import FOUND_INF, SCALE, told_by_scaler
+from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, from_scaler
 from optitrace.monitoring.segment_recorder import SegmentRecorder
 from optitrace.rules.rule import Rule
 from optitrace.tracing.stepping import has_own_hooks
@@ -75,7 +75,7 @@ class RuleProbe:
             self._before.append(Before(reader.batch, now, initial))
 
     def _take_gradients(self, optimizer: Optimizer) -> None:
-        scale, found_inf = (told_by_scaler(optimizer, name) for name in (SCALE, FOUND_INF))
+        scale, found_inf = (from_scaler(optimizer, name) for name in (SCALE, FOUND_INF))
         for reader in self._readers:
             numbers, has = reader.gradient()
             group = optimizer.param_groups[reader.batch.group]

@@ -12,7 +12,7 @@ from torch import Tensor
 from optitrace.analysis.training.rule_watch.batch import ParameterBatch
 from optitrace.analysis.training.rule_watch.weight_sample import SamplePlace, gradient_values, values
 from optitrace.analysis.verification.quantities import COUNT
-from optitrace.monitoring.sharding import local
+from optitrace.monitoring.tensor_values import local
 from optitrace.rules.rule import Rule, StateEntry
 
 State = Mapping[Tensor, Mapping[str, Any]]

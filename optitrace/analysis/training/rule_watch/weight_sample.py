@@ -12,7 +12,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from optitrace.monitoring.sharding import is_sharded, local
+from optitrace.monitoring.tensor_values import is_sharded, local
 from optitrace.rules.rule_scope import Extent
 
 SAMPLE = 64

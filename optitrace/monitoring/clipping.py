@@ -1,18 +1,18 @@
-"""Tracks gradient clipping, and which steps used clipped gradients."""
+"""Gradient clipping: which steps used which clipped gradients, and whether the limit was reached."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.monitoring.gradient_provenance import GradientMark
-from optitrace.monitoring.parameter_set import ParameterSet
+from optitrace.monitoring.parameters import ParameterSet
 from optitrace.monitoring.row_recorder import BLOCK, fetch
-from optitrace.monitoring.sharding import is_sharded, local
+from optitrace.monitoring.tensor_values import is_sharded, local
 from optitrace.records.training import ClippingKind, ClippingTally, Tally, one_more
 
 MOST_PENDING = 64
@@ -41,64 +41,19 @@ class ClippingCall:
     def done(self, measured: Tensor) -> Sequence[Optimizer]:
         """Keep what was measured, and return the optimizers."""
         if not is_sharded(measured):
-            self.measured = local(measured).detach()
+            self.measured = local(measured)
         return [optimizer for each in self.optimizers if (optimizer := each()) is not None]
-
-
-@dataclass(slots=True, eq=False)
-class _Clipped:
-    """A gradient that was clipped.
-
-    Attributes:
-        mark: which gradient it is.
-        unclipped: its norm before the first clipping, if that was measured.
-        calls: the clippings.
-        parameters: the ids of those that were clipped.
-    """
-
-    mark: GradientMark
-    unclipped: Tensor | None
-    calls: list[ClippingCall] = field(default_factory=list)
-    parameters: set[int] = field(default_factory=set)
-
-    def kind(self, now: GradientMark) -> ClippingKind | None:
-        """Return what the clipping is to a step that uses the gradient of now; None if that is not known.
-
-        A gradient that was computed, clipped and thrown away may have been for something else.
-        """
-        then = self.mark
-        if then.clearings != now.clearings:
-            return "before backward" if then.is_of_step_before else None
-        if then.changes != now.changes:
-            return None
-        if then.backwards < now.backwards:
-            return None if then.is_of_step_before else "micro-batch"
-        return "scaled" if then.is_scaled else "used"
-
-
-@dataclass(frozen=True, slots=True)
-class _Unread:
-    """The clippings of a step whose numbers may still be on an accelerator."""
-
-    kind: ClippingKind
-    step: int
-    calls: Sequence[ClippingCall]
-    parameters: tuple[str, ...]
 
 
 class ClippingTracker:
     """Follows the clippings of an optimizer's gradients until a step uses them or others.
 
     Attributes:
-        scale: by what a GradScaler had multiplied a gradient when it was first clipped so; None if never.
+        scale: by what a GradScaler had scaled a gradient when one was first clipped scaled; None if never.
     """
 
     def __init__(self, members: ParameterSet) -> None:
-        """Begin with none.
-
-        Args:
-            members: the optimizer's parameters.
-        """
+        """Begin with none; the argument is the optimizer's parameters."""
         self.scale: float | None = None
         self._members = members
         self._pending: list[_Clipped] = []
@@ -149,10 +104,11 @@ class ClippingTracker:
                 is_to_it = "used" if kind == "scaled" and is_to_it == "scaled" else is_to_it
                 found.setdefault(is_to_it, []).append(clipped)
         early = found.pop("before backward", [])
-        for call in _calls(found.values()):
-            call.is_used = True
-        if not found and not any(call.is_used for call in _calls([early])):
-            found = {"before backward": early} if early else {}
+        for clipped_so in found.values():
+            for call in _calls(clipped_so):
+                call.is_used = True
+        if not found and early and not any(call.is_used for call in _calls(early)):
+            found = {"before backward": early}
         for each, those in found.items():
             self._count(each, step, those)
         return next((each.unclipped for each in found.get("used", ()) if each.unclipped is not None), None)
@@ -170,14 +126,15 @@ class ClippingTracker:
 
     def _count(self, kind: ClippingKind, step: int, clipped: Sequence[_Clipped]) -> None:
         is_new = kind not in self._tallies and all(each.kind != kind for each in self._unread)
-        parameters = self._part(set().union(*(each.parameters for each in clipped))) if is_new else ()
-        self._unread.append(_Unread(kind, step, list(_calls([clipped])), parameters))
+        parameters = self._clipped_part(clipped) if is_new else ()
+        self._unread.append(_Unread(kind, step, list(_calls(clipped)), parameters))
         last = self._unread[-1].calls
         if len(self._unread) >= BLOCK or all(c.measured is None or c.measured.is_cpu for c in last):
             self._read()
 
-    def _part(self, parameters: Collection[int]) -> tuple[str, ...]:
+    def _clipped_part(self, clipped: Iterable[_Clipped]) -> tuple[str, ...]:
         """Return the names of the parameters that were clipped; none if all were that have a gradient."""
+        parameters = set[int]().union(*(each.parameters for each in clipped))
         members = zip(self._members.names, self._members.parameters, strict=True)
         having = {name: id(p) in parameters for name, p in members if p.grad is not None}
         return () if all(having.values()) else tuple(name for name, is_in in having.items() if is_in)
@@ -190,25 +147,66 @@ class ClippingTracker:
         ]
         fetch([row for of_step in rows for row in of_step])
         for each, of_step in zip(unread, rows, strict=True):
-            limits = [call.limit for call in each.calls]
             done = [call.limit for call in each.calls if call.measured is not None]
             is_cut = any(not row["measured"] <= limit for row, limit in zip(of_step, done, strict=True))
-            self._tallies[each.kind] = self._added(each, (min(limits), max(limits)), is_cut=is_cut)
+            self._tallies[each.kind] = self._tally_with(each, is_cut=is_cut)
 
-    def _added(self, unread: _Unread, limits: tuple[float, float], *, is_cut: bool) -> ClippingTally:
+    def _tally_with(self, unread: _Unread, *, is_cut: bool) -> ClippingTally:
+        """Return the tally of a kind with the clippings of one step more."""
         tally, step = self._tallies.get(unread.kind), unread.step
+        limits = [call.limit for call in unread.calls]
         if tally is None:
             scale = self.scale if unread.kind == "scaled" else None
-            return ClippingTally(
-                Tally(1, step), Tally(1, step) if is_cut else None, limits, scale, unread.parameters
-            )
+            cut = Tally(1, step) if is_cut else None
+            return ClippingTally(Tally(1, step), cut, (min(limits), max(limits)), scale, unread.parameters)
         return replace(
             tally,
             steps=one_more(tally.steps, step),
             cut=one_more(tally.cut, step) if is_cut else tally.cut,
-            limits=(min(tally.limits[0], limits[0]), max(tally.limits[1], limits[1])),
+            limits=(min(*limits, tally.limits[0]), max(*limits, tally.limits[1])),
         )
 
 
-def _calls(clipped: Collection[Sequence[_Clipped]]) -> Iterator[ClippingCall]:
-    return (call for several in clipped for each in several for call in each.calls)
+@dataclass(slots=True, eq=False)
+class _Clipped:
+    """A gradient that was clipped.
+
+    Attributes:
+        mark: which gradient it is.
+        unclipped: its norm before the first clipping, if that was measured.
+        calls: the clippings.
+        parameters: the ids of those that were clipped.
+    """
+
+    mark: GradientMark
+    unclipped: Tensor | None
+    calls: list[ClippingCall] = field(default_factory=list)
+    parameters: set[int] = field(default_factory=set)
+
+    def kind(self, now: GradientMark) -> ClippingKind | None:
+        """Return what the clipping is to a step that uses the gradient of now; None if that is not known.
+
+        A gradient that was computed, clipped and thrown away may have been for something else.
+        """
+        then = self.mark
+        if then.clearings != now.clearings:
+            return "before backward" if then.is_of_step_before else None
+        if then.changes != now.changes:
+            return None
+        if then.backwards < now.backwards:
+            return None if then.is_of_step_before else "micro-batch"
+        return "scaled" if then.is_scaled else "used"
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """The clippings of a step whose numbers may still be on an accelerator."""
+
+    kind: ClippingKind
+    step: int
+    calls: Sequence[ClippingCall]
+    parameters: tuple[str, ...]
+
+
+def _calls(clipped: Iterable[_Clipped]) -> Iterator[ClippingCall]:
+    return (call for each in clipped for call in each.calls)
