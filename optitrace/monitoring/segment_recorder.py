@@ -17,8 +17,7 @@ from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
 from optitrace.monitoring.row_recorder import Row, RowRecorder, Value
-from optitrace.monitoring.step_metrics import StepMetrics
-from optitrace.monitoring.step_statistics import EACH, STATE, VALUES, StepStatistics
+from optitrace.monitoring.step_metrics import EACH, STATE, VALUES, StepMetrics, StepStatistics
 from optitrace.monitoring.update_rule import explain_break
 from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
 from optitrace.records.training import NUMBERS, WITHOUT_LOSS, OptimizerTrace

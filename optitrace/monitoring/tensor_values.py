@@ -11,11 +11,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from optitrace.monitoring.torch_internals import foreach_norm, is_flattened
 
 SAMPLE = 4096
 """How many numbers of a gradient `size` reads."""
+
+_PLAIN = (Tensor, Parameter)
+"""The classes of most tensors, which have no other part."""
 
 FEW = 64
 """How many numbers are added sooner by Python than by torch."""
@@ -33,14 +37,14 @@ def local(tensor: Tensor) -> Tensor:
     Of one whose memory was given back, as ``untyped_storage().resize_(0)`` does, these are zeros: reading
     that would end the process.
     """
-    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    part: Tensor = tensor if type(tensor) in _PLAIN else getattr(tensor, "to_local", lambda: tensor)()
     if part.layout is torch.strided and not part.untyped_storage().nbytes() and part.numel():
         return part.new_zeros(part.shape)
     return part.detach()
 
 
 def numbers(tensor: Tensor) -> Tensor:
-    """Return the numbers of a tensor that torch computes with: of a sparse one its values."""
+    """Return the numbers of a tensor as torch computes with them, of a sparse one its values; no graph."""
     here = local(tensor) if tensor.layout is torch.strided else tensor.detach().coalesce().values()
     return here.float() if here.itemsize == 1 and here.is_floating_point() else here  # these are only kept
 
@@ -82,16 +86,27 @@ def norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
         tensors: of any layouts and dtypes.
         device: where the norms are gathered.
     """
-    dtype = torch.float64 if device.type == "cpu" else torch.float32
     present = [numbers(tensor) for tensor in tensors if tensor is not None]
-    if not present:
-        return torch.zeros(len(tensors), dtype=dtype, device=device)
-    each = [norm.to(device=device) for norm in _norms(present, dtype)]
-    if len(each) == len(tensors):
-        return torch.stack(each)
-    found = iter(each)
-    zero = torch.zeros((), dtype=dtype, device=device)
-    return torch.stack([zero if tensor is None else next(found) for tensor in tensors])
+    found = norms_of_numbers(present, device)
+    if len(present) == len(tensors):
+        return found
+    every = found.new_zeros(len(tensors))
+    every[[tensor is not None for tensor in tensors]] = found
+    return every
+
+
+def norms_of_numbers(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Return the norm of each tensor, as `norms` does, where all are such as `numbers` returns."""
+    dtype = torch.float64 if device.type == "cpu" else torch.float32
+    if not tensors:
+        return torch.zeros(0, dtype=dtype, device=device)
+    if all(map(torch.is_floating_point, tensors)):
+        each = foreach_norm(tensors, dtype)
+    else:
+        each = [torch.linalg.vector_norm(t if t.is_complex() else t.to(dtype)).to(dtype) for t in tensors]
+    if any(norm.device != device for norm in each):
+        each = [norm.to(device) for norm in each]
+    return torch.stack(list(each))
 
 
 def total(norms: Sequence[float]) -> float:
@@ -101,9 +116,3 @@ def total(norms: Sequence[float]) -> float:
     5.0
     """
     return math.hypot(*norms)
-
-
-def _norms(tensors: Sequence[Tensor], dtype: torch.dtype) -> Sequence[Tensor]:
-    if len({(t.device, t.dtype) for t in tensors}) == 1 and tensors[0].is_floating_point():
-        return foreach_norm(tensors, dtype)
-    return [torch.linalg.vector_norm(t if t.is_complex() else t.to(dtype)).to(dtype) for t in tensors]
