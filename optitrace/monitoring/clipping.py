@@ -83,13 +83,13 @@ class ClippingTracker:
         if len(clipped.calls) < MOST_CALLS:
             clipped.calls.append(call)
 
-    def used_by(self, step: int, kind: str, now: GradientMark) -> Tensor | None:
+    def used_by(self, step: int, kind: str, mark: Callable[[], GradientMark]) -> Tensor | None:
         """Decide what the clippings since the last step were to this one.
 
         Args:
             step: its number.
             kind: of its gradient, one of `GRADIENT_KINDS`.
-            now: which gradient it uses.
+            mark: returns which gradient it uses.
 
         Returns:
             The norm before it was clipped of what the step uses; None if it was not clipped or not measured.
@@ -97,6 +97,7 @@ class ClippingTracker:
         pending, self._pending = self._pending, []
         if kind in ("none", "skipped") or not pending:
             return None
+        now = mark()
         found: dict[ClippingKind, list[_Clipped]] = {}
         for clipped in pending:
             if (is_to_it := clipped.kind(now)) is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from torch import Tensor
@@ -36,6 +37,13 @@ Origin: TypeAlias = Literal["nothing", "old", "added", "new", "by hand"]
 ``nothing``: there is none, or it is zero. ``old``: the step before used it, or left it. ``added``: a backward
 has added to an old one. ``new``: backwards since the step before. ``by hand``: the program has put it there.
 """
+
+LEFT: frozenset[Origin] = frozenset(("old", "added"))
+COMPUTED: frozenset[Origin] = frozenset(("new", "added"))
+PRESENT: frozenset[Origin] = LEFT | COMPUTED
+NOT_NEW: frozenset[Origin] = LEFT | {"nothing", "by hand"}
+
+_gradient = attrgetter("grad")
 
 
 class GradientMark(NamedTuple):
@@ -75,15 +83,12 @@ class GradientProvenance:
             parameters: of the optimizer.
             source: where gradients come from that are there already, as far as that is known.
         """
-        self.parameters = parameters
+        self._take(parameters)
         self.ungraded = {k for k, p in enumerate(parameters) if p.requires_grad and p.numel()}
         self.parts: Mapping[str, Sequence[int]] = {}
         self.cleared_by = ""
-        self._not_theirs: dict[int, tuple[weakref.ref[Module | Optimizer], list[int]]] = {}
         self._marks = self._marks_now()
         self._origins: list[Origin] = ["nothing"] * len(parameters)
-        self._costs = list(map(_cost, parameters))
-        self._by_cost = sorted(range(len(parameters)), key=self._costs.__getitem__)
         self._unclipped = self._marks
         self._after_step: list[Mark] | None = None
         # the backwards since the last step, and those that have reached these parameters
@@ -95,6 +100,7 @@ class GradientProvenance:
         self._sampled: Tensor | None = None
         self._sample: Tensor | None = None
         self._size: float | None = None
+        self._version = -1
         self._was_clear = False
         self._lost_by = ""
         self._lost: tuple[float | None, Tensor | None] = None, None
@@ -104,7 +110,7 @@ class GradientProvenance:
         if source is not None and "new" in self._origins:
             self._losses, self._is_scaled, self._backwards = [source.loss], source.is_scaled, 1
             self._is_told = True
-            self._read_sample("new")
+            self._read_sample(COMPUTED)
 
     def follow(self, parameters: Sequence[Tensor]) -> None:
         """Go on with other parameters, such as those of before and some more."""
@@ -113,9 +119,7 @@ class GradientProvenance:
         if places == list(range(len(before))):
             return
         marks, origins, ungraded = self._marks, self._origins, self.ungraded
-        self.parameters = parameters
-        self._costs = list(map(_cost, parameters))
-        self._by_cost = sorted(range(len(parameters)), key=self._costs.__getitem__)
+        self._take(parameters)
         now = self._marks_now()
         self._marks = [now[k] if old is None else marks[old] for k, old in enumerate(places)]
         if (after := self._after_step) is not None:
@@ -130,8 +134,7 @@ class GradientProvenance:
             for k, (old, p) in enumerate(zip(places, parameters, strict=True))
             if (old in ungraded if old is not None else p.requires_grad and p.numel())
         }
-        self._not_theirs = {}
-        if self._has("new") and not self._backwards:
+        if "new" in self._origins and not self._backwards:
             self._losses, self._backwards = self._heard, len(self._heard)
 
     def zeroed(self, owner: Module | Optimizer, parameters: Callable[[], Iterable[Tensor]]) -> None:
@@ -144,16 +147,21 @@ class GradientProvenance:
         others = self._others(owner, parameters)
         if len(others) == len(self.parameters):
             return
-        now = self._marks_now()
-        for k in set(range(len(now))).difference(others) if others else range(len(now)):
-            self._origins[k], self._marks[k] = "nothing", now[k]
-        if not self._has("new", "added"):
+        if others:
+            now, self._marks = self._marks_now(), list(self._marks)
+            for k in set(range(len(now))).difference(others):
+                self._origins[k], self._marks[k] = "nothing", now[k]
+        else:
+            is_gone = self._sampled is not None and self._sampled.grad is None  # and so are all
+            self._marks = self._none if is_gone else self._marks_now()
+            self._origins = ["nothing"] * len(self._marks)
+        if not self._has(COMPUTED):
             self._lose("zero_grad")
-        if not self._has("new", "added", "old"):
+        if not self._has(PRESENT):
             self._clearings += 1
             self._was_clear, self._is_underway = True, False
         elif self._sampled is None or self._sampled.grad is not self._sample:
-            self._read_sample("new", "added", "old")
+            self._read_sample(PRESENT)
 
     def before_backward(self) -> None:
         """Record whether gradients were cleared since they were last looked at."""
@@ -161,13 +169,14 @@ class GradientProvenance:
         if self._is_underway:  # another thread's, which may have changed gradients already
             return
         self._is_underway = True
-        if not self._has("new", "added", "old"):
+        if not self._has(PRESENT):
             self._clearings += 1  # whatever was done since, it was done to nothing
-            self._marks = self._marks_now()
+            if self._marks is not self._none or self._sampled is None or self._sampled.grad is not None:
+                self._marks = self._marks_now()
             self._was_clear = True
             return
         self._observe(is_before_step=False)
-        self._was_clear = not self._has("new", "added", "old")
+        self._was_clear = not self._has(PRESENT)
 
     def after_backward(self, backward: Backward) -> None:
         """Record a loss, if its gradient went to these parameters; it is read when it is asked for.
@@ -176,9 +185,7 @@ class GradientProvenance:
         """
         self._is_underway = False
         before, self._marks = self._marks, self._marks_now()
-        reached = (
-            [k for k, mark in enumerate(self._marks) if mark != before[k]] if self._marks != before else []
-        )
+        reached = [k for k, mark in enumerate(self._marks) if mark != before[k]]
         if self._is_told:  # what came after that step
             for k in reached:
                 self._origins[k] = "nothing" if self._marks[k] == NO_GRADIENT else "old"
@@ -187,8 +194,11 @@ class GradientProvenance:
         add(self._heard, backward.loss)
         if not reached:
             return
-        for k in reached:
-            self._origins[k] = "added" if self._origins[k] in ("old", "added") else "new"
+        if len(reached) == len(before) and not self._has(LEFT):
+            self._origins = ["new"] * len(before)
+        else:
+            for k in reached:
+                self._origins[k] = "added" if self._origins[k] in LEFT else "new"
         if not self._backwards:
             self._losses = []
         add(self._losses, backward.loss)
@@ -196,7 +206,7 @@ class GradientProvenance:
         self._backwards += 1
         self._reached += 1
         self._was_clear, self._lost_by = False, ""
-        self._read_sample("new", "added")
+        self._read_sample(COMPUTED)
         self._note_gradients()
 
     def kind(self) -> str:
@@ -207,14 +217,10 @@ class GradientProvenance:
         self.parts, self.cleared_by = {}, ""
         self._note_gradients()
         self._observe(is_before_step=True)
-        old, added, new = self._places("old"), self._places("added"), self._places("new")
         if self._backwards:
-            found = {"stale": old, "accumulated": added if new else []}
-            self.parts = {kind: places for kind, places in found.items() if places}
-            if self._is_scaled:
-                return "scaled"
-            return "accumulated" if added and len(added) >= len(new) else "fresh"
-        is_by_hand = self._has("by hand", "new") or (not old and self._has_numbers())
+            kind = self._kind_of_new() if self._has(LEFT) else "fresh"
+            return "scaled" if self._is_scaled else kind
+        is_by_hand = "by hand" in self._origins or ("old" not in self._origins and self._has_numbers())
         if self._lost_by and not is_by_hand:
             self.cleared_by = self._lost_by if self._was_finite() else "not finite"
             return "cleared"
@@ -268,28 +274,36 @@ class GradientProvenance:
 
     def after_clipping(self) -> None:
         """Look at what a clipping has changed, which is no clearing."""
-        now = self._marks_now()
-        for k, (mark, before) in enumerate(zip(self._marks, self._unclipped, strict=True)):
-            if mark == before:
-                self._marks[k] = now[k]
-                if self._after_step is not None and self._after_step[k] == before:
-                    self._after_step[k] = now[k]
-        if self._size is not None:
-            self._size = size(self._sample)
+        marks, now, after_step = list(self._marks), self._marks_now(), list(self._after_step or ())
+        for k, (mark, before) in enumerate(zip(marks, self._unclipped, strict=True)):
+            if mark == before and now[k] != NO_GRADIENT:
+                marks[k] = now[k]
+                if after_step and after_step[k] == before:
+                    after_step[k] = now[k]
+        self._marks, self._after_step = marks, after_step or None
+        if self._sample is not None:
+            self._size, self._version = size(self._sample), version(self._sample)
 
     def stepped(self) -> None:
         """Record that a step was taken."""
-        self._marks = self._marks_now()
-        self._after_step = list(self._marks)
+        self._marks = self._after_step = now = self._marks_now()
         self._origins = [
-            "nothing" if mark == NO_GRADIENT or origin == "nothing" else "old"
-            for mark, origin in zip(self._marks, self._origins, strict=True)
+            "nothing" if now[k] == NO_GRADIENT or origin == "nothing" else "old"
+            for k, origin in enumerate(self._origins)
         ]
         self._reached_before = self._reached
         self._heard, self._backwards = [], 0
         self._is_underway = self._was_clear = False
         self._lost_by, self._lost = "", (None, None)
-        self._read_sample("old")
+        self._read_sample(LEFT)
+
+    def _kind_of_new(self) -> str:
+        """Return the kind of most new gradients; set `parts`."""
+        old, added = self._places("old"), self._places("added")
+        new = self._origins.count("new")
+        found = {"stale": old, "accumulated": added if new else []}
+        self.parts = {kind: places for kind, places in found.items() if places}
+        return "accumulated" if added and len(added) >= new else "fresh"
 
     # what the program itself does to gradients
 
@@ -299,10 +313,12 @@ class GradientProvenance:
         Before a backward, what was replaced, or changed on an accelerator, is taken for cleared: to read it
         would wait for the device.
         """
+        if is_before_step and self._is_sample_unchanged() and not self._has(NOT_NEW):
+            return  # if others were cleared, the step has a new gradient all the same
         before, now, origins = self._marks, self._marks_now(), self._origins
         if is_before_step and now == before:
             return
-        had_any, is_sure = self._has("new", "added", "old"), True
+        had_any, is_sure = self._has(PRESENT), True
         is_replaced = self._is_sample_replaced()
         self._marks = now
         written = []
@@ -323,10 +339,10 @@ class GradientProvenance:
             is_sure = self._observe_written(written, before, is_before_step=is_before_step) and is_sure
         if not is_before_step:
             self._drop_zeros(written)
-        if had_any and not self._has("new", "added", "old"):
+        if had_any and not self._has(PRESENT):
             self._clearings += is_sure
             self._changes += not is_sure
-        if not self._has("new", "added"):
+        if not self._has(COMPUTED):
             self._lose("by hand")
 
     def _observe_written(
@@ -386,20 +402,38 @@ class GradientProvenance:
     # looking
 
     def _marks_now(self) -> list[Mark]:
-        return [NO_GRADIENT if (g := p.grad) is None else (id(g), version(g)) for p in self.parameters]
+        gradients = list(map(_gradient, self.parameters))
+        try:
+            return list(zip(map(id, gradients), map(version, gradients), strict=True))
+        except AttributeError:  # None has no version
+            return [NO_GRADIENT if g is None else (id(g), version(g)) for g in gradients]
 
-    def _has(self, *origins: Origin) -> bool:
-        return any(origin in self._origins for origin in origins)
+    def _take(self, parameters: Sequence[Tensor]) -> None:
+        """Begin to look at parameters."""
+        self.parameters = parameters
+        self._none = [NO_GRADIENT] * len(parameters)
+        self._costs = list(map(_cost, parameters))
+        self._by_cost = sorted(range(len(parameters)), key=self._costs.__getitem__)
+        self._not_theirs: dict[int, tuple[weakref.ref[Module | Optimizer], list[int]]] = {}
+
+    def _has(self, origins: frozenset[Origin]) -> bool:
+        return not origins.isdisjoint(self._origins)
 
     def _places(self, origin: Origin) -> list[int]:
         return [k for k, one in enumerate(self._origins) if one == origin]
 
-    def _read_sample(self, *origins: Origin) -> None:
+    def _read_sample(self, origins: frozenset[Origin]) -> None:
         """Read the gradient that costs least of those of some origins."""
         there = (self.parameters[k] for k in self._by_cost if self._origins[k] in origins)
         self._sampled = next(there, None)
         self._sample = None if self._sampled is None else self._sampled.grad
         self._size = size(self._sample)
+        self._version = -1 if self._sample is None else version(self._sample)
+
+    def _is_sample_unchanged(self) -> bool:
+        if self._sampled is None or self._sample is None:
+            return False
+        return self._sampled.grad is self._sample and version(self._sample) == self._version
 
     def _is_sample_replaced(self) -> bool:
         """Return whether the sample is another tensor now: then the others are, too, though ids say nothing.

@@ -46,10 +46,14 @@ class ParameterSet:
 
     def are_those_of(self, optimizer: Optimizer) -> bool:
         """Return whether an optimizer still has these, in these groups."""
-        now = [group["params"] for group in optimizer.param_groups]
-        return list(map(len, now)) == list(map(len, self._groups)) and all(
-            all(map(is_, group, before)) for group, before in zip(now, self._groups, strict=True)
-        )
+        groups = optimizer.param_groups
+        if len(groups) != len(self._groups):
+            return False
+        for group, before in zip(groups, self._groups, strict=True):
+            now = group["params"]
+            if len(now) != len(before) or not all(map(is_, now, before)):
+                return False
+        return True
 
     def have_their_shapes(self) -> bool:
         """Return whether the weights still have the shapes that they had."""

@@ -226,7 +226,7 @@ class SegmentRecorder:
         kind = "skipped" if is_skipped else provenance.kind()
         self._parts = {} if is_skipped else provenance.parts
         self._kind = "fresh" if kind == "scaled" and self.is_in_scaler else kind
-        unclipped = self._clippings.used_by(self._step, self._kind, provenance.mark_of_step())
+        unclipped = self._clippings.used_by(self._step, self._kind, provenance.mark_of_step)
         if self._is_recorded:
             if not self._is_remembered:
                 self._metrics.remember()
