@@ -83,7 +83,7 @@ class GradientProvenance:
             parameters: of the optimizer.
             source: where gradients come from that are there already, as far as that is known.
         """
-        self._take(parameters)
+        self._set_parameters(parameters)
         self.ungraded = {k for k, p in enumerate(parameters) if p.requires_grad and p.numel()}
         self.parts: Mapping[str, Sequence[int]] = {}
         self.cleared_by = ""
@@ -119,7 +119,7 @@ class GradientProvenance:
         if places == list(range(len(before))):
             return
         marks, origins, ungraded = self._marks, self._origins, self.ungraded
-        self._take(parameters)
+        self._set_parameters(parameters)
         now = self._marks_now()
         self._marks = [now[k] if old is None else marks[old] for k, old in enumerate(places)]
         if (after := self._after_step) is not None:
@@ -220,8 +220,8 @@ class GradientProvenance:
         if self._backwards:
             kind = self._kind_of_new() if self._has(LEFT) else "fresh"
             return "scaled" if self._is_scaled else kind
-        is_by_hand = "by hand" in self._origins or ("old" not in self._origins and self._has_numbers())
-        if self._lost_by and not is_by_hand:
+        is_by_hand = "by hand" in self._origins
+        if self._lost_by and not is_by_hand and ("old" in self._origins or not self._has_numbers()):
             self.cleared_by = self._lost_by if self._was_finite() else "not finite"
             return "cleared"
         if all(mark == NO_GRADIENT for mark in self._marks):
@@ -401,20 +401,20 @@ class GradientProvenance:
 
     # looking
 
+    def _set_parameters(self, parameters: Sequence[Tensor]) -> None:
+        """Look at these from now on."""
+        self.parameters = parameters
+        self._none = [NO_GRADIENT] * len(parameters)
+        self._costs = list(map(_cost, parameters))
+        self._by_cost = sorted(range(len(parameters)), key=self._costs.__getitem__)
+        self._not_theirs: dict[int, tuple[weakref.ref[Module | Optimizer], list[int]]] = {}
+
     def _marks_now(self) -> list[Mark]:
         gradients = list(map(_gradient, self.parameters))
         try:
             return list(zip(map(id, gradients), map(version, gradients), strict=True))
         except AttributeError:  # None has no version
             return [NO_GRADIENT if g is None else (id(g), version(g)) for g in gradients]
-
-    def _take(self, parameters: Sequence[Tensor]) -> None:
-        """Begin to look at parameters."""
-        self.parameters = parameters
-        self._none = [NO_GRADIENT] * len(parameters)
-        self._costs = list(map(_cost, parameters))
-        self._by_cost = sorted(range(len(parameters)), key=self._costs.__getitem__)
-        self._not_theirs: dict[int, tuple[weakref.ref[Module | Optimizer], list[int]]] = {}
 
     def _has(self, origins: frozenset[Origin]) -> bool:
         return not origins.isdisjoint(self._origins)
