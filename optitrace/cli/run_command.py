@@ -21,11 +21,10 @@ from optitrace.cli.run_report import Rank, Report, Rules, tell
 from optitrace.cli.run_status import RunStatus
 from optitrace.errors import UsageError
 from optitrace.experiment.text import whole_number
-from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.fault_isolation import forget_waiting, undisturbed
+from optitrace.monitoring.recording_config import RecordingConfig, check_pattern
 from optitrace.monitoring.script_runner import check_program, run_program
 from optitrace.monitoring.session import Session
-from optitrace.monitoring.signal_deferral import forget_waiting, undisturbed
-from optitrace.monitoring.weight_selectors import check_pattern
 from optitrace.records.training import Program
 from optitrace.text.number_format import listed
 from optitrace.views.presenters.training import TrainingPresenter
@@ -175,7 +174,7 @@ def _take_over(taken_over: ExitStack, interruption: Interruption) -> None:
 
 def _status(session: Session, passed: float) -> str:
     """Return where a training is, in a line."""
-    watcher = session.watcher
+    watcher = session.monitor
     if watcher is None or not watcher.step:
         return ""
     return f"optitrace: step {watcher.step:,}, {watcher.step / passed:,.1f}/s"

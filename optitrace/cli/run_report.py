@@ -119,7 +119,7 @@ def tell(
     is_interrupted: Callable[[], bool],
 ) -> int:
     """Show and write what was seen; return the exit code that this asks for."""
-    watcher = session.watcher
+    watcher = session.monitor
     if session.failure is not None:
         if rank.number == 0:
             terminal.say(f"no optimizer is observed: {reason(session.failure)}.")

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from optitrace.cli.terminal import can_rewrite, is_terminal, width
-from optitrace.monitoring.signal_deferral import undisturbed
+from optitrace.monitoring.fault_isolation import undisturbed
 
 INTERVAL = 0.5
 """Seconds between two looks at where the training is."""

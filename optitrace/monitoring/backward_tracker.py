@@ -1,21 +1,33 @@
-"""Tracks calls of backward: the tensors of each, during the call and after it."""
+"""Tracks calls of backward: the losses they are called on, and whether a GradScaler had scaled those."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
 
-from optitrace.monitoring.grad_scaler import ScaledLoss
-from optitrace.monitoring.losses import add
+Loss = float | Tensor
+"""A loss that was read: a number, or a tensor that is still on an accelerator."""
+
+MOST_UNREAD = 64
+"""How many losses wait to be read: an optimizer that takes no step never asks for them."""
+
+SCALE = "grad_scale"
+"""The attribute by which a GradScaler passes a fused optimizer the scale that it divides its gradients by."""
+
+FOUND_INF = "found_inf"
+"""The attribute by which it passes whether gradients are not finite, so that the step is left out."""
 
 
 class Backward(NamedTuple):
     """A backward.
 
     Attributes:
-        loss: what it is called on, before a GradScaler multiplied it, as `unread` returns it.
+        loss: what it is called on, before a GradScaler scaled it: a number, a tensor, or a list of such.
         is_scaled: whether one did.
     """
 
@@ -24,24 +36,27 @@ class Backward(NamedTuple):
 
 
 class BackwardTracker:
-    """Follows the backwards of a program.
+    """Follows the backwards of a program, and what a GradScaler does to their losses.
 
     Attributes:
         underway: the one that goes on, in which an optimizer may step: the last begun, where several threads
             train; None if none does.
-        scaled_loss: what a GradScaler has multiplied.
     """
 
     def __init__(self) -> None:
         self.underway: Backward | None = None
-        self.scaled_loss = ScaledLoss()
         self._losses: list[Any] = []
         self._is_scaled = False
         self._is_used = False
+        self._scaler: weakref.ref[GradScaler] | None = None
+        self._scaled: weakref.ref[Tensor] | None = None
+        self._unscaled: Loss = 0.0
 
     def begin(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Record that a backward begins; return it."""
-        backward = self.underway = Backward(*self.scaled_loss.before_scaling(tensors))
+        is_scaled = self._scaled is not None and self._scaled() is tensors
+        backward = Backward(self._unscaled if is_scaled else _unread(tensors), is_scaled)
+        self.underway = backward
         return backward
 
     def end(self, backward: Backward, *, is_done: bool) -> None:
@@ -58,13 +73,59 @@ class BackwardTracker:
         """Record that an optimizer took a step: backwards that come later are for another one."""
         self._is_used = True
 
-    def heard(self) -> Backward | None:
-        """Return what gradients can come from that are there now, as one; None if there was no backward.
+    def source(self) -> Backward | None:
+        """Return where gradients that are there now can come from, as one; None if there was no backward.
 
-        It is that which goes on, and those since the last step; or, if there are none, those before it, since
-        several optimizers may step one after another on the gradients of the same.
+        It is the one that goes on, and those since the last step; or, if there are none, those before it,
+        since several optimizers may step one after another on the gradients of the same.
         """
         if self.underway is not None:
             losses = [*([] if self._is_used else self._losses), self.underway.loss]
             return Backward(losses, self.underway.is_scaled)
         return Backward(list(self._losses), self._is_scaled) if self._losses else None
+
+    def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
+        """Record that a GradScaler has scaled outputs, of which the loss may be one."""
+        self._scaler = weakref.ref(scaler)
+        if isinstance(scaled, Tensor):
+            self._scaled, self._unscaled = weakref.ref(scaled), loss_value(outputs)
+
+    def scale(self) -> float | None:
+        """Return the scale of the last GradScaler, for which a device is waited for; None without any."""
+        scaler = None if self._scaler is None else self._scaler()
+        return None if scaler is None else scaler.get_scale()
+
+
+def add(losses: list[Any], loss: Any) -> None:
+    """Add a loss to others that may wait for long to be read."""
+    losses.append(loss)
+    if len(losses) == MOST_UNREAD:
+        losses[:] = [loss_value(losses)]
+
+
+def loss_value(loss: Any) -> Loss:
+    """Return the sum of what backward was called on: a number, or a tensor that is on an accelerator."""
+    if isinstance(loss, float):
+        return loss
+    if not isinstance(loss, Tensor):
+        values = [loss_value(one) for one in loss]
+        return sum(values[1:], values[0]) if values else 0.0
+    value = loss.detach() if loss.numel() == 1 else loss.detach().sum()
+    return value.item() if value.is_cpu else value.reshape(())
+
+
+def from_scaler(optimizer: Optimizer, name: str) -> Tensor | None:
+    """Return `SCALE` or `FOUND_INF` of an optimizer, a number on its device; None if no scaler passed any."""
+    passed = getattr(optimizer, name, None)
+    return passed.detach().reshape(()).clone() if isinstance(passed, Tensor) else None
+
+
+def _unread(tensors: Tensor | Sequence[Tensor]) -> Any:
+    """Return what backward is called on, without its graph: of many numbers, their sum.
+
+    The edge of a graph, which stands for a tensor that is gone, has no value.
+    """
+    if isinstance(tensors, Tensor):
+        value = tensors.detach()
+        return value if value.numel() == 1 else value.sum()
+    return [_unread(tensor) for tensor in tensors if isinstance(tensor, Tensor)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,35 +15,37 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.errors import printable
-from optitrace.monitoring.assigned_name import assigned_name
 from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
-from optitrace.monitoring.clipping_tracker import ClippingCall
+from optitrace.monitoring.clipping import ClippingCall
 from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_own
 from optitrace.monitoring.gradient_provenance import GradientProvenance
-from optitrace.monitoring.listener import StepArguments
-from optitrace.monitoring.optimizer_names import renamed
-from optitrace.monitoring.optimizer_registry import MakeProbe, OptimizerRegistry
-from optitrace.monitoring.param_groups import class_name, parameters_of
-from optitrace.monitoring.recording_config import RecordingConfig
+from optitrace.monitoring.optimizer_names import assigned_name, renamed, told_apart
+from optitrace.monitoring.optimizer_registry import OptimizerRegistry
+from optitrace.monitoring.parameters import class_name, parameters_of
+from optitrace.monitoring.recording_config import RecordingConfig, complaints_about
+from optitrace.monitoring.segment_recorder import MakeProbe
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
 from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.trace import Outcome, Status, Versions
 from optitrace.records.training import OptimizerTrace, Program, Training
 from optitrace.version import __version__
 
+StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional arguments of a step, the optimizer first, and those by name."""
+
 
 class Monitor:
-    """Monitors optimizers. It is the listener of `TorchHooks`.
+    """Monitors optimizers: `TorchHooks` calls its methods when something happens in the program.
 
     Attributes:
         step: how many steps all optimizers together took.
-        failure: the error that ended the watching before the program ended; None if none did.
+        failure: the error that ended the monitoring before the program ended; None if none did.
         is_blind: whether nothing can be observed with this torch.
     """
 
     def __init__(
         self,
-        wish: RecordingConfig,
+        config: RecordingConfig,
         *,
         only: Iterable[Optimizer] | None = None,
         models: Iterable[Module] = (),
@@ -53,19 +55,20 @@ class Monitor:
         """Begin.
 
         Args:
-            wish: what to record.
-            only: the optimizers to watch; all that take a step if not given.
+            config: what to record.
+            only: the optimizers to monitor; all that take a step if not given.
             models: where to find the names of parameters; among all modules that there are if none is given.
             keeps_weight_norms: whether to keep the norms of each parameter's weights, for `weight_norms`.
-            make_probe: makes what else is to look at the steps of an optimizer, before its first; if given.
+            make_probe: makes what else looks at the steps of an optimizer, before its first; if given.
         """
         self.step = 0
         self.failure: BaseException | None = None
         self.is_blind = False
         only = None if only is None else list(only)
+        self._config = config
         self._backwards = BackwardTracker()
         self._optimizers = OptimizerRegistry(
-            wish,
+            config,
             self._backwards,
             only=only,
             models=models,
@@ -73,121 +76,113 @@ class Monitor:
             make_probe=make_probe,
         )
         self._unobserved: dict[str, None] = {}
-        self._steps_before = 0
+        self._taken_before_scaler = 0
         for optimizer in only or ():
             self._optimizers.add(optimizer)
 
-    @property
-    def failures(self) -> list[Failure]:
-        """What ended the watching of an optimizer, or all watching, before the program ended."""
-        all_watching = [] if self.failure is None else [Failure("", self.step, self.failure)]
-        names = self.names()
-        failures = self._optimizers.failures
-        return [*all_watching, *(replace(f, optimizer=renamed(f.optimizer, names)) for f in failures)]
+    # events
 
     def unobserved(self, loss: str, *, is_blind: bool = False) -> None:
-        """Keep a loss to report it."""
+        """Record that something, or everything, cannot be observed with this torch: a sentence says why."""
         self._unobserved[loss] = None
         self.is_blind = self.is_blind or is_blind
 
     @harmless
     def module_made(self, module: Module) -> None:
-        """Register a module."""
+        """Register a module that is given a parameter or another module, or came to be as a copy."""
         self._optimizers.modules.add(module)
 
     @harmless_to_others
     def made(self, optimizer: Optimizer) -> None:
         """Register an optimizer that the program is constructing."""
-        if seen := self._optimizers.add(optimizer):
-            seen.variable = assigned_name()
+        if tracked := self._optimizers.add(optimizer):
+            tracked.variable = assigned_name()
 
     @harmless_to_others
     def before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> StepArguments | None:
-        """Record the weights, and the gradient: that of the closure's first evaluation if there is one."""
-        watched = self._optimizers.watched(optimizer)
-        if watched is None:
+        """Record what a step begins with; return other arguments for it if it has a closure."""
+        recorder = self._optimizers.recorder(optimizer)
+        if recorder is None:
             return None
         if self._backwards.underway is not None:
-            watched.history.after_backward(self._backwards.underway)
-        watched.before_step()
+            recorder.provenance.after_backward(self._backwards.underway)
         closure = next(filter(callable, (*args[1:], *kwargs.values())), None)
+        recorder.before_step(optimizer, has_closure=closure is not None)
         if closure is None:
-            watched.look_at_gradient()
             return None
-        watched.before_closure()
 
-        def looking() -> Any:
+        def observed() -> Any:
             loss = closure()
             self._after_closure(optimizer)
             return loss
 
-        positional = tuple(looking if argument is closure else argument for argument in args)
-        return positional, {name: looking if value is closure else value for name, value in kwargs.items()}
+        positional = tuple(observed if argument is closure else argument for argument in args)
+        return positional, {name: observed if value is closure else value for name, value in kwargs.items()}
 
     @harmless_to_others
     def after_step(self, optimizer: Optimizer) -> None:
         """Record what a step made."""
-        seen = self._optimizers.get(optimizer)
-        if seen is not None and seen.watched is not None and seen.watched.is_in_step:
-            self._count(seen)
-            seen.watched.after_step(optimizer)
-            self._optimizers.stepped(seen)
+        tracked = self._optimizers.get(optimizer)
+        if tracked is not None and tracked.recorder is not None and tracked.recorder.is_in_step:
+            self._count(tracked)
+            tracked.recorder.after_step(optimizer)
+            self._optimizers.stepped(tracked)
 
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
-        """Record which gradients were cleared."""
-        self._tell_histories(lambda history: history.before_backward())
+        """Record which gradients were cleared before a backward of these tensors; return the backward."""
+        self._for_each_provenance(GradientProvenance.before_backward)
         return self._backwards.begin(tensors)
 
     @harmless
     def after_backward(self, backward: Backward, is_done: bool) -> None:
-        """Record the loss, for those whose gradients have changed."""
+        """Record the loss of a backward that is done, or has failed, for those whose gradients changed."""
         self._backwards.end(backward, is_done=is_done)
         if is_done:
-            self._tell_histories(lambda history: history.after_backward(backward))
+            self._for_each_provenance(GradientProvenance.after_backward, backward)
 
     @harmless
     def zeroed(self, owner: Optimizer | Module) -> None:
-        """Record that gradients were cleared."""
+        """Record that `zero_grad` of an optimizer or a module was called."""
 
         def parameters() -> Iterable[Tensor]:
             return parameters_of(owner) if isinstance(owner, Optimizer) else owner.parameters()
 
-        self._tell_histories(lambda history: history.zeroed(owner, parameters))
+        self._for_each_provenance(GradientProvenance.zeroed, owner, parameters)
 
     @harmless
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
-        """Remember what the scaled loss was."""
-        self._backwards.scaled_loss.remember(scaler, outputs, scaled)
+        """Record that a GradScaler has scaled outputs."""
+        self._backwards.scaled(scaler, outputs, scaled)
 
     @harmless_to_others
     def unscaled(self, optimizer: Optimizer) -> None:
-        """Record that a GradScaler has unscaled the gradients."""
-        if seen := self._optimizers.add(optimizer):
-            seen.history.unscaled()
+        """Record that a GradScaler has unscaled an optimizer's gradients."""
+        if tracked := self._optimizers.add(optimizer):
+            tracked.provenance.unscaled()
 
     @harmless_to_others
     def before_scaler_step(self, optimizer: Optimizer) -> None:
-        """Expect a step."""
-        if watched := self._optimizers.watched(optimizer):
-            watched.is_in_scaler = True
-            self._steps_before = watched.taken
+        """Record that a GradScaler is about to step an optimizer, or to leave the step out."""
+        if recorder := self._optimizers.recorder(optimizer):
+            recorder.is_in_scaler = True
+            self._taken_before_scaler = recorder.taken
 
     @harmless_to_others
     def after_scaler_step(self, optimizer: Optimizer, is_done: bool) -> None:
         """Record a skipped step if GradScaler did not call step()."""
-        if watched := self._optimizers.watched(optimizer):
-            watched.is_in_scaler = False
-            if is_done and watched.taken == self._steps_before:
-                if seen := self._optimizers.get(optimizer):
-                    self._count(seen)
-                watched.skip()
+        if recorder := self._optimizers.recorder(optimizer):
+            recorder.is_in_scaler = False
+            if is_done and recorder.taken == self._taken_before_scaler:
+                if tracked := self._optimizers.get(optimizer):
+                    self._count(tracked)
+                recorder.skip(optimizer)
 
     @harmless
     def before_clipping(self, parameters: Sequence[Tensor], limit: float) -> ClippingCall:
-        """Record which gradients are about to be clipped."""
+        """Record which gradients are about to be clipped; return the clipping."""
         keys = set(map(id, parameters))
         optimizers = self._optimizers.owning(keys)
         call = ClippingCall(limit, optimizers=[weakref.ref(optimizer) for optimizer in optimizers])
@@ -197,98 +192,114 @@ class Monitor:
 
     @harmless
     def after_clipping(self, call: ClippingCall, measured: Tensor) -> None:
-        """Record what was measured."""
+        """Record the norm or largest value before a clipping, which was cut if it was above the limit."""
         for optimizer in call.done(measured):
             self._after_clipping(optimizer)
 
     @harmless
     def scheduler_made(self, scheduler: LRScheduler) -> None:
-        """Register a scheduler."""
-        if seen := self._optimizers.scheduled(scheduler):
-            seen.scheduler_made(class_name(scheduler))
+        """Record a scheduler that was constructed."""
+        if tracked := self._optimizers.scheduled(scheduler):
+            tracked.scheduler_made(class_name(scheduler))
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
-        """Count the step of a scheduler."""
-        if seen := self._optimizers.scheduled(scheduler):
-            seen.scheduler_stepped(class_name(scheduler))
+        """Count a step of a scheduler by the program."""
+        if tracked := self._optimizers.scheduled(scheduler):
+            tracked.scheduler_stepped(class_name(scheduler))
 
     def give_up(self, optimizer: Optimizer, error: BaseException) -> None:
-        """Watch an optimizer no longer, as that has failed."""
+        """Monitor an optimizer no longer, as that has failed."""
         self._optimizers.give_up(optimizer, error)
+
+    # results
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What ended the monitoring of an optimizer, or all monitoring, before the program ended."""
+        of_all = [] if self.failure is None else [Failure("", self.step, self.failure)]
+        names = self.names()
+        failures = self._optimizers.failures
+        return [*of_all, *(replace(f, optimizer=renamed(f.optimizer, names)) for f in failures)]
 
     def training(self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1) -> Training:
         """Return what was seen so far; what was not watched to its end has failed, though it completed."""
-        names = self.names()
-        traces = [_with_names(each, names) for each in self._optimizers.traces()]
+        names, registry = self.names(), self._optimizers
+        traces = registry.collect(lambda tracked: tracked.traces(registry.also_in(tracked)))
         if self.failures and outcome.status is Status.COMPLETED:
             outcome = Outcome(Status.FAILED, self.step, reason=self.failures[0].clause)
         return Training(
             program=replace(program, arguments=tuple(map(printable, program.arguments))),
             versions=Versions(optitrace=__version__, torch=torch.__version__),
             outcome=outcome,
-            optimizers=tuple(traces),
-            idle=tuple(names[idle] for idle in self._optimizers.idle()),
+            optimizers=tuple(_with_names(trace, names) for trace in traces),
+            idle=tuple(names[idle] for idle in registry.idle()),
             unowned=tuple(
-                replace(one, optimizer=renamed(one.optimizer, names)) for one in self._optimizers.unowned()
+                replace(one, optimizer=renamed(one.optimizer, names)) for one in registry.unowned()
             ),
             unobserved=tuple(self._unobserved),
             rank=rank,
             world_size=world_size,
         )
 
-    def numberless(self) -> tuple[str, ...]:
-        """Return the classes of optimizers that had no parameter with numbers: all on ``meta``, or lazy."""
-        return tuple(self._optimizers.numberless)
+    def names(self) -> Mapping[str, str]:
+        """Return what each optimizer is called in the end, by the class and number that it has until then."""
+        return told_apart([(one.name, one.variable, one.parameters) for one in self._optimizers])
 
     def weight_norms(self) -> list[WeightNorms]:
         """Return the norms of the weights so far, as far as they are kept, in the order of `training`."""
         names = self.names()
-        return [replace(n, optimizer=renamed(n.optimizer, names)) for n in self._optimizers.weight_norms()]
+        found = self._optimizers.collect(TrackedOptimizer.weight_norms)
+        return [replace(norms, optimizer=renamed(norms.optimizer, names)) for norms in found]
 
-    def names(self) -> Mapping[str, str]:
-        """Return what each optimizer is called in the end, by the class and number that it has until then."""
-        return self._optimizers.names()
+    def numberless(self) -> tuple[str, ...]:
+        """Return the classes of optimizers that had no parameter with numbers: all on ``meta``, or lazy."""
+        return tuple(self._optimizers.numberless)
 
     def complaints(self) -> list[str]:
         """Return a sentence for each pattern that named nothing, or no place that there is."""
-        return self._optimizers.complaints()
+        selections = [selection for tracked in self._optimizers for selection in tracked.selections]
+        return complaints_about(self._config.patterns, selections)
 
     def unmeasured(self) -> list[str]:
         """Return a sentence for each entry of a state that cannot be measured though it is wanted."""
-        return self._optimizers.unmeasured()
+        return [
+            f"{key} in the state of {tracked.name} cannot be measured and is left out: {why}."
+            for tracked in self._optimizers
+            for key, why in tracked.unmeasured.items()
+        ]
 
     @harmless_to_others
     def _after_closure(self, optimizer: Optimizer) -> None:
-        if (seen := self._optimizers.get(optimizer)) and seen.watched is not None:
-            seen.watched.after_closure()
+        tracked = self._optimizers.get(optimizer)
+        if tracked is not None and tracked.recorder is not None:
+            tracked.recorder.after_closure(optimizer)
 
     @harmless_to_others
-    def _before_clipping(self, optimizer: Optimizer, call: ClippingCall, parameters: Collection[int]) -> None:
-        if watched := self._optimizers.watched(optimizer):
-            backwards = self._backwards
-            watched.before_clipping(call, parameters, backwards.underway, backwards.scaled_loss.scale)
+    def _before_clipping(self, optimizer: Optimizer, call: ClippingCall, parameters: set[int]) -> None:
+        if recorder := self._optimizers.recorder(optimizer):
+            recorder.before_clipping(call, parameters, self._backwards)
 
     @harmless_to_others
     def _after_clipping(self, optimizer: Optimizer) -> None:
-        if watched := self._optimizers.watched(optimizer):
-            watched.after_clipping()
+        if recorder := self._optimizers.recorder(optimizer):
+            recorder.provenance.after_clipping()
 
-    def _tell_histories(self, tell: Callable[[GradientProvenance], None]) -> None:
-        """Tell the gradient history of each optimizer; an error ends the watching of that one alone."""
-        for seen in self._optimizers.alive():
+    def _for_each_provenance(self, tell: Callable[..., None], *args: Any) -> None:
+        """Tell the gradient provenance of each optimizer; an error ends the monitoring of that one alone."""
+        for tracked in self._optimizers.alive():
             try:
-                tell(seen.history)
+                tell(tracked.provenance, *args)
             except BaseException as error:
                 if not is_own(error):
                     raise
-                self._optimizers.lose(seen, error)
+                self._optimizers.lose(tracked, error)
 
-    def _count(self, seen: TrackedOptimizer) -> None:
+    def _count(self, tracked: TrackedOptimizer) -> None:
         """Count a step of an optimizer among those of all."""
         self.step += 1
         self._backwards.stepped()
-        seen.count(self.step)
+        tracked.count(self.step)
 
 
 def _with_names(trace: OptimizerTrace, names: Mapping[str, str]) -> OptimizerTrace:

@@ -7,36 +7,21 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CellType
-from typing import Any, Protocol
+from typing import Any
 
 Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Given a function, returns one to be put in its place."""
 
 
-class PatchTarget(Protocol):
-    """Where a function lies; two that are the same are equal."""
-
-    def get(self) -> Callable[..., Any]:
-        """Return the function that lies there."""
-
-    def put(self, function: Callable[..., Any]) -> None:
-        """Put another there."""
-
-
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """What a class or a module has.
-
-    Attributes:
-        owner: the class or the module.
-        name: of the function in it.
-    """
+    """A function that a class or a module has under a name."""
 
     owner: Any
     name: str
 
     def get(self) -> Callable[..., Any]:
-        """Return the function that lies there."""
+        """Return the function that is there."""
         return vars(self.owner)[self.name]  # type: ignore[no-any-return]
 
     def put(self, function: Callable[..., Any]) -> None:
@@ -46,41 +31,33 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Decorated:
-    """The function that a decorator has put another around: whoever has that one calls what lies here.
+    """The function that a decorator has wrapped: whoever imported the wrapper calls what is here."""
 
-    Attributes:
-        by: what the decorator has made.
-    """
-
-    by: Callable[..., Any]
+    wrapper: Callable[..., Any]
 
     def get(self) -> Callable[..., Any]:
-        """Return the function that lies there."""
-        return self._cell().cell_contents  # type: ignore[no-any-return]
+        """Return the function that is there."""
+        return _cells(self.wrapper)[0].cell_contents  # type: ignore[no-any-return]
 
     def put(self, function: Callable[..., Any]) -> None:
         """Put another there."""
-        self._cell().cell_contents = function
-
-    def _cell(self) -> CellType:
-        [cell] = _cells(self.by)
-        return cell
+        _cells(self.wrapper)[0].cell_contents = function
 
 
-_WRAPPED: dict[PatchTarget, tuple[Callable[..., Any], list[Wrapper]]] = {}
-"""The functions that are wrapped now, by where they lie, and what is around each, from the inside."""
+_WRAPPED: dict[Attribute | Decorated, tuple[Callable[..., Any], list[Wrapper]]] = {}
+"""By place the original function and what is around it now, from the inside."""
 
 
 def is_decorated(function: Callable[..., Any]) -> bool:
-    """Return whether a function wraps another one, which `Decorated` can then find."""
+    """Return whether a function wraps one other, which `Decorated` can then find."""
     cells = _cells(function)
     return len(cells) == 1 and inspect.unwrap(cells[0].cell_contents) is inspect.unwrap(function)
 
 
-def wrap(place: PatchTarget, wrapper: Wrapper) -> Callable[[], None]:
-    """Put a function in the place of another; return what takes it away again.
+def wrap(place: Attribute | Decorated, wrapper: Wrapper) -> Callable[[], None]:
+    """Wrap the function at a place; return what takes the wrapper away again.
 
-    Whoever comes first may go first: what is left is put around the original anew.
+    Wrappers may go in any order: those that are left are put around the original anew.
     """
     _, wrappers = _WRAPPED.setdefault(place, (place.get(), []))
     wrappers.append(wrapper)
@@ -93,7 +70,7 @@ def wrap(place: PatchTarget, wrapper: Wrapper) -> Callable[[], None]:
     return undo
 
 
-def _put(place: PatchTarget) -> None:
+def _put(place: Attribute | Decorated) -> None:
     original, wrappers = _WRAPPED[place]
     place.put(functools.reduce(lambda function, wrapper: wrapper(function), wrappers, original))
     if not wrappers:
@@ -101,5 +78,5 @@ def _put(place: PatchTarget) -> None:
 
 
 def _cells(function: Callable[..., Any]) -> tuple[CellType, ...]:
-    """Return what a function has of its surroundings, if it says that it is around another."""
+    """Return the variables that a function has closed over, if it declares that it wraps another."""
     return getattr(function, "__closure__", None) or () if hasattr(function, "__wrapped__") else ()

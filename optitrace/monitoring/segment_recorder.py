@@ -1,32 +1,30 @@
-"""Records the steps of one optimizer over one set of parameters."""
+"""Records the steps of one optimizer over one set of parameters: a segment of its trace."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import inf
+from math import inf, nan
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.errors import printable
-from optitrace.monitoring.backward_tracker import Backward
-from optitrace.monitoring.clipping_tracker import ClippingCall, ClippingTracker
-from optitrace.monitoring.grad_scaler import FOUND_INF, SCALE, told_by_scaler
+from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, BackwardTracker, from_scaler
+from optitrace.monitoring.clipping import ClippingCall, ClippingTracker
 from optitrace.monitoring.gradient_provenance import GradientProvenance
-from optitrace.monitoring.param_groups import hyperparameters_of
-from optitrace.monitoring.parameter_set import ParameterSet
-from optitrace.monitoring.recording_config import RecordingConfig
-from optitrace.monitoring.row_recorder import Row, RowRecorder
-from optitrace.monitoring.step_metrics import VALUES, StepMetrics
-from optitrace.monitoring.step_statistics import EACH, STATE, StepStatistics
+from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of
+from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
+from optitrace.monitoring.row_recorder import Row, RowRecorder, Value
+from optitrace.monitoring.step_metrics import EACH, STATE, VALUES, StepMetrics, StepStatistics
+from optitrace.monitoring.update_rule import explain_break
 from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
-from optitrace.monitoring.weight_selectors import Watched
-from optitrace.records.training import OptimizerTrace
+from optitrace.records.training import NUMBERS, WITHOUT_LOSS, OptimizerTrace
 
 
 class Probe(Protocol):
-    """Something else that looks at each step of an optimizer, under `torch.no_grad`."""
+    """Looks at each step of an optimizer, too, under `torch.no_grad`."""
 
     def before(self) -> None:
         """Look at weights and state before a step."""
@@ -39,76 +37,63 @@ class Probe(Protocol):
 
 
 class SegmentRecorder:
-    """Watches the steps of one optimizer, over the same parameters all the time.
+    """Records the steps of one optimizer, over the same parameters all the time.
 
     Attributes:
         name: what it is called.
-        history: where its gradients come from.
+        provenance: where its gradients come from.
         members: its parameters.
-        groups: its parameter groups, as they are now.
         probe: what else looks at its steps, if anything does.
         is_in_scaler: whether a GradScaler is about to step it.
         is_in_step: whether a step has begun that is not done; if it fails, the next one has its number.
+        unmeasured: the entries of the state that cannot be measured though they are wanted, and why.
     """
 
     def __init__(
         self,
         optimizer: Optimizer,
         name: str,
-        history: GradientProvenance,
+        provenance: GradientProvenance,
         members: ParameterSet,
-        wish: RecordingConfig,
+        config: RecordingConfig,
         *,
-        values: Sequence[Watched] = (),
+        weights: Sequence[SelectedWeights] = (),
         keeps_weight_norms: bool = False,
         taken: int = 0,
     ) -> None:
-        """Begin to watch, before the first step.
+        """Begin to record, before the first step.
 
         Args:
             optimizer: the optimizer.
             name: what it is called.
-            history: of its gradients so far.
+            provenance: of its gradients so far.
             members: its parameters.
-            wish: what to record.
-            values: the weights that are recorded themselves.
+            config: what to record.
+            weights: the weights that are recorded themselves.
             keeps_weight_norms: whether to keep the norms of each parameter's weights beside the record.
             taken: how many steps it has taken already.
         """
         self.name = name
-        self.history = history
-        self.is_in_scaler = False
-        self.is_in_step = False
-        self.probe: Probe | None = None
+        self.provenance = provenance
         self.members = members
-        self.groups = optimizer.param_groups
-        self._state = optimizer.state
-        self._optimizer_class = type(optimizer)
-        self._wish = wish
-        self._step = self._taken_before = taken
-        parameters = members.parameters
-        self._measurement = StepMetrics(parameters, wish, values)
-        self._weights = WeightRecord(parameters, taken=taken) if keeps_weight_norms else None
-        self._facts = StepStatistics(members.names, by_parameter=wish.parameters, state=wish.state)
-        self._recording = RowRecorder(self._read)
+        self.probe: Probe | None = None
+        self.is_in_scaler = self.is_in_step = False
+        self._class = type(optimizer)
         self._hyperparameters = hyperparameters_of(optimizer)
-        self._records = False
+        self._config = config
+        self._step = self._taken_before = taken
+        self._metrics = StepMetrics(members.parameters, config, weights)
+        self._statistics = StepStatistics(members.names, by_parameter=config.parameters, state=config.state)
+        self._clippings = ClippingTracker(members)
+        self._rows = RowRecorder(self._read)
+        self._weights = WeightRecord(members.parameters, taken=taken) if keeps_weight_norms else None
+        self.unmeasured: Mapping[str, str] = self._metrics.unmeasured
+        # of the step that goes on
+        self._is_recorded = self._has_looked = self._is_remembered = False
         self._kind = ""
         self._parts: Mapping[str, Sequence[int]] = {}
-        self._moved: dict[int, bool] = {}
         self._row: Row = {}
-        self._clippings = ClippingTracker(members)
-        self._has_looked = self._is_remembered = False
-
-    def has_changed(self, optimizer: Optimizer) -> bool:
-        """Return whether the optimizer has other parameters now, or they have other shapes."""
-        if not self.members.are_those_of(optimizer):
-            return True
-        return self._wish.takes(self.taken + 1) and not self.members.have_their_shapes()
-
-    def follow(self, optimizer: Optimizer) -> None:
-        """Look at the groups and the state that the optimizer has now: load_state_dict puts others there."""
-        self.groups, self._state = optimizer.param_groups, optimizer.state
+        self._moved: dict[int, bool] = {}
 
     @property
     def taken(self) -> int:
@@ -118,110 +103,72 @@ class SegmentRecorder:
     @property
     def rows(self) -> int:
         """How many steps it has recorded."""
-        return self._recording.rows
+        return self._rows.rows
 
     @property
     def has_stepped(self) -> bool:
-        """Whether it took a step since it is watched."""
+        """Whether it took a step since this began."""
         return self.taken > self._taken_before
 
-    @property
-    def unmeasured(self) -> Mapping[str, str]:
-        """The entries of the state that cannot be measured though they are wanted, and why; it grows."""
-        return self._measurement.unmeasured
+    def has_changed(self, optimizer: Optimizer) -> bool:
+        """Return whether the optimizer has other parameters now, or they have other shapes."""
+        if not self.members.are_those_of(optimizer):
+            return True
+        return self._config.takes(self.taken + 1) and not self.members.have_their_shapes()
 
-    def before_step(self) -> None:
-        """Record the weights before a step."""
+    def before_step(self, optimizer: Optimizer, *, has_closure: bool) -> None:
+        """Record what a step begins with; a closure is yet to find the gradient, and may move the weights."""
         self._begin_step()
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.before()
-
-    def before_closure(self) -> None:
-        """Keep the weights before a closure that is yet to find the gradient, and may move them."""
-        if self._records:
-            self._measurement.remember()
+        if not has_closure:
+            self._look_at_gradient(optimizer)
+        elif self._is_recorded:
+            self._metrics.remember()
             self._is_remembered = True
 
-    def after_closure(self) -> None:
+    def after_closure(self, optimizer: Optimizer) -> None:
         """Record the gradient that a closure has left, the first time in a step."""
         if self.is_in_step and not self._has_looked:
-            self.look_at_gradient()
-
-    def look_at_gradient(self, kind: str = "") -> None:
-        """Record the gradient that a step is about to use.
-
-        Args:
-            kind: which of the kinds it is, if that is known already.
-        """
-        self._has_looked = True
-        is_asked = not kind
-        kind = kind or self.history.kind()
-        self._parts = self.history.parts if is_asked else {}
-        if kind == "scaled" and self.is_in_scaler:
-            kind = "fresh"
-        self._kind = kind
-        unclipped = self._clippings.used_by(self._step, kind, self.history.mark_of_step())
-        if self._records:
-            look = self._measurement.used if self._is_remembered else self._measurement.begin
-            self._row = look(kind, self.history, self.groups)
-            if unclipped is not None:
-                self._row["unclipped_gradient_norm"] = unclipped
-        if self.probe is not None:
-            with torch.no_grad():
-                self.probe.during()
+            self._look_at_gradient(optimizer)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Record what a step made."""
         if not self._has_looked:
-            self.look_at_gradient()
+            self._look_at_gradient(optimizer)
         self._end_step()
-        if self._records:
+        if self._is_recorded:
             for name in (FOUND_INF, SCALE):
-                if (told := told_by_scaler(optimizer, name)) is not None:
-                    self._row[name] = told
+                if (passed := from_scaler(optimizer, name)) is not None:
+                    self._row[name] = passed
             self._record(optimizer)
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.after()
-        self.history.stepped()
+        self.provenance.stepped()
 
-    def skip(self) -> None:
+    def skip(self, optimizer: Optimizer) -> None:
         """Record a step that was left out."""
         self._begin_step()
-        self.look_at_gradient("skipped")
+        self._look_at_gradient(optimizer, is_skipped=True)
         self._end_step()
-        if self._records:
-            self._record(None)
-        self.history.stepped()
+        if self._is_recorded:
+            self._record(optimizer, is_skipped=True)
+        self.provenance.stepped()
 
     def before_clipping(
-        self,
-        call: ClippingCall,
-        parameters: Collection[int],
-        underway: Backward | None,
-        scale: Callable[[], float | None],
+        self, call: ClippingCall, parameters: Collection[int], backwards: BackwardTracker
     ) -> None:
-        """Record that gradients are about to be clipped, for the step to come.
-
-        Args:
-            call: the clipping.
-            parameters: the ids of those that it clips.
-            underway: the backward that goes on, if one does.
-            scale: returns what a GradScaler multiplies losses by, and may wait for a device.
-        """
+        """Record that the gradients of some parameters, by their ids, are about to be clipped."""
         is_in_closure = self.is_in_step and not self._has_looked
-        is_recorded = self._wish.takes(self._step if is_in_closure else self._step + 1)
-        mark = self.history.before_clipping(underway)
+        is_recorded = self._config.takes(self._step if is_in_closure else self._step + 1)
+        mark = self.provenance.before_clipping(backwards.underway)
         if not call.limit < inf:  # nothing is cut
             return
         if mark.is_scaled and self._clippings.scale is None:
-            self._clippings.scale = scale()
-        self._clippings.add(call, parameters, mark, self._measurement.gradient if is_recorded else None)
-
-    def after_clipping(self) -> None:
-        """Record that they were clipped."""
-        self.history.after_clipping()
+            self._clippings.scale = backwards.scale()
+        self._clippings.add(call, parameters, mark, self._metrics.gradient_norms if is_recorded else None)
 
     def trace(self, also_in: Mapping[int, str]) -> OptimizerTrace:
         """Return what was recorded so far; of what schedulers did, it knows nothing.
@@ -229,7 +176,7 @@ class SegmentRecorder:
         Args:
             also_in: the name of another optimizer that has a parameter too, by the parameter's id.
         """
-        steps, columns = self._recording.whole()
+        steps, columns = self._rows.whole()
 
         def part(prefix: str) -> dict[str, Any]:
             return {n.removeprefix(prefix): c for n, c in columns.items() if n.startswith(prefix)}
@@ -237,57 +184,99 @@ class SegmentRecorder:
         prefixes = (STATE, VALUES, EACH)
         return OptimizerTrace(
             name=self.name,
-            class_path=printable(f"{self._optimizer_class.__module__}.{self._optimizer_class.__qualname__}"),
+            class_path=printable(f"{self._class.__module__}.{self._class.__qualname__}"),
             hyperparameters=self._hyperparameters,
-            parameters=self.members.described(self.history.ungraded, also_in),
+            parameters=self.members.described(self.provenance.ungraded, also_in),
             taken=self.taken,
             steps=steps,
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
             by_parameter=part(EACH),
             state=part(STATE),
             values=part(VALUES),
-            gradients=self._facts.gradients,
-            cases=self._facts.cases({place for place, is_moved in self._moved.items() if is_moved}),
+            gradients=self._statistics.gradients,
+            cases=self._statistics.cases({place for place, is_moved in self._moved.items() if is_moved}),
             clippings=self._clippings.tallies(),
-            non_finite=self._facts.non_finite,
-            lost=tuple(self._facts.lost),
+            non_finite=self._statistics.non_finite,
+            lost=tuple(self._statistics.lost),
         )
 
     def weight_norms(self) -> WeightNorms | None:
         """Return the norms of each parameter's weights so far; None if they are not kept."""
-        self._recording.read()
+        self._rows.read()
         if self._weights is None:
             return None
         return self._weights.norms(self.name, self.members.names, self.taken)
 
     def _read(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Look at the values of a recorded step once they are read; return those that are to be recorded."""
+        """Look at the values of a recorded step once they are read; return those that are to be kept."""
         if self._weights is not None:
             self._weights.add(step, row["weight_norm"])
-        return self._facts.judge(step, row)
+        return self._statistics.judge(step, row)
 
     def _begin_step(self) -> None:
         self._step += not self.is_in_step
         self.is_in_step = True
         self._has_looked = self._is_remembered = False
-        self._records = self._wish.takes(self._step)
+        self._is_recorded = self._config.takes(self._step)
+
+    def _look_at_gradient(self, optimizer: Optimizer, *, is_skipped: bool = False) -> None:
+        """Record the gradient that a step is about to use."""
+        self._has_looked = True
+        provenance = self.provenance
+        kind = "skipped" if is_skipped else provenance.kind()
+        self._parts = {} if is_skipped else provenance.parts
+        self._kind = "fresh" if kind == "scaled" and self.is_in_scaler else kind
+        unclipped = self._clippings.used_by(self._step, self._kind, provenance.mark_of_step)
+        if self._is_recorded:
+            if not self._is_remembered:
+                self._metrics.remember()
+            row: Row = {"loss": nan if self._kind in WITHOUT_LOSS else provenance.loss()}
+            if (lr := _lr(optimizer.param_groups)) is not None:
+                row["lr"] = lr
+            row["gradient_norm"] = self._metrics.gradient_norms()
+            row["gradient"] = NUMBERS[self._kind]
+            if unclipped is not None:
+                row["unclipped_gradient_norm"] = unclipped
+            self._row = row
+        if self.probe is not None:
+            with torch.no_grad():
+                self.probe.during()
 
     def _end_step(self) -> None:
         self.is_in_step = False
-        self._facts.used(self._kind, self._step)
+        self._statistics.used(self._kind, self._step)
         if self._kind == "cleared":
-            self._facts.had("cleared", self.history.cleared_by, self._step)
+            self._statistics.had("cleared", self.provenance.cleared_by, self._step)
         for kind, places in self._parts.items():
             frozen = {k for k in places if kind == "stale" and not self.members.parameters[k].requires_grad}
-            self._facts.had(kind, "frozen", self._step, frozen)
-            self._facts.had(kind, "", self._step, (k for k in places if k not in frozen))
+            self._statistics.had(kind, "frozen", self._step, frozen)
+            self._statistics.had(kind, "", self._step, (k for k in places if k not in frozen))
 
-    def _record(self, optimizer: Optimizer | None) -> None:
-        """Record a step of an optimizer; None if it left the step out, and so broke nothing."""
-        self._measurement.made(self._row, self._state, self._recording.rows + 1)
-        if optimizer is not None and self._measurement.has_broken(self._row):
-            self._facts.broke(self._step, self._measurement.why_broken(optimizer, self._step))
+    def _record(self, optimizer: Optimizer, *, is_skipped: bool = False) -> None:
+        metrics = self._metrics
+        metrics.measure(self._row, optimizer.state, self._rows.rows + 1, is_skipped=is_skipped)
+        if metrics.is_broken:
+            with torch.no_grad():
+                why = explain_break(optimizer, self.members.parameters, metrics.before, self._step)
+            self._statistics.broke(self._step, why)
         for place in self._parts.get("stale", ()):
             if place not in self._moved:  # read once: it may wait for a device
-                self._moved[place] = self._measurement.is_moved(place)
-        self._recording.add(self._step, self._row)
+                self._moved[place] = metrics.is_moved(place)
+        self._rows.add(self._step, self._row)
+
+
+MakeProbe = Callable[[Optimizer, SegmentRecorder], Probe | None]
+"""Makes what else looks at the steps of an optimizer, before its first; None if nothing does."""
+
+
+def _lr(groups: Sequence[Mapping[str, Any]]) -> Value:
+    """Return the lr, or that of each group; a tensor stays where it is. None if there is no number."""
+    lrs: list[Any] = [group["lr"] for group in groups if hasattr(group.get("lr"), "__float__")]
+    if not lrs:
+        return None
+    if tensors := [lr for lr in lrs if isinstance(lr, Tensor)]:
+        device = tensors[0].device
+        with torch.no_grad():
+            lines = [torch.as_tensor(lr, dtype=torch.float64).to(device).reshape(()) for lr in lrs]
+            return torch.stack(lines) if len(lines) > 1 else lines[0].clone()
+    return float(lrs[0]) if len(lrs) == 1 else [float(lr) for lr in lrs]

@@ -1,154 +1,382 @@
-"""Metrics of each recorded step, as the values of a row."""
+"""Metrics of each recorded step, and statistics over all steps that are not columns.
+
+The metrics are norms of gradients, updates and weights, each parameter by itself; in steps that are
+inspected, those of the state, and how many updates were lost in rounding.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import nan
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import inf, isfinite, nan
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from optitrace.monitoring.gradient_numbers import has_numbers
-from optitrace.monitoring.gradient_provenance import GradientProvenance
-from optitrace.monitoring.nonfinite_cause import explain_break, is_finite
-from optitrace.monitoring.norms import StepNorms
-from optitrace.monitoring.param_groups import shown_name
-from optitrace.monitoring.recording_config import RecordingConfig, is_inspected
-from optitrace.monitoring.row_recorder import Row, Value
-from optitrace.monitoring.sharding import is_sharded, local
-from optitrace.monitoring.step_inspection import lost_updates, state_norms
-from optitrace.monitoring.step_statistics import LOST, STATE
-from optitrace.monitoring.weight_selectors import Watched
-from optitrace.records.training import NUMBERS, WITHOUT_LOSS
+from optitrace.experiment.own_module import reason
+from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE
+from optitrace.monitoring.parameters import shown_name
+from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected
+from optitrace.monitoring.row_recorder import Row, Value, ratio
+from optitrace.monitoring.tensor_values import (
+    has_numbers,
+    is_sharded,
+    local,
+    norms,
+    norms_of_numbers,
+    numbers,
+    total,
+)
+from optitrace.records.training import (
+    KINDS,
+    NUMBERS,
+    OF_A_PARAMETER,
+    WITHOUT_LOSS,
+    GradientCase,
+    LostUpdate,
+    NonFinite,
+    Tally,
+    one_more,
+)
 from optitrace.rules.breakdown import Breakdown
 
+STATE = "state "
+"""The prefix of the columns of the state."""
+
+EACH = "each "
+"""The prefix of the columns that have a value for each parameter."""
+
 VALUES = "values "
-"""What stands before the names of the columns of single weights."""
+"""The prefix of the columns of single weights."""
+
+LOST = "lost"
+"""The name of the two numbers of updates that were lost in rounding."""
+
+_NORMS = ("gradient_norm", "unclipped_gradient_norm", "update_norm", "weight_norm")
 
 
 class StepMetrics:
-    """Measures the steps of one optimizer. Nothing of it waits for an accelerator.
+    """Measures the steps of one optimizer, each parameter by itself. Nothing of it waits for an accelerator.
 
     Attributes:
+        parameters: those that the optimizer moves.
         unmeasured: the entries of the state that cannot be measured though they are wanted, and why.
+        is_broken: whether the last step is the first that left a number that is not finite.
     """
 
     def __init__(
-        self, parameters: Sequence[Tensor], wish: RecordingConfig, values: Sequence[Watched]
+        self,
+        parameters: Sequence[Tensor],
+        config: RecordingConfig | None = None,
+        weights: Sequence[SelectedWeights] = (),
     ) -> None:
         """Measure nothing yet.
 
         Args:
-            parameters: what the optimizer moves.
-            wish: what is to be recorded.
-            values: the weights that are recorded themselves.
+            parameters: those that the optimizer moves.
+            config: what to record.
+            weights: the weights that are recorded themselves.
         """
-        self._parameters = parameters
-        self._wish = wish
-        self._values = values
-        self._norms = StepNorms(parameters)
-        self._looks_closely = wish.state or bool(values)
         self.unmeasured: dict[str, str] = {}
-        self._is_on_host = all(p.device.type == "cpu" for p in parameters)
-        self._keeps = self._was_broken = False
+        self.is_broken = self._was_broken = False
+        self.parameters = parameters
+        self._device = parameters[0].device
+        self._is_on_host = all(p.is_cpu for p in parameters)
+        self._keeps_state = config is not None and config.state
+        self._weights = weights
+        self._changes: list[Tensor] = []
+        self._before: list[Tensor] = []
 
+    @torch.no_grad()
     def remember(self) -> None:
-        """Keep the weights as they are before a step that is yet to find its gradient."""
-        self._norms.remember()
+        """Keep the weights as they are before a step."""
+        self._changes.clear()  # so that their memory is used again
+        self._changes = [numbers(p).clone() for p in self.parameters]
 
-    def gradient(self) -> Tensor:
-        """Return the norm of the gradient that there is."""
-        return self._norms.gradient()
+    @torch.no_grad()
+    def gradient_norms(self) -> Tensor:
+        """Return the norm of each gradient, shape (parameters,), 0 of a parameter that has none."""
+        return norms([p.grad for p in self.parameters], self._device)
 
-    def begin(self, kind: str, history: GradientProvenance, groups: Sequence[Mapping[str, Any]]) -> Row:
-        """Keep the weights as they are before a step, and return what it is about to use; see `used`."""
-        self.remember()
-        return self._row(self.gradient(), kind, history, groups)
-
-    def used(self, kind: str, history: GradientProvenance, groups: Sequence[Mapping[str, Any]]) -> Row:
-        """Return what a step is about to use whose weights were kept already.
+    @torch.no_grad()
+    def moved(self, *, keeps: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the norms of what the step changed of each parameter, and of each parameter after it.
 
         Args:
-            kind: which of the kinds of gradients it is.
-            history: where the gradient comes from.
-            groups: the optimizer's parameter groups as they are now.
+            keeps: whether to keep the weights before the step for `before` if those after it are not all
+                finite; to know that, an accelerator is waited for.
         """
-        return self._row(self._norms.gradient(), kind, history, groups)
+        weights = [numbers(p) for p in self.parameters]
+        weight_norms = norms_of_numbers(weights, self._device)
+        self.is_broken = keeps and not _is_finite(weight_norms)
+        self._before = [before.clone() for before in self._changes] if self.is_broken else []
+        for change, now in zip(self._changes, weights, strict=True):
+            change.sub_(now)
+        return norms_of_numbers(self._changes, self._device), weight_norms
 
-    def made(self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], number: int) -> None:
-        """Add to a row what its step has made.
+    def change(self, place: int) -> Tensor:
+        """Return how a parameter was changed, once `moved` was called: weights before minus after."""
+        return self._changes[place]
 
-        Args:
-            row: as `used` has returned it.
-            state: the optimizer's state as it is now.
-            number: of the row, from 1, which decides whether it is inspected.
-        """
-        is_deep = is_inspected(number)
-        self._keeps = not self._was_broken and (self._is_on_host or is_deep)  # no other step may wait
-        row["update_norm"], row["weight_norm"] = self._norms.moved(keeps=self._keeps)
-        if is_deep or self._looks_closely:
-            with torch.no_grad():
-                self._look_closely(row, state, is_deep=is_deep)
-
-    def has_broken(self, row: Row) -> bool:
-        """Return whether a recorded step is the first to leave a number that is not finite."""
-        made = (value for name, value in row.items() if name == "weight_norm" or name.startswith(STATE))
-        self._was_broken = self._was_broken or (self._keeps and not all(map(is_finite, made)))
-        return self._was_broken and self._keeps
-
-    def why_broken(self, optimizer: Optimizer, step: int) -> Breakdown | None:
-        """Return why such a step has left that number; None if it cannot be told."""
-        with torch.no_grad():
-            return explain_break(optimizer, self._parameters, self._norms, step)
+    def before(self, place: int) -> Tensor:
+        """Return a parameter before the step, to within rounding if that was not kept."""
+        return self._before[place] if self._before else self._changes[place] + local(self.parameters[place])
 
     def is_moved(self, place: int) -> bool:
         """Return whether the last step moved a parameter with a nonzero gradient; waits for a device."""
-        gradient = self._parameters[place].grad
-        if gradient is None or not has_numbers(gradient):
-            return False
-        return bool(local(self._norms.change(place)).any())
+        gradient = self.parameters[place].grad
+        return gradient is not None and has_numbers(gradient) and bool(local(self.change(place)).any())
 
-    def _row(
-        self, gradient: Tensor, kind: str, history: GradientProvenance, groups: Sequence[Mapping[str, Any]]
-    ) -> Row:
-        row: Row = {"loss": nan if kind in WITHOUT_LOSS else history.loss()}
-        if (lr := _lr(groups)) is not None:
-            row["lr"] = lr
-        row["gradient_norm"] = gradient
-        row["gradient"] = NUMBERS[kind]
-        return row
+    def measure(
+        self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], number: int, *, is_skipped: bool = False
+    ) -> None:
+        """Add to a row what its step made.
 
-    def _look_closely(self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], *, is_deep: bool) -> None:
-        if self._wish.state or is_deep:
-            entries, unmeasured = state_norms(self._parameters, state)
-            if self._wish.state:
+        Args:
+            row: the values of the step so far.
+            state: the optimizer's state as it is now.
+            number: of the row, from 1, which decides whether it is inspected.
+            is_skipped: whether the step was left out, and so broke nothing.
+        """
+        is_deep = is_inspected(number)
+        waits = self._is_on_host or is_deep  # no other step may wait
+        looks = waits and not (is_skipped or self._was_broken)
+        row["update_norm"], row["weight_norm"] = self.moved(keeps=looks)
+        if is_deep or self._keeps_state or self._weights:
+            with torch.no_grad():
+                entries = self._inspect(row, state, is_deep=is_deep)
+            self.is_broken = self.is_broken or (looks and not all(map(_is_finite, entries)))
+        self._was_broken = self._was_broken or self.is_broken
+
+    def _inspect(self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], *, is_deep: bool) -> list[Value]:
+        """Add the state, the lost updates and single weights; return the norms of the state."""
+        entries: Mapping[str, Value] = {}
+        if self._keeps_state or is_deep:
+            entries, unmeasured = state_norms(self.parameters, state)
+            if self._keeps_state:
                 self.unmeasured |= unmeasured
             row |= {f"{STATE}{shown_name(name)}": value for name, value in entries.items()}
         if is_deep:
-            row[LOST] = lost_updates(self._parameters, self._norms)
-        for found in self._values:
-            row[f"{VALUES}{found.name}"] = self._value(found)
+            row[LOST] = self._lost_updates()
+        for selected in self._weights:
+            row[f"{VALUES}{selected.name}"] = self._weight(selected)
+        return list(entries.values())
 
-    def _value(self, found: Watched) -> Tensor:
-        whole = self._parameters[found.parameter].detach()
-        if is_sharded(whole):  # the places are those of the whole, which no process has
+    def _lost_updates(self) -> Tensor:
+        """Count the weights that the step left as they were though their gradient is not zero.
+
+        Returns:
+            How many they are, and how many have a gradient that is not zero, shape (2,).
+        """
+        counts = []
+        for place, parameter in enumerate(self.parameters):
+            gradient = parameter.grad
+            if gradient is None or gradient.layout is not torch.strided:
+                continue
+            magnitude = local(gradient).abs()
+            has_gradient = (magnitude > 0).logical_and_(magnitude < inf)
+            is_lost = (local(self.change(place)) == 0).logical_and_(has_gradient)
+            counts.append(torch.stack([is_lost.count_nonzero(), has_gradient.count_nonzero()]))
+        if not counts:
+            return torch.zeros(2)
+        return torch.stack([count.to(counts[0].device) for count in counts]).sum(0)
+
+    def _weight(self, selected: SelectedWeights) -> Tensor:
+        whole = self.parameters[selected.parameter].detach()
+        if is_sharded(whole):  # the index is into the whole, which no process has
             whole = torch.full(whole.shape, nan)
-        value = local(whole)[found.place or ...]
+        value = local(whole)[selected.index or ...]
         return value.clone() if value.ndim == 0 else value.reshape(-1).clone()
 
 
-def _lr(groups: Sequence[Mapping[str, Any]]) -> Value:
-    """Return the lr, or that of each group; a tensor stays where it is. None if there is no number."""
-    lrs: list[Any] = [group["lr"] for group in groups if hasattr(group.get("lr"), "__float__")]
-    if len(lrs) == 1 and type(lrs[0]) is float:
-        return lrs[0]
-    if not lrs:
-        return None
-    if tensors := [lr for lr in lrs if isinstance(lr, Tensor)]:
-        device = tensors[0].device
-        with torch.no_grad():
-            lines = [torch.as_tensor(lr, dtype=torch.float64).to(device).reshape(()) for lr in lrs]
-            return torch.stack(lines) if len(lines) > 1 else lines[0].clone()
-    return float(lrs[0]) if len(lrs) == 1 else [float(lr) for lr in lrs]
+class StepStatistics:
+    """Gathers the statistics, and turns the values of a step into those of its row.
+
+    Attributes:
+        lost: the steps in which updates were lost in rounding.
+    """
+
+    def __init__(self, names: Sequence[str], *, by_parameter: bool, state: bool) -> None:
+        """Begin with no step.
+
+        Args:
+            names: of the parameters.
+            by_parameter: whether the norms of each parameter are kept, too.
+            state: whether those of the state are.
+        """
+        self.lost: list[LostUpdate] = []
+        self._names = names
+        self._by_parameter = by_parameter
+        self._keeps_state = state
+        self._is_clipping = False
+        self._used: dict[str, Tally] = {}
+        self._cases: dict[tuple[str, str, int | None], tuple[Tally, int]] = {}
+        self._non_finite: dict[str, NonFinite] = {}
+        self._broke: tuple[int, Breakdown | None] | None = None
+
+    @property
+    def gradients(self) -> dict[str, Tally]:
+        """The kinds of gradients that steps have used, in the order in which they came."""
+        return dict(self._used)
+
+    @property
+    def non_finite(self) -> tuple[NonFinite, ...]:
+        """The first of each quantity that is not finite, in the order of the steps and within a step."""
+        return tuple(sorted(self._non_finite.values(), key=lambda found: found.step))
+
+    def cases(self, moved: Collection[int]) -> tuple[GradientCase, ...]:
+        """Return the kinds that not all parameters have, or that have a cause: those alike as one.
+
+        Args:
+            moved: the places of the parameters that an old gradient has moved; that of others is no case.
+        """
+        alike: dict[tuple[str, str, Tally, int], list[str]] = {}
+        for (kind, cause, place), (steps, last) in self._cases.items():
+            if place is None:
+                alike[kind, cause, steps, last] = []
+            elif kind != "stale" or place in moved:
+                alike.setdefault((kind, cause, steps, last), []).append(self._names[place])
+        cases = (GradientCase(*case, tuple(names)) for case, names in alike.items())
+        return tuple(sorted(cases, key=lambda case: case.steps.first))
+
+    def broke(self, step: int, why: Breakdown | None) -> None:
+        """Record the first step that left a number that is not finite, and why, if that is known."""
+        self._broke = step, why
+
+    def used(self, kind: str, step: int) -> None:
+        """Count a step that used a gradient of a kind."""
+        self._used[kind] = one_more(self._used.get(kind), step)
+
+    def had(self, kind: str, cause: str, step: int, places: Iterable[int | None] = (None,)) -> None:
+        """Count a step in which parameters at some places had a kind of gradient; None stands for all."""
+        for place in places:
+            steps, _ = self._cases.get((kind, cause, place), (None, 0))
+            self._cases[kind, cause, place] = one_more(steps, step), step
+
+    def judge(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Look at the values of a recorded step; return those that are to be kept."""
+        values = dict(row)
+        if scale := values.get(SCALE):
+            norm = values["gradient_norm"]
+            values["gradient_norm"] = [n / scale for n in norm] if isinstance(norm, list) else norm / scale
+        if values.get(FOUND_INF):
+            self._skipped(step, values)
+        states = [name for name in values if name.startswith(STATE)]
+        each = {}
+        for name in (*_NORMS, *states):
+            if isinstance(norms := values.get(name), list):
+                each[name], values[name] = norms, total(norms)
+        self._look(step, values, each, states)
+        for name in (LOST, FOUND_INF, SCALE, *(() if self._keeps_state else states)):
+            values.pop(name, None)
+        self._is_clipping = self._is_clipping or "unclipped_gradient_norm" in values
+        if self._is_clipping:  # where nothing was clipped, it is the same
+            values.setdefault("unclipped_gradient_norm", values["gradient_norm"])
+        values["update_ratio"] = ratio(values["update_norm"], values["weight_norm"])
+        if self._by_parameter:
+            values |= {f"{EACH}{name}": norms for name, norms in each.items() if name in OF_A_PARAMETER}
+            values[f"{EACH}update_ratio"] = list(map(ratio, each["update_norm"], each["weight_norm"]))
+        return values
+
+    def _skipped(self, step: int, values: dict[str, Any]) -> None:
+        """Correct what was counted of a step that a fused optimizer turned out to have left out."""
+        kind = KINDS[int(values["gradient"])]
+        before = self._used.pop(kind)
+        if before.count > 1:
+            self._used[kind] = Tally(before.count - 1, before.first + (before.first == step))
+        self.used("skipped", step)
+        values["gradient"] = NUMBERS["skipped"]
+
+    def _look(
+        self,
+        step: int,
+        values: Mapping[str, Any],
+        each: Mapping[str, list[float]],
+        states: Sequence[str],
+    ) -> None:
+        """Look for what is not finite, and for updates that were lost.
+
+        Args:
+            step: the step.
+            values: of the step, norms being totals.
+            each: the norms of the parameters, where a total was made of them.
+            states: the names of the values that are the state's.
+        """
+        kind = KINDS[int(values["gradient"])]
+        if kind != "skipped":
+            if kind not in WITHOUT_LOSS and not isfinite(values["loss"]):
+                self._found("loss", step, None)
+            self._look_at("gradient", step, values["gradient_norm"], each.get("gradient_norm"))
+        for name in states:
+            self._look_at(name.removeprefix(STATE), step, values[name], each.get(name))
+        self._look_at("weights", step, values["weight_norm"], each.get("weight_norm"))
+        if LOST in values and kind not in ("skipped", "none"):
+            lost, coordinates = map(int, values[LOST])
+            if lost:
+                self.lost.append(LostUpdate(step, lost, coordinates))
+
+    def _look_at(self, quantity: str, step: int, norm: float, each: list[float] | None) -> None:
+        if isfinite(norm):
+            return
+        parameters = [k for k, one in enumerate(each) if not isfinite(one)] if each is not None else [0]
+        if parameters:  # else the total alone is too large for a number
+            self._found(quantity, step, self._names[parameters[0]])
+
+    def _found(self, quantity: str, step: int, parameter: str | None) -> None:
+        why = None
+        if self._broke is not None and self._broke[0] == step and quantity not in ("loss", "gradient"):
+            why = self._broke[1]
+        cause, remedy = (why.cause, why.remedy) if why is not None else ("", "")
+        self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter, cause, remedy))
+
+
+def state_norms(
+    parameters: Sequence[Tensor], state: Mapping[Tensor, Mapping[str, Any]]
+) -> tuple[dict[str, Value], dict[str, str]]:
+    """Return the norm of each state entry for each parameter; of an entry of one number, the first's.
+
+    What is no number is left out.
+
+    Returns:
+        The norms; and the entries that cannot be measured, and why: a tensor subclass need not do all that
+        torch's own tensors do.
+    """
+    found: dict[str, Value] = {}
+    unmeasured: dict[str, str] = {}
+    entries = [state.get(p, {}) for p in parameters]
+    for key in dict.fromkeys(key for entry in entries for key in entry):
+        values = [entry.get(key) for entry in entries]
+        first = next(value for value in values if value is not None)
+        if isinstance(first, bool) or not isinstance(first, Tensor | int | float):
+            continue
+        try:
+            found[str(key)] = _norm(first, values, parameters)
+        except Exception as error:
+            if type(first) is Tensor:
+                raise
+            unmeasured[str(key)] = reason(error)
+    return found, unmeasured
+
+
+def _norm(first: Tensor | float, values: Sequence[Any], parameters: Sequence[Tensor]) -> float | Tensor:
+    device = parameters[0].device
+    if not isinstance(first, Tensor):
+        return float(first)
+    tensors = [value if isinstance(value, Tensor) else None for value in values]
+    if first.numel() == 1 and (first.ndim == 0 or _are_scalars(tensors, parameters)):
+        number = first.detach().reshape(()).clone()  # the next step changes it in place
+        return number.double() if device.type == "cpu" else number
+    return norms(tensors, device)
+
+
+def _are_scalars(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> bool:
+    """Return whether an entry is a number of a whole parameter, and not of the one weight that it has."""
+    pairs = zip(parameters, tensors, strict=True)
+    return any(p.numel() > 1 and tensor is not None and tensor.numel() == 1 for p, tensor in pairs)
+
+
+def _is_finite(norm: Value) -> bool:
+    """Return whether a norm, or the norms of all parameters, are finite; on an accelerator, this waits."""
+    if isinstance(norm, Tensor):
+        return isfinite(norm.sum().item())
+    return isfinite(sum(norm)) if isinstance(norm, list) else norm is None or isfinite(norm)

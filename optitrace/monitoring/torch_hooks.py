@@ -1,14 +1,14 @@
-"""Hearing what a program does with torch: functions are put around torch's, and taken away in the end.
+"""Observes what a program does with torch: functions are put around torch's, and taken away in the end.
 
-The steps of optimizers and the making of modules are seen through torch's own global hooks. What torch has no
-hook for is wrapped: the making of optimizers, copies of modules, backward, zero_grad, clipping, and the
-gradient scaler; and schedulers, see `SchedulerHooks`.
+The steps of optimizers and the making of modules are observed through torch's own global hooks. What torch
+has no hook for is wrapped: the making of optimizers, copies of modules, backward, zero_grad, clipping, the
+gradient scaler, and schedulers.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,32 +19,33 @@ from torch.nn import utils as nn_utils
 from torch.nn.modules import module as nn_module
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.experiment.own_module import reason
 from optitrace.monitoring import torch_internals
-from optitrace.monitoring.listener import Listener
+from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.patching import Attribute, Decorated, Wrapper, is_decorated, wrap
-from optitrace.monitoring.scheduler_hooks import SchedulerHooks
-from optitrace.monitoring.sharding import local
+from optitrace.monitoring.tensor_values import local
 from optitrace.monitoring.torch_internals import Dependency
 
 
 class TorchHooks:
-    """Reports the events of a program's optimizers to a listener, from `begin` to `end`."""
+    """Reports the events of a program's optimizers to a monitor, from `begin` to `end`."""
 
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
         self._undo: list[Callable[[], None]] = []
-        self._schedulers = SchedulerHooks(listener)
+        self._scheduler_classes: set[type[LRScheduler]] = set()
+        self._scheduler_depth = 0
 
     def begin(self) -> None:
         """Set each hook by itself: what torch lacks costs only what is observed by it."""
         required = filter(None, map(Dependency.report, torch_internals.REQUIRED))
         if loss := next(required, ""):
-            self._listener.unobserved(loss, is_blind=True)
+            self._monitor.unobserved(loss, is_blind=True)
             return
         for dependency in torch_internals.WITH_FALLBACK:
-            self._reports(dependency)
+            self._is_missing(dependency)
         for dependency, hook in (
             (torch_internals.STEPS, self._hook_steps),
             (torch_internals.BACKWARD, self._hook_backward),
@@ -58,18 +59,18 @@ class TorchHooks:
             (torch_internals.CLIPPING_BY_VALUE, self._hook_clipping_by_value),
             (torch_internals.SCHEDULERS, self._hook_schedulers),
         ):
-            if not self._reports(dependency):
+            if not self._is_missing(dependency):
                 self._attempt(dependency, hook)
 
     def end(self) -> None:
         """Put everything back."""
         self._undo_from(0)
+        self._scheduler_classes.clear()
 
-    def _reports(self, dependency: Dependency) -> bool:
+    def _is_missing(self, dependency: Dependency) -> bool:
         """Return whether torch lacks something, after reporting what is not observed for that."""
-        lost = dependency.report()
-        if lost:
-            self._listener.unobserved(lost)
+        if lost := dependency.report():
+            self._monitor.unobserved(lost)
         return bool(lost)
 
     def _attempt(self, dependency: Dependency, hook: Callable[[], None]) -> None:
@@ -78,48 +79,115 @@ class TorchHooks:
             hook()
         except Exception as error:  # whatever it is, the program goes on
             self._undo_from(begin)
-            self._listener.unobserved(f"{dependency.lost}: {reason(error)}.")
+            self._monitor.unobserved(f"{dependency.lost}: {reason(error)}.")
 
     def _undo_from(self, begin: int) -> None:
         while len(self._undo) > begin:
             self._undo.pop()()
 
+    def _wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
+        self._undo.append(wrap(Attribute(owner, name), wrapper))
+
+    # what torch has hooks for
+
     def _hook_steps(self) -> None:
-        told, uncompiled = self._listener, torch_internals.uncompiled
+        monitor, uncompiled = self._monitor, torch_internals.uncompiled
         self._undo += [
             torch_optimizer.register_optimizer_step_pre_hook(
-                uncompiled(lambda optimizer, args, kwargs: told.before_step(optimizer, args, kwargs))
+                uncompiled(lambda optimizer, args, kwargs: monitor.before_step(optimizer, args, kwargs))
             ).remove,
             torch_optimizer.register_optimizer_step_post_hook(
-                uncompiled(lambda optimizer, args, kwargs: told.after_step(optimizer))
+                uncompiled(lambda optimizer, args, kwargs: monitor.after_step(optimizer))
             ).remove,
         ]
+
+    def _hook_parameter_registration(self) -> None:
+        self._undo.append(nn_module.register_module_parameter_registration_hook(self._registered).remove)
+
+    def _hook_module_registration(self) -> None:
+        self._undo.append(nn_module.register_module_module_registration_hook(self._registered).remove)
+
+    def _registered(self, module: Module, name: str, given: Tensor | Module | None) -> None:
+        self._monitor.module_made(module)
+
+    # what is observed when it is done
+
+    def _hook_restoration(self) -> None:
+        """Observe modules that are copied or read from a file: nothing is registered there."""
+        self._wrap(Module, "__setstate__", _then(lambda module, state: self._monitor.module_made(module)))
+
+    def _hook_construction(self) -> None:
+        self._wrap(Optimizer, "__init__", _then(lambda optimizer, *_, **__: self._monitor.made(optimizer)))
+
+    def _hook_zero_grad(self) -> None:
+        def zeroed(owner: Optimizer | Module, *_: Any, **__: Any) -> None:
+            if not torch.compiler.is_compiling():  # else the graph would break here
+                self._monitor.zeroed(owner)
+
+        for owner in (Optimizer, Module):
+            self._wrap(owner, "zero_grad", _then(zeroed))
+
+    def _hook_scaler(self) -> None:
+        def unscaled(scaler: GradScaler, optimizer: Optimizer) -> None:
+            if scaler.is_enabled():
+                self._monitor.unscaled(optimizer)
+
+        self._wrap(GradScaler, "scale", self._scaling)
+        self._wrap(GradScaler, "unscale_", _then(unscaled))
+        self._wrap(GradScaler, "step", self._scaler_step)
+
+    def _scaling(self, scale: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(scale)
+        def wrapped(scaler: GradScaler, outputs: Any) -> Any:
+            scaled = scale(scaler, outputs)
+            if scaler.is_enabled():
+                self._monitor.scaled(scaler, outputs, scaled)
+            return scaled
+
+        return wrapped
+
+    # what is observed before and after
 
     def _hook_backward(self) -> None:
         self._wrap(torch.autograd, "backward", self._backward)
 
-    def _hook_parameter_registration(self) -> None:
-        hook = nn_module.register_module_parameter_registration_hook(self._registered)
-        self._undo.append(hook.remove)
+    def _backward(self, backward: Callable[..., None]) -> Callable[..., None]:
+        monitor = self._monitor
 
-    def _hook_module_registration(self) -> None:
-        hook = nn_module.register_module_module_registration_hook(self._registered)
-        self._undo.append(hook.remove)
+        @functools.wraps(backward)
+        def wrapped(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            if torch_internals.is_in_backward():  # as where checkpoint recomputes a segment
+                backward(tensors, *args, **kwargs)
+                return
+            if not isinstance(tensors, (Tensor, Sequence)):  # it can be gone through only once
+                tensors = tuple(tensors)
+            begun = monitor.before_backward(tensors)
+            is_done = False
+            try:
+                backward(tensors, *args, **kwargs)
+                is_done = True
+            finally:
+                monitor.after_backward(begun, is_done)
 
-    def _hook_restoration(self) -> None:
-        self._wrap(Module, "__setstate__", self._restoring)
+        return wrapped
 
-    def _hook_construction(self) -> None:
-        self._wrap(Optimizer, "__init__", self._making)
+    def _scaler_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(step)
+        def wrapped(scaler: GradScaler, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            if not scaler.is_enabled():
+                return step(scaler, optimizer, *args, **kwargs)
+            self._monitor.before_scaler_step(optimizer)
+            is_done = False
+            try:
+                returned = step(scaler, optimizer, *args, **kwargs)
+                is_done = True
+            finally:
+                self._monitor.after_scaler_step(optimizer, is_done)
+            return returned
 
-    def _hook_zero_grad(self) -> None:
-        self._wrap(Optimizer, "zero_grad", self._zeroing)
-        self._wrap(Module, "zero_grad", self._zeroing)
+        return wrapped
 
-    def _hook_scaler(self) -> None:
-        self._wrap(GradScaler, "scale", self._scaling)
-        self._wrap(GradScaler, "unscale_", self._unscaling)
-        self._wrap(GradScaler, "step", self._scaler_step)
+    # clipping
 
     def _hook_clipping_by_norm(self) -> None:
         with_norm = torch_internals.clipping_with_norm()
@@ -131,10 +199,6 @@ class TorchHooks:
     def _hook_clipping_by_value(self) -> None:
         self._wrap_clipping("clip_grad_value_", self._clipping_values)
 
-    def _hook_schedulers(self) -> None:
-        self._undo.append(self._schedulers.end)
-        self._schedulers.begin()
-
     def _wrap_clipping(self, name: str, wrapper: Wrapper) -> None:
         """Wrap a function that clips, whoever imported it before; that needs the decorator that torch has."""
         clip = getattr(nn_utils.clip_grad, name)
@@ -144,101 +208,13 @@ class TorchHooks:
             for module in (nn_utils, nn_utils.clip_grad):
                 self._wrap(module, name, wrapper)
 
-    def _wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
-        self._undo.append(wrap(Attribute(owner, name), wrapper))
-
-    def _registered(self, module: Module, name: str, given: Tensor | Module | None) -> None:
-        self._listener.module_made(module)
-
-    def _restoring(self, restore: Callable[..., None]) -> Callable[..., None]:
-        """Wrap what makes a module that is copied or read from a file: nothing is registered there."""
-
-        @functools.wraps(restore)
-        def wrapped(module: Module, state: Any) -> None:
-            restore(module, state)
-            self._listener.module_made(module)
-
-        return wrapped
-
-    def _making(self, init: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(init)
-        def wrapped(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
-            init(optimizer, *args, **kwargs)
-            self._listener.made(optimizer)
-
-        return wrapped
-
-    def _backward(self, backward: Callable[..., None]) -> Callable[..., None]:
-        told = self._listener
-
-        @functools.wraps(backward)
-        def wrapped(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            if torch_internals.is_in_backward():  # as where checkpoint recomputes a segment
-                backward(tensors, *args, **kwargs)
-                return
-            if not isinstance(tensors, (Tensor, Sequence)):  # it can be gone through only once
-                tensors = tuple(tensors)
-            begun = told.before_backward(tensors)
-            is_done = False
-            try:
-                backward(tensors, *args, **kwargs)
-                is_done = True
-            finally:
-                told.after_backward(begun, is_done)
-
-        return wrapped
-
-    def _zeroing(self, zero_grad: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(zero_grad)
-        def wrapped(owner: Optimizer | Module, *args: Any, **kwargs: Any) -> None:
-            zero_grad(owner, *args, **kwargs)
-            if not torch.compiler.is_compiling():  # else the graph would break here
-                self._listener.zeroed(owner)
-
-        return wrapped
-
-    def _scaling(self, scale: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(scale)
-        def wrapped(scaler: GradScaler, outputs: Any) -> Any:
-            scaled = scale(scaler, outputs)
-            if scaler.is_enabled():
-                self._listener.scaled(scaler, outputs, scaled)
-            return scaled
-
-        return wrapped
-
-    def _unscaling(self, unscale: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(unscale)
-        def wrapped(scaler: GradScaler, optimizer: Optimizer) -> None:
-            unscale(scaler, optimizer)
-            if scaler.is_enabled():
-                self._listener.unscaled(optimizer)
-
-        return wrapped
-
-    def _scaler_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(step)
-        def wrapped(scaler: GradScaler, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
-            if not scaler.is_enabled():
-                return step(scaler, optimizer, *args, **kwargs)
-            self._listener.before_scaler_step(optimizer)
-            is_done = False
-            try:
-                returned = step(scaler, optimizer, *args, **kwargs)
-                is_done = True
-            finally:
-                self._listener.after_scaler_step(optimizer, is_done)
-            return returned
-
-        return wrapped
-
     def _clipping_norm(self, clip: Callable[..., Tensor]) -> Callable[..., Tensor]:
         @functools.wraps(clip)
         def wrapped(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Tensor:
             clipped = _listed(parameters)
-            call = self._listener.before_clipping(clipped, float(max_norm))
+            call = self._monitor.before_clipping(clipped, float(max_norm))
             total_norm = clip(clipped, max_norm, *args, **kwargs)
-            self._listener.after_clipping(call, total_norm)
+            self._monitor.after_clipping(call, total_norm)
             return total_norm
 
         return wrapped
@@ -247,9 +223,9 @@ class TorchHooks:
         @functools.wraps(clip)
         def wrapped(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> None:
             clipped = _listed(parameters)
-            call = self._listener.before_clipping(clipped, float(max_norm))
+            call = self._monitor.before_clipping(clipped, float(max_norm))
             clip(clipped, max_norm, total_norm, *args, **kwargs)
-            self._listener.after_clipping(call, total_norm)
+            self._monitor.after_clipping(call, total_norm)
 
         return wrapped
 
@@ -257,17 +233,84 @@ class TorchHooks:
         @functools.wraps(clip)
         def wrapped(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> None:
             clipped = _listed(parameters)
-            call = self._listener.before_clipping(clipped, float(clip_value))
+            call = self._monitor.before_clipping(clipped, float(clip_value))
             largest = [
                 part.abs().amax() for p in clipped if p.grad is not None and (part := local(p.grad)).numel()
             ]
             clip(clipped, clip_value, *args, **kwargs)
             if largest:
                 measured = torch.stack([value.to(largest[0].device) for value in largest]).amax()
-                self._listener.after_clipping(call, measured)
+                self._monitor.after_clipping(call, measured)
+
+        return wrapped
+
+    # schedulers
+
+    def _hook_schedulers(self) -> None:
+        for cls in _with_subclasses(LRScheduler):
+            self._wrap_scheduler(cls)
+
+    def _wrap_scheduler(self, cls: type[LRScheduler]) -> None:
+        """Wrap what a class of schedulers defines itself; one that comes later is seen when one is made."""
+        if cls not in self._scheduler_classes:
+            self._scheduler_classes.add(cls)
+            for name, wrapper in (("__init__", self._scheduler_init), ("step", self._scheduler_step)):
+                if name in vars(cls):
+                    self._wrap(cls, name, wrapper)
+
+    def _scheduler_init(self, init: Callable[..., None]) -> Callable[..., None]:
+        observed = self._outermost(init, self._monitor.scheduler_made)
+
+        @functools.wraps(init)
+        def wrapped(scheduler: LRScheduler, *args: Any, **kwargs: Any) -> None:
+            for cls in type(scheduler).__mro__:
+                if issubclass(cls, LRScheduler):
+                    self._wrap_scheduler(cls)
+            observed(scheduler, *args, **kwargs)
+
+        return wrapped
+
+    def _scheduler_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return self._outermost(step, self._monitor.scheduler_stepped)
+
+    def _outermost(
+        self, function: Callable[..., Any], then: Callable[[LRScheduler], None]
+    ) -> Callable[..., Any]:
+        """Report when a scheduler has done something, but not when another did it as a part of its own."""
+
+        @functools.wraps(function)
+        def wrapped(scheduler: LRScheduler, *args: Any, **kwargs: Any) -> Any:
+            self._scheduler_depth += 1
+            try:
+                returned = function(scheduler, *args, **kwargs)
+            finally:
+                self._scheduler_depth -= 1
+            if not self._scheduler_depth:
+                then(scheduler)
+            return returned
 
         return wrapped
 
 
+def _then(report: Callable[..., None]) -> Wrapper:
+    """Return a wrapper that calls a function, with the same arguments, after the one that it wraps."""
+
+    def wrapper(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> None:
+            function(*args, **kwargs)
+            report(*args, **kwargs)
+
+        return wrapped
+
+    return wrapper
+
+
 def _listed(parameters: Any) -> list[Tensor]:
     return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
+def _with_subclasses(cls: type[LRScheduler]) -> Iterator[type[LRScheduler]]:
+    yield cls
+    for subclass in cls.__subclasses__():
+        yield from _with_subclasses(subclass)

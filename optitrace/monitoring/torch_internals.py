@@ -34,7 +34,7 @@ class Dependency:
 
     def report(self) -> str:
         """Return the sentence that says what is lost, and why; empty if nothing is missing."""
-        missing = [name for name in self.names if not _exists(self.module, name)]
+        missing = [name for name in self.names if not exists(self.module, name)]
         if not missing:
             return ""
         return f"{self.lost}: torch {torch.__version__} has no {self.module}.{missing[0]}."
@@ -180,7 +180,8 @@ def compiler_file() -> str | None:
     return getattr(sys.modules.get("torch._dynamo.eval_frame"), "__file__", None)
 
 
-def _exists(module: str, name: str) -> bool:
+def exists(module: str, name: str) -> bool:
+    """Return whether a module has a name, which may be an attribute of another: ``Tensor._version``."""
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):

@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 
 from optitrace.monitoring.backward_tracker import Backward
 from optitrace.monitoring.gradient_provenance import GradientProvenance
-from optitrace.monitoring.param_groups import parameters_of
+from optitrace.monitoring.parameters import parameters_of
+from optitrace.monitoring.recording_config import WeightSelection
 from optitrace.monitoring.segment_recorder import SegmentRecorder
 from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.training import OptimizerTrace, Scheduling
@@ -20,103 +21,116 @@ from optitrace.records.training import OptimizerTrace, Scheduling
 class TrackedOptimizer:
     """What is known of one optimizer: alive or, once it is gone, what is left of it.
 
-    Where it is given other parameters on the way, what was seen is in parts, each over parameters of its own.
+    Where it is given other parameters on the way, its trace is in segments, each over parameters of its own.
 
     Attributes:
-        name: what it is called.
+        name: its class, with a number where there are several.
+        variable: the name that the program gave to it when it was made; empty if none is known.
         optimizer: the optimizer, as long as it lives.
-        history: where its gradients come from; gone with the optimizer, or as soon as it is given up.
-        watched: what watches its steps now; None before the first, and after it is gone or given up.
+        provenance: where its gradients come from; gone with the optimizer, or as soon as it is given up.
+        recorder: records its steps now; None before the first, and after it is gone or given up.
         wrapped: the names of the optimizers in it, whose steps and parameters are then its own, too.
         first: its first step among those of all optimizers; 0 if it took none.
         last: its last one among them.
         has_models: whether any module is known to have parameters of it.
-        looked_at: the recorded step, by its number among those, after which others of theirs were looked for.
-        variable: the name that the program gave to it when it was made; empty if none is known.
+        inspected: the number of its recorded step after which unowned parameters were last looked for.
+        selections: what the patterns of weights select, segment after segment.
     """
 
-    def __init__(self, optimizer: Optimizer, name: str, heard: Backward | None) -> None:
+    def __init__(self, optimizer: Optimizer, name: str, source: Backward | None) -> None:
         """Track an optimizer.
 
         Args:
             optimizer: the optimizer.
             name: what to call it.
-            heard: where its gradients come from if it has any already.
+            source: where its gradients come from if it has any already.
         """
         self.name = name
-        self.optimizer = weakref.ref(optimizer)
-        self.history = GradientProvenance(parameters_of(optimizer), heard)
-        self.watched: SegmentRecorder | None = None
-        self.wrapped: set[str] = set()
-        self.first = self.last = self.looked_at = 0
-        self.has_models = False
         self.variable = ""
+        self.optimizer = weakref.ref(optimizer)
+        self.provenance = GradientProvenance(parameters_of(optimizer), source)
+        self.recorder: SegmentRecorder | None = None
+        self.wrapped: set[str] = set()
+        self.first = self.last = self.inspected = 0
+        self.has_models = False
+        self.selections: list[WeightSelection] = []
+        self._unmeasured: list[Mapping[str, str]] = []
         self._scheduling: Scheduling | None = None
         self._finished: list[OptimizerTrace] = []
         self._finished_norms: list[WeightNorms] = []
 
     @property
     def taken(self) -> int:
-        """How many steps it took, as far as it was watched."""
-        if self.watched is not None:
-            return self.watched.taken
+        """How many steps it took, as far as it was monitored."""
+        if self.recorder is not None:
+            return self.recorder.taken
         return self._finished[-1].taken if self._finished else 0
 
     @property
-    def part_name(self) -> str:
-        """What the part is called that begins with the next step."""
+    def segment_name(self) -> str:
+        """The name of the segment that begins with the next step."""
         return f"{self.name}, from step {self.taken + 1} on" if self.taken else self.name
 
     @property
     def parameters(self) -> Sequence[str]:
-        """The names of its parameters, as far as it was watched."""
-        if self.watched is not None:
-            return self.watched.members.names
+        """The names of its parameters, as far as it was monitored."""
+        if self.recorder is not None:
+            return self.recorder.members.names
         return [p.name for p in self._finished[-1].parameters] if self._finished else []
 
-    def weight_norms(self) -> list[WeightNorms]:
-        """Return the norms of the weights, as far as they are kept, of each part."""
-        now = None if self.watched is None or not self.watched.has_stepped else self.watched.weight_norms()
-        return self._finished_norms if now is None else [*self._finished_norms, now]
+    @property
+    def unmeasured(self) -> Mapping[str, str]:
+        """The entries of the state that cannot be measured though they are wanted, and why."""
+        return {key: why for entries in self._unmeasured for key, why in entries.items()}
 
-    def traces(self, also_in: Mapping[int, str]) -> list[OptimizerTrace]:
-        """Return what was recorded, part after part; schedulers go on over all, and stand with the first.
-
-        One that has no step is none.
-
-        Args:
-            also_in: the name of another optimizer that has a parameter too, by the parameter's id.
-        """
-        parts = list(self._finished)
-        if self.watched is not None and self.watched.has_stepped:
-            parts.append(self.watched.trace(also_in))
-        if self._scheduling is not None:
-            parts[:1] = [replace(part, scheduling=self._scheduling) for part in parts[:1]]
-        return parts
+    def begin(self, recorder: SegmentRecorder, selection: WeightSelection) -> None:
+        """Record the next steps by a recorder, and the weights of a selection."""
+        self.recorder = recorder
+        self.selections.append(selection)
+        self._unmeasured.append(recorder.unmeasured)
 
     def count(self, step: int) -> None:
         """Count a step, by its number among those of all optimizers."""
         self.first = self.first or step
         self.last = step
 
+    def weight_norms(self) -> list[WeightNorms]:
+        """Return the norms of the weights, as far as they are kept, segment after segment."""
+        recorder = self.recorder
+        now = None if recorder is None or not recorder.has_stepped else recorder.weight_norms()
+        return self._finished_norms if now is None else [*self._finished_norms, now]
+
+    def traces(self, also_in: Mapping[int, str]) -> list[OptimizerTrace]:
+        """Return the segments that have steps; schedulers go on over all, and are those of the first.
+
+        Args:
+            also_in: the name of another optimizer that has a parameter too, by the parameter's id.
+        """
+        segments = list(self._finished)
+        if self.recorder is not None and self.recorder.has_stepped:
+            segments.append(self.recorder.trace(also_in))
+        if segments and self._scheduling is not None:
+            segments[0] = replace(segments[0], scheduling=self._scheduling)
+        return segments
+
     def finish(self, also_in: Mapping[int, str]) -> None:
-        """Keep what was recorded so far, and watch its parameters no longer."""
+        """Keep what was recorded so far, and end the segment."""
         self._finished, self._finished_norms = self.traces(also_in), self.weight_norms()
-        self.watched = None
+        self.recorder = None
 
     def give_up(self, also_in: Mapping[int, str]) -> None:
-        """Keep what was recorded so far, as far as it can be read, and watch it no longer."""
+        """Keep what was recorded so far, as far as it can be read, and monitor it no longer."""
         for _ in range(2):  # what cannot be read is gone after the first
             with suppress(Exception):
                 self.finish(also_in)
                 break
-        self.watched = None
+        self.recorder = None
         self.let_go()
 
     def let_go(self) -> None:
         """Let its parameters go."""
         with suppress(AttributeError):
-            del self.history
+            del self.provenance
 
     def scheduler_made(self, scheduler: str) -> None:
         """Record a scheduler of this class."""
@@ -124,7 +138,7 @@ class TrackedOptimizer:
         self._scheduling = replace(before, schedulers=(*before.schedulers, scheduler))
 
     def scheduler_stepped(self, scheduler: str) -> None:
-        """Count the step of a scheduler of this class, which may have been made before it was watched."""
+        """Count the step of a scheduler of this class, which may have been made before it was monitored."""
         before = self._scheduling or Scheduling((scheduler,))
         early = before.early + (not self.taken)
         self._scheduling = replace(before, steps=before.steps + 1, early=early)

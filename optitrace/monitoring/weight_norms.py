@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from optitrace.monitoring.norms import norms
-from optitrace.monitoring.sharding import is_sharded
+from optitrace.monitoring.tensor_values import is_sharded, norms
 from optitrace.records.trace import Numbers
 from optitrace.tracing.growing_column import GrowingColumn
 

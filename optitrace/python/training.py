@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.errors import UsageError
 from optitrace.experiment.own_module import reason
-from optitrace.monitoring.recording_config import RecordingConfig
-from optitrace.monitoring.signal_deferral import deferring_handlers
-from optitrace.monitoring.weight_selectors import check_pattern
+from optitrace.monitoring.fault_isolation import deferring_handlers
+from optitrace.monitoring.recording_config import RecordingConfig, check_pattern
 from optitrace.python.shown import ShownInNotebook
 from optitrace.python.traces import tensor_of
 from optitrace.records import training

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from watched import Task, gradient_kinds, numbers, only, seen, watching
 
-from optitrace.monitoring.backward_tracker import BackwardTracker
-from optitrace.monitoring.losses import MOST_UNREAD, add, loss_value
+from optitrace.monitoring.backward_tracker import MOST_UNREAD, BackwardTracker, add, loss_value
 
 
 @pytest.mark.parametrize("clears", ["in the hook", "in the hook, to zero", "before each backward"])
@@ -200,7 +199,7 @@ def test_a_gradient_within_a_backward_comes_from_that_and_from_those_since_the_l
         if steps:
             backwards.stepped()
         underway = backwards.begin(torch.tensor(4.0))
-        heard.append(backwards.heard())
+        heard.append(backwards.source())
         backwards.end(underway, is_done=False)
 
     assert [None if one is None else loss_value(one.loss) for one in heard] == [7.0, 4.0]

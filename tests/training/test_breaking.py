@@ -171,7 +171,7 @@ def test_a_failure_to_find_a_cause_ends_nothing(monkeypatch: pytest.MonkeyPatch)
     def fail(*given: object) -> None:
         raise RuntimeError("on purpose")
 
-    monkeypatch.setattr("optitrace.monitoring.nonfinite_cause.break_down", fail)
+    monkeypatch.setattr("optitrace.monitoring.update_rule.break_down", fail)
     (found,) = diagnosed(adam(), SMALL, SMALL)
 
     assert found.remedy.startswith("the gradient of that step is finite")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from watched import only, seen, watching
 
-from optitrace.monitoring.module_registry import MOST_IN_VAIN, ModuleRegistry
+from optitrace.monitoring.ownership import MOST_IN_VAIN, ModuleRegistry
 
 
 @pytest.fixture
@@ -137,11 +137,11 @@ def test_a_module_that_is_gone_is_forgotten() -> None:
     made = nn.Linear(2, 1)
     modules.add(made)
     modules.add(made)
-    assert len(modules._known) == 1
+    assert len(modules) == 1
     del made
     gc.collect()
 
-    assert not modules._known
+    assert len(modules) == 0
 
 
 class Unfinished(nn.Module):

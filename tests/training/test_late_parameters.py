@@ -140,7 +140,7 @@ def test_parameters_of_a_model_that_is_made_anew_are_looked_for_without_a_search
         searches.append(None)
         return []
 
-    monkeypatch.setattr("optitrace.monitoring.module_registry.gc.get_objects", search)
+    monkeypatch.setattr("optitrace.monitoring.ownership.gc.get_objects", search)
     weights = torch.ones(2, requires_grad=True)
     with watching():
         optimizer = SGD([weights], lr=0.01)

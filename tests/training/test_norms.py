@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from optitrace.monitoring.norms import StepNorms
+from optitrace.monitoring.step_metrics import StepMetrics
 
 SHAPES = ((1,), (31,), (4, 8), (33,), (3, 43), (1000,))
 
@@ -35,10 +35,10 @@ def matches(found: Tensor, expected: Sequence[float]) -> bool:
     return torch.allclose(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-13, atol=0)
 
 
-def begin(measured: StepNorms) -> Tensor:
+def begin(measured: StepMetrics) -> Tensor:
     """Keep the weights and return the norms of the gradients, as a step does that has its gradient."""
     measured.remember()
-    return measured.gradient()
+    return measured.gradient_norms()
 
 
 def step(given: Sequence[Parameter]) -> list[Tensor]:
@@ -53,7 +53,7 @@ def step(given: Sequence[Parameter]) -> list[Tensor]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_norms_are_those_of_torch_in_float64(dtype: torch.dtype) -> None:
     given = parameters(dtype)
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
 
     gradient = begin(measured)
     changes = step(given)
@@ -67,10 +67,10 @@ def test_norms_are_those_of_torch_in_float64(dtype: torch.dtype) -> None:
 
 def test_the_weights_may_be_kept_before_there_is_a_gradient() -> None:
     given = parameters()
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
 
     measured.remember()
-    gradient = measured.gradient()
+    gradient = measured.gradient_norms()
     changes = step(given)
 
     assert matches(gradient, exact([p.grad for p in given]))
@@ -79,7 +79,7 @@ def test_the_weights_may_be_kept_before_there_is_a_gradient() -> None:
 
 def test_what_moves_weights_between_two_steps_is_no_part_of_an_update() -> None:
     given = parameters()
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
     begin(measured)
     step(given)
     measured.moved()
@@ -96,7 +96,7 @@ def test_a_parameter_without_a_gradient_has_a_gradient_of_norm_0() -> None:
     given = parameters()
     given[0].grad = given[4].grad = None
 
-    assert matches(begin(StepNorms(given)), exact([p.grad for p in given]))
+    assert matches(begin(StepMetrics(given)), exact([p.grad for p in given]))
 
 
 def test_without_any_gradient_the_norm_is_0() -> None:
@@ -104,14 +104,14 @@ def test_without_any_gradient_the_norm_is_0() -> None:
     for p in given:
         p.grad = None
 
-    assert matches(begin(StepNorms(given)), [0.0] * len(given))
+    assert matches(begin(StepMetrics(given)), [0.0] * len(given))
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("index", [0, 1, 5])
 def test_what_is_not_finite_shows(value: float, index: int) -> None:
     given = parameters()
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
     gradient = given[index].grad
     assert gradient is not None
     gradient.view(-1)[-1] = value
@@ -131,7 +131,7 @@ def test_squares_that_float32_cannot_hold_are_added(size: float) -> None:
         p.data.mul_(size)
         assert p.grad is not None
         p.grad.mul_(size)
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
 
     gradient = begin(measured)
     changes = step(given)
@@ -166,12 +166,12 @@ def test_a_gradient_of_any_form_is_measured(form: Callable[[Tensor], Tensor]) ->
     expected = exact([p.grad for p in given])
     given[4].grad = form(gradient)
 
-    assert matches(begin(StepNorms(given)), expected)
+    assert matches(begin(StepMetrics(given)), expected)
 
 
 def test_weights_that_were_put_elsewhere_are_followed() -> None:
     given = parameters()
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
     begin(measured)
     step(given)
     measured.moved()
@@ -187,7 +187,7 @@ def test_weights_that_were_put_elsewhere_are_followed() -> None:
 
 def test_a_step_that_puts_weights_elsewhere_is_measured() -> None:
     given = parameters()
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
     begin(measured)
     before = [p.detach().clone() for p in given]
     for p in given:
@@ -202,7 +202,7 @@ def test_a_step_that_puts_weights_elsewhere_is_measured() -> None:
 
 def test_weights_that_turn_into_others_are_never_read_as_what_they_were() -> None:
     given = parameters()
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
     begin(measured)
     step(given)
     measured.moved()
@@ -225,7 +225,7 @@ def test_weights_that_turn_into_others_in_the_same_place_are_seen(turn: Callable
     given = parameters(torch.float64)
     given[5].data.fill_(1.0)
     given[5].grad = None
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
     begin(measured)
     step(given)
     measured.moved()
@@ -238,7 +238,7 @@ def test_weights_that_turn_into_others_in_the_same_place_are_seen(turn: Callable
 
 def test_numbers_of_any_kind_are_measured_beside_each_other() -> None:
     given = [torch.tensor([3 + 4j]), torch.tensor([5.0]), torch.tensor([2.0], dtype=torch.bfloat16)]
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
     begin(measured)
 
     assert matches(measured.moved()[1], [5.0, 5.0, 2.0])
@@ -259,7 +259,7 @@ def test_weights_at_the_same_address_in_another_form_are_read_in_that_form(
     form: Callable[[Tensor], Tensor],
 ) -> None:
     weight = Parameter(torch.arange(200.0)[:100])
-    measured = StepNorms([weight])
+    measured = StepMetrics([weight])
     begin(measured)
     measured.moved()
     weight.data = form(weight.data)
@@ -271,7 +271,7 @@ def test_weights_at_the_same_address_in_another_form_are_read_in_that_form(
 
 def test_a_step_that_leaves_fewer_weights_at_the_same_address_is_never_measured_by_what_lies_behind() -> None:
     weight = Parameter(torch.arange(100.0))
-    measured = StepNorms([weight])
+    measured = StepMetrics([weight])
     begin(measured)
     weight.data = weight.data[:3]
 
@@ -281,7 +281,7 @@ def test_a_step_that_leaves_fewer_weights_at_the_same_address_is_never_measured_
 
 def test_weights_whose_memory_was_given_back_count_as_zeros() -> None:
     given = parameters()
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
     begin(measured)
     measured.moved()
     released = given[5]
@@ -301,7 +301,7 @@ def test_a_gradient_whose_memory_was_given_back_counts_as_zeros() -> None:
     assert gradient is not None
     gradient.untyped_storage().resize_(0)
 
-    assert matches(begin(StepNorms(given)), [*exact([p.grad for p in given[:5]]), 0.0])
+    assert matches(begin(StepMetrics(given)), [*exact([p.grad for p in given[:5]]), 0.0])
 
 
 class Wrapped(Tensor):
@@ -332,14 +332,14 @@ def test_a_gradient_without_memory_of_its_own_is_asked_for_its_numbers() -> None
     assert gradient is not None
     given[5].grad = Wrapped(gradient)
 
-    assert matches(begin(StepNorms(given)), expected)
+    assert matches(begin(StepMetrics(given)), expected)
 
 
 def test_the_squares_of_millions_are_added_with_all_digits() -> None:
     made = torch.Generator().manual_seed(1)
     weight = Parameter(torch.randn(1 << 23, generator=made))
     weight.grad = torch.randn(1 << 23, generator=made)
-    measured = StepNorms([weight])
+    measured = StepMetrics([weight])
 
     gradient = begin(measured)
     _, weights = measured.moved()
@@ -350,7 +350,7 @@ def test_the_squares_of_millions_are_added_with_all_digits() -> None:
 
 def test_weights_of_eight_bits_that_lie_beside_others_are_measured() -> None:
     given = [Parameter(torch.ones(3)), Parameter(torch.full((4,), 2.0).to(torch.float8_e4m3fn), False)]
-    measured = StepNorms(given)
+    measured = StepMetrics(given)
     begin(measured)
     given[0].data.mul_(0.5)
 

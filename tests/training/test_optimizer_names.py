@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from watched import seen, watching
 
-from optitrace.monitoring.assigned_name import assigned_name
+from optitrace.monitoring.optimizer_names import assigned_name
 
 
 class Made:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
+from optitrace.monitoring import ownership as ownership_module
 from optitrace.monitoring.ownership import Ownership
-from optitrace.monitoring.parameter_names import Owned
+from optitrace.monitoring.parameters import NamedParameter
 from optitrace.records.training import UnownedParameter
 
 
@@ -22,7 +24,11 @@ def test_a_parameter_is_unowned_if_it_gets_gradients_and_no_optimizer_has_it() -
     owned, head, target = parameter(1.0), parameter(1.0), parameter()
     ownership = Ownership()
     ownership.own("SGD", [owned])
-    ownership.look_at([[Owned("body", owned), Owned("head", head), Owned("target", target)]], "SGD", 1)
+    ownership.look_at(
+        [[NamedParameter("body", owned), NamedParameter("head", head), NamedParameter("target", target)]],
+        "SGD",
+        1,
+    )
 
     assert names(ownership) == ["head"]
 
@@ -30,7 +36,7 @@ def test_a_parameter_is_unowned_if_it_gets_gradients_and_no_optimizer_has_it() -
 def test_the_gradient_of_an_unowned_parameter_may_come_later_or_be_gone() -> None:
     late, cleared = parameter(), parameter(1.0)
     ownership = Ownership()
-    ownership.look_at([[Owned("late", late), Owned("cleared", cleared)]], "SGD", 1)
+    ownership.look_at([[NamedParameter("late", late), NamedParameter("cleared", cleared)]], "SGD", 1)
     late.grad, cleared.grad = torch.ones(1), None
 
     ownership.look_again("SGD", 9)
@@ -44,7 +50,7 @@ def test_the_gradient_of_an_unowned_parameter_may_come_later_or_be_gone() -> Non
 def test_a_parameter_that_comes_to_an_optimizer_later_is_owned() -> None:
     head = parameter(1.0)
     ownership = Ownership()
-    ownership.look_at([[Owned("head", head)]], "SGD", 1)
+    ownership.look_at([[NamedParameter("head", head)]], "SGD", 1)
     ownership.own("SGD", [head])
 
     assert ownership.unowned() == ()
@@ -55,34 +61,36 @@ def test_a_frozen_parameter_is_not_unowned() -> None:
     ownership = Ownership()
     frozen = torch.zeros(1)
     frozen.grad = torch.ones(1)
-    ownership.look_at([[Owned("frozen", frozen)]], "SGD", 1)
+    ownership.look_at([[NamedParameter("frozen", frozen)]], "SGD", 1)
 
     assert ownership.unowned() == ()
 
 
 def test_a_parameter_that_is_unfrozen_is_unowned_since_a_step_after_the_last_look() -> None:
     ownership, late = Ownership(), torch.zeros(1)
-    ownership.look_at([[Owned("late", late)]], "SGD", 1)
+    ownership.look_at([[NamedParameter("late", late)]], "SGD", 1)
     for step in (2, 4, 8):
         ownership.look_again("SGD", step)
     late.requires_grad_()
     late.grad = torch.ones(1)
     ownership.look_again("Adam", 9)  # whose steps are others
-    ownership.look_at([[Owned("late", late)]], "SGD", 16)
+    ownership.look_at([[NamedParameter("late", late)]], "SGD", 16)
     ownership.look_again("SGD", 20)
 
     assert ownership.unowned() == (UnownedParameter("late", "SGD", since=9, by=16),)
 
 
-def test_what_takes_the_place_of_an_unowned_parameter_that_is_no_more_hides_it_not() -> None:
+def test_what_takes_the_place_of_an_unowned_parameter_that_is_no_more_hides_it_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has the same place in memory, and so the same id."""
+    monkeypatch.setattr(ownership_module, "id", lambda tensor: 1, raising=False)
     ownership = Ownership()
-    models = [[Owned("head", parameter(1.0))]]
+    models = [[NamedParameter("head", parameter(1.0))]]
     ownership.look_at(models, "SGD", 1)
-    [key] = ownership._candidates
     models.clear()
     other = parameter()
-    ownership._candidates[id(other)] = ownership._candidates.pop(key)  # as if it were in its place
-    ownership.look_at([[Owned("other", other)]], "SGD", 2)
+    ownership.look_at([[NamedParameter("other", other)]], "SGD", 2)
 
     assert names(ownership) == ["head"]
 
@@ -108,7 +116,10 @@ def test_of_an_optimizer_that_is_lost_nothing_is_kept() -> None:
     ownership.own("SGD", [one])
     ownership.let_go("Adam")
 
-    assert (ownership._owners, ownership._owned) == ({id(one): ["SGD"]}, {"SGD": {id(one)}})
+    assert ownership.owners([id(one)]) == {"SGD"}
+    assert ownership.owners([id(other)]) == set()
+    assert ownership.sharing("SGD") == ownership.sharing("Adam") == set()
+    assert ownership.shared("Adam", {"SGD"}) == ownership.shared("SGD", {"Adam"}) == {}
 
 
 def test_what_takes_the_place_of_the_parameters_of_a_lost_optimizer_is_not_its() -> None:
@@ -116,7 +127,7 @@ def test_what_takes_the_place_of_the_parameters_of_a_lost_optimizer_is_not_its()
     ownership = Ownership()
     ownership.own("SGD", [head])
     ownership.let_go("SGD")
-    ownership.look_at([[Owned("head", head)]], "Adam", 1)
+    ownership.look_at([[NamedParameter("head", head)]], "Adam", 1)
 
     assert not ownership.owners([id(head)])
     assert names(ownership) == ["head"]

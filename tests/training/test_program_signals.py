@@ -19,10 +19,10 @@ import torch
 from watched import Task, numbers, seen, watching
 
 import optitrace
+from optitrace.monitoring.fault_isolation import deferring_handlers
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.recording_config import RecordingConfig
-from optitrace.monitoring.signal_deferral import deferring_handlers
 from optitrace.monitoring.step_metrics import StepMetrics
 from optitrace.monitoring.torch_hooks import TorchHooks
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
@@ -64,16 +64,16 @@ def interrupted_in(cls: type, method: str, patch: pytest.MonkeyPatch, number: in
     """Have a signal come whenever a method of the watcher has begun."""
     original = getattr(cls, method)
 
-    def interrupted(self: Any, *given: Any) -> Any:
+    def interrupted(self: Any, *given: Any, **more: Any) -> Any:
         signal.raise_signal(number)
-        return original(self, *given)
+        return original(self, *given, **more)
 
     patch.setattr(cls, method, interrupted)
 
 
 @pytest.mark.parametrize(
     ("cls", "method", "is_before"),
-    [(StepMetrics, "begin", True), (StepMetrics, "made", False), (Monitor, "_count", False)],
+    [(StepMetrics, "remember", True), (StepMetrics, "measure", False), (TrackedOptimizer, "count", False)],
 )
 def test_what_a_handler_raises_in_a_hook_is_raised_in_the_program_once_the_hook_is_done(
     cls: type, method: str, is_before: bool, monkeypatch: pytest.MonkeyPatch
@@ -100,7 +100,9 @@ def test_what_a_handler_raises_in_a_hook_is_raised_in_the_program_once_the_hook_
 
 
 @pytest.mark.parametrize(
-    ("cls", "method"), [(Monitor, "_count"), (StepMetrics, "gradient")], ids=["hook", "hook in a hook"]
+    ("cls", "method"),
+    [(TrackedOptimizer, "count"), (StepMetrics, "moved")],
+    ids=["hook", "hook in a hook"],
 )
 def test_the_handler_is_given_the_frame_that_called_the_watcher(
     cls: type, method: str, monkeypatch: pytest.MonkeyPatch
@@ -125,7 +127,7 @@ def test_the_handler_is_given_the_frame_that_called_the_watcher(
 
 
 def test_keyboard_interrupt_leaves_a_whole_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted_in(Monitor, "_count", monkeypatch, signal.SIGINT)
+    interrupted_in(TrackedOptimizer, "count", monkeypatch, signal.SIGINT)
     task = Task()
     with deferring_handlers(), watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
@@ -221,8 +223,8 @@ def test_an_alarm_that_comes_while_an_optimizer_goes_is_raised_soon_after(
 
 
 def test_handlers_of_two_signals_that_come_in_one_hook_both_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted_in(Monitor, "_count", monkeypatch, signal.SIGUSR1)
-    interrupted_in(Monitor, "_count", monkeypatch, signal.SIGALRM)
+    interrupted_in(TrackedOptimizer, "count", monkeypatch, signal.SIGUSR1)
+    interrupted_in(TrackedOptimizer, "count", monkeypatch, signal.SIGALRM)
     called: list[int] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -258,9 +260,9 @@ def test_a_program_finds_its_own_handlers_and_they_stay() -> None:
 def test_a_hook_in_another_thread_runs_no_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     in_hook, go_on = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
-    original = Monitor._count
+    original = TrackedOptimizer.count
 
-    def slow(self: Monitor, *given: Any) -> None:
+    def slow(self: TrackedOptimizer, *given: Any) -> None:
         in_hook.set()
         go_on.wait(120)
         original(self, *given)
@@ -268,7 +270,7 @@ def test_a_hook_in_another_thread_runs_no_handler(monkeypatch: pytest.MonkeyPatc
     def handler(number: int, frame: FrameType | None) -> None:
         threads.append(threading.current_thread())
 
-    monkeypatch.setattr(Monitor, "_count", slow)
+    monkeypatch.setattr(TrackedOptimizer, "count", slow)
     task = Task()
     with deferring_handlers(), alarms_to(handler), watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
@@ -287,21 +289,21 @@ def test_a_hook_in_another_thread_runs_no_handler(monkeypatch: pytest.MonkeyPatc
 def test_what_waits_for_the_main_thread_runs_in_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     waits, done = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
-    original = StepMetrics.made
+    original = StepMetrics.measure
 
-    def interrupted(self: StepMetrics, *given: Any) -> None:
+    def interrupted(self: StepMetrics, *given: Any, **more: Any) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.raise_signal(signal.SIGALRM)
             waits.set()
             done.wait(120)
-        original(self, *given)
+        original(self, *given, **more)
 
     def train_meanwhile() -> None:
         waits.wait(120)
         other.train(theirs, 1)
         done.set()
 
-    monkeypatch.setattr(StepMetrics, "made", interrupted)
+    monkeypatch.setattr(StepMetrics, "measure", interrupted)
     task, other = Task(), Task()
     with (
         deferring_handlers(),
@@ -319,7 +321,7 @@ def test_what_waits_for_the_main_thread_runs_in_no_other(monkeypatch: pytest.Mon
 
 
 def test_a_training_that_is_watched_from_within_has_its_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted_in(Monitor, "_count", monkeypatch)
+    interrupted_in(TrackedOptimizer, "count", monkeypatch)
     task = Task()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
     with alarms_to(raise_alarm), optitrace.watch(optimizer) as training:
@@ -339,7 +341,7 @@ def test_what_another_thread_raises_in_a_hook_goes_on_to_the_program_and_is_told
     interception.begin()
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
     task.train(optimizer, 1)
-    monkeypatch.setattr(StepMetrics, "made", in_the_package(raising_from_outside(error)))
+    monkeypatch.setattr(StepMetrics, "measure", in_the_package(raising_from_outside(error)))
     with pytest.raises(error):
         task.train(optimizer, 1)
     interception.end()
@@ -372,7 +374,7 @@ def test_what_another_thread_raises_while_gradients_are_looked_at_goes_on_to_the
 def raising_from_outside(error: type[BaseException]) -> Callable[..., None]:
     """Return a function in which an error is raised as another thread raises one: at any of its lines."""
 
-    def interrupted(*given: Any) -> None:
+    def interrupted(*given: Any, **more: Any) -> None:
         thread = ctypes.c_ulong(threading.get_ident())
         assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(error)) == 1
         for _ in range(1000):
@@ -436,13 +438,13 @@ def test_a_program_may_be_as_deep_in_calls_as_it_can_be_without_a_watcher() -> N
 
 def test_a_recursion_limit_that_the_program_sets_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = sys.getrecursionlimit()
-    original = StepMetrics.made
+    original = StepMetrics.measure
 
-    def raising_the_limit(self: StepMetrics, *given: Any) -> None:
+    def raising_the_limit(self: StepMetrics, *given: Any, **more: Any) -> None:
         sys.setrecursionlimit(limit + 77)
-        original(self, *given)
+        original(self, *given, **more)
 
-    monkeypatch.setattr(StepMetrics, "made", raising_the_limit)
+    monkeypatch.setattr(StepMetrics, "measure", raising_the_limit)
     task = Task()
     try:
         with watching():

@@ -18,7 +18,7 @@ from watched import Task, watching
 
 from optitrace.analysis.training.rank_agreement import NO_STORE, compare_in, compare_ranks
 from optitrace.analysis.training.rank_records import DIGESTS, RankExchange, RankRecord
-from optitrace.monitoring.sharding import is_sharded
+from optitrace.monitoring.tensor_values import is_sharded
 from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
 from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Outcome, Status

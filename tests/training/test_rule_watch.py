@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from verified import loss_of, network, train, verified, watching
 
-from optitrace.monitoring import class_rule
+from optitrace.monitoring import update_rule
 from optitrace.records.findings import RuleAgreement
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of
@@ -116,8 +116,8 @@ def test_a_sparse_gradient_is_read_where_it_is(name: str, settings: dict[str, An
 def test_a_mistake_in_the_place_of_the_rule_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     unseen = set()
     for mistake in MISTAKES[name]:
-        rules: Any = {**class_rule._rules(), class_of(name): damaged(RULES[name], mistake)}
-        monkeypatch.setattr(class_rule, "_rules", lambda rules=rules: rules)
+        rules: Any = {**update_rule.rules_of_torch(), class_of(name): damaged(RULES[name], mistake)}
+        monkeypatch.setattr(update_rule, "rules_of_torch", lambda rules=rules: rules)
         found = (
             verified(lambda model, s=settings: class_of(name)(parameters_for(name, model), **s))  # type: ignore[misc]
             for settings in TELLING[name]
@@ -415,7 +415,7 @@ class Newer(torch.optim.SGD):
 def test_a_hyperparameter_that_the_rule_has_not_is_told_where_it_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(class_rule, "_rules", lambda: {Newer: OPTIMIZERS["sgd"].rule})
+    monkeypatch.setattr(update_rule, "rules_of_torch", lambda: {Newer: OPTIMIZERS["sgd"].rule})
     plain = verified(lambda model: Newer(model.parameters()))
     found = verified(lambda model: Newer(model.parameters(), signed=True))
 
@@ -510,8 +510,8 @@ def test_a_compiled_step_agrees_with_the_rule_and_what_is_coarser_in_it_is_said(
 @COMPILED
 @pytest.mark.parametrize("mistake", MISTAKES["adam"], ids=str)
 def test_a_compiled_step_of_another_rule_departs(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
-    rules: Any = {**class_rule._rules(), torch.optim.Adam: damaged(RULES["adam"], mistake)}
-    monkeypatch.setattr(class_rule, "_rules", lambda: rules)
+    rules: Any = {**update_rule.rules_of_torch(), torch.optim.Adam: damaged(RULES["adam"], mistake)}
+    monkeypatch.setattr(update_rule, "rules_of_torch", lambda: rules)
     shows_elsewhere = ("amsgrad", "maximize", "weight decay", "eps is left out", "eps is added before")
 
     assert verified_compiled("adam").agrees == any(word in mistake.name for word in shows_elsewhere)
@@ -542,16 +542,16 @@ def test_a_state_that_float16_cannot_hold_is_no_departure_and_is_said() -> None:
 @pytest.mark.parametrize("name", ["no bias is corrected", "the bias corrections are one step ahead"])
 def test_another_rule_departs_in_float16(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [mistake] = [mistake for mistake in MISTAKES["adam"] if mistake.name == name]
-    rules: Any = {**class_rule._rules(), torch.optim.Adam: damaged(RULES["adam"], mistake)}
-    monkeypatch.setattr(class_rule, "_rules", lambda: rules)
+    rules: Any = {**update_rule.rules_of_torch(), torch.optim.Adam: damaged(RULES["adam"], mistake)}
+    monkeypatch.setattr(update_rule, "rules_of_torch", lambda: rules)
 
     assert not verified_in_float16().agrees
 
 
 def test_what_cannot_be_verified_ends_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = damaged(RULES["adam"], Mistake("it cannot be computed", {"beta1, beta2 = betas": "1 / 0"}))
-    rules: Any = {**class_rule._rules(), torch.optim.Adam: broken}
-    monkeypatch.setattr(class_rule, "_rules", lambda: rules)
+    rules: Any = {**update_rule.rules_of_torch(), torch.optim.Adam: broken}
+    monkeypatch.setattr(update_rule, "rules_of_torch", lambda: rules)
     found = verified(lambda model: torch.optim.Adam(model.parameters()))
 
     assert (found.steps, found.note) == (

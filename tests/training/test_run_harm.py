@@ -84,11 +84,11 @@ def test_an_alarm_that_comes_while_the_watcher_works_ends_the_script_as_it_would
     script = (
         f"{ALARMS}import sys, torch\n"
         "from optitrace.monitoring.step_metrics import StepMetrics\n"
-        "made = StepMetrics.made\n"
-        "def late(*given):\n    signal.raise_signal(signal.SIGALRM)\n    made(*given)\n"
+        "measure = StepMetrics.measure\n"
+        "def late(*given, **more):\n    signal.raise_signal(signal.SIGALRM)\n    measure(*given, **more)\n"
         "weights = torch.ones(2, requires_grad=True)\n"
         "optimizer = torch.optim.SGD([weights], lr=0.1)\n"
-        "StepMetrics.made = late\n"
+        "StepMetrics.measure = late\n"
         "weights.square().sum().backward()\n"
         "try:\n    optimizer.step()\nexcept Alarm:\n    print('time is up')\n    sys.exit(3)\n"
     )

@@ -21,7 +21,7 @@ from watched import Task, numbers, only, seen, watching
 
 import optitrace
 from optitrace.monitoring import torch_internals
-from optitrace.monitoring.norms import StepNorms
+from optitrace.monitoring.step_metrics import StepMetrics
 from optitrace.monitoring.torch_internals import Dependency
 from optitrace.records.training import Tally
 from optitrace.views.training_wording import ending_lines
@@ -134,8 +134,8 @@ def _remove(module: str, name: str) -> None:
     for part in path:
         owner = getattr(owner, part)
     if name == "Tensor._version":  # of a class in C: nobody can take it away
-        exists = torch_internals._exists
-        torch_internals._exists = lambda module, name: not name.endswith("_version") and exists(module, name)
+        exists = torch_internals.exists
+        torch_internals.exists = lambda module, name: not name.endswith("_version") and exists(module, name)
     elif name:
         delattr(owner, last)
 
@@ -190,9 +190,9 @@ def test_norms_are_the_same_where_torch_has_nothing_for_lists(monkeypatch: pytes
     monkeypatch.delattr(torch, "_foreach_norm")
     weights = nn.Parameter(torch.tensor([3.0, 4.0]))
     weights.grad = torch.tensor([5.0, 12.0])
-    measuring = StepNorms([weights])
+    measuring = StepMetrics([weights])
     measuring.remember()
-    gradient = measuring.gradient()
+    gradient = measuring.gradient_norms()
     with torch.no_grad():
         weights.sub_(torch.tensor([2.0, 0.0]))
     change, after = measuring.moved()

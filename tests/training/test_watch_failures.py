@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from watched import Task, numbers, seen
 
+from optitrace.monitoring import optimizer_registry
 from optitrace.monitoring.fault_isolation import Failure
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.monitor import Monitor
-from optitrace.monitoring.norms import StepNorms
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.monitoring.segment_recorder import SegmentRecorder
 from optitrace.monitoring.step_metrics import StepMetrics
@@ -39,14 +39,14 @@ def watching() -> Iterator[Monitor]:
 
 
 def parameters(watching: StepMetrics | SegmentRecorder) -> Sequence[Tensor]:
-    return watching.members.parameters if isinstance(watching, SegmentRecorder) else watching._parameters
+    return watching.members.parameters if isinstance(watching, SegmentRecorder) else watching.parameters
 
 
 @pytest.mark.parametrize(
     ("cls", "method"),
     [
-        (StepMetrics, "begin"),
-        (StepMetrics, "made"),
+        (StepMetrics, "gradient_norms"),
+        (StepMetrics, "measure"),
         (SegmentRecorder, "has_changed"),
     ],
 )
@@ -57,10 +57,10 @@ def test_an_optimizer_whose_watching_fails_keeps_its_record_and_the_others_are_w
     failing: list[bool] = []
     original = getattr(cls, method)
 
-    def fail(self: Any, *arguments: Any) -> Any:
+    def fail(self: Any, *arguments: Any, **more: Any) -> Any:
         if failing and any(p is task.model.weight for p in parameters(self)):
             raise MemoryError("no room for a copy of the weights")
-        return original(self, *arguments)
+        return original(self, *arguments, **more)
 
     monkeypatch.setattr(cls, method, fail)
     with watching() as watcher:
@@ -75,20 +75,20 @@ def test_an_optimizer_whose_watching_fails_keeps_its_record_and_the_others_are_w
     sgd, adam = seen(watcher).optimizers
     assert (list(sgd.steps), list(adam.steps)) == ([1, 2], [1, 2, 3, 4])
     assert len(numbers(sgd, "weight_norm")) == 2
-    taken = 3 if method == "made" else 2  # what comes after a step
+    taken = 3 if method == "measure" else 2  # what comes after a step
     assert [failure.sentence for failure in watcher.failures] == [
         f"ours was not watched after step {taken}: MemoryError: no room for a copy of the weights."
     ]
 
 
 def test_of_a_watching_that_failed_no_copy_of_the_weights_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    copies: list[weakref.ref[StepNorms]] = []
+    copies: list[weakref.ref[StepMetrics]] = []
 
     def fail(self: StepMetrics, *given: Any) -> None:
-        copies.append(weakref.ref(self._norms))
+        copies.append(weakref.ref(self))
         raise MemoryError("no room for a copy of the weights")
 
-    monkeypatch.setattr(StepMetrics, "begin", fail)
+    monkeypatch.setattr(StepMetrics, "gradient_norms", fail)
     task = Task()
     with watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
@@ -106,7 +106,7 @@ def test_a_training_in_which_a_watching_failed_has_not_completed(monkeypatch: py
     task, other = Task(), Task()
     with watching() as watcher:
         task.train(torch.optim.SGD(task.model.parameters(), lr=0.1), 2)
-        monkeypatch.setattr(StepMetrics, "begin", fail)
+        monkeypatch.setattr(StepMetrics, "gradient_norms", fail)
         other.train(torch.optim.Adam(other.model.parameters()), 2)
 
     training = seen(watcher)
@@ -131,7 +131,7 @@ def test_what_fails_after_a_closure_leaves_the_training_alone(monkeypatch: pytes
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    monkeypatch.setattr(StepMetrics, "used", fail)
+    monkeypatch.setattr(StepMetrics, "gradient_norms", fail)
     with watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
         before = task.model.weight.detach().clone()
@@ -145,14 +145,16 @@ def test_what_fails_after_a_closure_leaves_the_training_alone(monkeypatch: pytes
 def test_an_optimizer_that_cannot_be_known_is_named_by_its_class_and_forgotten_when_it_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Another one may have its place in memory, and so its id: here all have the same."""
+
     def fail(*arguments: Any) -> None:
         raise ValueError("a parameter of no kind")
 
+    monkeypatch.setattr(optimizer_registry, "id", lambda optimizer: 1, raising=False)
     with watching() as watcher:
         with monkeypatch.context() as patch:
             patch.setattr(TrackedOptimizer, "__init__", fail)
             optimizer = torch.optim.SGD(Task().model.parameters(), lr=0.1)
-            key = id(optimizer)
             optimizer.step()
             del optimizer
         gc.collect()
@@ -162,7 +164,6 @@ def test_an_optimizer_that_cannot_be_known_is_named_by_its_class_and_forgotten_w
     assert [f.sentence for f in watcher.failures] == [
         "SGD was not watched: ValueError: a parameter of no kind."
     ]
-    assert key not in watcher._optimizers._given_up
     assert [trace.taken for trace in seen(watcher).optimizers] == [1]
 
 
@@ -188,6 +189,10 @@ def test_a_record_that_cannot_be_read_to_its_end_is_kept_so_far(monkeypatch: pyt
     ]
 
 
+def unowned(watcher: Monitor) -> list[str]:
+    return [parameter.name for parameter in seen(watcher).unowned]
+
+
 def test_an_optimizer_that_cannot_be_read_when_it_goes_disturbs_nobody(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,15 +201,18 @@ def test_an_optimizer_that_cannot_be_read_when_it_goes_disturbs_nobody(
 
     task = Task()
     with watching() as watcher:
-        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        other = torch.optim.SGD([task.model.bias], lr=0.1)
+        optimizer = torch.optim.SGD([task.model.weight], lr=0.1)
         task.train(optimizer, 1)
-        monkeypatch.setattr("optitrace.monitoring.row_recorder.fetch", fail)
-        del optimizer
-        gc.collect()
+        with monkeypatch.context() as patch:
+            patch.setattr("optitrace.monitoring.row_recorder.fetch", fail)
+            del optimizer
+            gc.collect()
+        task.train(other, 1)
 
     assert capsys.readouterr().err == ""
     assert len(watcher.failures) == 1
-    assert watcher._optimizers._ownership.owners([id(task.model.weight)]) == set()
+    assert unowned(watcher) == ["weight"]
 
 
 def test_an_optimizer_that_was_given_up_has_its_parameters_until_it_is_gone(
@@ -215,16 +223,17 @@ def test_an_optimizer_that_was_given_up_has_its_parameters_until_it_is_gone(
 
     task = Task()
     with watching() as watcher:
-        monkeypatch.setattr(StepMetrics, "begin", fail)
-        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
-        task.train(optimizer, 1)
-        owners = watcher._optimizers._ownership.owners
-        assert owners([id(task.model.weight)]) == {"SGD"}
+        optimizer = torch.optim.SGD([task.model.weight], lr=0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(StepMetrics, "gradient_norms", fail)
+            task.train(optimizer, 1)
+        other = torch.optim.SGD([task.model.bias], lr=0.1)
+        task.train(other, 1)
+        assert unowned(watcher) == []
         del optimizer
         gc.collect()
 
-    assert owners([id(task.model.weight)]) == set()
-    assert not watcher._optimizers._given_up
+    assert unowned(watcher) == ["weight"]
 
 
 class Automatic(torch.optim.SGD):
@@ -253,7 +262,7 @@ def test_a_history_that_fails_is_that_of_one_optimizer(method: str, monkeypatch:
     original = getattr(GradientProvenance, method)
 
     def fail(self: GradientProvenance, *arguments: Any) -> None:
-        if any(p is task.model.weight for p in self._parameters):
+        if any(p is task.model.weight for p in self.parameters):
             raise RuntimeError("the device is lost")
         original(self, *arguments)
 

@@ -19,9 +19,9 @@ ALWAYS = RecordingConfig()
 
 
 @contextmanager
-def watching(wish: RecordingConfig = ALWAYS, **more: Any) -> Iterator[Monitor]:
+def watching(config: RecordingConfig = ALWAYS, **more: Any) -> Iterator[Monitor]:
     """Watch every optimizer while entered."""
-    watcher = Monitor(wish, **more)
+    watcher = Monitor(config, **more)
     interception = TorchHooks(watcher)
     interception.begin()
     try:

@@ -19,9 +19,9 @@ from optitrace.analysis.training.rule_watch.weight_sample import (
     values,
 )
 from optitrace.analysis.verification.step_check import COUNT
-from optitrace.monitoring.grad_scaler import FOUND_INF, SCALE, told_by_scaler
+from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, from_scaler
 from optitrace.monitoring.segment_recorder import SegmentRecorder
-from optitrace.monitoring.sharding import local
+from optitrace.monitoring.tensor_values import local
 from optitrace.monitoring.torch_internals import compiler_file
 from optitrace.rules.rule import Rule, StateEntry
 from optitrace.tracing.stepping import has_own_hooks
@@ -161,7 +161,7 @@ class StepCapture:
         self._before = self._snapshots(optimizer)
 
     def _capture_gradients(self, optimizer: Optimizer) -> None:
-        scale, found_inf = (told_by_scaler(optimizer, name) for name in (SCALE, FOUND_INF))
+        scale, found_inf = (from_scaler(optimizer, name) for name in (SCALE, FOUND_INF))
         for reader in self._readers:
             numbers, has = reader.gradient()
             group = optimizer.param_groups[reader.batch.group]

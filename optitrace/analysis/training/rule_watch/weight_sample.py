@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.functions import Extent
-from optitrace.monitoring.param_groups import groups_of
-from optitrace.monitoring.sharding import is_sharded, local
+from optitrace.monitoring.parameters import groups_of
+from optitrace.monitoring.tensor_values import is_sharded, local
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import extent
 from optitrace.text.number_format import counted

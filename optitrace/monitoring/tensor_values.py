@@ -1,0 +1,118 @@
+"""The numbers of tensors that may be sparse, of eight bits, on an accelerator, released, or sharded.
+
+Sharded are DTensors, as FSDP2 has them, and the parameters of FSDP1. Whoever computes with a whole one makes
+all processes talk to each other, so that only the part of this process is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from optitrace.monitoring.torch_internals import foreach_norm, is_flattened
+
+SAMPLE = 4096
+"""How many numbers of a gradient `size` reads."""
+
+_PLAIN = (Tensor, Parameter)
+"""The classes of most tensors, which have no other part."""
+
+FEW = 64
+"""How many numbers are added sooner by Python than by torch."""
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Return whether a process has only a part of a tensor."""
+    placements = getattr(tensor, "placements", ())
+    return any(not placement.is_replicate() for placement in placements) or is_flattened(tensor)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return what this process has of a tensor, outside the graph: all of it, if it is not sharded.
+
+    Of one whose memory was given back, as ``untyped_storage().resize_(0)`` does, these are zeros: reading
+    that would end the process.
+    """
+    part: Tensor = tensor if type(tensor) in _PLAIN else getattr(tensor, "to_local", lambda: tensor)()
+    if part.layout is torch.strided and not part.untyped_storage().nbytes() and part.numel():
+        return part.new_zeros(part.shape)
+    return part.detach()
+
+
+def numbers(tensor: Tensor) -> Tensor:
+    """Return the numbers of a tensor as torch computes with them, of a sparse one its values; no graph."""
+    here = local(tensor) if tensor.layout is torch.strided else tensor.detach().coalesce().values()
+    return here.float() if here.itemsize == 1 and here.is_floating_point() else here  # these are only kept
+
+
+def has_numbers(gradient: Tensor) -> bool:
+    """Return whether any number of a gradient is not zero."""
+    return bool(numbers(gradient).any())
+
+
+def is_zero(parameter: Tensor) -> bool:
+    """Return whether the gradient of a parameter is zero, or absent."""
+    return parameter.grad is None or not has_numbers(parameter.grad)
+
+
+def size(gradient: Tensor | None) -> float | None:
+    """Return a number that is zero if the first numbers of a gradient are, and not finite if they are not.
+
+    None on an accelerator, which would have to be waited for, and of what cannot be read.
+    """
+    if gradient is None or not gradient.is_cpu:
+        return None
+    try:
+        if type(gradient) is Tensor and gradient.ndim == 1 and gradient.numel() <= FEW:
+            return float(sum(map(abs, gradient.tolist())))  # four times as fast
+        here = numbers(gradient)
+        if here.numel() > SAMPLE:
+            here = here.flatten()[:SAMPLE]
+        return float(torch.linalg.vector_norm(here)) if here.numel() else 0.0
+    except (RuntimeError, NotImplementedError, TypeError):
+        return None
+
+
+def norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
+    """Return the norm of each tensor, 0 for None, shape (tensors,), in float64 where the device is the host.
+
+    They stay on an accelerator until a block of steps is read, so that no step waits for it.
+
+    Args:
+        tensors: of any layouts and dtypes.
+        device: where the norms are gathered.
+    """
+    present = [numbers(tensor) for tensor in tensors if tensor is not None]
+    found = norms_of_numbers(present, device)
+    if len(present) == len(tensors):
+        return found
+    every = found.new_zeros(len(tensors))
+    every[[tensor is not None for tensor in tensors]] = found
+    return every
+
+
+def norms_of_numbers(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Return the norm of each tensor, as `norms` does, where all are such as `numbers` returns."""
+    dtype = torch.float64 if device.type == "cpu" else torch.float32
+    if not tensors:
+        return torch.zeros(0, dtype=dtype, device=device)
+    if all(map(torch.is_floating_point, tensors)):
+        each = foreach_norm(tensors, dtype)
+    else:
+        each = [torch.linalg.vector_norm(t if t.is_complex() else t.to(dtype)).to(dtype) for t in tensors]
+    if any(norm.device != device for norm in each):
+        each = [norm.to(device) for norm in each]
+    return torch.stack(list(each))
+
+
+def total(norms: Sequence[float]) -> float:
+    """Return the norm of a whole from those of its parts.
+
+    >>> total([3.0, 4.0])
+    5.0
+    """
+    return math.hypot(*norms)
