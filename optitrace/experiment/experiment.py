@@ -143,7 +143,10 @@ def design(
 
     Raises:
         UsageError: a name is not known, or a value or a combination of them cannot be run.
+        TypeError: there is no such setting.
     """
+    if unknown := given.keys() - Settings.__annotations__.keys():
+        raise TypeError(f"design() got an unexpected keyword argument {min(unknown)!r}")
     entry = entry_of(optimizer) if isinstance(optimizer, str) else optimizer
     dtype = one_of("dtype", given.get("dtype", "float32"), DTYPES)
     device = given.get("device", "cpu")

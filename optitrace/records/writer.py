@@ -13,6 +13,7 @@ from math import nan
 from typing import Any
 
 from optitrace.experiment.experiment import Experiment
+from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Quantity
 from optitrace.records.trace import Column, Outcome, Table, Trace
 from optitrace.records.training import Training
@@ -109,10 +110,14 @@ def exact_all(value: Any) -> Any:
 
 
 def own_fields(value: Any) -> dict[str, Any]:
-    """Return what a dataclass has by name: of an outcome what it has to say alone, of a table no columns."""
+    """Return what a dataclass has by name, but for columns and what an outcome or findings lack."""
     of_tables = {field.name for field in fields(Table)} if isinstance(value, Table) else ()
     own = {field.name: getattr(value, field.name) for field in fields(value) if field.name not in of_tables}
-    return {k: v for k, v in own.items() if v is not None} if isinstance(value, Outcome) else own
+    return (
+        {k: v for k, v in own.items() if v is not None}
+        if isinstance(value, Outcome | TrainingFindings)
+        else own
+    )
 
 
 def number_text(value: float) -> str:

@@ -220,3 +220,8 @@ print("torch" in sys.modules)
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (finished.stdout, finished.stderr) == ("False\n", "")
+
+
+def test_a_setting_that_there_is_not_is_an_error() -> None:
+    with pytest.raises(TypeError, match=r"^design\(\) got an unexpected keyword argument 'stepz'$"):
+        design("sgd", stepz=3)  # type: ignore[call-arg]

@@ -36,4 +36,4 @@ def test_a_diagnosis_that_was_saved_without_its_severity_is_a_fault() -> None:
 
 
 def test_what_was_not_asked_for_is_empty_in_the_file() -> None:
-    assert exact_all(TrainingFindings()) == {"diagnoses": [], "verified": [], "ranks": None}
+    assert exact_all(TrainingFindings()) == {"diagnoses": [], "verified": []}

@@ -209,6 +209,7 @@ OWN = ("self", "cls", "other", "super()")
 
 OF_OTHERS = (
     "_C",
+    "_asdict",
     "_effective_n_jobs",
     "_exit",
     "_getframe",
