@@ -106,6 +106,8 @@ def sentence(error: ValidationError, prefix: str, form: Form) -> str:
         entry = str(fault["loc"][-1])[:LONGEST]
         return f"{_at(prefix)}{where}{entry} is not known; a {form.noun} has no such entry"
     reason = fault["msg"].replace("Input should", "it should").replace(" valid ", " ")
+    if fault["type"] in ("dict_type", "dataclass_type"):
+        reason = "it should be an object"
     return f"{_at(prefix)}{place} is {_kind(fault['input'])}; {reason[0].lower()}{reason[1:]}"
 
 

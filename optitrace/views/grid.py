@@ -215,15 +215,14 @@ def _step_column(steps: Sequence[int]) -> GridColumn:
 def _of_quantity(table: Table, quantity: Quantity, show: _Shown) -> list[GridColumn]:
     """Return the columns of a quantity of a table."""
     column, words = table.columns[quantity.name], quantity.words
-    if words:
-        show = lambda number: words[int(number)]  # noqa: E731 (it is one of two)
-    columns = _of_column(quantity.name, column, show, per=quantity.per, title=quantity.heading)
+    shown = (lambda number: words[int(number)]) if words else show
+    columns = _of_column(quantity.name, column, shown, per=quantity.per, title=quantity.heading)
     if not quantity.may_lack:
         return columns
 
     def texts(rows: Sequence[int]) -> list[str]:
-        shown = zip(rows, columns[0].texts(rows), strict=True)
-        return [text if table.numbers(quantity.name, row) else "" for row, text in shown]
+        found = zip(rows, columns[0].texts(rows), strict=True)
+        return [text if table.numbers(quantity.name, row) else "" for row, text in found]
 
     return [replace(columns[0], texts=texts)]
 

@@ -92,8 +92,7 @@ def damaged(traced: Trace, quantity: str, index: int) -> Trace:
     wrong = Column(values, column.shape, column.first)
     if quantity in traced.state:
         return replace(traced, state={**traced.state, quantity: wrong})
-    changed: dict[str, Any] = {quantity: wrong}
-    return replace(traced, **changed)
+    return replace(traced, columns={**traced.columns, quantity: wrong})
 
 
 @pytest.mark.parametrize(

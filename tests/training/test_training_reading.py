@@ -329,6 +329,22 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         damaged('"fc1.bias": {"gradient_norm": 2.0', '"fc1.bias": {"gradient_norm": "x"'),
         r"optimizers\[0\]\.steps\[0\]\.parameters\.fc1\.bias\.gradient_norm is 'x'; it should be",
     ),
+    "a number for an object": (
+        damaged('"fresh": {"count": 1, "first": 1}', '"fresh": 1'),
+        r"optimizers\[0\]\.gradients\.fresh is 1; it should be an object",
+    ),
+    "a tally that lacks a number": (
+        damaged('"fresh": {"count": 1, "first": 1}', '"fresh": {"count": 1}'),
+        r"optimizers\[0\]\.gradients\.fresh\.first is missing",
+    ),
+    "a tally with another entry": (
+        damaged('"fresh": {"count": 1, "first": 1}', '"fresh": {"count": 1, "first": 1, "x": 1}'),
+        r"optimizers\[0\]\.gradients\.fresh\.x is not known; a training has no such entry",
+    ),
+    "a status of traces": (
+        damaged('"status": "failed"', '"status": "non-finite"'),
+        r"outcome\.status is 'non-finite'; it should be 'completed', 'interrupted' or 'failed'",
+    ),
     "an unknown gradient": (damaged('"gradient": "fresh"', '"gradient": "old"'), r"gradient is 'old'; it sh"),
     "a loss missing": (
         damaged('"loss": 2.5', '"loss": null'),
