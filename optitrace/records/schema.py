@@ -206,10 +206,7 @@ def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
             without={"quantity"},
             status=Literal["completed", "interrupted", "failed"],
         ),
-        **{
-            name: NotRequired[Annotated[type, Field(description=docs.get(name))]]
-            for name, type in found.items()
-        },
+        **found,
         **was,
     }
     row = _row(OptimizerTrace, quantities, step=StepNumber)
