@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery
+from optitrace.errors import UsageError, quoted
 from optitrace.experiment.objectives import NAMES, find_objective
 from optitrace.rules.catalogue import OPTIMIZERS, absences, find
 from optitrace.views.presenter import Presenter
@@ -20,11 +22,27 @@ _NAME = options.argument(
 )
 
 
-@options.takes((_NAME, *options.delivery_options(CataloguePresenter)))
+_DIAGNOSES = options.flag(
+    "diagnoses", panel=options.OUTPUT, help="List the faults that 'optitrace run' looks for in a training."
+)
+
+
+@options.takes((_NAME, _DIAGNOSES, *options.delivery_options(CataloguePresenter)))
 def list_optimizers(**given: Any) -> None:
     """List the optimizers, their hyperparameters, defaults and state."""
+    if given["diagnoses"] and given["name"]:
+        raise UsageError(f"--diagnoses lists all faults; leave out {quoted(given['name'])}.")
     delivery = plan_delivery(given, CataloguePresenter)
-    leave(delivery.deliver(_presenter(given["name"])))
+    leave(delivery.deliver(_diagnoses() if given["diagnoses"] else _presenter(given["name"])))
+
+
+def _diagnoses() -> Presenter:
+    from optitrace.analysis.training.diagnoses.diagnose import diagnosis_checks
+    from optitrace.views.presenters.diagnoses import DiagnosesPresenter
+
+    return DiagnosesPresenter(
+        {check.fault: check.summary for checks in diagnosis_checks() for check in checks}
+    )
 
 
 def _presenter(name: str | None) -> Presenter:
