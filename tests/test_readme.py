@@ -11,8 +11,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageChops, ImageStat
 
+import optitrace
 from optitrace.cli.app import main
 from optitrace.functions import FUNCTIONS
 from optitrace.rules.catalogue import OPTIMIZERS
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSOLES = re.findall(r"```console\n\$ optitrace (.*?)\n(.*?)```", README, re.DOTALL)
 SCRIPT = next(b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if ".backward()" in b)
+RULE = next(b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "def lion" in b)
 SHELLS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     re.split(r" [|>] | \|\| ", line)[0].removeprefix("optitrace ")
@@ -58,6 +61,7 @@ def test_every_command_of_the_readme_runs(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(RULE, encoding="utf-8")
     if "cuda" in command:
         command = command.replace("cuda", "auto")
     if command.startswith("run "):
@@ -79,6 +83,17 @@ def run_training(command: str, folder: Path) -> subprocess.CompletedProcess[str]
         check=False,
         timeout=120,
     )
+
+
+def test_the_rule_of_the_readme_is_the_optimizer_that_the_readme_says(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(RULE, encoding="utf-8")
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = optitrace.optimizer(f"{tmp_path}/mine.py:lion")([weight], lr=0.5, weight_decay=0.1)
+    weight.grad = torch.tensor([3.0, 4.0])
+    optimizer.step()
+
+    # w - 0.5 * (sign(0.1 * g) + 0.1 * w)
+    assert weight.tolist() == pytest.approx([0.45, -2.4])
 
 
 PICTURES = re.findall(r"\]\((\.pictures/(\S+))\)", README)
