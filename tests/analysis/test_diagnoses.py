@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from trainings import INTERRUPTED, PARAMETERS, seen, stepped
+from support.trainings import INTERRUPTED, PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.records.findings import Diagnosis

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from trainings import PARAMETERS, seen, stepped
+from support.trainings import PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.analysis.training.diagnoses.step_size import step_growth

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from trainings import PARAMETERS, seen, stepped
+from support.trainings import PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.records.findings import Diagnosis

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from trainings import PARAMETERS, seen, stepped
+from support.trainings import PARAMETERS, seen, stepped
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.records.findings import Diagnosis

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runs import run
+from support.runs import run
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnosis_checks
 

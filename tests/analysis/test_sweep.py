@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sweeps import everything, space
+from support.sweeps import everything, space
 
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import RANKS, Goal

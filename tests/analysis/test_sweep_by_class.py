@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sweeps import everything, space
+from support.sweeps import everything, space
 
 from optitrace.analysis.sweeping.classes import blocks_by_class, check_backend
 from optitrace.analysis.sweeping.measures import Goal

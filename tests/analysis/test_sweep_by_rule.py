@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from sweeps import GRIDS, everything, space
+from support.sweeps import GRIDS, everything, space
 
 from optitrace.analysis.sweeping.batch import Swept
 from optitrace.analysis.sweeping.classes import measured

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from sweeps import GRIDS, everything, space
+from support.sweeps import GRIDS, everything, space
 from torch import Tensor
 
 from optitrace.analysis.sweeping import blocks

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from descents import Descent
+from support.descents import Descent
 from torch import Tensor
 from torch.optim import Optimizer
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from descents import Descent, optimizer_of
+from support.descents import Descent, optimizer_of
 from torch import Tensor
 
 from optitrace.analysis.verification.cause import likely_causes

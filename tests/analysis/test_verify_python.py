@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from descents import Descent, optimizer_of
+from support.descents import Descent, optimizer_of
 
 import optitrace
 from optitrace.rules.families.adam_family import adam

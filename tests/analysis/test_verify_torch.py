@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 import torch
-from samples import printed
+from support.samples import printed
 
 from optitrace.analysis.verification.check import ALLOWED, RUN_ALLOWED, Scope, Verdict
 from optitrace.analysis.verification.recorded_run import RecordedRun, agrees, recompute, run_error

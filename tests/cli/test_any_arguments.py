@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import run
+from support.runs import run
 
 from optitrace.rules.catalogue import OPTIMIZERS
 

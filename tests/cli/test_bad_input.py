@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from runs import run
+from support.runs import run
 
 SGD = "its hyperparameters are lr, momentum, dampening, weight_decay, nesterov, maximize."
 NUMBERS = "it must be numbers separated by commas, such as 0.5,0.5."

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from runs import run, run_process
+from support.runs import run, run_process
 
 from optitrace.analysis.documented import results
 from optitrace.rules.catalogue import OPTIMIZERS

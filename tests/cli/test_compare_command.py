@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from runs import run
+from support.runs import run
 
 RACE = ("sgd", "adam", "sgd:momentum=0.9", "--lr", "0.1", "-n", "100")
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import run
+from support.runs import run
 
 WIDTHS = ["30", "40", "80", "200"]
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import environment, run
+from support.runs import environment, run
 
 WITH_JSON = ["list", "list adam", "list booth", "notebook", "diff sgd adam", "verify sgd --dtype float64"]
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from runs import environment
+from support.runs import environment
 
 MAIN = "import sys; from optitrace.__main__ import main"
 REPORT = "print('torch' in sys.modules, 'pydantic' in sys.modules, file=sys.stderr)"

@@ -14,7 +14,7 @@ from pathlib import Path
 from termios import TIOCSCTTY
 
 import pytest
-from runs import PROGRAM, environment, run
+from support.runs import PROGRAM, environment, run
 
 from optitrace.cli.interruption import Interruption, LeftAtOnce, Terminated, raising_terminated
 

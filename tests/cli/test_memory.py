@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import environment, run
+from support.runs import environment, run
 
 from optitrace.errors import ran_out_of_memory
 from optitrace.experiment.experiment import design

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runs import run
+from support.runs import run
 
 from optitrace.cli.output_files import write_file
 

@@ -8,7 +8,7 @@ import pytest
 
 from optitrace.cli.app import main
 
-CLASSES = Path(__file__).with_name("own_optimizers.py")
+CLASSES = Path(__file__).parents[1] / "support" / "own_optimizers.py"
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from runs import PROGRAM, environment, run, run_process, run_shell
+from support.runs import PROGRAM, environment, run, run_process, run_shell
 
 BEGINNINGS = {
     "png": b"\x89PNG",

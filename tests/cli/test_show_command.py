@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import environment, run
+from support.runs import environment, run
 
 from optitrace.version import __version__
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import environment, run
+from support.runs import environment, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
 

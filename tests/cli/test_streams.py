@@ -10,7 +10,7 @@ from pathlib import Path
 from termios import TIOCSWINSZ
 
 import pytest
-from runs import PROGRAM, environment, run, run_shell
+from support.runs import PROGRAM, environment, run, run_shell
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

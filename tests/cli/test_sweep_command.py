@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import run, run_shell
+from support.runs import run, run_shell
 from test_interruption import start, wait_until_it_steps
 
 GRID = ("sweep", "sgd", "-P", "lr=log:1e-3:1:30", "-P", "momentum=0:0.9:10", "-n", "60")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import run
+from support.runs import run
 
 import optitrace
 from optitrace.analysis.loss_grid import terrain

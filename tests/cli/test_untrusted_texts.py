@@ -13,10 +13,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hostile import HOSTILE
-from made_trainings import by_parameter, optimizer, scalar, training
 from markdown_it import MarkdownIt
-from runs import Finished, run, run_process
+from support.hostile import HOSTILE
+from support.made_trainings import by_parameter, optimizer, scalar, training
+from support.runs import Finished, run, run_process
 
 import optitrace
 from optitrace.errors import printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from runs import run
+from support.runs import run
 
 MINE = """\
 import torch

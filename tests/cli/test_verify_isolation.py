@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runs import PROGRAM, Finished, environment, run
+from support.runs import PROGRAM, Finished, environment, run
 
 import optitrace
 from optitrace.analysis.verification.separate_process import ENDS

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from calculator import calculate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.calculator import calculate
 
 from optitrace.errors import UsageError
 from optitrace.functions import FUNCTIONS

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from naive import differences, naive_steps
+from support.naive import differences, naive_steps
 
 from optitrace.experiment.experiment import GRADIENTS, design
 from optitrace.experiment.settings import DTYPES

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 import torch
-from naive import differences, naive_steps
+from support.naive import differences, naive_steps
 
 from optitrace.errors import DeviceError
 from optitrace.experiment.experiment import GRADIENTS, design

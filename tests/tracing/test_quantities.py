@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
-from made_trainings import optimizer, scalar, training
-from samples import printed, traced
+from support.made_trainings import optimizer, scalar, training
+from support.samples import printed, traced
 
 import optitrace
 from optitrace.analysis.diff_report import diff_trainings, report_differences

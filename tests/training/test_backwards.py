@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.watched import Task, gradient_kinds, numbers, only, seen, watching
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 from optitrace.monitoring.backward_tracker import MOST_UNREAD, BackwardTracker, add, loss_value
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.verified import verified
+from support.watched import only, seen, watching
 from torch import Tensor, nn
-from verified import verified
-from watched import only, seen, watching
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.records.findings import Diagnosis

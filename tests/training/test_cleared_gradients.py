@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from support.watched import Task, gradient_kinds, numbers, only, seen, watching
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, Optimizer
 from torch.utils.checkpoint import checkpoint
-from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.records.findings import Diagnosis

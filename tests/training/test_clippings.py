@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.watched import Task, numbers, only, seen, watching
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import SGD, Adam, Optimizer
-from watched import Task, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.monitoring.clipping import ClippingCall

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from script_runs import SCRIPTS, diagnoses_of
+from support.script_runs import SCRIPTS, diagnoses_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from support.watched import gradient_kinds, only, seen, watching
 from test_cleared_gradients import CLEARINGS, Clear, backward, by_optimizer, found_in, layers, loss_of
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam
-from watched import gradient_kinds, only, seen, watching
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.records.training import GradientCase, Tally

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.verified import watching
 from torch import Tensor, nn
-from verified import watching
 
 from optitrace.records.findings import RuleAgreement
 

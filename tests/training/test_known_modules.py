@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.watched import only, seen, watching
 from torch import Tensor, nn
-from watched import only, seen, watching
 
 from optitrace.monitoring.ownership import MOST_IN_VAIN, ModuleRegistry
 

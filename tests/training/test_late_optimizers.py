@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.watched import Task, gradient_kinds, numbers, only, seen, watching
 from torch import nn
-from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 
 def before_watching(task: Task) -> Callable[[], torch.optim.Optimizer]:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.watched import seen, watching
 from test_cleared_gradients import backward, found_in, layers, loss_of
 from torch import nn
 from torch.optim import SGD, Adam
-from watched import seen, watching
 
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.records.training import UnownedParameter

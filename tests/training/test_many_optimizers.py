@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from findings import UNOWNED
-from made_trainings import optimizer, training
-from samples import printed, written
+from support.findings import UNOWNED
+from support.made_trainings import optimizer, training
+from support.samples import printed, written
 
 from optitrace.analysis.diff_report import diff_trainings
 from optitrace.analysis.tolerance import EXACT

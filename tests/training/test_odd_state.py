@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from odd_state import PackedMomentum
-from watched import numbers
+from support.odd_state import PackedMomentum
+from support.watched import numbers
 
 import optitrace
 from optitrace.monitoring.monitor import Monitor

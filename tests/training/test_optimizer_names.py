@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.watched import seen, watching
 from torch import nn
-from watched import seen, watching
 
 from optitrace.monitoring.optimizer_names import assigned_name
 

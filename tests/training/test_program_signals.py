@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from watched import Task, numbers, seen, watching
+from support.watched import Task, numbers, seen, watching
 
 import optitrace
 from optitrace.monitoring.fault_isolation import deferring_handlers

@@ -11,10 +11,10 @@ from time import monotonic
 
 import pytest
 import torch
-from made_trainings import training
+from support.made_trainings import training
+from support.watched import Task, watching
 from torch import nn
 from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
-from watched import Task, watching
 
 from optitrace.analysis.training.rank_agreement import NO_STORE, compare_in, compare_ranks
 from optitrace.analysis.training.rank_records import DIGESTS, RankExchange, RankRecord

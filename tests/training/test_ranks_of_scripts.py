@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rank_runs import launched, torchrun
+from support.rank_runs import launched, torchrun
 
 
 def test_ranks_whose_gradients_are_averaged_agree_with_accumulation_too(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.verified import loss_of, network, train, verified, watching
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from verified import loss_of, network, train, verified, watching
 
 from optitrace.monitoring import update_rule
 from optitrace.records.findings import RuleAgreement

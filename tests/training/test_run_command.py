@@ -10,8 +10,8 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from runs import run, run_process
-from script_runs import SCRIPTS, STEPPED, run_script
+from support.runs import run, run_process
+from support.script_runs import SCRIPTS, STEPPED, run_script
 
 from optitrace.monitoring import script_runner as running
 from optitrace.records.training import Program

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import PROGRAM, environment, run, run_process, run_shell
-from script_runs import STEPPED, run_script
+from support.runs import PROGRAM, environment, run, run_process, run_shell
+from support.script_runs import STEPPED, run_script
 
 from optitrace.cli.run_ending import Ending
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from findings import DEPARTS, FINDINGS, REMARK, UNOWNED
-from made_trainings import training
+from support.findings import DEPARTS, FINDINGS, REMARK, UNOWNED
+from support.made_trainings import training
 
 from optitrace.records.findings import RankAgreement, TrainingFindings
 from optitrace.records.reader import parse_training

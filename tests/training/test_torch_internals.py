@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from script_runs import PRELOADED
+from support.script_runs import PRELOADED
+from support.watched import Task, numbers, only, seen, watching
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad
 from torch.optim import optimizer as torch_optimizer
-from watched import Task, numbers, only, seen, watching
 
 import optitrace
 from optitrace.monitoring import torch_internals

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from findings import FINDINGS, PARTED, REMARK
-from made_trainings import optimizer, training, with_all
-from runs import environment, run
-from samples import written
+from support.findings import FINDINGS, PARTED, REMARK
+from support.made_trainings import optimizer, training, with_all
+from support.runs import environment, run
+from support.samples import written
 
 import optitrace
 from optitrace.errors import InputFileError

@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from findings import FINDINGS
 from hypothesis import given, settings
-from made_trainings import any_training, optimizer, scalar, training, with_all
-from samples import written
+from support.findings import FINDINGS
+from support.made_trainings import any_training, optimizer, scalar, training, with_all
+from support.samples import written
 
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.trace import Column

@@ -10,8 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_trainings import ADAMW, PARAMETERS, QUANTITIES, by_parameter, optimizer, scalar, training, with_all
-from samples import printed
+from support.made_trainings import (
+    ADAMW,
+    PARAMETERS,
+    QUANTITIES,
+    by_parameter,
+    optimizer,
+    scalar,
+    training,
+    with_all,
+)
+from support.samples import printed
 
 from optitrace.analysis.diff_report import TrainingDifferences, diff_trainings
 from optitrace.analysis.tolerance import EXACT, Tolerance, close

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from findings import AGREES, FINDINGS
-from made_trainings import optimizer, training, with_all
 from rich.console import Group
-from samples import printed, written
+from support.findings import AGREES, FINDINGS
+from support.made_trainings import optimizer, training, with_all
+from support.samples import printed, written
 from syrupy.assertion import SnapshotAssertion
 
 from optitrace.analysis.diff_report import diff_trainings

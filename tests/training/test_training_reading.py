@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from findings import AGREES, FINDINGS, NO_RULE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
-from made_trainings import any_training, optimizer, training, with_all
+from support.findings import AGREES, FINDINGS, NO_RULE
+from support.made_trainings import any_training, optimizer, training, with_all
 
 import optitrace
 from optitrace.errors import InputFileError

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from findings import FINDINGS
-from made_trainings import optimizer, training
-from runs import run
+from support.findings import FINDINGS
+from support.made_trainings import optimizer, training
+from support.runs import run
 from test_training_commands import save
 
 from optitrace.records.findings import TrainingFindings

@@ -10,13 +10,22 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from findings import AGREES, DEPARTS, FINDINGS, NO_RULE, PARTED, REMARK, STALE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_trainings import ADAMW, any_training, by_parameter, optimizer, scalar, training, vector, with_all
-from reading import faults, rows_of_blocks
 from rich.console import Group
-from samples import printed
+from support.findings import AGREES, DEPARTS, FINDINGS, NO_RULE, PARTED, REMARK, STALE
+from support.made_trainings import (
+    ADAMW,
+    any_training,
+    by_parameter,
+    optimizer,
+    scalar,
+    training,
+    vector,
+    with_all,
+)
+from support.reading import faults, rows_of_blocks
+from support.samples import printed
 
 from optitrace.records.findings import RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status

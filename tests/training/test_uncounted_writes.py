@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.watched import Task, gradient_kinds, only, watching
 from torch import Tensor
-from watched import Task, gradient_kinds, only, watching
 
 STEPS = 6
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.watched import Task, numbers, seen
 from torch import Tensor
-from watched import Task, numbers, seen
 
 from optitrace.monitoring import optimizer_registry
 from optitrace.monitoring.fault_isolation import Failure

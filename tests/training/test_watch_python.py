@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from watched import Task
+from support.watched import Task
 
 import optitrace
 from optitrace import Training

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.watched import Task, gradient_kinds, numbers, only, seen, watching
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
-from watched import Task, gradient_kinds, numbers, only, seen, watching
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.monitoring.monitor import Monitor

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from samples import any_trace, made_up, traced, written
+from support.samples import any_trace, made_up, traced, written
 
 from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS

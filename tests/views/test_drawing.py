@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from pictured import compared, compared_scene, scene_of, swept, traced
 from PIL import Image
+from support.pictured import compared, compared_scene, scene_of, swept, traced
 
 from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
 from optitrace.views.pictures.drawing.files import moving, still

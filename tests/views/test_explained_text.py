@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from samples import written
+from support.samples import written
 
 from optitrace.analysis.explanation import RuleStep, explain
 from optitrace.analysis.theory import theory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from samples import printed, traced, written
+from support.samples import printed, traced, written
 from syrupy.assertion import SnapshotAssertion
 
 from optitrace.analysis.documented import Result

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reading import rows_of_blocks
-from samples import any_trace, made_up, printed, traced
+from support.reading import rows_of_blocks
+from support.samples import any_trace, made_up, printed, traced
 
 from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS

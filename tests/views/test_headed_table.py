@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from rich.console import RenderableType
-from samples import printed
+from support.samples import printed
 
 from optitrace.analysis.documented import results
 from optitrace.rules.catalogue import OPTIMIZERS

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from samples import made_up, traced, written
+from support.samples import made_up, traced, written
 
 from optitrace.views.display import Display
 from optitrace.views.grid import make_grid

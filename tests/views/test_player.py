@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import BROWSER, DRIVER, Browser, browser
-from pictured import compared, compared_scene, scene_of, traced
+from support.browser import BROWSER, DRIVER, Browser, browser
+from support.pictured import compared, compared_scene, scene_of, traced
 
 from optitrace.text.number_format import format_number
 from optitrace.views.pictures.player import player

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pictured import compared, compared_scene, marks, points, scene_of, swept, traced
-from samples import made_up
+from support.pictured import compared, compared_scene, marks, points, scene_of, swept, traced
+from support.samples import made_up
 
 from optitrace.analysis.loss_grid import terrain
 from optitrace.views.pictures.run_scenes import compare_numbers, trace_numbers, trace_scene

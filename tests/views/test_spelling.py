@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from rich.console import RenderableType
-from samples import made_up, printed, traced, written
+from support.samples import made_up, printed, traced, written
 
 from optitrace.analysis.documented import results
 from optitrace.rules.catalogue import OPTIMIZERS

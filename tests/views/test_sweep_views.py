@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 from rich.console import Console
-from samples import written
+from support.samples import written
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.blocks import Block

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reading import expected_cells, faults, is_in_blocks, read_blocks, rows_of_blocks
 from rich.console import Group
 from rich.table import Table
-from samples import any_trace, made_up, printed, traced
+from support.reading import expected_cells, faults, is_in_blocks, read_blocks, rows_of_blocks
+from support.samples import any_trace, made_up, printed, traced
 
 from optitrace.records.trace import Trace
 from optitrace.rules.catalogue import OPTIMIZERS

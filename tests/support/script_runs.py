@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCRIPTS = Path(__file__).parent / "scripts"
+SCRIPTS = Path(__file__).parents[1] / "training" / "scripts"
 
 PRELOADED = ["torch", "torch._dynamo", "optitrace.cli.app"]
 """What the server has imported that the processes are forked from: it takes longer than to train."""

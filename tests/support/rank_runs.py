@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from script_runs import PRELOADED, SCRIPTS
+from support.script_runs import PRELOADED, SCRIPTS
 
 SCRIPT = str(SCRIPTS / "distributed" / "ranks.py")
 
