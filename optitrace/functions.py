@@ -142,6 +142,14 @@ def sqrt(x: Number) -> Number:
     return x.sqrt()
 
 
+@_function()
+def log(x: Number) -> Number:
+    """Return the natural logarithm; NaN for a negative number and -inf for 0, as torch does."""
+    if isinstance(x, float | int):
+        return math.log(x) if x > 0 else math.nan if x < 0 else -math.inf
+    return x.log()
+
+
 @_function(
     unicode="|{}|",
     ascii="abs({})",

@@ -75,7 +75,7 @@ def _commands() -> TyperGroup:
             cls=OptimizerCommand,
             help=optimizer.summary,
             short_help=optimizer.summary,
-            rich_help_panel="Optimizers",
+            rich_help_panel="Optimizers" if optimizer.class_path else "Optimizers beyond torch.optim",
         )(optimizer_command(optimizer))
     for name, verb, function in (
         ("compare", compare_command, compare_command.compare_runs),

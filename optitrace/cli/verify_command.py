@@ -13,7 +13,7 @@ from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.progress import verify_progress
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import is_own
-from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find
 from optitrace.rules.optimizer import Optimizer
 from optitrace.views.presenters.verification import VerificationPresenter
 
@@ -79,7 +79,7 @@ EXAMPLES = """\
 def verify_optimizers(**given: Any) -> None:
     """Verify, show what was found, and exit with the answer."""
     delivery = plan_delivery(given, VerificationPresenter)
-    names, rule = given["optimizers"] or list(OPTIMIZERS), given["rule"]
+    names, rule = given["optimizers"] or list(TORCH_OPTIMIZERS), given["rule"]
     chosen = [find(name) for name in names if not is_own(name)]
     if rule is not None and not is_own(rule):
         find(rule)

@@ -16,7 +16,7 @@ from optitrace.monitoring.backward_tracker import SCALE
 from optitrace.monitoring.fault_isolation import is_own
 from optitrace.monitoring.tensor_values import is_sharded
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import OPTIMIZERS, TORCH_OPTIMIZERS
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.rule import Rule
 
@@ -52,7 +52,7 @@ def rule_of(optimizer: Optimizer) -> tuple[Rule | None, str]:
 @cache
 def rules_of_torch() -> dict[type[Optimizer], Rule | None]:
     """Return the rule of each class of torch.optim, None for a class that is known and has none."""
-    named = ((o.class_path.rpartition(".")[2], o.rule) for o in OPTIMIZERS.values() if o.class_path)
+    named = ((o.class_path.rpartition(".")[2], o.rule) for o in TORCH_OPTIMIZERS.values())
     return {getattr(torch.optim, name): rule for name, rule in named if hasattr(torch.optim, name)}
 
 

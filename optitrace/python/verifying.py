@@ -87,9 +87,9 @@ def verify(
     from optitrace.analysis.verification.verify import Own
     from optitrace.analysis.verification.verify import verify as verify_here
     from optitrace.experiment.own_class import OwnClass, is_own, load
-    from optitrace.rules.catalogue import OPTIMIZERS, find
+    from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find
 
-    named = [o for o in optimizers or OPTIMIZERS if isinstance(o, str)]
+    named = [o for o in optimizers or TORCH_OPTIMIZERS if isinstance(o, str)]
     its_rule = find_rule(rule) if rule is not None else None
     scope = Scope(tuple(dtypes), implementation, device)
     given = [OwnClass.of(o) for o in optimizers if not isinstance(o, str)]

@@ -194,7 +194,7 @@ def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
     old: dict[str, Any] = {"clipped": NotRequired[Tally]} if schema == 1 else {}
     docs = _attribute_docs(TrainingFindings)
     found = {
-        name: Annotated[type, Field(description=docs.get(name))]
+        name: NotRequired[Annotated[type, Field(description=docs.get(name))]]
         for name, type in get_type_hints(TrainingFindings, include_extras=True).items()
     }
     above: dict[str, Any] = {

@@ -72,5 +72,12 @@ def _optimizers() -> Iterator[Optimizer]:
                 yield value
 
 
-OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType({each.name: each for each in _optimizers()})
-"""Every optimizer, by its name in lower case."""
+OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
+    {each.name: each for each in sorted(_optimizers(), key=lambda each: not each.class_path)}
+)
+"""Every optimizer, by its name in lower case: those of torch.optim, and then the rules beyond it."""
+
+TORCH_OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
+    {name: each for name, each in OPTIMIZERS.items() if each.class_path}
+)
+"""The optimizers of torch.optim."""

@@ -83,6 +83,7 @@ class Rule:
         source: where the rule was published.
         torch: the class of torch.optim that implements it; None if there is none.
         departures: where torch, and so this rule, differs from that source.
+        classes: public names of classes beyond torch.optim that implement it: ``lion_pytorch.Lion``.
         details: what is to be known of hyperparameters that their names do not say.
         cases: hyperparameters under which a wrong rule cannot pass for this one, for
             `optitrace.rules.discriminating_cases`.
@@ -97,6 +98,7 @@ class Rule:
     source: str
     torch: TorchClass | None = None
     departures: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     details: Mapping[str, Detail] = field(default_factory=dict, hash=False)
     cases: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -155,6 +157,7 @@ def rule(
     source: str = "",
     torch: TorchClass | None = None,
     departures: tuple[str, ...] = (),
+    classes: tuple[str, ...] = (),
     details: Mapping[str, Detail] | None = None,
     cases: tuple[Mapping[str, Any], ...] = (),
 ) -> Callable[[RuleFunction], Rule]:
@@ -166,7 +169,16 @@ def rule(
     def make(function: RuleFunction) -> Rule:
         summary = (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".")
         return Rule(
-            function.__name__, summary, function, state, source, torch, departures, details or {}, cases
+            function.__name__,
+            summary,
+            function,
+            state,
+            source,
+            torch,
+            departures,
+            classes,
+            details or {},
+            cases,
         )
 
     return make

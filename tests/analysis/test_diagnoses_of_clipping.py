@@ -13,7 +13,7 @@ from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.analysis.training.diagnoses.step_size import step_growth
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import ClippingKind, ClippingTally, LostUpdate, OptimizerTrace, Tally
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 
 
 def clipped(
@@ -152,7 +152,7 @@ def test_a_rule_is_judged_with_the_lr_that_a_warm_up_leads_to() -> None:
 
 def test_every_rule_of_torch_is_judged() -> None:
     assert {*INVARIANT, *LINEAR, "SparseAdam", "Adadelta"} == {
-        optimizer.class_path.rpartition(".")[2] for optimizer in OPTIMIZERS.values() if optimizer.rule
+        optimizer.class_path.rpartition(".")[2] for optimizer in TORCH_OPTIMIZERS.values() if optimizer.rule
     }
 
 

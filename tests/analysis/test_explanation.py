@@ -10,11 +10,11 @@ from optitrace.analysis.explanation import RuleStep, SearchStep, explain
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
 from optitrace.records.trace import Status, Trace
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, damaged
 from optitrace.tracing.tracer import trace
 
-RULED = [name for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None]
+RULED = [name for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None]
 
 
 def rule_steps(traced: Trace, **options: object) -> list[RuleStep]:
@@ -38,7 +38,7 @@ def test_every_step_of_torch_is_the_rules_to_a_few_ulps(name: str, dtype: str) -
 @pytest.mark.parametrize("name", RULED)
 def test_parts_add_up_to_the_change_of_the_weights(name: str) -> None:
     settings = {"momentum": 0.9} if name in ("sgd", "rmsprop") else {}
-    known = {h.name for h in OPTIMIZERS[name].hyperparameters}
+    known = {h.name for h in TORCH_OPTIMIZERS[name].hyperparameters}
     if "weight_decay" in known:
         settings["weight_decay"] = 0.1
     traced = trace(design(name, settings, steps=5, dtype="float64"))
@@ -69,13 +69,13 @@ def test_sgd_with_momentum_and_decay_changes_by_three_parts() -> None:
 
 
 def test_a_damaged_rule_is_told_by_its_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = OPTIMIZERS["adam"].rule
+    rule = TORCH_OPTIMIZERS["adam"].rule
     assert rule is not None
     (mistake,) = (m for m in MISTAKES["adam"] if m.name == "eps is inside the square root")
     wrong = damaged(rule, mistake)
     traced = trace(design("adam", {"eps": 0.01, "weight_decay": 0.1}, steps=3, dtype="float64"))
     monkeypatch.setattr(
-        "optitrace.experiment.experiment.find", lambda name: replace(OPTIMIZERS[name], rule=wrong)
+        "optitrace.experiment.experiment.find", lambda name: replace(TORCH_OPTIMIZERS[name], rule=wrong)
     )
 
     assert max(ulp for step in rule_steps(traced) for ulp in step.ulps) > 1000

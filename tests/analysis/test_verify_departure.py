@@ -16,13 +16,13 @@ from optitrace.analysis.verification.subject import subject_of_own
 from optitrace.analysis.verification.verify import Own, check_in_dtypes, verify
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.line_changes import derived_mistakes
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 from optitrace.tracing.devices import one_thread
 
-RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
+RULES = {name: optimizer.rule for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None}
 
 
 @pytest.fixture(autouse=True)

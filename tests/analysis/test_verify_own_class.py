@@ -87,9 +87,9 @@ def test_the_signature_gives_the_hyperparameters(folder: Path) -> None:
 
 
 def test_a_class_of_torch_has_the_hyperparameters_of_the_catalogue() -> None:
-    from optitrace.rules.catalogue import OPTIMIZERS
+    from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 
-    there = [o for o in OPTIMIZERS.values() if hasattr(torch.optim, o.class_path.rpartition(".")[2])]
+    there = [o for o in TORCH_OPTIMIZERS.values() if hasattr(torch.optim, o.class_path.rpartition(".")[2])]
     for optimizer in there:
         own = load(optimizer.class_path.replace("optim.", "optim:"))
         known = inspect.signature(own.optimizer_class).parameters

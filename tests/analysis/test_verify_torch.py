@@ -13,7 +13,7 @@ from optitrace.analysis.verification.recorded_run import RecordedRun, agrees, re
 from optitrace.analysis.verification.subject import subject_of
 from optitrace.analysis.verification.verify import check_subject, record_all, verify
 from optitrace.errors import DeviceError, UsageError
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 from optitrace.tracing.devices import one_thread
@@ -21,7 +21,7 @@ from optitrace.tracing.prescribed_run import default_dtype
 from optitrace.views.display import Display
 from optitrace.views.presenters.verification import VerificationPresenter
 
-RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
+RULES = {name: optimizer.rule for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None}
 
 SEEN_IN_THE_STATE_ALONE = {
     ("sgd", "lr is inside the momentum_buffer"),
@@ -48,17 +48,20 @@ def recordings(name: str, dtype: torch.dtype) -> list[RecordedRun]:
     """Return what torch does, with its scalars in the dtype of the weights."""
     with default_dtype(dtype):
         recorded, _ = record_all(
-            subject_of(OPTIMIZERS[name]), implementation="single", dtype=dtype, device=torch.device("cpu")
+            subject_of(TORCH_OPTIMIZERS[name]),
+            implementation="single",
+            dtype=dtype,
+            device=torch.device("cpu"),
         )
     return recorded
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_torch_agrees_with_its_rule_in_every_implementation_and_dtype(name: str) -> None:
-    verification = verify([OPTIMIZERS[name]], [], Scope())
+    verification = verify([TORCH_OPTIMIZERS[name]], [], Scope())
 
     assert verification.passed
-    assert len(verification.checks) == 2 * len(OPTIMIZERS[name].implementations)
+    assert len(verification.checks) == 2 * len(TORCH_OPTIMIZERS[name].implementations)
     for check in verification.checks:
         assert check.worst_step_error is not None
         assert check.worst_step_error <= ALLOWED
@@ -106,7 +109,7 @@ def test_a_wrong_count_of_steps_departs() -> None:
 
 @pytest.mark.parametrize("name", ["asgd", "nadam"])
 def test_scalars_in_float32_are_told_and_not_held_against_float64(name: str) -> None:
-    verification = verify([OPTIMIZERS[name]], [], Scope(dtypes=("float64",), implementation="single"))
+    verification = verify([TORCH_OPTIMIZERS[name]], [], Scope(dtypes=("float64",), implementation="single"))
     [check] = verification.checks
 
     assert check.verdict is Verdict.AGREES
@@ -118,7 +121,7 @@ def test_scalars_in_float32_are_told_and_not_held_against_float64(name: str) -> 
 
 @pytest.mark.parametrize("name", ["asgd", "nadam"])
 def test_a_mistake_is_not_excused_by_scalars_in_float32(name: str) -> None:
-    subject = subject_of(OPTIMIZERS[name])
+    subject = subject_of(TORCH_OPTIMIZERS[name])
     for mistake in MISTAKES[name][-3:]:
         wrong = replace(subject, rule=damaged(subject.rule, mistake))
         check = check_subject(wrong, implementation="single", dtype="float64", device=torch.device("cpu"))
@@ -128,14 +131,14 @@ def test_a_mistake_is_not_excused_by_scalars_in_float32(name: str) -> None:
 
 def test_verifying_leaves_the_default_dtype_and_the_random_numbers_as_they_are() -> None:
     before = torch.random.get_rng_state()
-    verify([OPTIMIZERS["nadam"]], [], Scope(implementation="single"))
+    verify([TORCH_OPTIMIZERS["nadam"]], [], Scope(implementation="single"))
 
     assert torch.get_default_dtype() is torch.float32
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_an_optimizer_without_a_rule_is_listed_and_not_judged() -> None:
-    verification = verify([OPTIMIZERS["lbfgs"]], [], Scope())
+    verification = verify([TORCH_OPTIMIZERS["lbfgs"]], [], Scope())
 
     assert [check.verdict for check in verification.checks] == [Verdict.NO_RULE]
     assert verification.passed
@@ -176,7 +179,7 @@ def test_what_the_installed_torch_lacks_is_listed_as_missing_and_the_others_are_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    found = verify([OPTIMIZERS["sgd"], OPTIMIZERS["muon"]], [], Scope(("float32",), "single"))
+    found = verify([TORCH_OPTIMIZERS["sgd"], TORCH_OPTIMIZERS["muon"]], [], Scope(("float32",), "single"))
 
     sgd, muon = found.checks
     assert (sgd.verdict, muon.verdict, found.passed) == (Verdict.AGREES, Verdict.NO_CLASS, True)
@@ -190,16 +193,16 @@ def test_nothing_but_what_the_installed_torch_lacks_is_an_error(monkeypatch: pyt
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
 
     with pytest.raises(UsageError, match=r"^torch \S+ has no Muon; a newer torch has\.$"):
-        verify([OPTIMIZERS["muon"]], [], Scope())
+        verify([TORCH_OPTIMIZERS["muon"]], [], Scope())
 
 
 @pytest.mark.newer_torch
 def test_an_implementation_that_none_has_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^there is no fused implementation of muon\.$"):
-        verify([OPTIMIZERS["muon"]], [], Scope(implementation="fused"))
+        verify([TORCH_OPTIMIZERS["muon"]], [], Scope(implementation="fused"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_told() -> None:
     with pytest.raises(DeviceError, match="there is no CUDA device"):
-        verify([OPTIMIZERS["sgd"]], [], Scope(device="cuda"))
+        verify([TORCH_OPTIMIZERS["sgd"]], [], Scope(device="cuda"))

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
-from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find
 from optitrace.rules.source_patching import extent
 
-RULED = [name for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None]
+RULED = [name for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Case:
 
 def taken(name: str, case: Case) -> tuple[TakenStep, Tensor]:
     """Take the steps of a case; return the last one, and the weights after it."""
-    entry = OPTIMIZERS[name]
+    entry = TORCH_OPTIMIZERS[name]
     weights = torch.tensor(case.weights, dtype=case.dtype).requires_grad_()
     optimizer = getattr(torch.optim, entry.class_path.rpartition(".")[2])([weights], **case.settings)
     for gradient in case.gradients:

@@ -9,20 +9,22 @@ import torch
 from torch.optim import Optimizer as TorchOptimizer
 
 from optitrace.errors import UsageError
-from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find
 from optitrace.rules.discriminating_cases import VECTOR, cases_of, gradient, shapes_of, start
 from optitrace.rules.optimizer import DEFAULT_LR, Optimizer
 
-TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+TELLING = {o.name: cases_of(o.rule) for o in TORCH_OPTIMIZERS.values() if o.rule is not None}
 """The settings under which a rule is told from a wrong one, by the name of the rule."""
-SHAPES = {o.name: shapes_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+SHAPES = {o.name: shapes_of(o.rule) for o in TORCH_OPTIMIZERS.values() if o.rule is not None}
 
 IMPLEMENTATION_FLAGS = {"foreach", "fused", "capturable", "differentiable"}
 IN_NEWER_TORCH = {("adam", "decoupled_weight_decay"), ("lbfgs", "maximize")}
 """What torch 2.6 and 2.13 lack."""
 
-EVERY = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-RULED = pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS.values() if o.rule], ids=lambda o: o.name)
+EVERY = pytest.mark.parametrize("optimizer", TORCH_OPTIMIZERS.values(), ids=TORCH_OPTIMIZERS)
+RULED = pytest.mark.parametrize(
+    "optimizer", [o for o in TORCH_OPTIMIZERS.values() if o.rule], ids=lambda o: o.name
+)
 
 
 def torch_class(optimizer: Optimizer) -> Any:
@@ -62,7 +64,7 @@ def test_every_class_of_torch_optim_is_in_the_catalogue() -> None:
         if inspect.isclass(member) and issubclass(member, TorchOptimizer) and member is not TorchOptimizer
     }
 
-    ours = {optimizer.class_path for optimizer in OPTIMIZERS.values()}
+    ours = {optimizer.class_path for optimizer in TORCH_OPTIMIZERS.values()}
 
     assert classes <= ours
     assert ours - classes <= {"torch.optim.Muon"}  # which torch 2.6 lacks
@@ -101,7 +103,7 @@ def test_lr_is_the_documented_one_unless_it_is_a_multiplier(optimizer: Optimizer
 
 
 def test_the_documented_lr_and_its_exceptions() -> None:
-    rules = [optimizer.rule for optimizer in OPTIMIZERS.values() if optimizer.rule is not None]
+    rules = [optimizer.rule for optimizer in TORCH_OPTIMIZERS.values() if optimizer.rule is not None]
     exceptions = {rule.name for rule in rules if rule.torch is not None and rule.torch.lr_is_multiplier}
 
     assert (DEFAULT_LR, exceptions) == (0.01, {"adadelta"})
@@ -137,11 +139,11 @@ def test_the_state_is_what_torch_remembers_where_it_is_switched_on(optimizer: Op
 
 
 def test_the_state_of_lbfgs_is_what_torch_remembers() -> None:
-    assert state_keys(OPTIMIZERS["lbfgs"]) == set(OPTIMIZERS["lbfgs"].state)
+    assert state_keys(TORCH_OPTIMIZERS["lbfgs"]) == set(TORCH_OPTIMIZERS["lbfgs"].state)
 
 
 def test_the_summaries_of_the_optimizers_are_full_and_differ() -> None:
-    summaries = [optimizer.summary for optimizer in OPTIMIZERS.values()]
+    summaries = [optimizer.summary for optimizer in TORCH_OPTIMIZERS.values()]
 
     assert all(summaries)
     assert len(set(summaries)) == len(summaries)
@@ -154,7 +156,7 @@ def test_every_optimizer_names_where_it_was_published(optimizer: Optimizer) -> N
 
 @pytest.mark.parametrize("name", ["adamw", "AdamW", "ADAMW"])
 def test_a_name_is_found_in_any_letter_case(name: str) -> None:
-    assert find(name) is OPTIMIZERS["adamw"]
+    assert find(name) is TORCH_OPTIMIZERS["adamw"]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optitrace.errors import UsageError
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.hyperparameter import SUMMARIES, Detail, Hyperparameter, describe, show
 
-ALL = {f"{h.optimizer}.{h.name}": h for o in OPTIMIZERS.values() for h in o.hyperparameters}
+ALL = {f"{h.optimizer}.{h.name}": h for o in TORCH_OPTIMIZERS.values() for h in o.hyperparameters}
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
@@ -170,7 +170,7 @@ def test_every_summary_is_of_a_hyperparameter(name: str) -> None:
 
 
 def test_every_detail_of_a_rule_is_of_a_hyperparameter() -> None:
-    rules = [optimizer.rule for optimizer in OPTIMIZERS.values() if optimizer.rule is not None]
+    rules = [optimizer.rule for optimizer in TORCH_OPTIMIZERS.values() if optimizer.rule is not None]
     details = {f"{rule.name}.{name}" for rule in rules for name in rule.details}
 
     assert details <= set(ALL)

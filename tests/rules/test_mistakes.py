@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.families.gradient_descent import sgd
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 
@@ -13,7 +13,9 @@ FIRST_DAMPENED = next(m for m in MISTAKES["sgd"] if m.name == "the first momentu
 
 
 def test_every_rule_has_mistakes() -> None:
-    assert set(MISTAKES) == {name for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
+    assert set(MISTAKES) == {
+        name for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None
+    }
     assert all(MISTAKES.values())
 
 
@@ -33,7 +35,7 @@ def test_a_mistake_is_named_by_a_clause(name: str) -> None:
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_named_in_the_words_of_torch(name: str) -> None:
-    rule = OPTIMIZERS[name].rule
+    rule = TORCH_OPTIMIZERS[name].rule
     assert rule is not None
     symbols = {entry.symbol for entry in rule.state if entry.symbol != entry.key}
     words = {word for mistake in MISTAKES[name] for word in re.split("[ ,]+", mistake.name)}

@@ -18,7 +18,7 @@ from support.calculator import calculate
 
 from optitrace.errors import UsageError
 from optitrace.functions import FUNCTIONS
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of, gradient, start
 from optitrace.rules.families.adam_family import adam, adamw, radam, sparseadam
 from optitrace.rules.families.adaptive import adafactor, adagrad
@@ -29,10 +29,10 @@ from optitrace.rules.reader import ASCII, UNICODE, Explanation, RuleLine, Spelli
 from optitrace.rules.rule import rule, takes_matrices
 from optitrace.rules.source_patching import compiled, definition
 
-TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+TELLING = {o.name: cases_of(o.rule) for o in TORCH_OPTIMIZERS.values() if o.rule is not None}
 """The settings under which a rule is told from a wrong one, by the name of the rule."""
 
-RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
+RULES = {name: optimizer.rule for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None}
 SETTINGS = [(name, index) for name, several in TELLING.items() for index in range(len(several))]
 SHOWN_STEPS = (1, 2, 3, 12)
 

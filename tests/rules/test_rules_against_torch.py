@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.discriminating_cases import STEPS, VECTOR, cases_of, gradient, shapes_of, start
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import compiled, definition
 
-TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+TELLING = {o.name: cases_of(o.rule) for o in TORCH_OPTIMIZERS.values() if o.rule is not None}
 """The settings under which a rule is told from a wrong one, by the name of the rule."""
-SHAPES = {o.name: shapes_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+SHAPES = {o.name: shapes_of(o.rule) for o in TORCH_OPTIMIZERS.values() if o.rule is not None}
 
-RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
+RULES = {name: optimizer.rule for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None}
 
 TOLERANCE = 1e-12
 NOTICED = 1e-9
@@ -50,13 +50,13 @@ def torch_steps(
     name: str, index: int, shape: tuple[int, ...]
 ) -> tuple[tuple[Tensor, Mapping[str, Tensor]], ...]:
     """Return each step's gradient, and the weights and state that torch's optimizer left after it."""
-    optimizer_class = getattr(torch.optim, OPTIMIZERS[name].class_path.rpartition(".")[2])
+    optimizer_class = getattr(torch.optim, TORCH_OPTIMIZERS[name].class_path.rpartition(".")[2])
     weights = torch.tensor(start(math.prod(shape))).reshape(shape).requires_grad_()
     optimizer = optimizer_class([weights], **TELLING[name][index])
     steps = []
     for t in range(1, STEPS + 1):
         g = torch.tensor(gradient(t, math.prod(shape))).reshape(shape)
-        weights.grad = g.to_sparse() if OPTIMIZERS[name].needs == "sparse gradient" else g.clone()
+        weights.grad = g.to_sparse() if TORCH_OPTIMIZERS[name].needs == "sparse gradient" else g.clone()
         optimizer.step()
         state = {key: torch.as_tensor(value).clone() for key, value in optimizer.state[weights].items()}
         steps.append((g, {"weights": weights.detach().clone(), **state}))

@@ -11,18 +11,18 @@ from support.naive import differences, naive_steps
 from optitrace.experiment.experiment import GRADIENTS, design
 from optitrace.experiment.settings import DTYPES
 from optitrace.records.trace import Column, Trace
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of
 from optitrace.tracing.tracer import trace
 
-TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+TELLING = {o.name: cases_of(o.rule) for o in TORCH_OPTIMIZERS.values() if o.rule is not None}
 """The settings under which a rule is told from a wrong one, by the name of the rule."""
 
 STEPS = 6
 
 RUNS = [
     pytest.param(name, implementation, gradient, id=f"{name} {implementation} {gradient}")
-    for name, optimizer in OPTIMIZERS.items()
+    for name, optimizer in TORCH_OPTIMIZERS.items()
     for implementation in optimizer.implementations
     for gradient in GRADIENTS
     if (name, gradient) != ("lbfgs", "stale")

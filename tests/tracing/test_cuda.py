@@ -11,7 +11,7 @@ from support.naive import differences, naive_steps
 from optitrace.errors import DeviceError
 from optitrace.experiment.experiment import GRADIENTS, design
 from optitrace.records.trace import Outcome, Status, Trace
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.tracing.series import BLOCK
 from optitrace.tracing.tracer import trace
 
@@ -31,7 +31,7 @@ SYNCHRONISING = {"adafactor", "asgd", "lbfgs", "sparseadam"}
 
 RUNS = [
     pytest.param(name, implementation, gradient, id=f"{name} {implementation} {gradient}")
-    for name, optimizer in OPTIMIZERS.items()
+    for name, optimizer in TORCH_OPTIMIZERS.items()
     for implementation in optimizer.implementations
     for gradient in GRADIENTS
     if (name, gradient) != ("lbfgs", "stale")
@@ -122,7 +122,7 @@ def waiting_is_an_error() -> Iterator[Callable[[], None]]:
     ("name", "implementation"),
     [
         (name, way)
-        for name, optimizer in OPTIMIZERS.items()
+        for name, optimizer in TORCH_OPTIMIZERS.items()
         if name not in SYNCHRONISING
         for way in optimizer.implementations
     ],

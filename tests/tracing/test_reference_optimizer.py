@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.discriminating_cases import STEPS, VECTOR, cases_of, gradient, shapes_of, start
 from optitrace.rules.families.adam_family import adam
 from optitrace.rules.families.gradient_descent import sgd
@@ -20,7 +20,9 @@ from optitrace.rules.families.orthogonal import muon
 from optitrace.rules.rule import StateEntry, rule
 from optitrace.tracing.reference_optimizer import reference_class
 
-RULES = {name: o.rule for name, o in OPTIMIZERS.items() if o.rule is not None and o.rule.torch is not None}
+RULES = {
+    name: o.rule for name, o in TORCH_OPTIMIZERS.items() if o.rule is not None and o.rule.torch is not None
+}
 CASES = [
     pytest.param(name, settings, shape, id=f"{name}-{number}-{'x'.join(map(str, shape))}")
     for name, rule_of_torch in RULES.items()
@@ -71,7 +73,7 @@ def error(ours: Tensor, theirs: Tensor, dtype: torch.dtype) -> float:
 def test_it_does_what_the_optimizer_of_torch_does(
     name: str, settings: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
-    theirs_class = getattr(torch.optim, OPTIMIZERS[name].class_path.rpartition(".")[2])
+    theirs_class = getattr(torch.optim, TORCH_OPTIMIZERS[name].class_path.rpartition(".")[2])
     ours = trained(reference_class(RULES[name]), settings, shape, dtype)
     theirs = trained(theirs_class, settings, shape, dtype)
     # where bfloat16 rounds a number of Muon's iterations the other way, that number is off by 2**-8
@@ -144,7 +146,7 @@ def loss(weights: list[Tensor]) -> Tensor:
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "nadam"])
 def test_parameter_groups_have_settings_of_their_own(name: str) -> None:
-    theirs_class = getattr(torch.optim, OPTIMIZERS[name].class_path.rpartition(".")[2])
+    theirs_class = getattr(torch.optim, TORCH_OPTIMIZERS[name].class_path.rpartition(".")[2])
     ours, theirs = two_groups(reference_class(RULES[name])), two_groups(theirs_class)
     train(*ours, 10)
     train(*theirs, 10)

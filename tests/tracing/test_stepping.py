@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
 from optitrace.experiment.experiment import design
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.tracing.stepping import construct, make_optimizer, plain_step
 from optitrace.tracing.tracer import trace
 
@@ -114,7 +114,7 @@ def ordinary_step(optimizer: Optimizer) -> Callable[..., Any]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(
     ("name", "implementation"),
-    [(name, way) for name, optimizer in OPTIMIZERS.items() for way in optimizer.implementations],
+    [(name, way) for name, optimizer in TORCH_OPTIMIZERS.items() for way in optimizer.implementations],
 )
 def test_the_plain_step_has_the_bits_of_the_ordinary_one_in_all_that_torch_tests(
     name: str, implementation: str, dtype: torch.dtype, common_optimizers: ModuleType
@@ -138,7 +138,7 @@ def test_every_implementation_that_torch_tests_on_the_cpu_is_in_the_catalogue(
 ) -> None:
     for info in common_optimizers.optim_db:
         expected = {"single", *({"foreach", "fused"} & set(info.supported_impls))}
-        assert set(OPTIMIZERS[info.optim_cls.__name__.lower()].implementations) == expected
+        assert set(TORCH_OPTIMIZERS[info.optim_cls.__name__.lower()].implementations) == expected
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ import torch
 before = set(sys.modules)
 from optitrace.experiment.experiment import design
 from optitrace.rules.catalogue import absences
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.tracing.tracer import trace
-for name, optimizer in OPTIMIZERS.items():
+for name, optimizer in TORCH_OPTIMIZERS.items():
     for implementation in optimizer.implementations if not absences([optimizer]) else ():
         trace(design(name, steps=2, implementation=implementation))
 loaded = sys.modules.keys() - before

@@ -13,15 +13,15 @@ from torch.optim import Optimizer
 
 from optitrace.monitoring import update_rule
 from optitrace.records.findings import RuleAgreement
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.tracing.devices import one_thread
 
-TELLING = {o.name: cases_of(o.rule) for o in OPTIMIZERS.values() if o.rule is not None}
+TELLING = {o.name: cases_of(o.rule) for o in TORCH_OPTIMIZERS.values() if o.rule is not None}
 """The settings under which a rule is told from a wrong one, by the name of the rule."""
 
-RULES = {name: optimizer.rule for name, optimizer in OPTIMIZERS.items() if optimizer.rule is not None}
+RULES = {name: optimizer.rule for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None}
 
 DENSE = [name for name in RULES if name != "sparseadam"]
 
@@ -34,7 +34,7 @@ CASES = [
         ("foreach", {"foreach": True}),
         ("fused", {"fused": True}),
     )
-    if way in OPTIMIZERS[name].implementations
+    if way in TORCH_OPTIMIZERS[name].implementations
 ]
 
 
@@ -55,7 +55,9 @@ def _one_thread() -> Iterator[None]:
 
 
 def class_of(name: str) -> Callable[..., Optimizer]:
-    made: Callable[..., Optimizer] = getattr(torch.optim, OPTIMIZERS[name].class_path.rpartition(".")[2])
+    made: Callable[..., Optimizer] = getattr(
+        torch.optim, TORCH_OPTIMIZERS[name].class_path.rpartition(".")[2]
+    )
     return made
 
 
@@ -415,7 +417,7 @@ class Newer(torch.optim.SGD):
 def test_a_hyperparameter_that_the_rule_has_not_is_told_where_it_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(update_rule, "rules_of_torch", lambda: {Newer: OPTIMIZERS["sgd"].rule})
+    monkeypatch.setattr(update_rule, "rules_of_torch", lambda: {Newer: TORCH_OPTIMIZERS["sgd"].rule})
     plain = verified(lambda model: Newer(model.parameters()))
     found = verified(lambda model: Newer(model.parameters(), signed=True))
 

@@ -13,7 +13,7 @@ from optitrace.functions import FUNCTIONS
 from optitrace.rules.rule import RuleFunction
 
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.MatMult)
-_COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is)
+_COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot)
 
 MAY_CONTAIN = (
     "assignments to symbols, if, for _ in range(hyperparameter), + - * / ** @, comparisons, A if B else C, "

@@ -8,7 +8,7 @@ it needs parentheses. The signs are those of mathematics, or plain ASCII, which 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -151,6 +151,8 @@ def write_names(node: ast.expr, spelling: Spelling, kept: Iterable[str]) -> str:
     return write(node, spelling, leaf).fill(names)
 
 
+_IDENTITY: Mapping[type[ast.cmpop], str] = {ast.Is: "is", ast.IsNot: "is not"}
+
 # How tightly an expression binds. A part that binds less tightly than its place asks for is put in
 # parentheses.
 _CONDITIONAL, _CONDITION, _SUM, _PRODUCT, _SIGNED, _POWER, _ATOM = range(7)
@@ -211,7 +213,7 @@ class _Writer:
                     self.write(value, _CONDITION)
             case ast.Compare(left, [operator], [right]):
                 self.write(left, _SUM)
-                self.add(f" {'is' if isinstance(operator, ast.Is) else self.compare(operator)} ")
+                self.add(f" {_IDENTITY.get(type(operator)) or self.compare(operator)} ")
                 self.write(right, _SUM)
             case ast.Call(ast.Name(name), arguments):
                 self.call(name, arguments)

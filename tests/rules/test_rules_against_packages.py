@@ -1,0 +1,216 @@
+"""The rules beyond torch.optim against the packages of their authors, where those are installed."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from optitrace.rules.discriminating_cases import STEPS, gradient, start
+from optitrace.rules.families.adam_variants import adabelief, ademamix, adopt, qhadam, yogi
+from optitrace.rules.families.decoupled_sgd import sgdw
+from optitrace.rules.families.schedule_free import schedule_free_adamw, schedule_free_sgd
+from optitrace.rules.families.sign_based import lion
+from optitrace.rules.rule import Rule, StateEntry
+
+VECTOR = (4,)
+WIDE = (2, 3)
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A class of a package and the rule that it implements.
+
+    Attributes:
+        path: the class, as an import path.
+        rule: the rule.
+        settings: hyperparameters, as the rule names them, under which all its lines act.
+        shapes: the shapes of the weights.
+        called: how the class names what the rule names otherwise.
+        given: what the class is given where the settings do not say: settings that only it has, or whose
+            default it has otherwise.
+        keys: how the class names an entry of the state that the rule names otherwise; empty for one it lacks.
+        tolerance: how far the rule may be from the class, where the class rounds to float32.
+        arguments: what makes the class's arguments of the rule's, where a name is not enough.
+    """
+
+    path: str
+    rule: Rule
+    settings: tuple[Settings, ...]
+    shapes: tuple[tuple[int, ...], ...] = (VECTOR, WIDE)
+    called: Mapping[str, str] = field(default_factory=dict)
+    given: Settings = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    tolerance: float = 1e-12
+    arguments: Callable[[dict[str, Any]], dict[str, Any]] = dict
+
+
+BETAS = {"lr": 0.1, "betas": (0.8, 0.95)}
+ADAM = {**BETAS, "eps": 1e-2}
+DECAY = {"weight_decay": 0.1}
+
+LION = ({"lr": 0.1}, {**BETAS, **DECAY})
+YOGI = (
+    {"lr": 0.1},
+    {**ADAM, **DECAY, "initial_accumulator": 0.3},
+    {"lr": 0.1, "betas": (0.5, 0.5), "initial_accumulator": 10.0},
+)
+YOGI_DECOUPLED = (
+    {**ADAM, **DECAY, "weight_decouple": True},
+    {**ADAM, **DECAY, "weight_decouple": True, "fixed_decay": True},
+)
+ADOPT = (
+    {"lr": 0.1},
+    {**ADAM, **DECAY},
+    {**ADAM, **DECAY, "decouple": True, "maximize": True},
+    {**ADAM, **DECAY, "clip_exp": None},
+)
+SGDW = (
+    {"lr": 0.1, **DECAY},
+    {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, **DECAY},
+    {"lr": 0.1, "momentum": 0.8, "nesterov": True, **DECAY, "maximize": True},
+)
+SCHEDULE_FREE: tuple[Settings, ...] = (
+    {},
+    {"lr": 0.1, **DECAY, "warmup_steps": 10, "r": 0.5, "weight_lr_power": 1.0},
+)
+ADABELIEF = (
+    {"lr": 0.1},
+    {**ADAM, **DECAY},
+    {**ADAM, **DECAY, "rectify": False, "weight_decouple": False},
+    {**ADAM, **DECAY, "rectify": False, "fixed_decay": True, "amsgrad": True},
+    {**ADAM, **DECAY, "amsgrad": True, "degenerated_to_sgd": False},
+)
+QHADAM = (
+    {"lr": 0.1},
+    {**ADAM, **DECAY, "nus": (0.7, 0.9)},
+    {**ADAM, **DECAY, "nus": (0.7, 0.9), "decouple_weight_decay": True},
+)
+
+
+def clip_lambda(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the authors' ADOPT, which takes a function."""
+    power = arguments.pop("clip_exp")
+    return {**arguments, "clip_lambda": None if power is None else lambda step: step**power}
+
+
+PACKAGES = (
+    Package("lion_pytorch.Lion", lion, LION),
+    Package("timm.optim.Lion", lion, LION),
+    Package("pytorch_optimizer.Lion", lion, LION),
+    Package("adabelief_pytorch.AdaBelief", adabelief, ADABELIEF, given={"print_change_log": False}),
+    Package("torch_optimizer.Yogi", yogi, YOGI),
+    Package("pytorch_optimizer.Yogi", yogi, YOGI + YOGI_DECOUPLED, given={"weight_decouple": False}),
+    Package("adopt.ADOPT", adopt, ADOPT, given={"clip_exp": 0.25}, arguments=clip_lambda),
+    Package("timm.optim.Adopt", adopt, ADOPT, called={"decouple": "decoupled"}, given={"clip_exp": 0.25}),
+    Package(
+        "pytorch_optimizer.AdEMAMix",
+        ademamix,
+        ({"lr": 0.1}, {"lr": 0.1, "betas": (0.8, 0.95, 0.99), "eps": 1e-2}),
+        given={"alpha": 2.0},
+        keys={"exp_avg_fast": "exp_avg"},
+    ),
+    Package("qhoptim.pyt.QHAdam", qhadam, QHADAM),
+    Package("torch_optimizer.QHAdam", qhadam, QHADAM),
+    Package("timm.optim.SGDW", sgdw, SGDW),
+    Package("pytorch_optimizer.SGDW", sgdw, SGDW),
+    Package("schedulefree.SGDScheduleFree", schedule_free_sgd, SCHEDULE_FREE),
+    Package("schedulefree.AdamWScheduleFree", schedule_free_adamw, SCHEDULE_FREE),
+    Package("pytorch_optimizer.ScheduleFreeSGD", schedule_free_sgd, SCHEDULE_FREE),
+    Package("pytorch_optimizer.ScheduleFreeAdamW", schedule_free_adamw, SCHEDULE_FREE),
+)
+
+CASES = [
+    pytest.param(package, settings, shape, id=f"{package.path}-{index}-{'x'.join(map(str, shape))}")
+    for package in PACKAGES
+    for index, settings in enumerate(package.settings)
+    for shape in package.shapes
+]
+
+
+@pytest.fixture(autouse=True)
+def _double_precision() -> Iterator[None]:
+    """Let the classes keep in float64 what they keep in the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("package", "settings", "shape"), CASES)
+def test_a_rule_gives_the_weights_and_the_state_of_a_package(
+    package: Package, settings: Settings, shape: tuple[int, ...]
+) -> None:
+    error, where = departure(package, settings, shape)
+
+    assert error <= package.tolerance, where
+
+
+def departure(package: Package, settings: Settings, shape: tuple[int, ...]) -> tuple[float, str]:
+    """Return the largest relative error of the weights and the state over a run of the class, and where."""
+    rule = package.rule
+    hyperparameters = {**{p.name: p.default for p in rule.parameters}, **settings}
+    weights, optimizer = made(package, settings, shape)
+    w: Any = weights.detach().clone()
+    state: Any = initial_state(rule, hyperparameters, shape)
+    worst = (0.0, "")
+    for t in range(1, STEPS + 1):
+        g = torch.tensor(gradient(t, math.prod(shape))).reshape(shape)
+        weights.grad = g.clone()
+        optimizer.step()
+        w, *state = rule(w, g, t, *state, **hyperparameters)
+        worst = max(worst, (relative_error(w, weights.detach()), f"the weights after step {t}"))
+        for entry, ours in zip(rule.state, state, strict=True):
+            theirs = kept(package, entry, optimizer, weights)
+            if entry.exists(hyperparameters) and theirs is not None:
+                worst = max(worst, (relative_error(ours, theirs), f"{entry.key} after step {t}"))
+    return worst
+
+
+def made(package: Package, settings: Settings, shape: tuple[int, ...]) -> tuple[Tensor, Any]:
+    """Return weights, and an optimizer of the package's class that steps them; skip where there is none."""
+    module, _, name = package.path.rpartition(".")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            optimizer_class = getattr(importlib.import_module(module), name)
+        except ImportError:
+            pytest.skip(f"{module} cannot be imported")
+    arguments = package.arguments({**package.given, **settings})
+    weights = torch.tensor(start(math.prod(shape))).reshape(shape).requires_grad_()
+    optimizer = optimizer_class([weights], **{package.called.get(k, k): v for k, v in arguments.items()})
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    return weights, optimizer
+
+
+def initial_state(rule: Rule, hyperparameters: Settings, shape: tuple[int, ...]) -> list[Any]:
+    """Return the state before step 1, in the shapes that the rule declares."""
+    return [
+        torch.full(() if entry.scalar else shape, float(value)) if value is not None else None
+        for entry, value in zip(rule.state, rule.initial_state(hyperparameters), strict=True)
+    ]
+
+
+def kept(package: Package, entry: StateEntry, optimizer: Any, weights: Tensor) -> Any:
+    """Return what the optimizer remembers under an entry's name; None where it has none yet."""
+    key = package.keys.get(entry.key, entry.key)
+    return {**optimizer.param_groups[0], **optimizer.state[weights]}.get(key)
+
+
+def relative_error(ours: Any, theirs: Any) -> float:
+    ours, theirs = (torch.as_tensor(x, dtype=torch.float64).detach().reshape(-1) for x in (ours, theirs))
+    if len(ours) != len(theirs):
+        return math.inf
+    error = (ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30)
+    return math.inf if error.isnan() else float(error)
