@@ -13,7 +13,7 @@ from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.progress import verify_progress
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import is_own
-from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
 from optitrace.rules.optimizer import Optimizer
 from optitrace.views.presenters.verification import VerificationPresenter
 
@@ -94,7 +94,7 @@ def verify_optimizers(**given: Any) -> None:
     with verify_progress() as report:
         parts = [_verify_catalogued(chosen, scope, report)] if chosen else []
         for name in filter(is_own, names):
-            request = Request(name, scope, texts=tuple(given["settings"]), rule=rule)
+            request = Request(name, scope, texts=tuple(given["settings"]), rule=rule or rule_name_of(name))
             parts.append(verify_separately(request, report))
     verification = Verification.of(parts)
     leave(delivery.deliver(VerificationPresenter(verification)), is_no=not verification.passed)

@@ -87,7 +87,7 @@ def verify(
     from optitrace.analysis.verification.verify import Own
     from optitrace.analysis.verification.verify import verify as verify_here
     from optitrace.experiment.own_class import OwnClass, is_own, load
-    from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find
+    from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
 
     named = [o for o in optimizers or TORCH_OPTIMIZERS if isinstance(o, str)]
     its_rule = find_rule(rule) if rule is not None else None
@@ -99,5 +99,9 @@ def verify(
     classes = [Own(own, hyperparameters, its_rule) for own in given]
     chosen = [find(name) for name in named if not is_own(name)]
     here = [verify_here(chosen, classes, scope)] if chosen or classes else []
-    requests = [Request(n, scope, given=hyperparameters, rule=rule) for n in apart if not callable(rule)]
+    requests = [
+        Request(n, scope, given=hyperparameters, rule=rule or rule_name_of(n))
+        for n in apart
+        if not callable(rule)
+    ]
     return Verification(check.Verification.of([*here, *map(verify_separately, requests)]))

@@ -44,6 +44,16 @@ def rule_of_class(class_path: str) -> Rule | None:
     return next((o.rule for o in OPTIMIZERS.values() if o.class_path == f"torch.optim.{name}"), None)
 
 
+def rule_name_of(name: str) -> str | None:
+    """Return the name of the rule that a class of a package is known to implement; None if none is known.
+
+    >>> rule_name_of("lion_pytorch:Lion")
+    'lion'
+    """
+    path = name.replace(":", ".")
+    return next((o.name for o in OPTIMIZERS.values() if o.rule is not None and path in o.rule.classes), None)
+
+
 def absences(optimizers: Iterable[Optimizer]) -> list[str]:
     """Return a sentence for each optimizer that the installed torch lacks; none where there is no torch.
 

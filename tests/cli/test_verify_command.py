@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from support.runs import run
@@ -209,3 +210,36 @@ def test_what_cannot_be_verified_is_told_in_a_sentence(arguments: list[str], sen
     assert (finished.code, finished.stdout) == (2, "")
     assert finished.stderr.startswith(f"optitrace: {sentence}")
     assert finished.stderr.count("\n") == 1
+
+
+LION = """
+import torch
+
+
+class Lion(torch.optim.Optimizer):
+    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                beta1, beta2 = group["betas"]
+                update = (beta1 * m + (1 - beta1) * p.grad).sign()
+                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
+                m.mul_(beta2).add_(p.grad, alpha=1 - beta2)
+"""
+
+
+def test_the_rule_of_a_class_that_is_known_to_implement_it_is_found_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lion_pytorch.py").write_text(LION)
+    monkeypatch.chdir(tmp_path)
+    finished = run("verify", "lion_pytorch:Lion", "--dtype", "float64")
+
+    assert finished.code == 0
+    assert "lion_pytorch:Lion agrees with the rule of lion" in finished.stdout
