@@ -16,6 +16,7 @@ import torch
 
 import optitrace
 from optitrace.errors import UsageError
+from optitrace.rules.families.adam_family import adam
 
 
 def test_a_trace_has_tensors_with_a_first_axis_of_rows() -> None:
@@ -127,8 +128,8 @@ def test_a_dtype_of_torch_is_taken() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda o: o.trace(torch.optim.SGD), "the optimizer is a name, 'sgd' or 'mine.py:Lion', not <class"),
-        (lambda o: o.trace(None), "the optimizer is a name, 'sgd' or 'mine.py:Lion', not None; name it"),
+        (lambda o: o.trace(torch.nn.Linear), "'Linear' is not an optimizer class; it must derive from"),
+        (lambda o: o.trace(None), "the optimizer is None; give a name such as 'sgd' or"),
         (lambda o: o.trace("sgd", objective=torch.sum), "the objective is <built-in .*; give a name, an exp"),
         (lambda o: o.trace("sgd", schedule=3), "schedule is 3; give it as a text, as on the command line"),
         (lambda o: o.trace("sgd", dtype=3), "unknown dtype '3'; there are float32"),
@@ -140,3 +141,42 @@ def test_a_dtype_of_torch_is_taken() -> None:
 def test_what_cannot_be_taken_is_told(call: Callable[[Any], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         call(optitrace)
+
+
+def plain(w: Any, g: Any, t: int, *, lr: float = 0.5) -> tuple[Any, ...]:
+    """Plain descent."""
+    w = w - lr * g
+    return (w,)
+
+
+class Descent(torch.optim.SGD):
+    pass
+
+
+def test_a_function_a_rule_and_a_class_are_traced_as_they_are() -> None:
+    traced = optitrace.trace(plain, lr=0.25, steps=1, start=(1.0, 1.0))
+
+    assert traced.weights[1].tolist() == [0.5, 0.0]  # w - 0.25 * (2 w1, 4 w2)
+    assert traced.experiment.optimizer == f"{__name__}:plain"
+    assert "lr·g" in str(optitrace.explain(traced))
+    by_class = optitrace.trace(Descent, lr=0.25, steps=1, start=(1.0, 1.0))
+    assert by_class.weights[1].tolist() == [0.5, 0.0]
+    assert optitrace.trace(torch.optim.Adam).experiment.optimizer == "adam"
+    assert optitrace.trace(adam, steps=1).experiment.optimizer == "adam"
+
+
+def test_a_function_is_swept_as_it_is() -> None:
+    swept = optitrace.sweep(plain, {"lr": [0.1, 0.25]}, steps=5)
+
+    assert swept.best_settings == {"lr": 0.25}
+
+
+def test_what_is_no_optimizer_is_refused_in_a_sentence() -> None:
+    with pytest.raises(optitrace.OptitraceError, match=r"^the optimizer is 3; give a name such as"):
+        optitrace.trace(3)  # type: ignore[arg-type]
+
+    class Local(torch.optim.SGD):
+        pass
+
+    with pytest.raises(optitrace.OptitraceError, match="cannot be found by its name; define it"):
+        optitrace.trace(Local)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_name
-from optitrace.rules.catalogue import find
+from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
 from optitrace.rules.optimizer import DEFAULT_LR
 from optitrace.rules.optimizer import Optimizer as Entry
@@ -163,6 +163,33 @@ def entry_of(name: str) -> Entry:
     found = _found(name)
     rule = rule_of_object(found)
     return OwnClass.of(found, name).entry if rule is None else Entry.of_rule(replace(rule, name=name))
+
+
+def entry_of_object(given: Any) -> Entry:
+    """Return what is known of a class, a rule, or a function that can be one.
+
+    Its name is that by which a module has it, ``package.module:lion``.
+
+    Raises:
+        UsageError: it is none of these, or the class cannot be found by its name.
+    """
+    rule = rule_of_object(given)
+    if rule is not None:
+        known = OPTIMIZERS.get(rule.name)
+        if known is not None and known.rule is rule:
+            return known
+        return Entry.of_rule(replace(rule, name=f"{rule.function.__module__}{SEPARATOR}{rule.name}"))
+    if not isinstance(given, type):
+        raise UsageError(
+            f"the optimizer is {given!r}; give a name such as 'sgd' or 'mine.py:Lion', a class, or a rule."
+        )
+    own = OwnClass.of(given)
+    if given.__module__.startswith("torch.optim."):
+        return find(given.__name__)
+    name = f"{given.__module__}{SEPARATOR}{given.__qualname__}"
+    if "<locals>" in name or _found(name) is not given:
+        raise UsageError(f"{own.name} cannot be found by its name; define it at the top level of a module.")
+    return load(name).entry
 
 
 def rule_of_object(found: Any) -> Rule | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError
@@ -14,6 +14,7 @@ from optitrace.views.presenters.sweep import SweepPresenter, columns_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.optim import Optimizer
 
     from optitrace.analysis.sweeping import sweep as sweeping
     from optitrace.analysis.sweeping.axis import SweptAxis
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from optitrace.analysis.sweeping.ranking import Candidate
     from optitrace.analysis.sweeping.space import Space
     from optitrace.experiment.experiment import Experiment
+    from optitrace.rules.rule import Rule
 
 
 class Sweep(ShownInNotebook):
@@ -119,7 +121,7 @@ class Sweep(ShownInNotebook):
 
 
 def sweep(
-    optimizer: str,
+    optimizer: str | type[Optimizer] | Rule | Callable[..., Any],
     varied: Mapping[str, str | Iterable[Value]],
     *,
     steps: int = 10,
@@ -141,7 +143,7 @@ def sweep(
     torch.Size([10, 2])
 
     Args:
-        optimizer: a name of torch.optim, in any letter case, or a custom optimizer class, ``mine.py:Lion``.
+        optimizer: the name of an optimizer, or a class or rule, as `optitrace.trace` takes them.
         varied: the values of each hyperparameter, of ``start`` and of ``coefficients``: in a list, or as
             on the command line, ``"0.1:0.9:17"`` or ``"log:1e-4:1:200"``. One number of several is named
             by its position from 0, as in ``betas.1``.

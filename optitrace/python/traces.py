@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.float_formats import dtype_name
+from optitrace.experiment.own_class import entry_of_object
 from optitrace.experiment.text import SETTINGS
 from optitrace.python.shown import ShownInNotebook
 from optitrace.records import trace as tracing
@@ -20,8 +21,10 @@ from optitrace.views.wording import closing, title
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.optim import Optimizer
 
     from optitrace.analysis.explanation import ExplainedStep
+    from optitrace.rules.rule import Rule
 
 _TEXTS = ("gradient", "implementation", "schedule", "until")
 """The settings of an experiment that are texts."""
@@ -112,7 +115,14 @@ class Trace(ShownInNotebook):
         return tensor_of(column, len(self.record.steps))
 
 
-def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 1, **settings: Any) -> Trace:
+def trace(
+    optimizer: str | type[Optimizer] | Rule | Callable[..., Any],
+    *,
+    steps: int = 10,
+    device: str = "cpu",
+    every: int = 1,
+    **settings: Any,
+) -> Trace:
     """Run an optimizer and return what it did.
 
     >>> traced = trace("sgd", momentum=0.1, steps=2)
@@ -122,7 +132,8 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
     'loss<1e-06'
 
     Args:
-        optimizer: a name of torch.optim, in any letter case, or a custom optimizer class, ``mine.py:Lion``.
+        optimizer: the name of an optimizer in any letter case, or of a custom class or rule, ``mine.py:Lion``;
+            or the class, the rule or the function itself.
         steps: how many steps to take.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
         every: keep the steps that are multiples of this, the start and the last step.
@@ -141,22 +152,21 @@ def trace(optimizer: str, *, steps: int = 10, device: str = "cpu", every: int = 
     return Trace(run(experiment, every=every))
 
 
-def experiment_of(optimizer: str, steps: int, device: str, settings: Mapping[str, Any]) -> Experiment:
+def experiment_of(optimizer: Any, steps: int, device: str, settings: Mapping[str, Any]) -> Experiment:
     """Return the experiment that the arguments of `trace` describe.
 
     Raises:
         UsageError: a name is not known, or a value or a combination of them cannot be run.
         DeviceError: the device is not there.
     """
-    if not isinstance(optimizer, str):
-        raise UsageError(f"the optimizer is a name, 'sgd' or 'mine.py:Lion', not {optimizer!r}; name it.")
+    chosen = optimizer if isinstance(optimizer, str) else entry_of_object(optimizer)
     if device == "auto":
         from optitrace.tracing.devices import choose_device
 
         device = choose_device()
     of_experiment = {name: _setting(name, settings[name]) for name in SETTINGS if name in settings}
     hyperparameters = {name: value for name, value in settings.items() if name not in SETTINGS}
-    return design(optimizer, hyperparameters, steps=steps, device=device, **of_experiment)
+    return design(chosen, hyperparameters, steps=steps, device=device, **of_experiment)
 
 
 def record_of(trace: Trace) -> tracing.Trace:
