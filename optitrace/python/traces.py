@@ -132,7 +132,7 @@ def trace(
     'loss<1e-06'
 
     Args:
-        optimizer: the name of an optimizer in any letter case, or of a custom class or rule, ``mine.py:Lion``;
+        optimizer: the name of an optimizer in any letter case, of a custom class or rule (``mine.py:Lion``);
             or the class, the rule or the function itself.
         steps: how many steps to take.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
