@@ -104,8 +104,7 @@ def one_of(what: str, value: str, known: Collection[str]) -> str:
     """
     if value not in known:
         guess = did_you_mean(value, known) or ";"
-        listed = (" and " if len(known) == 2 else ", ").join(known)
-        raise UsageError(f"unknown {what} {quoted(value)}{guess} there are {listed}.")
+        raise UsageError(f"unknown {what} {quoted(value)}{guess} choose from: {', '.join(known)}.")
     return value
 
 

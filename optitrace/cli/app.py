@@ -25,7 +25,7 @@ Trace torch optimizers, step by step.
 
 [bold]optitrace sgd --momentum 0.1 --steps 2[/] runs the real torch.optim.SGD on
 loss = w1² + 2·w2² from (0.5, 0.5) and shows the gradient and the weights at each step.
-[bold]optitrace OPTIMIZER --help[/] shows what an optimizer can be told.
+[bold]optitrace OPTIMIZER --help[/] lists the options of an optimizer.
 """
 
 EXAMPLES = """\

@@ -57,7 +57,7 @@ PARAMETERS = (
 
 
 HELP = """\
-Say where two traces part: the step, the quantity, both numbers, the line of the rule; and where two \
+Show where two traces first differ: the step, the quantity, both numbers, the line of the rule; or where two \
 trainings do, optimizer by optimizer.
 
 Two numbers are the same if their bits are, unless a tolerance is given. An experiment beside a saved \

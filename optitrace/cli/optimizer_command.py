@@ -157,7 +157,7 @@ def _metavar(hyperparameter: Hyperparameter) -> str:
     if get_origin(kind) is tuple:
         return ",".join("ABCDEFGH"[: len(get_args(kind))])
     described = describe(kind).removesuffix(" or none")
-    if described == "a whole number":
+    if described == "an integer":
         return "N"
     return "NUMBER" if described.endswith("a number") else "WORD"
 

@@ -116,7 +116,7 @@ EXPERIMENT_OPTIONS = (
         "dimension", metavar="N", panel=EXPERIMENT, help="Weights of a quadratic without coefficients."
     ),
     text_option("condition", metavar="NUMBER", panel=EXPERIMENT, help="Its condition number."),
-    text_option("rotate", metavar="SEED", panel=EXPERIMENT, help="Turn the quadratic off the axes."),
+    text_option("rotate", metavar="SEED", panel=EXPERIMENT, help="Rotate the quadratic."),
     text_option(
         "dtype",
         metavar="DTYPE",
@@ -186,7 +186,7 @@ COLOR_OPTION = text_option(
 )
 
 STRICT_OPTION = flag(
-    "strict", panel=OUTPUT, help="Exit with 1 if a number is no longer finite, or --until was not reached."
+    "strict", panel=OUTPUT, help="Exit with 1 if a number is not finite, or --until was not reached."
 )
 
 

@@ -76,7 +76,7 @@ class Rank:
 
 
 class Rules:
-    """The rules that steps are held against, loaded with the first optimizer, as that needs torch."""
+    """The rules that steps are checked against, loaded with the first optimizer, as that needs torch."""
 
     def __init__(self) -> None:
         self._watch: RuleWatch | None = None

@@ -39,7 +39,7 @@ PARAMS_OPTION = options.flag(
 STRICT_OPTION = options.flag(
     "strict",
     panel=options.OUTPUT,
-    help="Exit with 1 if a number of a trace is no longer finite, its target was not reached, "
+    help="Exit with 1 if a number of a trace is not finite, its target was not reached, "
     "or a training has a fault.",
 )
 

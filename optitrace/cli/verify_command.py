@@ -1,4 +1,4 @@
-"""`optitrace verify`: hold torch, or classes of one's own, against the rules."""
+"""`optitrace verify`: check torch, or custom optimizer classes, against the rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
 from optitrace.rules.optimizer import Optimizer
 from optitrace.views.presenters.verification import VerificationPresenter
 
-OWN = "A class of your own"
+OWN = "Custom class"
 
 SCOPE = "What is tried"
 
@@ -27,7 +27,7 @@ PARAMETERS = (
         list[str] | None,
         default=None,
         metavar="OPTIMIZER",
-        help="Optimizers of torch, all if none is named, or classes of your own: package.module:Class or "
+        help="Optimizers of torch, all if none is named, or custom classes: package.module:Class or "
         "path/file.py:Class.",
     ),
     options.text_option(
@@ -58,10 +58,10 @@ PARAMETERS = (
 )
 
 HELP = """\
-Hold every step of torch, or of a class of your own, against its rule.
+Check every step of torch, or of a custom optimizer class, against its published rule.
 
 Each optimizer runs under settings that exercise every line of its rule, and every step is recomputed \
-in float64. A class of your own is also held against what every good optimizer does. The exit code is \
+in float64. A custom class is also checked for what every good optimizer does. The exit code is \
 0 if all agree, and 1 if one departs.
 """
 
@@ -85,7 +85,7 @@ def verify_optimizers(**given: Any) -> None:
         find(rule)
     if (rule or given["settings"]) and chosen:
         option = "--rule" if rule else "--set"
-        raise UsageError(f"{option} is for a class of your own; {chosen[0].name} has its rule and settings.")
+        raise UsageError(f"{option} is for a custom class; {chosen[0].name} has its rule and settings.")
     scope = Scope(
         dtypes=(given["dtype"],) if given["dtype"] else DTYPES,
         implementation=given["implementation"] or "",

@@ -105,7 +105,7 @@ def _check(node: ast.AST, depth: int) -> Iterator[int]:
         case ast.UnaryOp(op, operand) if isinstance(op, OPERATORS):
             yield from _check(operand, depth + 1)
         case ast.Call(ast.Name(name)) if name not in FUNCTIONS:
-            guess = did_you_mean(name, FUNCTIONS) or f"; there are {', '.join(FUNCTIONS)}."
+            guess = did_you_mean(name, FUNCTIONS) or f"; choose from: {', '.join(FUNCTIONS)}."
             raise UsageError(f"there is no function {_named(name)} in expressions{guess}")
         case ast.Call(ast.Name(name), [argument], []):
             yield from _check(argument, depth + 1)

@@ -86,7 +86,7 @@ class Quadratic:
             if not math.isfinite(coefficient):
                 raise UsageError(f"a coefficient of the quadratic is {coefficient}; all must be finite.")
         if self.rotation is not None and not 0 <= self.rotation < 2**63:
-            raise UsageError(f"rotate is {self.rotation}; it must be a whole number from 0 on, below 2^63.")
+            raise UsageError(f"rotate is {self.rotation}; it must be an integer from 0 to 2^63 − 1.")
 
     @property
     def dimension(self) -> int:
@@ -159,9 +159,7 @@ def check_dimension(dimension: int) -> None:
         UsageError: it is not from 1 to `MOST_COORDINATES`.
     """
     if not 1 <= dimension <= MOST_COORDINATES:
-        raise UsageError(
-            f"the dimension is {dimension}; it must be a whole number from 1 to {MOST_COORDINATES}."
-        )
+        raise UsageError(f"the dimension is {dimension}; it must be an integer from 1 to {MOST_COORDINATES}.")
 
 
 def spread(dimension: int, condition: float) -> Point:

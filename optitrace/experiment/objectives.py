@@ -52,7 +52,7 @@ def find_objective(text: str) -> Objective:
     if text.isalpha():
         guess = did_you_mean(text.lower(), NAMES) or ";"
         raise UsageError(
-            f"unknown objective {quoted(text)}{guess} there are {', '.join(NAMES)}, "
+            f"unknown objective {quoted(text)}{guess} choose from: {', '.join(NAMES)}, "
             "expressions such as 'w1**2 + sin(w2)', and functions such as mine.py:loss."
         )
     return Landscape(EXPRESSION, " ".join(text.split()))
@@ -145,7 +145,7 @@ def objective_of(settings: Mapping[str, Any]) -> Objective:
         raise UsageError(f"the objective {name} needs {missing.args[0]}, which is not there.") from None
     if name in LANDSCAPES:
         return LANDSCAPES[name]
-    raise UsageError(f"unknown objective {quoted(name)}; there are {', '.join(NAMES)}.")
+    raise UsageError(f"unknown objective {quoted(name)}; choose from: {', '.join(NAMES)}.")
 
 
 def names_a_function(text: str) -> bool:

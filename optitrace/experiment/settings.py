@@ -55,7 +55,7 @@ def device(name: str) -> str:
     """Return the name of a device, which may or may not be there."""
     if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]{0,8}))?", name):
         raise UsageError(
-            f"unknown device {quoted(name)}; there are cpu, cuda, cuda:N (such as cuda:1) and auto."
+            f"unknown device {quoted(name)}; choose from: cpu, cuda, cuda:N (such as cuda:1), auto."
         )
     return name
 
@@ -63,14 +63,14 @@ def device(name: str) -> str:
 def steps(count: int) -> int:
     """Return a number of steps."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise UsageError(f"steps is {count}; it must be a whole number from 0 on.")
+        raise UsageError(f"steps is {count}; it must be a non-negative integer.")
     return count
 
 
 def seed(number: int) -> int:
     """Return a seed that torch's generators take."""
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**63:
-        raise UsageError(f"seed is {number}; it must be a whole number from 0 on, below 2^63.")
+        raise UsageError(f"seed is {number}; it must be an integer from 0 to 2^63 − 1.")
     return number
 
 
@@ -218,7 +218,9 @@ def parse_target(text: str) -> Target:
         raise UsageError(f"the target '{text}' has no '<'; write it as loss<1e-6.")
     if name not in QUANTITIES:
         guess = did_you_mean(name, QUANTITIES) or ";"
-        raise UsageError(f"unknown quantity '{name}' in a target{guess} there are {', '.join(QUANTITIES)}.")
+        raise UsageError(
+            f"unknown quantity '{name}' in a target{guess} choose from: {', '.join(QUANTITIES)}."
+        )
     try:
         number = float(limit)
     except ValueError:
@@ -234,7 +236,7 @@ def _numbers(what: str, given: Sequence[float]) -> Point:
     except TypeError:
         raise UsageError(f"{what} must be numbers such as 0.5,0.5, not {given!r}.") from None
     except OverflowError:
-        raise UsageError(f"{what} hold a whole number that is too large; no dtype holds it.") from None
+        raise UsageError(f"{what} hold an integer that is too large; no dtype holds it.") from None
 
 
 def _check_range(what: str, values: Sequence[float], dtype: str) -> None:
@@ -247,7 +249,7 @@ def _unknown(name: str) -> str:
     if name.lower() in {other.lower() for other in OF_OBJECTS}:
         return f"the scheduler {name} takes Python objects, which no text can name; use another one."
     guess = did_you_mean(name, SCHEDULERS) or ";"
-    return f"unknown scheduler '{name}'{guess} there are {', '.join(SCHEDULERS)}."
+    return f"unknown scheduler '{name}'{guess} choose from: {', '.join(SCHEDULERS)}."
 
 
 def _value(text: str) -> Any:

@@ -115,7 +115,8 @@ def whole_number(name: str, text: str, *, least: int = 0, most: int | None = Non
     Raises:
         UsageError: it is none, or out of its range.
     """
-    allowed = f"a whole number from {least} {'on' if most is None else f'to {most}'}"
+    positive = {0: "a non-negative integer", 1: "a positive integer"}
+    allowed = positive[least] if most is None else f"an integer from {least} to {most}"
     try:
         number = int(text)
     except ValueError:

@@ -47,7 +47,7 @@ class RecordingConfig:
         """
         for name, value in (("every", self.every), ("from", self.first)):
             if value < 1:
-                raise UsageError(f"{name} is {value}; it must be a whole number from 1 on.")
+                raise UsageError(f"{name} is {value}; it must be a positive integer.")
         if self.last is not None and self.last < self.first:
             raise UsageError(f"the last step, {self.last}, comes before the first, {self.first}.")
 
@@ -167,7 +167,7 @@ def _matching(pattern: str, names: Sequence[str], shapes: Sequence[tuple[int, ..
 def _no_match(pattern: str, names: Sequence[str]) -> str:
     guess = did_you_mean(pattern.partition("[")[0], names) or ";"
     there = first_of(names, MOST_NAMED)
-    return f"the pattern {quoted(pattern)} matches no parameter{guess} there are {there}."
+    return f"the pattern {quoted(pattern)} matches no parameter{guess} choose from: {there}."
 
 
 def _is_readable(text: str | None) -> bool:

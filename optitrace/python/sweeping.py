@@ -188,7 +188,7 @@ def _check(varied: Any, random: Any, threads: Any) -> None:
         )
     for name, number in (("random", random), ("threads", threads)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise UsageError(f"{name} is {number!r}; it must be a whole number from 1 on.")
+            raise UsageError(f"{name} is {number!r}; it must be a positive integer.")
 
 
 def _axis(name: str, values: str | Iterable[Value], base: Experiment) -> str | SweptAxis:

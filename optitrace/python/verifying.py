@@ -1,4 +1,4 @@
-"""Verification from Python: torch's optimizers, and custom classes, held against the rules."""
+"""Verification from Python: torch's optimizers, and custom classes, checked against the rules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Verification(Shown):
 
     @property
     def checks(self) -> tuple[check.Check, ...]:
-        """Each optimizer held against its rule, in each implementation and dtype."""
+        """Each optimizer checked against its rule, in each implementation and dtype."""
         return self.record.checks
 
     @property

@@ -160,7 +160,7 @@ def describe(kind: Any) -> str:
     if kind is bool:
         return "true or false"
     if kind is int:
-        return "a whole number"
+        return "an integer"
     if kind is float:
         return "a number"
     if kind is types.NoneType:

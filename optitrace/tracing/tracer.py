@@ -42,7 +42,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
             for the record of all steps.
     """
     if every < 1:
-        raise UsageError(f"every is {every}; it must be a whole number from 1 on.")
+        raise UsageError(f"every is {every}; it must be a positive integer.")
     if experiment.until is None:
         _check_record(experiment, every)
     try:

@@ -66,7 +66,7 @@ def closing_lines(comparison: Comparison) -> Iterator[str]:
     first, *others = comparison.traces
     unlike = {s.name for named in others for s in differing_settings(first.trace, named.trace)}
     if unequal := [name for name in NO_RACE if name in unlike]:
-        yield f"no fair race: the runs do not share {listed(unequal)}"
+        yield f"the runs differ in {listed(unequal)}"
     for named in comparison.traces:
         outcome = named.trace.outcome
         if outcome.status in (Status.INTERRUPTED, Status.OUT_OF_MEMORY, Status.FAILED):

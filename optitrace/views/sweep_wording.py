@@ -73,7 +73,7 @@ def varied(axis: SweptAxis) -> str:
     """Return what an axis runs over, in words.
 
     >>> varied(SweptAxis("lr", "lr", None, Range(1e-4, 1.0, 200, logarithmic=True)))
-    'lr from 0.0001 to 1 in 200 equal ratios'
+    'lr from 0.0001 to 1 in 200 log-spaced values'
     >>> varied(SweptAxis("nesterov", "nesterov", None, (True, False)))
     'nesterov true or false'
     """
@@ -151,7 +151,7 @@ def closing_lines(sweep: Sweep) -> Iterator[str]:
     near = f" (final loss within {sweep.goal.tolerance:g} of the minimum)"
     yield (
         f"{counts['converged']:,} converged{near if sweep.space.minima else ''}, "
-        f"{counts['on the way']:,} still on the way, {counts['diverged']:,} diverged"
+        f"{counts['on the way']:,} not converged, {counts['diverged']:,} diverged"
     )
     if sweep.tied > 1:
         tied = f"{sweep.tied:,} settings tie at {HEADINGS[sweep.goal.rank]} {_best_value(sweep)}"

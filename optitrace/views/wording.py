@@ -89,7 +89,7 @@ def ending(trace: Trace, precision: int) -> list[str]:
     outcome = trace.outcome
     if outcome.status is Status.NON_FINITE:
         verb = "are" if outcome.quantity == "weights" else "is"
-        lines.append(f"step {outcome.step}: the {outcome.quantity} {verb} no longer finite")
+        lines.append(f"step {outcome.step}: the {outcome.quantity} {verb} not finite")
     elif outcome.status is Status.TARGET_REACHED:
         lines.append(f"stopped at the target {outcome.quantity}, of {trace.experiment.steps} steps at most")
     elif outcome.status not in (Status.COMPLETED, Status.TARGET_NOT_REACHED):

@@ -52,19 +52,22 @@ MISTAKES = [
         "torch refuses these settings of sgd: Nesterov momentum requires a momentum and zero dampening.",
     ),
     # values of the experiment
-    ("sgd --steps -1", "steps is '-1'; it must be a whole number from 0 on."),
-    ("sgd --steps 2.5", "steps is '2.5'; it must be a whole number from 0 on."),
-    ("sgd --steps many", "steps is 'many'; it must be a whole number from 0 on."),
-    ("sgd --every 0", "every is '0'; it must be a whole number from 1 on."),
-    ("sgd --coordinate ''", "coordinate is ''; it must be a whole number from 1 on."),
-    ("sgd --precision 18", "precision is '18'; it must be a whole number from 0 to 17."),
-    ("sgd --dtype int8", "unknown dtype 'int8'; there are float32, float64, bfloat16, float16."),
-    ("sgd --device meta", "unknown device 'meta'; there are cpu, cuda, cuda:N (such as cuda:1) and auto."),
+    ("sgd --steps -1", "steps is '-1'; it must be a non-negative integer."),
+    ("sgd --steps 2.5", "steps is '2.5'; it must be a non-negative integer."),
+    ("sgd --steps many", "steps is 'many'; it must be a non-negative integer."),
+    ("sgd --every 0", "every is '0'; it must be a positive integer."),
+    ("sgd --coordinate ''", "coordinate is ''; it must be a positive integer."),
+    ("sgd --precision 18", "precision is '18'; it must be an integer from 0 to 17."),
+    ("sgd --dtype int8", "unknown dtype 'int8'; choose from: float32, float64, bfloat16, float16."),
+    ("sgd --device meta", "unknown device 'meta'; choose from: cpu, cuda, cuda:N (such as cuda:1), auto."),
     (
         "sgd --gradient frsh",
-        "unknown gradient protocol 'frsh'; did you mean 'fresh'? there are fresh, stale, accumulated.",
+        "unknown gradient protocol 'frsh'; did you mean 'fresh'? choose from: fresh, stale, accumulated.",
     ),
-    ("sgd --implementation fast", "unknown implementation 'fast'; there are single, foreach, fused, auto."),
+    (
+        "sgd --implementation fast",
+        "unknown implementation 'fast'; choose from: single, foreach, fused, auto.",
+    ),
     (
         "rmsprop --implementation fused",
         "torch has no fused implementation of rmsprop; it has single and foreach.",
@@ -86,11 +89,12 @@ MISTAKES = [
     # output
     (
         "sgd --format xml",
-        "unknown format 'xml'; there are table, json, jsonl, csv, tsv, markdown, png, svg, pdf, gif, html.",
+        "unknown format 'xml'; "
+        "choose from: table, json, jsonl, csv, tsv, markdown, png, svg, pdf, gif, html.",
     ),
-    ("list --format xml", "unknown format 'xml'; there are table and json."),
-    ("notebook --format xml", "unknown format 'xml'; there are table, json, csv, tsv."),
-    ("sgd --color red", "unknown color 'red'; there are auto, always, never."),
+    ("list --format xml", "unknown format 'xml'; choose from: table, json."),
+    ("notebook --format xml", "unknown format 'xml'; choose from: table, json, csv, tsv."),
+    ("sgd --color red", "unknown color 'red'; choose from: auto, always, never."),
     (
         "sgd -o trace.xml",
         f"cannot tell the format of 'trace.xml': '.xml' is not the suffix of a format; {SUFFIXES}",
@@ -113,7 +117,7 @@ def test_a_long_value_is_not_repeated_at_length() -> None:
 
     assert finished.code == 2
     assert len(finished.stderr) < 300
-    assert finished.stderr.endswith("...{}'; it must be a whole number from 0 on.\n".format("9" * 98))
+    assert finished.stderr.endswith("...{}'; it must be a non-negative integer.\n".format("9" * 98))
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_unequal_lr_and_unequal_conditions_are_said() -> None:
 
     assert "not at one lr: 0.01 for " in finished.stdout
     assert "1 for adadelta" in finished.stdout
-    assert "no fair race: the runs do not share start and steps\n" in finished.stdout
+    assert "the runs differ in start and steps\n" in finished.stdout
 
 
 def test_a_run_that_diverged_says_where() -> None:
@@ -185,11 +185,11 @@ def test_no_line_is_wider_than_the_terminal(columns: str) -> None:
         (
             ["sgd", "--table", "los"],
             2,
-            "unknown table 'los'; did you mean 'loss'? there are loss, gradient, weights.",
+            "unknown table 'los'; did you mean 'loss'? choose from: loss, gradient, weights.",
         ),
         (["sgd", "--tolerance", "2"], 2, "tolerance is '2'; it must be a share between 0 and 1"),
-        (["sgd", "-f", "jsonl"], 2, "a comparison has no format 'jsonl'; there are table, json, csv,"),
-        (["sgd", "-o", "x.jsonl"], 2, "a comparison has no format 'jsonl'; there are table, json, csv,"),
+        (["sgd", "-f", "jsonl"], 2, "a comparison has no format 'jsonl'; choose from: table, json, csv,"),
+        (["sgd", "-o", "x.jsonl"], 2, "a comparison has no format 'jsonl'; choose from: table, json, csv,"),
         (["sgd", "adan"], 2, "'adan' is no optimizer and no file; did you mean 'adam'?"),
         (["sgd", "--lr", "fast"], 2, "sgd: lr must be a number, not 'fast'."),
         (["sgd", "gone.json"], 3, "cannot read 'gone.json': there is no such file."),

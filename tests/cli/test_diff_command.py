@@ -189,7 +189,7 @@ def test_standard_input_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
         (["gone.json", "sgd"], 3, "cannot read 'gone.json': there is no such file."),
         (["sgd", "sgd", "--ulp", "-1"], 2, "ulp is '-1'; it must be a number from 0 on."),
         (["sgd", "sgd", "--rtol", "x"], 2, "rtol is 'x'; it must be a number from 0 on."),
-        (["sgd", "sgd", "-f", "csv"], 2, "a difference has no format 'csv'; there are table and json."),
+        (["sgd", "sgd", "-f", "csv"], 2, "a difference has no format 'csv'; choose from: table, json."),
         (["sgd", "sgd:device=cuda:77"], 5, "there is no "),
     ],
 )

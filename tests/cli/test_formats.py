@@ -51,10 +51,10 @@ def test_rows_of_a_verification_are_its_checks() -> None:
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("sweep sgd -P lr=0.1,0.2 -f gif", "a sweep has no format 'gif'; there are table, json, jsonl,"),
-        ("diff sgd adam -o x.csv", "a difference has no format 'csv'; there are table and json."),
-        ("list -f csv", "the catalogue has no format 'csv'; there are table and json."),
-        ("verify -o x.md", "a verification has no format 'markdown'; there are table, json, csv, tsv."),
+        ("sweep sgd -P lr=0.1,0.2 -f gif", "a sweep has no format 'gif'; choose from: table, json, jsonl,"),
+        ("diff sgd adam -o x.csv", "a difference has no format 'csv'; choose from: table, json."),
+        ("list -f csv", "the catalogue has no format 'csv'; choose from: table, json."),
+        ("verify -o x.md", "a verification has no format 'markdown'; choose from: table, json, csv, tsv."),
         (
             "notebook -o x",
             "cannot tell the format of 'x': it has no suffix; use one of .txt, .json, .csv, .tsv.",

@@ -122,7 +122,7 @@ def test_classes_stand_in_compare_and_diff(capsys: pytest.CaptureFixture[str]) -
         ("no_package.module:A", "there is no module 'no_package'"),
         ("mine.py:NOT_A_CLASS", "'mine.py:NOT_A_CLASS' is not an optimizer class"),
         ("mine.py:NeedsRank", "mine.py:NeedsRank has no default for rank; give it as --set rank=VALUE."),
-        ("mine.py:NeedsRank --set rank=1.5", "rank must be a whole number, not '1.5'"),
+        ("mine.py:NeedsRank --set rank=1.5", "rank must be an integer, not '1.5'"),
         ("mine.py:NeedsRank --set rank", "'rank' sets nothing; write --set NAME=VALUE."),
         (
             "mine.py:NeedsRank --set rang=3",

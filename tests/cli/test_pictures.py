@@ -133,7 +133,8 @@ def test_without_matplotlib_nothing_is_run_and_one_sentence_says_how_to_get_it(
     [
         (
             ("sweep", "sgd", "-P", "lr=0.1,0.2", "-o", "x.gif"),
-            "a sweep has no format 'gif'; there are table, json, jsonl, csv, tsv, markdown, png, svg, pdf.",
+            "a sweep has no format 'gif'; "
+            "choose from: table, json, jsonl, csv, tsv, markdown, png, svg, pdf.",
         ),
         (
             ("sweep", "sgd:momentum=0.9", "-P", "nesterov=true,false", "-o", "x.svg"),

@@ -150,7 +150,7 @@ def test_a_file_that_is_no_trace_is_one_line_and_exit_3(
     ("arguments", "sentence"),
     [
         ([], "missing argument 'FILE'; 'optitrace show --help' shows what it takes."),
-        (["FILE", "--every", "0"], "every is '0'; it must be a whole number from 1 on."),
+        (["FILE", "--every", "0"], "every is '0'; it must be a positive integer."),
         (["FILE", "--format", "jason"], "unknown format 'jason'; did you mean 'json'?"),
         (["FILE", "--explain", "--every", "2"], "an explanation needs every step"),
         (["FILE", "--coordinate", "3"], "there is no coordinate 3; the weights have 1 to 2."),

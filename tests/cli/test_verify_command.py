@@ -178,8 +178,8 @@ def test_ascii_is_enough() -> None:
     ("arguments", "sentence"),
     [
         (["adan"], "unknown optimizer 'adan'; did you mean 'adam'? 'optitrace list' shows all."),
-        (["sgd", "--rule", "adam"], "--rule is for a class of your own; sgd has its rule and settings."),
-        (["--set", "lr=1"], "--set is for a class of your own; sgd has its rule and settings."),
+        (["sgd", "--rule", "adam"], "--rule is for a custom class; sgd has its rule and settings."),
+        (["--set", "lr=1"], "--set is for a custom class; sgd has its rule and settings."),
         (["torch.optim:Adam", "--rule", "lbfgs"], "lbfgs has no rule, so nothing can be checked against it."),
         (["torch.optim:Adam", "--rule", "adan"], "unknown optimizer 'adan'; did you mean 'adam'? "),
         (
@@ -200,7 +200,10 @@ def test_ascii_is_enough() -> None:
             "unknown implementation 'all'; choose from: single, foreach, fused.",
         ),
         (["sgd", "--dtype", "float16"], "verify has no dtype 'float16'; it has float32 and float64."),
-        (["sgd", "--format", "svg"], "a verification has no format 'svg'; there are table, json, csv, tsv."),
+        (
+            ["sgd", "--format", "svg"],
+            "a verification has no format 'svg'; choose from: table, json, csv, tsv.",
+        ),
         (["torch.optim:LBFGS"], "torch.optim:LBFGS cannot take a step: TypeError: "),
     ],
 )

@@ -102,24 +102,24 @@ def test_lbfgs_takes_the_gradient_protocols_that_it_can_follow(gradient: str) ->
             "sgd",
             {"gradient": "stail"},
             r"unknown gradient protocol 'stail'; did you mean 'stale'\? "
-            r"there are fresh, stale, accumulated\.",
+            r"choose from: fresh, stale, accumulated\.",
         ),
         (
             "sgd",
             {"gradient": "zzz"},
-            r"unknown gradient protocol 'zzz'; there are fresh, stale, accumulated\.",
+            r"unknown gradient protocol 'zzz'; choose from: fresh, stale, accumulated\.",
         ),
         (
             "sgd",
             {"dtype": "float23"},
             r"unknown dtype 'float23'; did you mean 'float32'\? "
-            r"there are float32, float64, bfloat16, float16\.",
+            r"choose from: float32, float64, bfloat16, float16\.",
         ),
-        ("sgd", {"dtype": "torch\nx"}, r"unknown dtype 'torch\\nx'; there are float32, .*\."),
+        ("sgd", {"dtype": "torch\nx"}, r"unknown dtype 'torch\\nx'; choose from: float32, .*\."),
         (
             "sgd",
             {"device": "tpu"},
-            r"unknown device 'tpu'; there are cpu, cuda, cuda:N \(such as cuda:1\) and auto\.",
+            r"unknown device 'tpu'; choose from: cpu, cuda, cuda:N \(such as cuda:1\), auto\.",
         ),
         ("sgd", {"device": "meta"}, r"unknown device 'meta'; .*"),
         ("sgd", {"device": "cpu:0"}, r"unknown device 'cpu:0'; .*"),
@@ -150,7 +150,7 @@ def test_lbfgs_takes_the_gradient_protocols_that_it_can_follow(gradient: str) ->
         (
             "sgd",
             {"start": [10**5000, 1]},
-            r"the coordinates of the start hold a whole number that is too large; no dtype holds it\.",
+            r"the coordinates of the start hold an integer that is too large; no dtype holds it\.",
         ),
         ("sgd", {"coefficients": []}, r"the quadratic has no coefficients; give at least one, as in 1,2\."),
         (
@@ -169,9 +169,9 @@ def test_lbfgs_takes_the_gradient_protocols_that_it_can_follow(gradient: str) ->
             {"coefficients": [-70000.0], "dtype": "float16"},
             r"a coefficient of the quadratic is -70000; float16 holds numbers up to 65504\.",
         ),
-        ("sgd", {"steps": -1}, r"steps is -1; it must be a whole number from 0 on\."),
-        ("sgd", {"steps": 2.0}, r"steps is 2\.0; it must be a whole number from 0 on\."),
-        ("sgd", {"steps": True}, r"steps is True; it must be a whole number from 0 on\."),
+        ("sgd", {"steps": -1}, r"steps is -1; it must be a non-negative integer\."),
+        ("sgd", {"steps": 2.0}, r"steps is 2\.0; it must be a non-negative integer\."),
+        ("sgd", {"steps": True}, r"steps is True; it must be a non-negative integer\."),
         (
             "lbfgs",
             {"gradient": "stale"},
@@ -192,7 +192,7 @@ def test_lbfgs_takes_the_gradient_protocols_that_it_can_follow(gradient: str) ->
             "sgd",
             {"implementation": "for"},
             r"unknown implementation 'for'; did you mean 'foreach'\? "
-            r"there are single, foreach, fused, auto\.",
+            r"choose from: single, foreach, fused, auto\.",
         ),
     ],
 )

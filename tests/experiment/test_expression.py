@@ -115,7 +115,7 @@ ATTACKS = [
     ("sin(w1, w2)", "cannot be used"),
     ("sin()", "cannot be used"),
     ("sin(w1)(w2)", "cannot be used"),
-    ("eval(w1)", "there is no function 'eval' in expressions; there are sin"),
+    ("eval(w1)", "there is no function 'eval' in expressions; choose from: sin"),
     ("open(w1)", "there is no function 'open' in expressions"),
     ("sinn(w1)", r"there is no function 'sinn' in expressions; did you mean 'sin'\?"),
     ("sin", r"the function sin of an expression has no argument; write sin\(w1\), say"),

@@ -250,15 +250,24 @@ def test_a_function_that_is_not_there_is_told(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"text": "rosenbrok"}, r"unknown objective 'rosenbrok'; did you mean 'rosenbrock'\? there are quad"),
+        (
+            {"text": "rosenbrok"},
+            r"unknown objective 'rosenbrok'; did you mean 'rosenbrock'\? choose from: quad",
+        ),
         ({"text": "booth", "rotate": 1}, "rotate is a setting of the quadratic, not of this loss; leave it"),
         ({"text": "w1**2", "coefficients": (1.0,)}, "coefficients is a setting of the quadratic"),
         ({"text": None, "coefficients": (1.0,), "dimension": 3}, "coefficients say all of the quadratic"),
-        ({"text": None, "dimension": 0}, "the dimension is 0; it must be a whole number from 1 to"),
-        ({"text": "./f.py:f", "dimension": 0}, "the dimension is 0; it must be a whole number from 1 to"),
-        ({"text": None, "dimension": 10**11}, "the dimension is 100000000000; it must be a whole number"),
-        ({"text": None, "rotate": 2**63}, r"rotate is 9223372036854775808; it must be .* below 2\^63"),
-        ({"text": None, "rotate": -1}, "rotate is -1; it must be a whole number from 0 on"),
+        ({"text": None, "dimension": 0}, "the dimension is 0; it must be an integer from 1 to"),
+        ({"text": "./f.py:f", "dimension": 0}, "the dimension is 0; it must be an integer from 1 to"),
+        (
+            {"text": None, "dimension": 10**11},
+            "the dimension is 100000000000; it must be an integer from 1 to",
+        ),
+        (
+            {"text": None, "rotate": 2**63},
+            r"rotate is 9223372036854775808; it must be an integer from 0 to 2",
+        ),
+        ({"text": None, "rotate": -1}, "rotate is -1; it must be an integer from 0 to 2"),
         ({"text": None, "condition": 0.5}, "the condition number is 0.5; it must be a number from 1 on"),
         ({"text": None, "condition": math.nan}, "the condition number is nan; it must be"),
     ],
@@ -271,7 +280,7 @@ def test_settings_that_make_no_objective_are_told(settings: dict[str, object], m
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "cubic"}, "unknown objective 'cubic'; there are quadratic"),
+        ({"name": "cubic"}, "unknown objective 'cubic'; choose from: quadratic"),
         ({"name": "quadratic"}, "the objective quadratic needs coefficients, which is not there"),
         ({"name": "expression"}, "the objective expression needs expression, which is not there"),
     ],

@@ -49,13 +49,13 @@ def test_one_milestone_is_a_sequence_of_one() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("StepLRR", r"unknown scheduler 'StepLRR'; did you mean 'StepLR'\? there are ConstantLR,"),
-        ("zzz", "unknown scheduler 'zzz'; there are ConstantLR,"),
+        ("StepLRR", r"unknown scheduler 'StepLRR'; did you mean 'StepLR'\? choose from: ConstantLR,"),
+        ("zzz", "unknown scheduler 'zzz'; choose from: ConstantLR,"),
         ("LambdaLR", "the scheduler LambdaLR takes Python objects, which no text can name; use another"),
         ("StepLR:10", "the schedule's '10' is no argument; write key=value, as in StepLR:step_size=10"),
         ("StepLR:step_size=", "the schedule's 'step_size=' is no argument"),
         ("StepLR:step_size=1,step_size=2", "the schedule gives step_size twice; give it once"),
-        ("", "unknown scheduler ''; there are ConstantLR,"),
+        ("", "unknown scheduler ''; choose from: ConstantLR,"),
     ],
 )
 def test_a_text_that_is_no_schedule_is_told(text: str, message: str) -> None:
@@ -79,7 +79,7 @@ def test_a_target_is_written_as_it_is_read(text: str, written: str | None) -> No
     [
         ("loss", "the target 'loss' has no '<'; write it as loss<1e-6"),
         ("loss>1", "the target 'loss>1' has no '<'"),
-        ("lss<1", r"unknown quantity 'lss' in a target; did you mean 'loss'\? there are loss, gradient"),
+        ("lss<1", r"unknown quantity 'lss' in a target; did you mean 'loss'\? choose from: loss, gradient"),
         ("loss<small", "the limit of a target is 'small'; it must be a number, as in loss<1e-6"),
         ("loss<nan", "the limit of a target is 'nan'; it must be a number"),
     ],
@@ -96,7 +96,7 @@ def test_a_text_that_is_no_target_is_told(text: str, message: str) -> None:
         ({"noise": float("nan")}, "the noise is nan; it must be a number from 0 on"),
         ({"clip_norm": -0.5}, "the largest gradient norm is -0.5; it must be a number from 0 on"),
         ({"clip_value": float("inf")}, "the largest gradient value is inf; it must be a number from 0 on"),
-        ({"seed": -1}, "seed is -1; it must be a whole number from 0 on"),
+        ({"seed": -1}, "seed is -1; it must be an integer from 0 to 2"),
         ({"objective": "saddle", "until": "distance<1"}, "no minimum of the saddle is known, so no distance"),
         ({"objective": "booth", "start": (1, 2, 3)}, "the start has 3 coordinates and the booth 2 weights"),
     ],

@@ -94,7 +94,7 @@ def test_a_name_may_have_colons(text: str, name: str) -> None:
         ("adam:betas=0.9,0.99", r"numbers are separated by semicolons: betas=A;0\.99\."),
         ("sgd:lr=1,lr=2", r"'sgd:lr=1,lr=2' gives lr twice; give it once\."),
         ("sgd:lr=fast", "sgd: lr must be a number, not 'fast'"),
-        ("sgd:steps=-1", "steps is '-1'; it must be a whole number from 0 on"),
+        ("sgd:steps=-1", "steps is '-1'; it must be a non-negative integer"),
         ("sgd:start=a;b", "start is 'a;b'; it must be numbers separated by commas"),
         ("sgd:dtype=float23", r"unknown dtype 'float23'; did you mean 'float32'\?"),
         ("", "unknown optimizer ''"),

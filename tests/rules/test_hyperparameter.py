@@ -95,7 +95,7 @@ def test_a_text_stands_for_a_value(name: str, text: str, value: object) -> None:
         ("adam.betas", "0.9", "adam: betas must be 2 numbers such as 0.1,0.2, not '0.9'."),
         ("adam.betas", "0.9,0.99,1", "adam: betas must be 2 numbers such as 0.1,0.2, not '0.9,0.99,1'."),
         ("adam.betas", "0.9,-inf", "adam: betas is 0.9,-inf; it must be finite."),
-        ("muon.ns_steps", "2.5", "muon: ns_steps must be a whole number, not '2.5'."),
+        ("muon.ns_steps", "2.5", "muon: ns_steps must be an integer, not '2.5'."),
         ("muon.ns_steps", "-1", "muon: ns_steps is -1; it must be at least 0."),
         ("muon.ns_steps", "100", "muon: ns_steps is 100; it must be at most 99."),
         (
@@ -104,7 +104,7 @@ def test_a_text_stands_for_a_value(name: str, text: str, value: object) -> None:
             "muon: adjust_lr_fn must be original or match_rms_adamw or none, not 'mine'.",
         ),
         ("lbfgs.max_eval", "0", "lbfgs: max_eval is 0; it must be at least 1."),
-        ("lbfgs.max_eval", "many", "lbfgs: max_eval must be a whole number or none, not 'many'."),
+        ("lbfgs.max_eval", "many", "lbfgs: max_eval must be an integer or none, not 'many'."),
         ("asgd.t0", "-1", "asgd: t0 is -1; it must be at least 0."),
         (
             "rprop.step_sizes",
@@ -133,9 +133,9 @@ def test_a_text_that_cannot_be_used_is_told_in_a_sentence(name: str, text: str, 
         ("sgd.nesterov", 1, "sgd: nesterov must be true or false, not 1."),
         ("adam.betas", 0.9, "adam: betas must be 2 numbers such as 0.1,0.2, not 0.9."),
         ("adam.betas", (0.9,), "adam: betas must be 2 numbers such as 0.1,0.2, not (0.9,)."),
-        ("lbfgs.max_iter", 2.5, "lbfgs: max_iter must be a whole number, not 2.5."),
-        ("lbfgs.max_iter", float("inf"), "lbfgs: max_iter must be a whole number, not inf."),
-        ("lbfgs.max_iter", float("nan"), "lbfgs: max_iter must be a whole number, not nan."),
+        ("lbfgs.max_iter", 2.5, "lbfgs: max_iter must be an integer, not 2.5."),
+        ("lbfgs.max_iter", float("inf"), "lbfgs: max_iter must be an integer, not inf."),
+        ("lbfgs.max_iter", float("nan"), "lbfgs: max_iter must be an integer, not nan."),
     ],
 )
 def test_a_value_of_another_type_is_told_in_a_sentence(name: str, value: object, sentence: str) -> None:
@@ -185,7 +185,7 @@ def test_a_hyperparameter_that_is_not_known_has_no_summary() -> None:
     ("kind", "words"),
     [
         (bool, "true or false"),
-        (int | None, "a whole number or none"),
+        (int | None, "an integer or none"),
         (tuple[float, float, float], "3 numbers such as 0.1,0.2,0.3"),
         (str, "a text"),
     ],

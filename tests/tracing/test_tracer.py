@@ -106,7 +106,7 @@ def test_a_run_that_ends_with_a_block_keeps_its_last_step() -> None:
 
 @pytest.mark.parametrize("every", [0, -3])
 def test_keeping_every_zeroth_step_is_refused(every: int) -> None:
-    with pytest.raises(UsageError, match=rf"^every is {every}; it must be a whole number from 1 on\.$"):
+    with pytest.raises(UsageError, match=rf"^every is {every}; it must be a positive integer\.$"):
         trace(design("sgd"), every=every)
 
 

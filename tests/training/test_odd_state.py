@@ -54,7 +54,7 @@ def test_a_state_that_cannot_be_measured_is_told_where_it_is_wanted() -> None:
 
 
 def test_a_trace_leaves_out_state_that_cannot_be_read() -> None:
-    found = optitrace.trace("odd_state:PackedMomentum", steps=2).record
+    found = optitrace.trace("support.odd_state:PackedMomentum", steps=2).record
 
     assert list(found.state) == ["steps"]
 

@@ -18,8 +18,8 @@ from optitrace.records.training import Program
 
 
 def test_a_state_that_cannot_be_measured_is_told_and_nothing_else_is_lost(tmp_path: Path) -> None:
-    text = f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n" + STEPPED.replace(
-        "torch.optim.SGD", "__import__('odd_state').PackedMomentum"
+    text = f"import sys; sys.path.append({str(Path(__file__).parents[1])!r})\n" + STEPPED.replace(
+        "torch.optim.SGD", "__import__('support.odd_state').odd_state.PackedMomentum"
     )
     ran = run_script(text, tmp_path, options=("--state",))
 
@@ -39,7 +39,7 @@ def test_a_state_that_cannot_be_measured_is_told_and_nothing_else_is_lost(tmp_pa
         ("-m package", "the package 'package' has no __main__; name a module in it."),
         ("-o - x.py", "standard output is the script's own; name a file, as in -o trace.json."),
         ("--from 5 --to 3 x.py", "the last step, 3, comes before the first, 5."),
-        ("--from 0 x.py", "from is '0'; it must be a whole number from 1 on."),
+        ("--from 0 x.py", "from is '0'; it must be a positive integer."),
         (
             "--watch [0] x.py",
             "cannot read the pattern '[0]'; write it as layer1.weight[0,3] or '*.bias'.",

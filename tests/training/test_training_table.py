@@ -516,7 +516,7 @@ def test_the_course_of_the_loss_stands_below_the_table_of_each_optimizer() -> No
 
 
 def test_steps_that_used_no_loss_leave_no_gap_in_its_course() -> None:
-    """A gradient by hand comes from no loss, which is not one that is no longer finite."""
+    """A gradient by hand comes from no loss, which is not one that is not finite."""
     kinds = ["fresh", "fresh", "by hand", "fresh", "fresh"]
     text = shown(training(optimizer((4.0, 3.0, 9.0, 2.0, 1.0), kinds=kinds)), Display(), 80, ascii=True)
 

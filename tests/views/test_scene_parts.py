@@ -1,4 +1,4 @@
-"""What a scene is made of: lines that are cut and thinned, scales, level lines, frames."""
+"""What a scene is made of: lines that are cut and thinned, scales, contour lines, frames."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_a_run_that_diverges_leaves_the_plane_and_its_loss_ends() -> None:
     assert not plane.up.low <= (run.weights.row(step) or ())[1] <= plane.up.high
     assert chart.up.is_logarithmic
     assert ends.at[1] == pytest.approx(chart.up.high)
-    assert scene.notes[1] == "step 134: the loss is no longer finite"
+    assert scene.notes[1] == "step 134: the loss is not finite"
 
 
 CASES: list[dict[str, Any]] = [

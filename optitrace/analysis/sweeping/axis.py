@@ -243,8 +243,7 @@ def _count(text: str, name: str, whole: str) -> int:
     count = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
     if count < 1:
         raise UsageError(
-            f"the range {name}={whole} is empty: its count is {quoted(text)}; "
-            "it must be a whole number from 1 on."
+            f"the range {name}={whole} is empty: its count is {quoted(text)}; it must be a positive integer."
         )
     return count
 

@@ -46,7 +46,7 @@ def check_goal(goal: Goal, space: Space) -> Goal:
     """
     if goal.rank not in RANKS:
         guess = did_you_mean(goal.rank, RANKS) or ";"
-        raise UsageError(f"unknown rank {quoted(goal.rank)}{guess} there are {', '.join(RANKS)}.")
+        raise UsageError(f"unknown rank {quoted(goal.rank)}{guess} choose from: {', '.join(RANKS)}.")
     if not 0 <= goal.tolerance < math.inf:
         raise UsageError(f"the tolerance is {goal.tolerance:g}; it must be a number from 0 on.")
     if goal.rank != "final_loss" and not space.minima:

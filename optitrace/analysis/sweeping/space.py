@@ -20,7 +20,7 @@ Configuration = Mapping[str, Value]
 """The values of the axes, by their names."""
 
 _KNOWN_TO_RULES = frozenset(
-    ("optimizer", "hyperparameters", "objective", "start", "steps", "gradient", "dtype", "device")
+    ("optimizer", "own", "hyperparameters", "objective", "start", "steps", "gradient", "dtype", "device")
 )
 _WITHOUT_EFFECT = frozenset(("implementation", "seed"))
 
@@ -127,7 +127,7 @@ def lay_out(
     if not axes:
         raise UsageError("nothing is varied; say what with -P, as in -P lr=log:1e-4:1:200.")
     if samples is not None and samples < 1:
-        raise UsageError(f"the number of samples is {samples}; it must be a whole number from 1 on.")
+        raise UsageError(f"the number of samples is {samples}; it must be a positive integer.")
     if space.size > LARGEST_UNASKED and not confirmed:
         raise UsageError(
             f"the sweep has {space.size:,} configurations, more than {LARGEST_UNASKED:,}; "

@@ -29,7 +29,7 @@ from optitrace.errors import UsageError
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.own_class import OwnClass
 from optitrace.experiment.own_module import reason
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.optimizer import Optimizer as CatalogueEntry
 from optitrace.rules.rule import Implementation, Rule
 from optitrace.tracing.devices import choose_device, one_thread, open_device
@@ -234,7 +234,9 @@ def _check_layout(subject: Subject, runs: Sequence[RecordedRun]) -> None:
     """
     kept = {key for run in runs for key in run.steps[-1].state if key != COUNT}
     wanted = {entry.key for entry in subject.rule.state}
-    owners = [o.name for o in OPTIMIZERS.values() if o.rule is not None and kept and kept <= set(o.state)]
+    owners = [
+        o.name for o in TORCH_OPTIMIZERS.values() if o.rule is not None and kept and kept <= set(o.state)
+    ]
     if owners and not kept & wanted:
         raise UsageError(
             f"{subject.name} keeps {', '.join(sorted(kept))}, the state of {' or '.join(owners)}, and "

@@ -1,7 +1,7 @@
 """Pictures: what is drawn of a result, as a value, and the ways to draw it.
 
 A `Scene` says all that a picture shows, in numbers and words: a title, and panels side by side or one
-under another. A panel has two axes and, in layers from the back to the front, the level lines of a loss
+under another. A panel has two axes and, in layers from the back to the front, the contour lines of a loss
 or a heat map, lines (paths through the plane, or curves), dashed limits, and marks. `trace_scene`,
 `compare_scene`, `sweep_scene` and `training_scene` make scenes of results. A renderer turns a scene into
 a file or into text: it decides on colours, fonts and signs, and on nothing else.

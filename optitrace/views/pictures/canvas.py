@@ -120,7 +120,7 @@ class Signs:
         lines: a sign for each line of a panel; in ASCII a line is made of it.
         step: a step of the only line.
         end: the end of the only path.
-        level: what a level line is made of where there is no braille.
+        level: what a contour line is made of where there is no braille.
         kinds: the sign of each kind of mark.
         arrows: the signs of what leaves over the upper, the lower, the left and the right edge.
         upright: the axis upwards, and where it has a tick.

@@ -56,10 +56,10 @@ WIDE_ROOM = 10
 """Characters at least from sign to sign of one of several lines."""
 
 ROOM_A_LEVEL = 5
-"""Dots upwards, so far apart, for each level line; of more level lines every second is left out, or more."""
+"""Dots upwards, so far apart, for each contour line; of more lines every second is left out, or more."""
 
 COARSE = 2
-"""Dots from one to the next of a level line, which so is fainter than a path."""
+"""Dots from one to the next of a contour line, which so is fainter than a path."""
 
 ROUND = (1, 2, 5, 10)
 """What the distance of two ticks is a power of ten times of."""
@@ -154,7 +154,7 @@ def _draw_layers(canvas: Canvas, panel: Panel, signs: Signs) -> None:
 
 
 def _draw_contour(canvas: Canvas, contour: Contour, signs: Signs) -> None:
-    """Draw the level lines: a dot where the next one to the right or below lies between other levels."""
+    """Draw the contour lines: a dot where the next one to the right or below lies between other levels."""
     coarse = COARSE if signs.has_braille else 1
     across, up = canvas.dots_across // coarse, canvas.dots_up // coarse
     skipped = max(1, round(len(contour.levels) * ROOM_A_LEVEL / up))

@@ -22,7 +22,7 @@ from optitrace.views.pictures.scene import Axis, Contour, Kind, Mark, Numbers, P
 from optitrace.views.wording import ending, subtitle, title
 
 LEVELS = 12
-"""How many level lines there are."""
+"""How many contour lines there are."""
 
 
 def trace_scene(trace: Trace, terrain: LossGrid | None, precision: int = 4) -> Scene:
@@ -154,12 +154,12 @@ def norm_charts(runs: Sequence[NamedTrace]) -> list[Panel]:
 
 
 def plane(runs: Sequence[NamedTrace], terrain: LossGrid) -> Panel:
-    """Return the loss with the paths of some runs over it: level lines, or for one coordinate a curve."""
+    """Return the loss with the paths of some runs over it: contour lines, or for one coordinate a curve."""
     return _contoured(runs, terrain) if len(terrain.axes) == 2 else _graphed(runs, terrain)
 
 
 def contour(terrain: LossGrid) -> Contour:
-    """Return a terrain of two coordinates with its level lines.
+    """Return a terrain of two coordinates with its contour lines.
 
     Line k of n is where the share (k/n)² of the picture lies lower: for a bowl, at equal distances; for
     a narrow valley, as many inside it as on its walls, where equal differences of the loss would show

@@ -111,7 +111,7 @@ class Kind(StrEnum):
     MINIMUM = "minimum"
     BEST = "best"
     LEAVES = "leaves the picture"
-    NON_FINITE = "no longer finite"
+    NON_FINITE = "not finite"
     DIVERGED = "diverged"
 
 
@@ -134,14 +134,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Contour:
-    """A loss over a grid, to be drawn as level lines.
+    """A loss over a grid, to be drawn as contour lines.
 
     Attributes:
         across: the grid's numbers along the axis across, ascending.
         up: those along the axis up, ascending.
         losses: for each number of `up` the losses along `across`; some may not be finite.
-        levels: the losses at which there is a level line, ascending; equal areas lie between them near
-            the minimum as far from it, so that the level lines of a bowl are equally far apart.
+        levels: the losses at which there is a contour line, ascending; equal areas lie between them near
+            the minimum as far from it, so that the contour lines of a bowl are equally far apart.
     """
 
     across: tuple[float, ...]

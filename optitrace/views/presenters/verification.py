@@ -63,7 +63,7 @@ class VerificationPresenter(Presenter, HasJson, HasRows):
         yield json.dumps(exact_all(data), indent=2, ensure_ascii=False) + "\n"
 
     def rows(self) -> Iterator[Sequence[object]]:
-        """Yield a row for each optimizer, implementation and dtype that was held against a rule."""
+        """Yield a row for each optimizer, implementation and dtype that was checked against a rule."""
         columns = (
             "optimizer",
             "rule",

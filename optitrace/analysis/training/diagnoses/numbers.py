@@ -1,4 +1,4 @@
-"""The fault of numbers that are no longer finite."""
+"""The fault of numbers that are not finite."""
 
 from __future__ import annotations
 
