@@ -59,9 +59,7 @@ def adabelief(
         s_max = maximum(s_max, s)
     m_hat = m / (1 - beta1**t)
     if rectify:
-        rho_inf = maximum(
-            2 / (1 - beta2) - 1, 5
-        )  # at most 5: nothing is rectified, and at 4 r would divide by 0
+        rho_inf = maximum(2 / (1 - beta2) - 1, 5)  # at most 5 rectifies nothing; at 4 r would divide by 0
         rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
         r = sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
         rectified = r * sqrt(1 - beta2**t) / (sqrt(s) + eps)
