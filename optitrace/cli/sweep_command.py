@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 HELP = """\
 Run an optimizer under every combination of settings, and rank them.
 
-[bold]-P lr=0.1,0.2,0.5[/] lists values; [bold]-P lr=0.1:0.9:17[/] takes 17 from 0.1 to 0.9 in \
-equal steps; [bold]-P lr=log:1e-4:1:200[/] log-spaced. A number of several is named by its position \
+[bold]-P lr=0.1,0.2,0.5[/] lists values; [bold]-P lr=0.1:0.9:17[/] takes 17 from 0.1 to 0.9, \
+evenly spaced; [bold]-P lr=log:1e-4:1:200[/] log-spaced. A number of several is named by its position \
 from 0, as in [bold]betas.1[/]; every hyperparameter can be varied, and [bold]start[/] and \
 [bold]coefficients[/].
 

@@ -81,9 +81,9 @@ def varied(axis: SweptAxis) -> str:
         values = [show(value) for value in axis.values]
         shown = [*values[:3], "…", values[-1]] if len(values) > 5 else values
         return f"{axis.name} {' or '.join(shown)}"
-    spacing = "ratios" if axis.values.logarithmic else "steps"
+    spacing = "log-spaced" if axis.values.logarithmic else "evenly spaced"
     ends = f"{axis.name} from {show(axis.values.first)} to {show(axis.values.last)}"
-    return f"{ends} in {axis.values.count:,} equal {spacing}" if axis.values.count else ends
+    return f"{ends} in {axis.values.count:,} {spacing} values" if axis.values.count else ends
 
 
 def spot_check_line(sweep: Sweep) -> str | None:

@@ -62,8 +62,7 @@ def find_writer(name: str, result: type[Presenter]) -> Writer:
     """
     known = writers_of(result)
     if name not in known and any(writer.name == name for writer in all_writers()):
-        listed = (" and " if len(known) == 2 else ", ").join(known)
-        raise UsageError(f"{result.called} has no format {quoted(name)}; choose from: {listed}.")
+        raise UsageError(f"{result.called} has no format {quoted(name)}; choose from: {', '.join(known)}.")
     return known[one_of("format", name, known)]
 
 
