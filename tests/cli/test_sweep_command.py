@@ -25,8 +25,8 @@ def test_the_best_settings_are_ranked_and_torch_agrees() -> None:
     assert (finished.code, finished.stderr) == (0, "")
     assert lines[0] == "sgd: 300 configurations, 60 steps each"
     assert (
-        lines[2]
-        == "over lr from 0.001 to 1 in 30 log-spaced values, momentum from 0 to 0.9 in 10 evenly spaced values"
+        lines[2] == "over lr from 0.001 to 1 in 30 log-spaced values, "
+        "momentum from 0 to 0.9 in 10 evenly spaced values"
     )
     assert "momentum" in lines
     assert any(line.split()[:2] == ["rank", "lr"] for line in lines)
