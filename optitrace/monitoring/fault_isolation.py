@@ -201,10 +201,14 @@ def undisturbed(function: Function) -> Function:
 def undisturbed_callback(function: Function) -> Function:
     """Make a function that Python calls when an object is gone one that signal handlers wait for.
 
-    Python drops what such a callback raises, so that the signals are sent once more, soon after it.
+    Python drops what such a callback raises, so that the signals are sent once more, soon after it. Once
+    the interpreter ends, nothing is called: the modules that a callback needs are empty by then.
     """
+    is_finalizing = sys.is_finalizing  # kept here, as this module is emptied, too
 
     def calling(*args: Any) -> Any:
+        if is_finalizing():
+            return None
         try:
             return function(*args)
         finally:

@@ -307,3 +307,13 @@ def test_the_help_says_where_options_go() -> None:
     words = " ".join(run("run", "--help").stdout.split())
 
     assert "Options of optitrace go before the script; everything after it is passed to the script." in words
+
+
+def test_an_optimizer_that_lives_until_the_interpreter_ends_leaves_no_traceback(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"{STEPPED}import threading\nthreading.kept = optimizer\n")
+    ended = run_process("run", str(script))
+
+    assert ended.code == 0
+    assert "completed after 3 steps" in ended.stderr
+    assert "Exception ignored" not in ended.stderr
