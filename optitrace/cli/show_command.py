@@ -108,7 +108,7 @@ def _training_hint(training: Training, delivery: Delivery) -> str:
 
 
 def _with_code(trace: Trace) -> Trace:
-    """Return a saved trace whose loss may be evaluated, after naming each file of code that will be run."""
+    """Return a saved trace with the code that it names, after naming each file of it."""
     experiment = trace.experiment
     objective = experiment.objective
     named = [] if experiment.own is None else [experiment.optimizer]
@@ -116,15 +116,15 @@ def _with_code(trace: Trace) -> Trace:
         named.append(objective.function)
         experiment = replace(experiment, objective=replace(objective, is_recorded=False))
     say_code(named)
-    return replace(trace, experiment=experiment)
+    own = None if experiment.own is None else entry_of(experiment.optimizer)
+    return replace(trace, experiment=replace(experiment, own=own))
 
 
 def _run_again(trace: Trace) -> DiffReport:
     """Run the experiment of a trace as far as it went, and compare bit for bit."""
     experiment = trace.experiment
-    own = None if experiment.own is None else entry_of(experiment.optimizer)
     with Interruption() as interruption:
-        again = run_experiment(replace(experiment, own=own, steps=trace.steps[-1]), interruption)
+        again = run_experiment(replace(experiment, steps=trace.steps[-1]), interruption)
         comparable = replace(again.at_steps(trace.steps), experiment=experiment)
         report = report_differences(NamedTrace("saved", trace), NamedTrace("run again", comparable), EXACT)
     leave_if_interrupted(interruption, "interrupted; nothing was compared.")

@@ -192,6 +192,15 @@ def entry_of_object(given: Any) -> Entry:
     return load(name).entry
 
 
+def find_rule(given: Any) -> Rule | None:
+    """Return the rule of a name, ``adam`` or ``mine.py:lion``, or of an object; None if there is none.
+
+    Raises:
+        UsageError: there is no optimizer of that name, or the rule has something that a rule cannot contain.
+    """
+    return entry_of(given).rule if isinstance(given, str) else rule_of_object(given)
+
+
 def rule_of_object(found: Any) -> Rule | None:
     """Return what is a rule, or a plain function that can be one; None for anything else.
 
@@ -229,19 +238,22 @@ def recorded_entry(name: str, hyperparameters: Mapping[str, Any], implementation
 
 
 def _near(attribute: str, module: types.ModuleType) -> str:
-    """Return what classes there are, to end a sentence that misses one."""
-    classes = [name for name, _ in _optimizers(module)]
-    if guess := did_you_mean(attribute, classes):
+    """Return what classes and rules there are, to end a sentence that misses one."""
+    names = sorted(_optimizers(module))
+    if guess := did_you_mean(attribute, names):
         return guess
-    return f"; its optimizers are {', '.join(sorted(classes))}." if classes else "; it has no optimizer."
+    return f"; its optimizers are {', '.join(names)}." if names else "; it has no optimizer."
 
 
-def _optimizers(module: types.ModuleType) -> Iterator[tuple[str, type[Optimizer]]]:
+def _optimizers(module: types.ModuleType) -> Iterator[str]:
+    """Yield the names of the optimizer classes and the rules of a module, and of the functions it defines."""
     from torch.optim import Optimizer
 
     for name, value in vars(module).items():
-        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer:
-            yield name, value
+        is_class = isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+        is_function = isinstance(value, types.FunctionType) and value.__module__ == module.__name__
+        if is_class or is_function or isinstance(value, Rule):
+            yield name
 
 
 def _hints(optimizer_class: type[Optimizer]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError, quoted
-from optitrace.experiment.own_class import entry_of, rule_of_object
+from optitrace.experiment.own_class import find_rule
+from optitrace.experiment.own_module import SEPARATOR
 from optitrace.functions import Extent
-from optitrace.rules.reader import read
 from optitrace.rules.rule import Rule, StateEntry
 from optitrace.rules.source_patching import extent
 from optitrace.text.number_format import counted
@@ -34,10 +34,12 @@ class ReferenceOptimizer(Optimizer):
 
     Attributes:
         rule: the rule.
+        settings: the names of its hyperparameters.
         scope: what of a parameter the rule is about: each weight, all as a vector, or a matrix.
     """
 
     rule: ClassVar[Rule]
+    settings: ClassVar[tuple[str, ...]]
     scope: ClassVar[Extent]
 
     if TYPE_CHECKING:  # each class has the constructor that `reference_class` makes
@@ -70,7 +72,7 @@ class ReferenceOptimizer(Optimizer):
         assert gradient is not None
         if gradient.is_sparse:
             raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
-        settings = {p.name: group[p.name] for p in self.rule.parameters}
+        settings = {name: group[name] for name in self.settings}
         entries = [entry for entry in self.rule.state if entry.exists(settings)]
         state = self.state[parameter]
         if "step" not in state:
@@ -132,7 +134,8 @@ def reference_class(rule: Rule) -> type[ReferenceOptimizer]:
     0.5
     """
     hyperparameters = list(rule.parameters)
-    if all(parameter.name != MAXIMIZE.name for parameter in hyperparameters):
+    settings = tuple(parameter.name for parameter in hyperparameters)
+    if MAXIMIZE.name not in settings:
         hyperparameters.append(MAXIMIZE)
     positional = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("self", "params")]
     signature = inspect.Signature([*positional, *hyperparameters])
@@ -145,8 +148,15 @@ def reference_class(rule: Rule) -> type[ReferenceOptimizer]:
     construct.__signature__ = signature  # type: ignore[attr-defined]
     construct.__annotations__ = {p.name: p.annotation for p in hyperparameters}
     document = f"{rule.summary}.\n\nIts steps are those of the rule itself, after {rule.source}."
-    namespace = {"rule": rule, "scope": extent(rule), "__init__": construct, "__doc__": document}
-    return type(rule.name.capitalize(), (ReferenceOptimizer,), namespace)
+    namespace = {
+        "rule": rule,
+        "settings": settings,
+        "scope": extent(rule),
+        "__init__": construct,
+        "__doc__": document,
+    }
+    name = rule.name.rpartition(SEPARATOR)[2]  # of mine.py:lion the last part
+    return type(name.capitalize(), (ReferenceOptimizer,), namespace)
 
 
 def optimizer(rule: str | Rule | Callable[..., Any]) -> type[ReferenceOptimizer]:
@@ -161,9 +171,8 @@ def optimizer(rule: str | Rule | Callable[..., Any]) -> type[ReferenceOptimizer]
     Raises:
         UsageError: there is no such rule, or it has something that a rule cannot contain.
     """
-    found = entry_of(rule).rule if isinstance(rule, str) else rule_of_object(rule)
+    found = find_rule(rule)
     if found is None:
         what = quoted(rule) if isinstance(rule, str) else repr(rule)
         raise UsageError(f"{what} is no rule; give a function decorated with optitrace.rule, or its name.")
-    read(found)
     return reference_class(found)

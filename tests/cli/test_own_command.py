@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.runs import run_process
 
 from optitrace.cli.app import main
 
@@ -236,3 +237,34 @@ def test_a_hyperparameter_named_as_an_option_is_left_to_set(capsys: pytest.Captu
     # by hand: lr·output times the sign of the gradient
     assert plain["weights"] == pytest.approx([0.4, 0.4])
     assert scaled["weights"] == pytest.approx([0.3, 0.3])
+
+
+RULES = """
+from optitrace.functions import sign
+
+
+def descent(w, g, t, *, lr=0.1):
+    w = w - lr * sign(g)
+    return (w,)
+"""
+
+
+def test_a_saved_trace_of_a_rule_in_a_file_is_explained_with_the_code_that_it_names(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text(RULES)
+    path = tmp_path / "trace.json"
+    run_process(f"{tmp_path}/rules.py:descent", "--steps", "1", "-o", str(path))
+    shown = run_process("show", str(path), "--rerun", "--explain", COLUMNS="200")
+
+    assert shown.code == 0
+    assert (
+        "w = w − lr·sign(g) = (0.5000, 0.5000) − 0.1·sign(1.0000, 2.0000) = (0.4000, 0.4000)" in shown.stdout
+    )
+    assert "the same bit for bit" in shown.stdout
+
+
+def test_a_name_that_a_file_does_not_have_is_told_with_the_rules_that_it_has(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text(RULES)
+    near, far = (run_process(f"{tmp_path}/rules.py:{name}") for name in ("descend", "xyz"))
+
+    assert near.stderr.endswith("did you mean 'descent'?\n")
+    assert far.stderr.endswith("; its optimizers are descent.\n")

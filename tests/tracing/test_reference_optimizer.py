@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from optitrace.rules.families.adam_family import adam
 from optitrace.rules.families.gradient_descent import sgd
 from optitrace.rules.families.orthogonal import muon
 from optitrace.rules.rule import StateEntry, rule
-from optitrace.tracing.reference_optimizer import reference_class
+from optitrace.tracing.reference_optimizer import optimizer, reference_class
 
 RULES = {
     name: o.rule for name, o in TORCH_OPTIMIZERS.items() if o.rule is not None and o.rule.torch is not None
@@ -254,3 +255,11 @@ def test_what_it_cannot_step_is_refused_in_a_sentence() -> None:
     weight.grad = torch.ones(2)
     with pytest.raises(ValueError, match=r"^Muon steps matrices, and a parameter has 1 dimension$"):
         reference_class(muon)([weight]).step()
+
+
+def test_its_class_is_called_as_the_function_of_the_rule_is(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text(
+        "def plain(w, g, t, *, lr=0.1):\n    w = w - lr * g\n    return (w,)\n"
+    )
+
+    assert optimizer(f"{tmp_path}/rules.py:plain").__name__ == "Plain"

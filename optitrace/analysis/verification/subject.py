@@ -10,7 +10,8 @@ from typing import Any
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import OwnClass, entry_of, rule_of_object
+from optitrace.experiment import own_class
+from optitrace.experiment.own_class import OwnClass
 from optitrace.rules.discriminating_cases import cases_of, shapes_of
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer as CatalogueEntry
@@ -121,10 +122,10 @@ def find_rule(given: str | Rule | Callable[..., Any]) -> Rule:
     Raises:
         UsageError: there is none.
     """
-    rule = entry_of(given).rule if isinstance(given, str) else rule_of_object(given)
+    rule = own_class.find_rule(given)
     if rule is None:
-        what = given if isinstance(given, str) else repr(given)
-        raise UsageError(f"{what.lower()} has no rule, so nothing can be checked against it.")
+        what = given.lower() if isinstance(given, str) else repr(given)
+        raise UsageError(f"{what} has no rule, so nothing can be checked against it.")
     return rule
 
 
