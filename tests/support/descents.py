@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.rules.rule import Rule
+from optitrace.tracing.reference_optimizer import reference_class
 
 
 class Descent(Optimizer):
@@ -49,36 +50,6 @@ def optimizer_of(rule: Rule, *, hidden: bool = False) -> type[Optimizer]:
 
     Its state has torch's names, or names of its own if it is hidden.
     """
-    names = [entry.key + ("_" if hidden else "") for entry in rule.state]
-
-    class Ruled(Optimizer):
-        def __init__(self, params: Any, **settings: Any) -> None:
-            super().__init__(params, {p.name: p.default for p in rule.parameters} | settings)
-
-        @torch.no_grad()
-        def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-            for group in self.param_groups:
-                settings = {name: value for name, value in group.items() if name != "params"}
-                for p in group["params"]:
-                    self.move(p, settings)
-
-        def move(self, p: Tensor, settings: dict[str, Any]) -> None:
-            state = self.state[p]
-            state["step"] = state.get("step", 0) + 1
-            before = [
-                state.get(name, value if value is None or entry.scalar else torch.full_like(p, float(value)))
-                for entry, name, value in zip(rule.state, names, rule.initial_state(settings), strict=True)
-            ]
-            assert p.grad is not None
-            after, *following = rule(p.clone(), p.grad, state["step"], *before, **settings)
-            state.update({n: v for n, v in zip(names, following, strict=True) if v is not None})
-            p.copy_(torch.as_tensor(after))
-
-    Ruled.__init__.__signature__ = _signature(rule)  # type: ignore[attr-defined]
-    Ruled.__qualname__ = Ruled.__name__ = f"My{rule.name}"
-    return Ruled
-
-
-def _signature(rule: Rule) -> inspect.Signature:
-    positional = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("self", "params")]
-    return inspect.Signature([*positional, *rule.parameters])
+    if hidden:
+        rule = replace(rule, state=tuple(replace(entry, key=f"{entry.key}_") for entry in rule.state))
+    return type(f"My{rule.name}", (reference_class(rule),), {})
