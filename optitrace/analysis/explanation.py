@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from optitrace.analysis.tolerance import ulps_between
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import Trace
-from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
 from optitrace.rules.reader import UNICODE, Explanation, Part, Reading, RuleLine, Spelling, read
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import extent
+
+if TYPE_CHECKING:
+    from optitrace.rules.breakdown import Breakdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,8 @@ def _rule_step(
 
 def _breakdown(trace: Trace, row: int, rule: Rule) -> Breakdown | None:
     """Return why a step is the first to leave weights or state that are not finite; None if it is not."""
+    from optitrace.rules.breakdown import TakenStep, break_down
+
     weights, state = trace.weights.row(row) or (), _state_at(trace, row)
     place = _not_finite((weights, *state.values()), len(weights))
     before = trace.weights.row(row - 1) or (), *_state_at(trace, row - 1).values()
