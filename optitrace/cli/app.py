@@ -13,11 +13,9 @@ from optitrace.cli import compare_command, diff_command, run_command, sweep_comm
 from optitrace.cli.interruption import LeftAtOnce
 from optitrace.cli.list_command import list_optimizers
 from optitrace.cli.notebook_command import notebook
-from optitrace.cli.optimizer_command import optimizer_command
 from optitrace.cli.show_command import show_saved
-from optitrace.cli.typer_overrides import Command, Group, OptimizerCommand, ParseError, parse_error_sentence
+from optitrace.cli.typer_overrides import Command, Group, ParseError, parse_error_sentence
 from optitrace.errors import DeviceError, OptitraceError, UsageError, ran_out_of_memory
-from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.version import __version__
 
 ABOUT = """\
@@ -69,14 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _commands() -> TyperGroup:
     app = typer.Typer(cls=Group, rich_markup_mode="rich", help=ABOUT, epilog=EXAMPLES)
     app.callback()(_root)
-    for optimizer in OPTIMIZERS.values():
-        app.command(
-            optimizer.name,
-            cls=OptimizerCommand,
-            help=optimizer.summary,
-            short_help=optimizer.summary,
-            rich_help_panel="Optimizers" if optimizer.class_path else "Optimizers beyond torch.optim",
-        )(optimizer_command(optimizer))
     for name, verb, function in (
         ("compare", compare_command, compare_command.compare_runs),
         ("diff", diff_command, diff_command.diff_runs),
@@ -99,9 +89,6 @@ def _commands() -> TyperGroup:
     app.command("notebook", cls=Command, rich_help_panel="Verbs")(notebook)
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    for command in group.commands.values():
-        if isinstance(command, OptimizerCommand):
-            command.optimizer = OPTIMIZERS[str(command.name)]
     return group
 
 

@@ -21,9 +21,9 @@ from optitrace.cli.output_files import OutputFile
 from optitrace.cli.trace_request import REQUEST_OPTIONS, read_request
 from optitrace.errors import DeviceError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
-from optitrace.experiment.own_class import entry_of
+from optitrace.experiment.own_class import entry_of, is_own
 from optitrace.records.trace import Status, Trace
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
 from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import Spelling, read
@@ -60,21 +60,30 @@ def optimizer_command(optimizer: Optimizer) -> Callable[..., None]:
     return command
 
 
-def own_command(name: str, cls: type[Any]) -> Any:
-    """Return the command of a person's own class, made when it is named, from the class's signature.
+def command_of(name: str, cls: type[Any]) -> Any:
+    """Return the command of an optimizer, made when it is named, from the optimizer's signature.
 
     Args:
-        name: where the class stands, ``package.module:Class`` or ``path/file.py:Class``.
+        name: in the catalogue, or ``package.module:Class`` or ``path/file.py:rule``.
         cls: Typer's class of commands, of which it is to be one.
 
     Raises:
-        UsageError: there is no such class, or it is no optimizer.
+        UsageError: there is no such optimizer.
     """
-    load_torch()
-    with apart_from_stdout():
-        optimizer = entry_of(name)
+    if is_own(name):
+        load_torch()
+        with apart_from_stdout():
+            optimizer = entry_of(name)
+    else:
+        optimizer = find(name)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(name, cls=cls, help=optimizer.summary)(optimizer_command(optimizer))
+    app.command(
+        name,
+        cls=cls,
+        help=optimizer.summary,
+        short_help=optimizer.summary,
+        rich_help_panel="Optimizers" if optimizer.class_path else "Optimizers beyond torch.optim",
+    )(optimizer_command(optimizer))
     command = typer.main.get_command(app)
     command.optimizer = optimizer  # type: ignore[attr-defined]
     return command

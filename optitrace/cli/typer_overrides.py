@@ -114,24 +114,32 @@ class OptimizerCommand(Command):
 
 
 class Group(TyperGroup):
-    """The root command: takes names in any letter case, and says where to find those it has."""
+    """The root command: takes names in any letter case, and says where to find those it has.
+
+    The command of an optimizer is made when it is asked for: all of them take longer than most runs.
+    """
 
     def get_params(self, ctx: Any) -> Any:
         """Return the parameters, prepared for this program."""
         return _prepared(super().get_params(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a name, in any letter case, or that of a class of a person's own."""
-        if is_own(cmd_name):
-            from optitrace.cli.optimizer_command import own_command
+        """Return the command of a name, in any letter case, or that of a custom class or rule."""
+        name = cmd_name if is_own(cmd_name) else cmd_name.lower()
+        if name not in self.commands and (is_own(name) or name in OPTIMIZERS):
+            from optitrace.cli.optimizer_command import command_of
 
-            return own_command(cmd_name, OptimizerCommand)
-        return super().get_command(ctx, cmd_name.lower())
+            self.commands[name] = command_of(name, OptimizerCommand)
+        return super().get_command(ctx, name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all optimizers, and of the other commands."""
+        return list(dict.fromkeys((*OPTIMIZERS, *super().list_commands(ctx))))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first argument names."""
         if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
-            raise UsageError(_unknown_command(args[0], list(self.commands)))
+            raise UsageError(_unknown_command(args[0], self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
