@@ -55,11 +55,13 @@ def check_theory(experiment: Experiment) -> LinearIteration:
     iteration = linear_iteration(experiment)
     if iteration is None:
         raise UsageError(
-            "this theory is about sgd on the quadratic, with a fresh gradient, neither noisy nor clipped, "
+            "theory covers only sgd on the quadratic, with a fresh gradient, neither noisy nor clipped, "
             "and no schedule; leave out --theory."
         )
     if not iteration.curvatures:
-        raise UsageError("a start at the minimum leaves theory nothing to say; choose another --start.")
+        raise UsageError(
+            "the start is at the minimum, where theory predicts nothing; choose another --start."
+        )
     return iteration
 
 
@@ -105,9 +107,11 @@ def stability_limit(experiment: Experiment) -> StabilityLimit | None:
         return None
     largest, momentum = max(iteration.curvatures), iteration.momentum
     if min(iteration.curvatures) < 0:
-        return StabilityLimit(0, f"a curvature is {min(iteration.curvatures):g}, where every step leads away")
+        return StabilityLimit(
+            0, f"a curvature is {min(iteration.curvatures):g}, where every step moves away from the minimum"
+        )
     if momentum >= 1:
-        return StabilityLimit(0, f"a momentum of {momentum:g} never dies away")
+        return StabilityLimit(0, f"a momentum of {momentum:g} never decays")
     if largest == 0:
         return None
     shrink = 1 + 2 * momentum if iteration.nesterov else iteration.share

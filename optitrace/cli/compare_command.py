@@ -38,12 +38,12 @@ PARAMETERS = (
         metavar="SHARE",
         default=f"{DEFAULT_TOLERANCE:g}",
         panel=options.OUTPUT,
-        help="Count the steps until the loss is at most this share of the starting loss.",
+        help="Count the steps until the loss is at most this fraction of the starting loss.",
     ),
     options.flag(
         "tuned",
         panel=options.EXPERIMENT,
-        help="Give each run its own best lr, found by a sweep, in place of one lr for all.",
+        help="Tune lr for each run by a sweep, instead of one lr for all.",
     ),
     options.text_option(
         "table",
@@ -64,7 +64,7 @@ Compare runs, the lowest final loss first: how far each came, how fast, and on w
 [bold]distance to minimum[/]: of the last weights, from the nearest minimum. \
 [bold]steps to tolerance[/]: until the loss is at most {DEFAULT_TOLERANCE:g} (--tolerance) of the \
 starting loss. \
-[bold]path / line[/]: the length of the way over the straight line from start to end; 1 is straight. \
+[bold]path ratio[/]: path length divided by the distance from start to end; 1 is a straight line. \
 [bold]overshoot[/]: how far, at most, a weight went past the minimum. \
 [bold]diverged at[/]: the first step with a number that is not finite.
 """

@@ -124,11 +124,11 @@ def plan_delivery(given: Mapping[str, Any], result: type[Presenter]) -> Delivery
     asked = find_writer(given["format"], result) if given["format"] else None
     writer = asked or find_writer("table", result)
     if display.plot and writer.takes is not Presenter:
-        raise UsageError(f"{writer.name} has no place for a plot; leave out --plot, or --format.")
+        raise UsageError(f"{writer.name} cannot include a plot; leave out --plot or --format.")
     files = plan_files(given["output"], result, asked)
     if writer.is_binary and terminal.is_terminal(sys.stdout):
         raise UsageError(
-            f"{writer.name} is no text that a terminal shows; write it with --output FILE{writer.suffix}."
+            f"{writer.name} cannot be shown in a terminal; write it with --output FILE{writer.suffix}."
         )
     check_drawable([writer, *(file.writer for file in files)])
     return Delivery(writer, files, display)

@@ -36,14 +36,14 @@ PARAMETERS = (
     options.argument("a", str, metavar="A", help=AN_OPERAND),
     options.argument("b", str, metavar="B", help=AN_OPERAND),
     options.flag(
-        "close", panel=TOLERANCE, help="Allow what torch.testing.assert_close allows for the dtype."
+        "close", panel=TOLERANCE, help="Use the tolerances of torch.testing.assert_close for the dtype."
     ),
     options.text_option(
-        "rtol", metavar="NUMBER", panel=TOLERANCE, help="Allow a difference of this times B's number."
+        "rtol", metavar="NUMBER", panel=TOLERANCE, help="Relative tolerance, a fraction of B's number."
     ),
-    options.text_option("atol", metavar="NUMBER", panel=TOLERANCE, help="Allow a difference of this."),
+    options.text_option("atol", metavar="NUMBER", panel=TOLERANCE, help="Absolute tolerance."),
     options.text_option(
-        "ulp", metavar="N", panel=TOLERANCE, help="Allow N units in the last place of the coarser dtype."
+        "ulp", metavar="N", panel=TOLERANCE, help="Tolerance in units in the last place of the coarser dtype."
     ),
     *OPERAND_OPTIONS,
     options.flag(
@@ -89,7 +89,7 @@ def diff_runs(**given: Any) -> None:
         differences = _diff_trainings(operands, trainings, settings, tolerance)
         result, are_same = TrainingDiffPresenter(differences), differences.are_same
     else:
-        saved = traces_of(files, "diff takes two trainings, or two of traces and experiments")
+        saved = traces_of(files, "diff compares two trainings, or two traces or experiments")
         shared = shared_settings(operands, saved, settings, runs_code=given["rerun"])
         report = _diff_traces(operands, saved, {**shared, **settings}, tolerance)
         result, are_same = DiffPresenter(report), report.differences.are_same
@@ -148,5 +148,5 @@ def _amount(name: str, text: str | None) -> float | None:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < float("inf"):
-        raise UsageError(f"{name} is {quoted(text)}; it must be a number from 0 on.")
+        raise UsageError(f"{name} is {quoted(text)}; it must be a non-negative number.")
     return amount

@@ -17,7 +17,7 @@ _NAME = options.argument(
     str | None,
     default=None,
     metavar="[NAME]",
-    help=f"Tell of this optimizer alone, or of a loss: {', '.join(NAMES)}.",
+    help=f"Show only this optimizer, or this loss: {', '.join(NAMES)}.",
 )
 
 

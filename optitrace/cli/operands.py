@@ -99,7 +99,7 @@ def read_files(operands: Sequence[str]) -> dict[str, Saved]:
         UsageError: standard input is named twice.
     """
     if operands.count(STDIN) > 1:
-        raise UsageError("standard input can be read once alone; give one '-', and files for the others.")
+        raise UsageError("standard input can be read only once; give one '-', and files for the others.")
     return {operand: read_saved(operand) for operand in dict.fromkeys(operands) if _is_file(operand)}
 
 
@@ -113,7 +113,7 @@ def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, Trace]:
     for operand in saved:
         if operand not in traces:
             named = STANDARD_INPUT if operand == STDIN else quoted(operand)
-            raise UsageError(f"{named} is a training, and no trace; {remedy}.")
+            raise UsageError(f"{named} is a training, not a trace; {remedy}.")
     return traces
 
 
@@ -132,7 +132,7 @@ def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
     if text.name.lower() not in OPTIMIZERS and not is_own(text.name):
         guess = did_you_mean(text.name.lower(), OPTIMIZERS) or ";"
         raise UsageError(
-            f"{quoted(text.name)} is no optimizer and no file{guess} 'optitrace list' shows all."
+            f"{quoted(text.name)} is neither an optimizer nor a file{guess} 'optitrace list' shows all."
         )
     if "device" in text.settings:
         text = replace(text, settings={**text.settings, "device": resolve_device(text.settings["device"])})

@@ -42,7 +42,7 @@ SET_OPTION = options.repeatable_option(
     "--set",
     metavar="NAME=VALUE",
     panel=HYPERPARAMETERS,
-    help="Give a hyperparameter that has no option of its own, or needs a value of another type.",
+    help="Set a hyperparameter that has no option, or that needs a value of another type.",
 )
 
 SHARED_OPTIONS = (*options.EXPERIMENT_OPTIONS, *REQUEST_OPTIONS, options.STRICT_OPTION)
@@ -201,7 +201,7 @@ def _set_values(optimizer: Optimizer, texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
-            raise UsageError(f"{quoted(text)} sets nothing; write --set NAME=VALUE.")
+            raise UsageError(f"{quoted(text)} is not a setting; write --set NAME=VALUE.")
         if name not in known:
             raise UsageError(optimizer.has_no(name))
         values[name] = known[name].parse(value)

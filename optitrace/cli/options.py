@@ -86,7 +86,9 @@ def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 EXPERIMENT = "Experiment"
 
 EXPERIMENT_OPTIONS = (
-    text_option("steps", "--steps", "-n", metavar="N", default="10", panel=EXPERIMENT, help="Steps to take."),
+    text_option(
+        "steps", "--steps", "-n", metavar="N", default="10", panel=EXPERIMENT, help="Number of steps."
+    ),
     text_option(
         "gradient",
         metavar="WHEN",
@@ -96,9 +98,7 @@ EXPERIMENT_OPTIONS = (
         + "; ".join(f"[bold]{name}[/]: {what}" for name, what in GRADIENTS.items())
         + ".",
     ),
-    text_option(
-        "start", metavar="W1,W2", panel=EXPERIMENT, help=r"Weights at the start. [dim]\[0.5 each][/]"
-    ),
+    text_option("start", metavar="W1,W2", panel=EXPERIMENT, help=r"Initial weights. [dim]\[0.5 each][/]"),
     text_option(
         "objective",
         metavar="LOSS",
@@ -113,16 +113,21 @@ EXPERIMENT_OPTIONS = (
         help=r"The quadratic is C1·w1² + C2·w2² + …, a weight for each coefficient. [dim]\[1,2][/]",
     ),
     text_option(
-        "dimension", metavar="N", panel=EXPERIMENT, help="Weights of a quadratic without coefficients."
+        "dimension",
+        metavar="N",
+        panel=EXPERIMENT,
+        help="Number of weights of a quadratic without --coefficients.",
     ),
-    text_option("condition", metavar="NUMBER", panel=EXPERIMENT, help="Its condition number."),
-    text_option("rotate", metavar="SEED", panel=EXPERIMENT, help="Rotate the quadratic."),
+    text_option("condition", metavar="NUMBER", panel=EXPERIMENT, help="Condition number of that quadratic."),
+    text_option(
+        "rotate", metavar="SEED", panel=EXPERIMENT, help="Rotate the quadratic at random, by this seed."
+    ),
     text_option(
         "dtype",
         metavar="DTYPE",
         default="float32",
         panel=EXPERIMENT,
-        help=f"Of the weights: {', '.join(DTYPES)}.",
+        help=f"Data type of the weights: {', '.join(DTYPES)}.",
     ),
     text_option(
         "device",
@@ -140,13 +145,18 @@ EXPERIMENT_OPTIONS = (
     ),
     text_option("noise", metavar="SIGMA", panel=EXPERIMENT, help="Add Gaussian noise to each gradient."),
     text_option("seed", metavar="N", default="0", panel=EXPERIMENT, help="Seed of the noise."),
-    text_option("clip_norm", metavar="X", panel=EXPERIMENT, help="Largest norm of a gradient that is used."),
-    text_option("clip_value", metavar="X", panel=EXPERIMENT, help="Largest value of a coordinate of it."),
+    text_option("clip_norm", metavar="X", panel=EXPERIMENT, help="Clip the gradient to this norm."),
+    text_option(
+        "clip_value",
+        metavar="X",
+        panel=EXPERIMENT,
+        help="Clip each coordinate of the gradient to this absolute value.",
+    ),
     text_option(
         "schedule",
         metavar="NAME:KEY=VALUE,…",
         panel=EXPERIMENT,
-        help="Move lr by a scheduler of torch, as in StepLR:step_size=10,gamma=0.5.",
+        help="Change lr by a scheduler of torch, such as StepLR:step_size=10,gamma=0.5.",
     ),
     text_option(
         "until",
@@ -159,23 +169,25 @@ EXPERIMENT_OPTIONS = (
 OUTPUT = "Output"
 
 PRECISION_OPTION = text_option(
-    "precision", metavar="N", default="4", panel=OUTPUT, help="Decimals in a table."
+    "precision", metavar="N", default="4", panel=OUTPUT, help="Decimal places in tables."
 )
 
-PLOT_OPTION = flag("plot", panel=OUTPUT, help="Draw what the table shows below it.")
+PLOT_OPTION = flag("plot", panel=OUTPUT, help="Plot the numbers of the table below it.")
 
 ALL_OPTION = flag("all", panel=OUTPUT, help="Show every row of a long table.")
 
 DISPLAY_OPTIONS = (
     flag("state", panel=OUTPUT, help="Show the optimizer's state, under torch's names."),
-    flag("update", panel=OUTPUT, help="Show the change of the weights."),
+    flag("update", panel=OUTPUT, help="Show the change of the weights in each step."),
     PRECISION_OPTION,
     text_option(
         "every", metavar="K", default="1", panel=OUTPUT, help="Keep the first, every K-th and the last step."
     ),
-    flag("explain", panel=OUTPUT, help="Show how the rule makes each number of an update."),
-    text_option("coordinate", metavar="I", panel=OUTPUT, help="Explain this coordinate alone, from 1."),
-    flag("theory", panel=OUTPUT, help="Say what theory predicts of sgd on the quadratic."),
+    flag("explain", panel=OUTPUT, help="Show how the rule computes each number of an update."),
+    text_option(
+        "coordinate", metavar="I", panel=OUTPUT, help="Explain only this coordinate, counted from 1."
+    ),
+    flag("theory", panel=OUTPUT, help="Show what theory predicts for sgd on the quadratic."),
     PLOT_OPTION,
     ALL_OPTION,
 )
@@ -199,7 +211,7 @@ def delivery_options(result: type[Presenter]) -> tuple[inspect.Parameter, ...]:
         "-f",
         metavar="FORMAT",
         panel=OUTPUT,
-        help=rf"On standard output: {formats}. [dim]\[table][/]",
+        help=rf"Format of standard output: {formats}. [dim]\[table][/]",
     )
     return format_option, output_option(result), COLOR_OPTION
 
@@ -213,7 +225,7 @@ def output_option(result: type[Presenter]) -> inspect.Parameter:
         "-o",
         metavar="FILE",
         panel=OUTPUT,
-        help=f"Write a file as well, its format by its suffix ({suffixes}); repeatable.",
+        help=f"Also write a file, in the format of its suffix ({suffixes}). Repeatable.",
     )
 
 

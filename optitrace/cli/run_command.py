@@ -58,16 +58,16 @@ _MODULE = typer.Option(
     False,
     "-m",
     metavar=options.NO_VALUE,
-    help="Run a module by its name, as python -m.",
+    help="Run a module by its name, like python -m.",
     rich_help_panel=RECORDING,
 )
 
 _ARGUMENTS = options.argument(
-    "arguments", list[str], metavar="SCRIPT [ARGS]…", help="The script, and what it is given."
+    "arguments", list[str], metavar="SCRIPT [ARGS]…", help="The script and its arguments."
 )
 
 OPTIONS = (
-    options.flag("params", panel=RECORDING, help="Record every parameter by itself, too."),
+    options.flag("params", panel=RECORDING, help="Also record each parameter separately."),
     options.flag("state", panel=RECORDING, help="Record the norms of the optimizer's state."),
     options.repeatable_option(
         "watch",
@@ -86,12 +86,12 @@ OPTIONS = (
     options.flag(
         "verify",
         panel=RECORDING,
-        help="Recompute each step from the published rule, on some coordinates.",
+        help="Recompute each step from the published rule, on a sample of the weights.",
     ),
     options.output_option(TrainingPresenter),
     options.PLOT_OPTION,
     options.PRECISION_OPTION,
-    options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer, however many."),
+    options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer."),
     options.COLOR_OPTION,
     options.flag(
         "strict", panel=options.OUTPUT, help="Exit with 1 if a fault is found, or nothing could be recorded."

@@ -38,7 +38,7 @@ NO_TORCH = (
 
 NO_OPTIMIZER = (
     "the program made no torch.optim optimizer in this process, and updates by Keras or by hand are not "
-    "observed; start processes of its own with torchrun -m optitrace run."
+    "observed; to trace the processes that it starts, start them with torchrun -m optitrace run."
 )
 
 MOST_NAMED = 3
@@ -177,7 +177,7 @@ def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, tuple
     try:
         return training, diagnose(training)
     except Exception as error:  # a fault of this program costs no record
-        failures.append(f"the training was not diagnosed: {reason(error)}.")
+        failures.append(f"the training could not be diagnosed: {reason(error)}.")
         if training.outcome.status is Status.COMPLETED:
             what = f"the diagnosis failed: {reason(error)}"
             training = replace(training, outcome=Outcome(Status.FAILED, reason=what))
@@ -197,7 +197,7 @@ def _failures(watcher: Monitor) -> list[str]:
     sentences = [failure.sentence for failure in watcher.failures]
     more = len(sentences) - MOST_NAMED
     if more > 0:
-        sentences[MOST_NAMED:] = [f"the watching of {tallied(more, 'other optimizer')} failed, too."]
+        sentences[MOST_NAMED:] = [f"watching {tallied(more, 'other optimizer')} failed, too."]
     return sentences
 
 
@@ -208,7 +208,7 @@ def _nothing(training: Training, numberless: Sequence[str]) -> str:
         return f"the program made {made} and never stepped it; call optimizer.step()."
     if numberless:
         of = first_of(numberless, MOST_NAMED)
-        return f"the parameters of {of} are on meta or lazy, with no numbers to trace; give them some."
+        return f"the parameters of {of} are meta or lazy tensors, without numbers to trace; initialize them."
     return NO_OPTIMIZER
 
 

@@ -60,7 +60,7 @@ PARAMETERS = (
         "optimizers",
         list[str],
         metavar="OPTIMIZER",
-        help="One or several, as adam or sgd:momentum=0.9.",
+        help="One or more optimizers, such as adam or sgd:momentum=0.9.",
     ),
     options.repeatable_option(
         "varied",
@@ -68,7 +68,7 @@ PARAMETERS = (
         "-P",
         metavar="NAME=VALUES",
         panel=SWEEP,
-        help="What is varied, and over which values; repeatable.",
+        help="A setting to vary, and its values. Repeatable.",
     ),
     options.text_option(
         "random", metavar="N", panel=SWEEP, help="Draw N configurations from the ranges, by --seed."
@@ -85,15 +85,17 @@ PARAMETERS = (
         metavar="X",
         default="1e-6",
         panel=SWEEP,
-        help="A loss this close to the minimum's has converged.",
+        help="A run whose final loss is this close to the minimum has converged.",
     ),
-    options.text_option("threads", metavar="N", panel=SWEEP, help="Threads. [dim]\\[one a core][/]"),
+    options.text_option(
+        "threads", metavar="N", panel=SWEEP, help="Number of threads. [dim]\\[one a core][/]"
+    ),
     options.text_option(
         "backend",
         metavar="NAME",
         default="loky",
         panel=SWEEP,
-        help="Where a class without a rule is stepped: loky, this machine; dask or ray, a cluster.",
+        help="Where optimizers without a rule run: loky (this machine), dask or ray (a cluster).",
     ),
     options.flag("yes", panel=SWEEP, help="Run more than 100 million configurations."),
     *OPERAND_OPTIONS,
@@ -189,7 +191,7 @@ def _read_goal(given: dict[str, Any]) -> Goal:
         tolerance = math.nan
     if not 0 <= tolerance < math.inf:
         raise UsageError(
-            f"tolerance is {quoted(given['tolerance'])}; it must be a number from 0 on, such as 1e-6."
+            f"tolerance is {quoted(given['tolerance'])}; it must be a non-negative number, such as 1e-6."
         )
     return Goal(given["rank"], tolerance)
 

@@ -93,7 +93,7 @@ def read_request(given: Mapping[str, Any]) -> TraceRequest:
     if (explains or given["theory"]) and delivery.writer.takes not in TELLING:
         telling = [name for name, writer in writers_of(TracePresenter).items() if writer.takes in TELLING]
         raise UsageError(
-            f"{delivery.writer.name} has no place for an explanation or for theory; use {', '.join(telling)}."
+            f"{delivery.writer.name} cannot include an explanation or theory; use {', '.join(telling)}."
         )
     return TraceRequest(
         delivery=delivery,

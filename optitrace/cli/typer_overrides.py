@@ -143,14 +143,14 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and tell of an option that stands before the command and is none of the program's."""
+        """Parse the arguments; an unknown option before the command is reported with a remedy."""
         try:
             return super().parse_args(ctx, args)
         except ParseError as error:
             if option := _unknown_option(error):
                 raise UsageError(
-                    f"{quoted(option)} is no option of the program itself; those of an optimizer "
-                    "follow its name, as in 'optitrace sgd --lr 0.1'."
+                    f"{quoted(option)} is not an option of optitrace itself; options of an "
+                    "optimizer follow its name, as in 'optitrace sgd --lr 0.1'."
                 ) from None
             raise
 

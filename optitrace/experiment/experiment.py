@@ -19,7 +19,7 @@ from optitrace.rules.optimizer import Optimizer
 GRADIENTS: Mapping[str, str] = {
     "fresh": "cleared and computed anew before each step, as in training",
     "stale": "computed once, at the start, and used for every step",
-    "accumulated": "computed before each step and never cleared, the forgotten zero_grad",
+    "accumulated": "computed before each step and never cleared, as when zero_grad() is forgotten",
 }
 """The gradient protocols, and what each does."""
 

@@ -104,7 +104,7 @@ LANDSCAPES: Mapping[str, Landscape] = {
             usual_start=(0.0, 0.0),
             minima=((1.0, 3.0),),
             bounds=((-10.0, 10.0), (-10.0, 10.0)),
-            source="Booth's function (Jamil & Yang 2013, no. 17): a quadratic off the axes",
+            source="Booth's function (Jamil & Yang 2013, no. 17): a rotated quadratic",
         ),
         Landscape(
             "himmelblau",
@@ -126,7 +126,7 @@ LANDSCAPES: Mapping[str, Landscape] = {
             usual_start=(2.2, -1.8),
             minima=((0.0, 0.0),),
             bounds=((-5.12, 5.12), (-5.12, 5.12)),
-            source="Rastrigin 1974: a bowl full of dents",
+            source="Rastrigin 1974: a bowl with many local minima",
         ),
         Landscape(
             "ackley",
@@ -134,14 +134,14 @@ LANDSCAPES: Mapping[str, Landscape] = {
             usual_start=(2.2, -1.8),
             minima=((0.0, 0.0),),
             bounds=((-5.0, 5.0), (-5.0, 5.0)),
-            source="Ackley 1987: a rippled plain with a hole, not differentiable at its bottom",
+            source="Ackley 1987: many local minima around one deep minimum, where it is not differentiable",
         ),
         Landscape(
             "saddle",
             "w1**2 - w2**2",
             usual_start=(1.0, 0.001),
             bounds=((-1.5, 1.5), (-1.5, 1.5)),
-            source="the simplest saddle: no minimum, and a slow way past the origin",
+            source="a saddle point at the origin, and no minimum",
         ),
         Landscape(
             "plateau",
@@ -149,7 +149,7 @@ LANDSCAPES: Mapping[str, Landscape] = {
             usual_start=(2.5, 2.5),
             minima=((0.0, 0.0),),
             bounds=((-4.0, 4.0), (-4.0, 4.0)),
-            source="a Gaussian well: far out the gradient all but vanishes",
+            source="a Gaussian well: far from the center the gradient nearly vanishes",
         ),
     )
 }

@@ -121,7 +121,7 @@ class Quadratic:
             if self.dimension >= MOST_TERMS_SHOWN:
                 shown.append(f"…, {self.coefficients[-1]:.4g}")
             u, turned = (
-                ("w", "") if self.rotation is None else ("u", f", u = w turned by seed {self.rotation}")
+                ("w", "") if self.rotation is None else ("u", f", u = w rotated by seed {self.rotation}")
             )
             return f"Σ cᵢ·{u}ᵢ², c = ({', '.join(shown)}), {self.dimension} coordinates{turned}"
         first, *rest = enumerate(self.coefficients, start=1)
@@ -175,7 +175,7 @@ def spread(dimension: int, condition: float) -> Point:
     """
     check_dimension(dimension)
     if not 1 <= condition < math.inf:
-        raise UsageError(f"the condition number is {show(condition)}; it must be a number from 1 on.")
+        raise UsageError(f"the condition number is {show(condition)}; it must be at least 1.")
     if dimension == 1:
         return (1.0,)
     return tuple(condition ** (k / (dimension - 1) - 1) for k in range(dimension))

@@ -91,7 +91,7 @@ def choose_objective(
             raise UsageError(f"{foreign[0]} is a setting of the quadratic, not of this loss; leave it out.")
         return objective
     if coefficients is not None and (dimension is not None or condition is not None):
-        raise UsageError("coefficients say all of the quadratic; leave out dimension and condition.")
+        raise UsageError("coefficients define the quadratic; leave out dimension and condition.")
     if coefficients is None and (dimension is not None or condition is not None):
         coefficients = spread(2 if dimension is None else dimension, 1.0 if condition is None else condition)
     return replace(objective, coefficients=tuple(coefficients or objective.coefficients), rotation=rotate)
@@ -196,7 +196,9 @@ class OwnLoss:
 
         found, _ = load_name(self.function)
         if not callable(found):
-            raise UsageError(f"{quoted(self.function)} is no function; a loss is a function of the weights.")
+            raise UsageError(
+                f"{quoted(self.function)} is not a function; a loss is a function of the weights."
+            )
         function: Callable[[Tensor], Any] = found
 
         def loss(w: Tensor) -> Tensor:
@@ -208,7 +210,7 @@ class OwnLoss:
             if follows and isinstance(value, torch.Tensor) and not value.requires_grad:
                 raise UsageError(
                     f"{quoted(self.function)} does not depend on the weights; "
-                    "make it of them, by functions of torch."
+                    "compute it from them with torch functions."
                 )
             if not isinstance(value, torch.Tensor) or value.numel() != 1:
                 raise UsageError(

@@ -77,7 +77,7 @@ def seed(number: int) -> int:
 def amount(what: str, value: float) -> float:
     """Return a number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise UsageError(f"{what} is {value}; it must be a number from 0 on.")
+        raise UsageError(f"{what} is {value}; it must be a non-negative number.")
     return float(value)
 
 
@@ -181,7 +181,7 @@ def parse_schedule(text: str) -> Schedule:
         key, sign, value = part.partition("=")
         if not sign or not key.strip() or not value.strip():
             raise UsageError(
-                f"the schedule's '{part}' is no argument; write key=value, as in StepLR:step_size=10."
+                f"the schedule's '{part}' is not an argument; write key=value, as in StepLR:step_size=10."
             )
         if key.strip() in arguments:
             raise UsageError(f"the schedule gives {key.strip()} twice; give it once.")
@@ -236,18 +236,18 @@ def _numbers(what: str, given: Sequence[float]) -> Point:
     except TypeError:
         raise UsageError(f"{what} must be numbers such as 0.5,0.5, not {given!r}.") from None
     except OverflowError:
-        raise UsageError(f"{what} hold an integer that is too large; no dtype holds it.") from None
+        raise UsageError(f"{what} contain an integer that is too large for every dtype.") from None
 
 
 def _check_range(what: str, values: Sequence[float], dtype: str) -> None:
     for value in values:
         if abs(value) > DTYPES[dtype]:
-            raise UsageError(f"{what} is {show(value)}; {dtype} holds numbers up to {DTYPES[dtype]:g}.")
+            raise UsageError(f"{what} is {show(value)}; the largest {dtype} number is {DTYPES[dtype]:g}.")
 
 
 def _unknown(name: str) -> str:
     if name.lower() in {other.lower() for other in OF_OBJECTS}:
-        return f"the scheduler {name} takes Python objects, which no text can name; use another one."
+        return f"the scheduler {name} takes Python objects, which cannot be written as text; use another one."
     guess = did_you_mean(name, SCHEDULERS) or ";"
     return f"unknown scheduler '{name}'{guess} choose from: {', '.join(SCHEDULERS)}."
 

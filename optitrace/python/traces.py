@@ -176,7 +176,7 @@ def record_of(trace: Trace) -> tracing.Trace:
         UsageError: it is no trace.
     """
     if not isinstance(trace, Trace):
-        raise UsageError(f"{trace!r} is no trace; make one with trace('sgd'), or read('trace.json') one.")
+        raise UsageError(f"{trace!r} is not a trace; make one with trace('sgd'), or read('trace.json') one.")
     return trace.record
 
 

@@ -328,6 +328,6 @@ def _check_optimizers(given: Sequence[object]) -> None:
     for one in given:
         if not isinstance(one, Optimizer):
             raise UsageError(
-                f"watch() was given {type(one).__name__}, which is no optimizer; "
+                f"watch() was given {type(one).__name__}, which is not an optimizer; "
                 "write watch(optimizer, model=model)."
             )

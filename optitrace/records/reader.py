@@ -92,7 +92,7 @@ def parse_trace(content: bytes) -> Trace:
     """
     _check_text(content)
     if _is_training(content):
-        raise FaultError("it is a training, and no trace; 'optitrace show' and 'optitrace diff' take it")
+        raise FaultError("it is a training, not a trace; 'optitrace show' and 'optitrace diff' accept it")
     from optitrace.records.schema import trace_form
 
     head, rows, numbers = _parts(content, trace_form())
@@ -145,7 +145,7 @@ def _content(path: str) -> bytes:
     except OSError as error:
         raise FaultError(error.strerror or str(error)) from None
     except ValueError:
-        raise FaultError("no file can have this name") from None
+        raise FaultError("this is not a valid file name") from None
 
 
 def _check_text(content: bytes) -> None:
@@ -248,7 +248,7 @@ def _check_ending(trace: Trace, place: Place) -> None:
         raise FaultError(f"outcome: a run that is {outcome.status} has {'a' if named else 'no'} quantity")
     known = {*trace.columns, *trace.state, *trace.at_the_end}
     if outcome.status is Status.NON_FINITE and outcome.quantity not in known:
-        raise FaultError(f"outcome.quantity is {outcome.quantity!r}, which is no quantity of this trace")
+        raise FaultError(f"outcome.quantity is {outcome.quantity!r}, which is not a quantity of this trace")
     planned = trace.experiment.steps
     if outcome.step is not None and outcome.step > planned:
         raise FaultError(f"outcome.step is {outcome.step}, and the run has {planned} steps")

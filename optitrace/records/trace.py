@@ -205,14 +205,14 @@ class Trace(Table):
         Quantity("lr", "The learning rate that the step used.", first=1),
         Quantity(
             "unclipped_gradient",
-            "Where gradients are clipped: what the gradient was before.",
+            "The gradient before it was clipped, where gradients are clipped.",
             Per.COORDINATE,
             first=1,
             is_optional=True,
         ),
         Quantity(
             "momentum",
-            "Where the schedule moves it: the momentum that the step used; for Adam, the first of betas.",
+            "The momentum that the step used, where the schedule changes it; for Adam, the first of betas.",
             first=1,
             is_optional=True,
         ),

@@ -97,7 +97,7 @@ class ReferenceOptimizer(Optimizer):
         value = torch.view_as_real(value) if value.is_complex() else value
         if self.scope == "matrix" and value.dim() != 2:
             dimensions = counted(value.dim(), "dimension")
-            raise ValueError(f"{type(self).__name__} steps matrices, and a parameter has {dimensions}")
+            raise ValueError(f"{type(self).__name__} updates matrices, but a parameter has {dimensions}")
         return value.reshape(-1) if self.scope == "vector" else value
 
     def _stored(self, place: Any, value: Any) -> Any:
@@ -174,5 +174,5 @@ def optimizer(rule: str | Rule | Callable[..., Any]) -> type[ReferenceOptimizer]
     found = find_rule(rule)
     if found is None:
         what = quoted(rule) if isinstance(rule, str) else repr(rule)
-        raise UsageError(f"{what} is no rule; give a function decorated with optitrace.rule, or its name.")
+        raise UsageError(f"{what} is not a rule; give a function decorated with optitrace.rule, or its name.")
     return reference_class(found)

@@ -41,7 +41,7 @@ def scheduling(schedule: Schedule, optimizer: Optimizer) -> Advance:
             scheduler.step(*([loss.item()] if schedule.name == BY_METRIC else []))
         except Exception as error:
             raise UsageError(
-                f"the schedule {schedule} cannot go on: {reason(error)}; give it other arguments."
+                f"the schedule {schedule} cannot continue: {reason(error)}; give it other arguments."
             ) from error
 
     return advance

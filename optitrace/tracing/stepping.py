@@ -138,7 +138,7 @@ def absence(entry: Entry) -> str:
         return f"torch has no class of {entry.name}, so that there is nothing to check against its rule"
     if torch_class(entry.class_path) is not None:
         return ""
-    return f"torch {torch.__version__} has no {entry.class_path.rpartition('.')[2]}; a newer torch has"
+    return f"torch {torch.__version__} has no {entry.class_path.rpartition('.')[2]}; install a newer torch"
 
 
 class OwnClassError(UsageError):

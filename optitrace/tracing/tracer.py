@@ -208,7 +208,7 @@ class _Run:
     def _end(self, recorder: Recorder, loss: Tensor) -> None:
         """Record what the step left, and move the learning rate."""
         if next(iter(self._group["params"]), None) is not self.weights:
-            raise UsageError("the class puts other weights in place of its own; it must change those it has.")
+            raise UsageError("the class replaces the tensors of the weights; it must update them in place.")
         recorder.after(self.weights, self._optimizer.state[self.weights])
         if self._advance is not None:
             self._advance(loss)
@@ -242,7 +242,9 @@ class _Run:
 
 def _gradient(weights: Tensor) -> Tensor:
     if weights.grad is None:
-        raise UsageError("the loss does not depend on the weights; make it of them, by functions of torch.")
+        raise UsageError(
+            "the loss does not depend on the weights; compute it from them with torch functions."
+        )
     return weights.grad
 
 

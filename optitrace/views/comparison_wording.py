@@ -15,7 +15,7 @@ COLUMNS = {
     "final_loss": "final loss",
     "distance": "distance to minimum",
     "steps_to_tolerance": "steps to tolerance",
-    "detour": "path / line",
+    "detour": "path ratio",
     "overshoot": "overshoot",
     "diverged_at": "diverged at",
 }
@@ -56,7 +56,7 @@ def learning_rates(comparison: Comparison) -> str:
     each = "; ".join(f"{lr} for {listed(names)}" for lr, names in runs.items())
     if comparison.tuning is not None:
         return f"each at its best lr {comparison.tuning}: {each}"
-    return f"all at lr {next(iter(runs))}" if len(runs) == 1 else f"not at one lr: {each}"
+    return f"all at lr {next(iter(runs))}" if len(runs) == 1 else f"learning rates differ: {each}"
 
 
 def closing_lines(comparison: Comparison) -> Iterator[str]:
@@ -81,9 +81,7 @@ def sentence(comparison: Comparison) -> str:
     arrived = sorted((s for s in comparison.summaries if s.steps_to_tolerance is not None), key=_steps)
     if not arrived:
         steps = max(summary.last_step for summary in comparison.summaries)
-        return (
-            f"none reached {goal} in {counted(steps, 'step')}; --steps takes more, --tolerance asks for less"
-        )
+        return f"none reached {goal} in {counted(steps, 'step')}; use more --steps, or a larger --tolerance"
     fastest, *slower = arrived
     text = f"{fastest.name} reached {goal} in {counted(_steps(fastest), 'step')}"
     if slower:

@@ -204,7 +204,7 @@ def _said(differences: Differences, precision: int) -> Iterator[str]:
 def _verdict(differences: Differences) -> str:
     first = differences.first
     if first is not None:
-        return f"A and B differ first at step {first.step}, in {_place(differences, first)}:"
+        return f"A and B first differ at step {first.step}, in {_place(differences, first)}:"
     count = sum(quantity.compared for quantity in differences.quantities)
     same = f"the same {within(differences.tolerance)}"
     shorter, longer = sorted(differences.last_steps)
@@ -212,7 +212,7 @@ def _verdict(differences: Differences) -> str:
         return "A and B have no step in common"
     if shorter < longer:
         name = "AB"[differences.last_steps.index(longer)]
-        return f"A and B are {same} up to step {shorter}, where one ends; {name} goes on to step {longer}"
+        return f"A and B are {same} up to step {shorter}, where one ends; {name} continues to step {longer}"
     if differences.incomparable or any(differences.only):
         return f"what both have is {same}: {count} numbers in {counted(differences.compared, 'step')}"
     return f"A and B are {same}: {count} numbers in {counted(differences.compared, 'step')}"
@@ -241,7 +241,7 @@ def _numbers(differences: Differences, first: Difference, precision: int) -> Ite
     if words:
         return
     if first.a == first.b:
-        yield "  the same number but for the sign of zero"
+        yield "  the same number except for the sign of zero"
     elif math.isfinite(first.ulps):
         count = _ulps(first.ulps)
         unit = f"ulp{'' if count == '1' else 's'} of {first.dtype}"
@@ -286,13 +286,13 @@ def _tables(differences: Differences, display: Display) -> Iterator[RenderableTy
         followed = _label(differences, growth[0].quantity)
         headings = ["step", "difference", "ulps"]
         rows = [[str(d.step), _size(d, display.precision), _ulps(d.ulps)] for d in growth]
-        title = f"how the difference of {followed} goes on:"
+        title = f"the difference of {followed} in later steps:"
         yield from (Text(), Text(display.spell(title)), Text())
         yield headed_table(headings, rows, display, numbers=headings)
     owners = "weight" if _is_of_weights(differences) else "parameter"
     headings = ["quantity", "differ", "greatest", "ulps", "step", owners]
     rows = _greatest(differences, display.precision)
-    yield from (Text(), Text("the greatest difference of each quantity:"), Text())
+    yield from (Text(), Text("the largest difference of each quantity:"), Text())
     yield headed_table(headings, rows, display, numbers=headings[1:])
 
 

@@ -165,7 +165,7 @@ def _flat(part: Part) -> tuple[float, ...]:
 
 
 def _search_lines(step: SearchStep) -> Iterator[str]:
-    yield "LBFGS has no rule to show: how it goes on depends on the loss; what it did:"
+    yield "LBFGS has no rule to show, since its search depends on the loss; what it did:"
     yield f"{step.evaluations} evaluations of the loss and its gradient, along {step.iterations} directions"
     if step.step_length is not None:
-        yield f"last step length {step.step_length:g}, {step.history} past updates remembered"
+        yield f"last step length {step.step_length:g}, {step.history} past updates stored"

@@ -170,7 +170,7 @@ def hidden_values(optimizer: OptimizerTrace, display: Display) -> list[str]:
     if rates is not None and not _is_by_parameter(optimizer, display):
         several = {**({} if _are_one(rates, range(len(optimizer.steps))) else {"lr": rates}), **several}
     return [
-        f"of {column.size} numbers of {name} the first {FIRST_FEW} are shown; files hold all"
+        f"only the first {FIRST_FEW} of {column.size} numbers of {name} are shown; output files have all"
         for name, column in several.items()
         if column.size > MOST_COORDINATES
     ]

@@ -95,9 +95,9 @@ def spot_check_line(sweep: Sweep) -> str | None:
     name = sweep.space.base.entry.class_path
     line = f"spot check: {len(agreeing)} of {len(sweep.checks)} agree with {name}, worst {_ulps(worst)} ulp"
     if any(check.growth > 1 for check in agreeing):
-        line += ", where one ulp at the start grows as far"
+        line += ", where one ulp at the start grows as large"
     if len(agreeing) < len(sweep.checks):
-        line += "; --dtype float64 tells whether rounding decides there"
+        line += "; --dtype float64 shows whether rounding decides"
     return line
 
 

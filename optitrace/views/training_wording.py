@@ -26,7 +26,7 @@ NO_STEP = "no step was recorded"
 
 NO_FAULTS = "no faults found"
 
-PARTING_REMEDY = "if they are to be the same, train the model in DistributedDataParallel"
+PARTING_REMEDY = "if they should be the same, wrap the model in DistributedDataParallel"
 """What is likely missing where the weights of ranks part."""
 
 MOST_OPTIMIZERS = 8
@@ -235,7 +235,7 @@ def _rule_line(found: RuleAgreement) -> str:
         )
     return (
         f"{found.optimizer} departs from the rule of {found.rule} at step {found.departure}, "
-        f"in {found.quantity} of {found.parameter}: worst {worst}, {found.allowed:g} allowed{note}"
+        f"in {found.quantity} of {found.parameter}: worst {worst}, tolerance {found.allowed:g}{note}"
     )
 
 
@@ -266,16 +266,16 @@ def _others_line(others: Sequence[RuleAgreement]) -> str:
 def _ranks_line(found: RankAgreement) -> str:
     note = f"; {printable(found.note)}" if found.note else ""
     if found.agrees is None:
-        return f"whether the {found.world_size} ranks agree cannot be told: {printable(found.note)}"
+        return f"cannot determine whether the {found.world_size} ranks agree: {printable(found.note)}"
     if found.agrees:
         return f"the weights of {found.world_size} ranks agree after every recorded step{note}"
     first, second = found.ranks
     when = f"at step {found.step:,} of" if found.step else "before the first step of"
-    line = f"ranks {first} and {second} part {when} {found.optimizer}"
+    line = f"ranks {first} and {second} first differ {when} {found.optimizer}"
     if found.parameter:
         line += (
-            f", in {printable(found.parameter)}: its norm is {found.norms[0]!r} in one "
-            f"and {found.norms[1]!r} in the other"
+            f", in {printable(found.parameter)}: its norm is {found.norms[0]!r} on rank {first} "
+            f"and {found.norms[1]!r} on rank {second}"
         )
     return f"{line}{note}; {PARTING_REMEDY}"
 
@@ -283,4 +283,4 @@ def _ranks_line(found: RankAgreement) -> str:
 def _for_all(alike: Sequence[Diagnosis]) -> Diagnosis:
     first, *others = alike
     names = list(dict.fromkeys(other.optimizer for other in others if other.optimizer != first.optimizer))
-    return replace(first, fact=f"{first.fact}; it is the same with {first_of(names, MOST_NAMED)}")
+    return replace(first, fact=f"{first.fact}; the same applies to {first_of(names, MOST_NAMED)}")

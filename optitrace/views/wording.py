@@ -55,9 +55,9 @@ def subtitle(experiment: Experiment) -> str:
     if experiment.noise:
         parts.append(f"noise {show(experiment.noise)} with seed {experiment.seed}")
     if experiment.clip_norm is not None:
-        parts.append(f"gradient norm up to {show(experiment.clip_norm)}")
+        parts.append(f"gradient norm clipped to {show(experiment.clip_norm)}")
     if experiment.clip_value is not None:
-        parts.append(f"gradient values up to {show(experiment.clip_value)}")
+        parts.append(f"gradient values clipped to {show(experiment.clip_value)}")
     if experiment.schedule is not None:
         parts.append(f"schedule {experiment.schedule}")
     return ", ".join(parts)
@@ -77,7 +77,7 @@ def closing(trace: Trace, precision: int) -> list[str]:
         return [loss, *rest]
     return [
         loss,
-        f"of {count} coordinates the norm and the first {FIRST_FEW} are shown; files hold all",
+        f"only the norm and the first {FIRST_FEW} of {count} coordinates are shown; output files have all",
         *rest,
     ]
 

@@ -83,9 +83,9 @@ def writer_of_file(path: str, result: type[Presenter], otherwise: Writer | None 
             return find_writer(writer.name, result)
     if otherwise is not None:
         return otherwise
-    said = f"{quoted(suffix)} is not the suffix of a format" if suffix else "it has no suffix"
+    said = f"{quoted(suffix)} is not a known suffix" if suffix else "it has no suffix"
     known = ", ".join(writer.suffix for writer in writers_of(result).values())
-    raise UsageError(f"cannot tell the format of {quoted(path)}: {said}; use one of {known}.")
+    raise UsageError(f"cannot determine the format of {quoted(path)}: {said}; use one of {known}.")
 
 
 def check_drawable(asked: Collection[Writer]) -> None:

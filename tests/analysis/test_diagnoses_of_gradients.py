@@ -20,7 +20,7 @@ def test_a_stale_gradient_is_told_with_its_first_step_and_how_many_have_it() -> 
         optimizer="SGD",
         step=2,
         parameter=None,
-        fact="step 2 of SGD uses the gradient of the step before once more: no backward came between "
+        fact="step 2 of SGD reuses the gradient of the previous step: backward() was not called in between "
         "(19 of 20 steps)",
         remedy="call loss.backward() before each optimizer.step()",
     )
@@ -33,7 +33,7 @@ def test_an_accumulated_gradient_is_told_of_the_optimizer_that_has_it() -> None:
 
     assert (diagnosis.fault, diagnosis.optimizer, diagnosis.step) == ("accumulated gradient", "Adam 2", 7)
     assert diagnosis.fact == (
-        "step 7 of Adam 2 adds its gradient to that of the step before, which was not cleared "
+        "step 7 of Adam 2 adds its gradient to that of the previous step, which was not cleared "
         "(14 of 20 steps)"
     )
     assert diagnosis.remedy == "call optimizer.zero_grad() before loss.backward()"
@@ -174,4 +174,4 @@ def test_parameters_beyond_three_sets_are_counted() -> None:
     found = diagnose(seen(stepped(cases=cases)))
 
     assert [d.parameter for d in found] == ["1.weight", "2.weight", "3.weight"]
-    assert [d.fact.partition("; ")[2] for d in found] == ["", "", "the same holds for 4 other parameters"]
+    assert [d.fact.partition("; ")[2] for d in found] == ["", "", "the same applies to 4 other parameters"]

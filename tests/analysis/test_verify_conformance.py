@@ -16,14 +16,14 @@ from optitrace.errors import UsageError
 from optitrace.experiment.own_class import OwnClass
 from optitrace.tracing.devices import one_thread
 
-COUNTS = "every hyperparameter counts"
-STAYS = "a zero gradient leaves the weights"
-FROZEN = "a parameter without a gradient stays"
-MIRRORED = "mirrored weights and gradients move mirrored"
-MIRRORS = "maximize mirrors minimize"
-RESUMES = "a saved state resumes"
+COUNTS = "every hyperparameter has an effect"
+STAYS = "a zero gradient leaves the weights unchanged"
+FROZEN = "a parameter without a gradient does not move"
+MIRRORED = "negated weights and gradients give negated steps"
+MIRRORS = "maximize mirrors minimizing"
+RESUMES = "a saved state can be resumed"
 INDEPENDENT = "two optimizers made from one state_dict are independent"
-UNTOUCHED = "the gradient is left alone"
+UNTOUCHED = "the gradient is not modified"
 ORDER = "the order of parameters does not matter"
 TWO_DTYPES = "parameters of two dtypes move as each would alone"
 DTYPE = "the state has the weights' dtype"

@@ -155,7 +155,7 @@ def test_a_state_that_means_something_else_is_noticed_though_the_weights_agree()
 
     assert check.verdict is Verdict.DEPARTS
     assert check.causes == ("lr is inside the momentum_buffer",)
-    assert "its weights agree; its state means something else" in check.notes
+    assert "its weights agree; its state has another meaning" in check.notes
     assert check.departure is not None
     assert check.departure.quantity == "momentum_buffer"
 
@@ -185,7 +185,7 @@ def test_a_mistake_that_the_settings_cannot_show_is_no_cause() -> None:
 
     # without nesterov and dampening, leaving them out would agree just as the rule does
     assert check.causes == ()
-    assert "its weights agree; its state means something else" in check.notes
+    assert "its weights agree; its state has another meaning" in check.notes
 
 
 def test_two_mistakes_at_once_are_recognized() -> None:
@@ -263,7 +263,7 @@ def test_a_class_that_computes_in_float32_is_held_to_float64_and_told_so() -> No
 
     assert single.verdict is Verdict.AGREES
     assert double.verdict is Verdict.DEPARTS
-    assert "in float32 it agrees: rounding alone, or something inside has fewer digits" in double.notes
+    assert "in float32 it agrees: rounding alone, or an intermediate value of lower precision" in double.notes
 
 
 def test_a_scalar_in_the_default_dtype_is_told_and_excused() -> None:

@@ -97,10 +97,10 @@ MISTAKES = [
     ("sgd --color red", "unknown color 'red'; choose from: auto, always, never."),
     (
         "sgd -o trace.xml",
-        f"cannot tell the format of 'trace.xml': '.xml' is not the suffix of a format; {SUFFIXES}",
+        f"cannot determine the format of 'trace.xml': '.xml' is not a known suffix; {SUFFIXES}",
     ),
-    ("sgd -o trace", f"cannot tell the format of 'trace': it has no suffix; {SUFFIXES}"),
-    ("sgd -o ''", f"cannot tell the format of '': it has no suffix; {SUFFIXES}"),
+    ("sgd -o trace", f"cannot determine the format of 'trace': it has no suffix; {SUFFIXES}"),
+    ("sgd -o ''", f"cannot determine the format of '': it has no suffix; {SUFFIXES}"),
 ]
 """A command line in the words of a shell, and the sentence that it gets."""
 

@@ -47,7 +47,7 @@ def test_where_none_arrived_the_remedy_is_told() -> None:
     finished = run("compare", "sgd", "adam", "-n", "1", COLUMNS="200")
 
     assert finished.stdout.splitlines()[-1] == (
-        "none reached 0.001 of the starting loss in 1 step; --steps takes more, --tolerance asks for less"
+        "none reached 0.001 of the starting loss in 1 step; use more --steps, or a larger --tolerance"
     )
 
 

@@ -125,7 +125,7 @@ def test_a_sign_of_zero_is_told_as_such(files: dict[str, str], tmp_path: Path) -
 
     finished = run("diff", str(tmp_path / "a.json"), str(tmp_path / "b.json"))
 
-    assert "  A  0.0\n  B  -0.0\n  the same number but for the sign of zero\n" in finished.stdout
+    assert "  A  0.0\n  B  -0.0\n  the same number except for the sign of zero\n" in finished.stdout
     assert finished.code == 1
     assert run("diff", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--close").code == 0
 
@@ -187,8 +187,8 @@ def test_standard_input_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
         (["adan", "adam"], 2, "'adan' is no optimizer and no file; did you mean 'adam'?"),
         (["sgd:lr=0.1", "sgd:momentun=1"], 2, "sgd has no momentun; did you mean 'momentum'?"),
         (["gone.json", "sgd"], 3, "cannot read 'gone.json': there is no such file."),
-        (["sgd", "sgd", "--ulp", "-1"], 2, "ulp is '-1'; it must be a number from 0 on."),
-        (["sgd", "sgd", "--rtol", "x"], 2, "rtol is 'x'; it must be a number from 0 on."),
+        (["sgd", "sgd", "--ulp", "-1"], 2, "ulp is '-1'; it must be a non-negative number."),
+        (["sgd", "sgd", "--rtol", "x"], 2, "rtol is 'x'; it must be a non-negative number."),
         (["sgd", "sgd", "-f", "csv"], 2, "a difference has no format 'csv'; choose from: table, json."),
         (["sgd", "sgd:device=cuda:77"], 5, "there is no "),
     ],

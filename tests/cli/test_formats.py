@@ -57,7 +57,7 @@ def test_rows_of_a_verification_are_its_checks() -> None:
         ("verify -o x.md", "a verification has no format 'markdown'; choose from: table, json, csv, tsv."),
         (
             "notebook -o x",
-            "cannot tell the format of 'x': it has no suffix; use one of .txt, .json, .csv, .tsv.",
+            "cannot determine the format of 'x': it has no suffix; use one of .txt, .json, .csv, .tsv.",
         ),
     ],
 )

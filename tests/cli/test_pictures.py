@@ -150,7 +150,7 @@ def test_without_matplotlib_nothing_is_run_and_one_sentence_says_how_to_get_it(
         ),
         (
             ("sgd", "-o", "x.jpg"),
-            "cannot tell the format of 'x.jpg': '.jpg' is not the suffix of a format; use one of "
+            "cannot determine the format of 'x.jpg': '.jpg' is not a known suffix; use one of "
             ".txt, .json, .jsonl, .csv, .tsv, .md, .png, .svg, .pdf, .gif, .html.",
         ),
     ],

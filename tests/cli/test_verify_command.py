@@ -113,7 +113,8 @@ def test_a_class_without_a_rule_is_held_against_claims_alone(mine: str) -> None:
 
     assert finished.code == 1
     assert (
-        "FAILED          every hyperparameter counts: nothing in the settings tried was changed by idle (1, "
+        "FAILED          every hyperparameter has an effect: "
+        "nothing in the settings tried was changed by idle (1, "
     ) in finished.stdout
     assert "verdict" not in finished.stdout
     assert finished.stdout.endswith(f"\n\n{mine}:Idle: 1 of 10 general claims fails\n")

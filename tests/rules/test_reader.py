@@ -274,7 +274,7 @@ def guarded(w: Any, g: Any, t: int, *, lr: float = 0.1) -> tuple[Any, ...]:
 
 
 def test_a_guard_on_coordinates_is_refused() -> None:
-    with pytest.raises(UsageError, match="a guard cannot hold for some coordinates alone; use where"):
+    with pytest.raises(UsageError, match="the condition of an if cannot depend on the coordinate; use where"):
         read(guarded).explain([1.0, 2.0], [1.0, -1.0], 1, {}, {})
 
 

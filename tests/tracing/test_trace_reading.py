@@ -155,11 +155,11 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         damaged('"steps": 2', f'"steps": {"9" * 4000}'),
         r"experiment\.steps is a num",
     ),
-    "a list": (b"[1, 2]", "it is JSON, but no trace: a list of 2 and no object"),
-    "another object": (b"{}", "it is JSON, but no trace of optitrace: it has no schema"),
+    "a list": (b"[1, 2]", "it is JSON, but not a trace: a list of 2, not an object"),
+    "another object": (b"{}", "it is JSON, but not a trace of optitrace: it has no schema"),
     "another schema": (
         damaged('"schema": 1', '"schema": 2'),
-        r"its schema is 2, and optitrace .* reads schema 1 al",
+        r"its schema is 2, and optitrace .* reads only schema 1;",
     ),
     "schema true": (damaged('"schema": 1', '"schema": true'), "its schema is true"),
     "no steps": (LINES[0].encode(), "steps is missing"),
@@ -248,7 +248,7 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
     for path, reason in [
         (str(tmp_path / "none.json"), "there is no such file"),
         (str(tmp_path), "it is a folder"),
-        ("\0", "no file can have this name"),
+        ("\0", "this is not a valid file name"),
         ("x" * 5000, "."),
     ]:
         with pytest.raises(InputFileError, match=re.escape(reason)):

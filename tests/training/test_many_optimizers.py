@@ -116,7 +116,7 @@ def test_a_fault_of_very_many_optimizers_is_told_once() -> None:
     faults = [stale(name, 0.1 * place) for place, name in enumerate(NAMES, start=1)]
     first, last = told([*faults, UNOWNED])
 
-    assert first.fact == "step 2 of SGD is stale; it is the same with SGD 2, SGD 3 and 2,997 more"
+    assert first.fact == "step 2 of SGD is stale; the same applies to SGD 2, SGD 3 and 2,997 more"
     assert first.remedy == "lower the lr (0.1)"
     assert last == UNOWNED
 

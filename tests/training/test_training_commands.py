@@ -185,7 +185,7 @@ def test_tolerances_decide_what_is_the_same(files: dict[str, str], options: list
     assert run(*named(files, "diff", "ONE", "OTHER", *options)).code == code
 
 
-IS_A_TRAINING = "is a training, and no trace;"
+IS_A_TRAINING = "is a training, not a trace;"
 
 
 @pytest.mark.parametrize(
@@ -215,12 +215,12 @@ IS_A_TRAINING = "is a training, and no trace;"
         (
             ["diff", "ONE", "TRACE"],
             2,
-            f"'ONE' {IS_A_TRAINING} diff takes two trainings, or two of traces and experiments.",
+            f"'ONE' {IS_A_TRAINING} diff compares two trainings, or two traces or experiments.",
         ),
         (
             ["diff", "adam", "ONE"],
             2,
-            f"'ONE' {IS_A_TRAINING} diff takes two trainings, or two of traces and experiments.",
+            f"'ONE' {IS_A_TRAINING} diff compares two trainings, or two traces or experiments.",
         ),
         (
             ["diff", "ONE", "OTHER", "--clip-norm", "1"],
@@ -240,7 +240,7 @@ def test_a_mistake_is_one_line(files: dict[str, str], words: list[str], code: in
 
 def test_reading_a_training_as_a_trace_says_what_takes_it(files: dict[str, str]) -> None:
     with pytest.raises(
-        InputFileError, match=r"it is a training, and no trace; 'optitrace show' and 'optitrac"
+        InputFileError, match=r"it is a training, not a trace; 'optitrace show' and 'optitrac"
     ):
         optitrace.read(files["ONE"])
 

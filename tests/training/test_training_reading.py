@@ -237,7 +237,7 @@ def test_a_file_tells_which_of_the_two_it_holds(tmp_path: Path) -> None:
     assert isinstance(read["trace.json"], Trace)
     assert isinstance(read["pretty.json"], SavedTraining)
     assert isinstance(read["training.jsonl"], SavedTraining)
-    with pytest.raises(InputFileError, match=r"it is a training, and no trace; 'optitrace show' and"):
+    with pytest.raises(InputFileError, match=r"it is a training, not a trace; 'optitrace show' and"):
         parse_trace(as_bytes(training()))
 
 

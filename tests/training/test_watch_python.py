@@ -112,7 +112,7 @@ def test_what_cannot_be_is_told() -> None:
         optitrace.watch()
     for given, kind in ((task.model, "Linear"), ([optimizer], "list")):
         with pytest.raises(
-            UsageError, match=rf"given {kind}, which is no optimizer; write watch\(optimizer, mo"
+            UsageError, match=rf"given {kind}, which is not an optimizer; write watch\(optimizer, mo"
         ):
             optitrace.watch(given)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="every is 0"):

@@ -110,7 +110,7 @@ def test_theory_is_one_line_that_names_limit_rates_and_best_settings() -> None:
 def test_theory_of_a_run_that_cannot_converge_says_why() -> None:
     (told,) = theory_lines(theory(trace(design("sgd", {"maximize": True}, steps=1))))
 
-    assert "converges for no lr: a curvature is -4, where every step leads away" in told
+    assert "converges for no lr: a curvature is -4, where every step moves away from the minimum" in told
     assert "too few rows to observe one" in told
 
 

@@ -98,7 +98,7 @@ def read_axis(text: str, base: Experiment, *, sampled: bool) -> SweptAxis:
     """
     name, sign, values = (part.strip() for part in text.partition("="))
     if not sign or not values or not name:
-        raise UsageError(f"{quoted(text)} names no values; write it as lr=0.1,0.2 or lr=log:1e-4:1:200.")
+        raise UsageError(f"{quoted(text)} has no values; write it as lr=0.1,0.2 or lr=log:1e-4:1:200.")
     axis, part = _varied(name, base)
     return replace(axis, values=_values(values, part, sampled=sampled))
 
@@ -154,7 +154,7 @@ def _setting(name: str, base: Experiment) -> Hyperparameter:
                 f"the loss {base.objective.name} has no coefficients; vary start, or leave it out."
             )
         if base.objective.rotation is not None:
-            raise UsageError("coefficients cannot be varied off the axes; leave out --rotate.")
+            raise UsageError("the coefficients of a rotated quadratic cannot be varied; leave out --rotate.")
         numbers = base.objective.coefficients
         return Hyperparameter(base.optimizer, name, numbers, tuple[(float,) * len(numbers)])  # type: ignore[misc]
     guess = did_you_mean(name, [*known, *POINTS])
@@ -207,7 +207,7 @@ def _range(text: str, setting: Hyperparameter, *, sampled: bool) -> tuple[Value,
     ends, count = parts[logarithmic : logarithmic + 2], parts[logarithmic + 2 :]
     if len(ends) < 2 or len(count) > 1:
         raise UsageError(
-            f"{setting.name}={text} is no range; write {setting.name}=START:STOP:COUNT or "
+            f"{setting.name}={text} is not a range; write {setting.name}=START:STOP:COUNT or "
             f"{setting.name}=log:START:STOP:COUNT."
         )
     if get_origin(setting.type) is tuple:
@@ -215,8 +215,8 @@ def _range(text: str, setting: Hyperparameter, *, sampled: bool) -> tuple[Value,
     first, last = (_end(end, setting) for end in ends)
     if logarithmic and min(first, last) <= 0:
         raise UsageError(
-            f"{setting.name}={text} has the logarithm of {show(min(first, last))}; "
-            "both ends of a logarithmic range must be above 0."
+            f"{setting.name}={text} includes {show(min(first, last))}; "
+            "both ends of a log range must be positive."
         )
     number = _count(count[0], setting.name, text) if count else None
     if number is None and not sampled:

@@ -201,7 +201,7 @@ def _run_fitting(
         count = len(found[0])
         if count == 1:
             raise DeviceError(
-                f"{space.base.device} has not the memory for one configuration; use fewer coordinates."
+                f"{space.base.device} is too small for one configuration; use fewer coordinates."
             ) from error
     halves = []
     for half in (slice(None, count // 2), slice(count // 2, None)):

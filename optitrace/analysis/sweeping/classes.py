@@ -47,7 +47,7 @@ def check_backend(name: str) -> str:
     for package, extra in (("joblib", "sweep"), (BACKENDS[name], name)):
         if not _is_installed(package):
             raise UsageError(
-                f"what no rule alone decides is stepped by {package}, which is not installed; "
+                f"optimizers without a rule are run by {package}, which is not installed; "
                 f"pip install 'optitrace[{extra}]' installs it."
             )
     return name

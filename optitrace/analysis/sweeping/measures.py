@@ -18,7 +18,7 @@ RANKS: Mapping[str, str] = {
     "final_loss": "the loss after the last step",
     "steps": "steps until the loss is within the tolerance of its minimum",
     "distance": "distance of the last weights from the nearest minimum",
-    "path": "length of the way to within the tolerance of the minimum",
+    "path": "path length until the loss is within the tolerance of its minimum",
 }
 """By what configurations can be ranked, the least first."""
 
@@ -48,7 +48,7 @@ def check_goal(goal: Goal, space: Space) -> Goal:
         guess = did_you_mean(goal.rank, RANKS) or ";"
         raise UsageError(f"unknown rank {quoted(goal.rank)}{guess} choose from: {', '.join(RANKS)}.")
     if not 0 <= goal.tolerance < math.inf:
-        raise UsageError(f"the tolerance is {goal.tolerance:g}; it must be a number from 0 on.")
+        raise UsageError(f"the tolerance is {goal.tolerance:g}; it must be a non-negative number.")
     if goal.rank != "final_loss" and not space.minima:
         fact = (
             "the configurations share no known minimum"

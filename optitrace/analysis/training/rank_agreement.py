@@ -34,9 +34,9 @@ AFTER_A_FAILURE = 5.0
 MOST = 3
 """How many remarks are made, and how many ranks are named; of more there is the number."""
 
-NO_STORE = "there is no store of torchrun to compare in; start the program with torchrun -m optitrace run"
+NO_STORE = "the store of torchrun is not available; start the program with torchrun -m optitrace run"
 NOTHING = "no optimizer took a step"
-BROKEN = "the connection to the store of torchrun broke"
+BROKEN = "the connection to the store of torchrun was lost"
 
 
 def compare_ranks(
@@ -93,7 +93,7 @@ def compare_in(
         found = _first_difference(exchange, norms, others, keys.values(), waiting)
     except RuntimeError:
         return None if training.rank else RankAgreement(training.world_size, None, note=BROKEN)
-    waited = "before rank 0 was told to end" if is_interrupted() else f"within {waiting:g} s"
+    waited = "before rank 0 was interrupted" if is_interrupted() else f"within {waiting:g} s"
     return _agreement(training.world_size, norms, others, found, waited)
 
 
@@ -301,13 +301,13 @@ def _sharded(norms: Sequence[WeightNorms], others: Mapping[int, RankRecord]) -> 
     theirs = [each for record in others.values() for each in record.optimizers]
     for own in norms:
         if any(_is_sharded(own, each) for each in theirs if each.optimizer == own.optimizer):
-            yield f"the parameters of {own.optimizer} are sharded, so that each rank has a part of its own"
+            yield f"the parameters of {own.optimizer} are sharded: each rank has a different part"
 
 
 def _unknown(found: _Difference) -> Iterator[str]:
     """Yield what is not known of a difference, as the other rank ended before it sent its rows."""
     if found.end - found.begin > 1:
         last = found.norms.step(found.end - 1)
-        yield f"rank {found.rank} ended before it could be asked at which step up to {last:,}"
+        yield f"rank {found.rank} ended before the step could be determined (at most step {last:,})"
     elif found.parameter is None:
-        yield f"rank {found.rank} ended before it could be asked in which parameter"
+        yield f"rank {found.rank} ended before the parameter could be determined"

@@ -226,7 +226,7 @@ def _resumed_in(dtype: torch.dtype, trial: Trial, variation: Arguments) -> Resul
         except Exception as error:  # a state that was loaded is not always one that can be stepped
             return FAILED, f"{loaded} raises {reason(error)}{where}"
         if not all(map(same, whole[step].weights, run.snapshot())):
-            return FAILED, f"{loaded} goes another way{where}"
+            return FAILED, f"{loaded} gives other weights{where}"
     return PASSED, note
 
 
@@ -270,13 +270,13 @@ def gradient_is_left_alone(trial: Trial, variation: Arguments) -> Result | None:
     return None
 
 
-@_in_each_variation("the other way round they move the same", parameters=2)
+@_in_each_variation("in the opposite order they move the same", parameters=2)
 def order_does_not_matter(trial: Trial, variation: Arguments) -> Result | None:
     """Give the parameters in the opposite order."""
     forward, backward = trial.run(variation), trial.run(variation, order=(1, 0))
     if not (step := apart(forward, backward, SUMMATION)):
         return None
-    finding = f"step {step} is another if they are given the other way round{said(variation)}"
+    finding = f"step {step} differs if they are given in the opposite order{said(variation)}"
     return _failed_unless_exempt(trial, variation, finding, RANDOM, PAIRS)
 
 
@@ -381,14 +381,14 @@ def _stepped(run: PrescribedRun, factor: float = 1.0) -> Sequence[Tensor]:
 
 
 CLAIMS: Mapping[str, Claim] = {
-    "every hyperparameter counts": every_hyperparameter_counts,
-    "a zero gradient leaves the weights": zero_gradient_leaves_the_weights,
-    "a parameter without a gradient stays": missing_gradient_leaves_the_weights,
-    "mirrored weights and gradients move mirrored": mirrored_moves_mirrored,
-    "maximize mirrors minimize": maximize_mirrors_minimize,
-    "a saved state resumes": saved_state_resumes,
+    "every hyperparameter has an effect": every_hyperparameter_counts,
+    "a zero gradient leaves the weights unchanged": zero_gradient_leaves_the_weights,
+    "a parameter without a gradient does not move": missing_gradient_leaves_the_weights,
+    "negated weights and gradients give negated steps": mirrored_moves_mirrored,
+    "maximize mirrors minimizing": maximize_mirrors_minimize,
+    "a saved state can be resumed": saved_state_resumes,
     "two optimizers made from one state_dict are independent": optimizers_are_independent,
-    "the gradient is left alone": gradient_is_left_alone,
+    "the gradient is not modified": gradient_is_left_alone,
     "the order of parameters does not matter": order_does_not_matter,
     "parameters of two dtypes move as each would alone": dtypes_do_not_mix,
     "the state has the weights' dtype": state_has_the_dtype_of_the_weights,

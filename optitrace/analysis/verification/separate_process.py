@@ -208,7 +208,7 @@ def _ending_of(process: subprocess.Popen[bytes]) -> str:
     try:
         return _ending(process.wait(timeout=PATIENCE))
     except subprocess.TimeoutExpired:
-        return "spoils the pipe that its results are sent through"
+        return "corrupts the pipe that its results are sent through"
 
 
 def _ending(code: int) -> str:

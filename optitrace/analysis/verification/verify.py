@@ -256,11 +256,11 @@ def _likely_causes_of(
         runs, _ = record_all(subject, implementation=implementation, dtype=dtype, device=device)
         if agrees(subject.rule, runs):
             name = dtype_name(dtype)
-            return (), (f"in {name} it agrees: rounding alone, or something inside has fewer digits",)
+            return (), (f"in {name} it agrees: rounding alone, or an intermediate value of lower precision",)
         if causes := likely_causes(subject.rule, runs):
             break
     weights_agree = agrees(subject.rule, runs, trusted=False)
-    return causes, ("its weights agree; its state means something else",) if weights_agree else ()
+    return causes, ("its weights agree; its state has another meaning",) if weights_agree else ()
 
 
 def _unchecked(optimizer: CatalogueEntry, device: torch.device, verdict: Verdict, note: str) -> Check:

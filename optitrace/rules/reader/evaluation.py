@@ -78,7 +78,7 @@ class Evaluation:
                 case Guard(_, condition, then, otherwise):
                     holds = condition.evaluate([self._value(leaf) for leaf in condition.leaves])
                     if isinstance(holds, tuple):
-                        raise UsageError("a guard cannot hold for some coordinates alone; use where.")
+                        raise UsageError("the condition of an if cannot depend on the coordinate; use where.")
                     self.run(then if holds else otherwise, iteration)
                 case Loop(count, body):
                     for number in range(self.values[count]):

@@ -50,7 +50,7 @@ class CataloguePresenter(Presenter, HasJson):
             ],
             display,
         )
-        hint = "'optitrace list NAME' tells more of one, 'optitrace NAME' runs it"
+        hint = "'optitrace list NAME' shows details of one, 'optitrace NAME' runs it"
         return Group(table, Text(), *map(Text, self.notes), Text(hint))
 
     def json(self, display: Display) -> Iterator[str]:
@@ -139,7 +139,7 @@ class ObjectivePresenter(Presenter, HasJson):
 
 def _implemented_by(optimizer: Optimizer) -> str:
     if not optimizer.class_path:
-        return "torch has no class of it: the rule itself is traced"
+        return "torch has no class for it: the rule itself is traced"
     return f"{optimizer.class_path}, {' or '.join(optimizer.implementations)}"
 
 

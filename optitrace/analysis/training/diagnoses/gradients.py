@@ -35,7 +35,7 @@ def stale_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
     yield from _of_kind(
         optimizer,
         "stale",
-        "uses the gradient of the step before once more: no backward came between",
+        "reuses the gradient of the previous step: backward() was not called in between",
         "call loss.backward() before each optimizer.step()",
     )
     for case in _reported_cases(optimizer, "stale"):
@@ -66,14 +66,14 @@ def accumulated_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
         yield from _of_kind(
             optimizer,
             "accumulated",
-            "adds its gradient to that of the step before, which was not cleared",
+            "adds its gradient to that of the previous step, which was not cleared",
             "call optimizer.zero_grad() before loss.backward()",
         )
         return
     for case in cases:
         fact = (
             f"step {case.steps.first} adds the gradient of {first_of(case.parameters, MOST_NAMED)} "
-            "to that of the step before, which was not cleared"
+            "to that of the previous step, which was not cleared"
         )
         yield _of_part(optimizer, case, fact, CLEAR_ALL)
 
@@ -89,7 +89,7 @@ def cleared_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
         return
     count, taken = sum(case.steps.count for case in cases), optimizer.steps_seen
     is_called = all(case.cause == "zero_grad" for case in cases)
-    what = "zero_grad() came" if is_called else "the gradients were cleared"
+    what = "zero_grad() was called" if is_called else "the gradients were cleared"
     call = "zero_grad()" if is_called else "them"
     yield Finding(
         step=cases[0].steps.first,
@@ -130,7 +130,7 @@ def _of_part(optimizer: OptimizerTrace, case: GradientCase, fact: str, remedy: s
     cases = [one for one in optimizer.cases if one.kind == case.kind]
     others = {name for one in cases[MOST_CASES:] for name in one.parameters}
     is_last = case is cases[:MOST_CASES][-1]
-    more = f"; the same holds for {counted(len(others), 'other parameter')}" if others and is_last else ""
+    more = f"; the same applies to {counted(len(others), 'other parameter')}" if others and is_last else ""
     return Finding(
         step=case.steps.first,
         parameter=case.parameters[0],
@@ -147,8 +147,8 @@ def skipped_steps(optimizer: OptimizerTrace) -> Iterator[Finding]:
         return
     yield Finding(
         step=tally.first,
-        fact=f"a GradScaler left out {share_of_steps(tally.count, taken)} of {optimizer.name}, "
-        f"first step {tally.first}: their gradients were not finite",
+        fact=f"GradScaler skipped {share_of_steps(tally.count, taken)} of {optimizer.name}, "
+        f"the first at step {tally.first}: their gradients were not finite",
         remedy="look for a loss that is not finite, lower the lr, or train in bfloat16 without a GradScaler",
     )
 
@@ -164,5 +164,5 @@ def no_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
         fact=f"step {tally.first} of {optimizer.name} moves nothing: no parameter has a gradient "
         f"({share_of_steps(tally.count, taken)})",
         remedy="call loss.backward() before optimizer.step(), "
-        "and make the optimizer of the parameters that the loss depends on",
+        "and pass the parameters that the loss depends on to the optimizer",
     )

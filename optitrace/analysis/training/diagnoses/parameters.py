@@ -26,10 +26,10 @@ def unowned_parameters(training: Training) -> Iterator[Finding]:
             fact=f"{first_of(names, 1)} of the model's parameters {gets} gradients{since} and {are} "
             "in no optimizer",
             remedy="call optimizer.add_param_group() for parameters that are unfrozen later, "
-            "or make the optimizer of all of model.parameters() from the start"
+            "or pass all of model.parameters() to the optimizer from the start"
             if since
-            else "make the optimizer of all of model.parameters(), "
-            "or freeze what is to stay as it is with requires_grad_(False)",
+            else "pass all of model.parameters() to the optimizer, "
+            "or freeze those that should not change with requires_grad_(False)",
         )
 
 
@@ -53,8 +53,8 @@ def unused_parameters(optimizer: OptimizerTrace) -> Iterator[Finding]:
         parameter=unused[0],
         fact=f"{first_of(unused, 1)} of the parameters of {optimizer.name} had no gradient in "
         f"{counted(optimizer.steps_seen, 'step')}",
-        remedy="the loss does not depend on it: use it in forward, "
-        "look for a detach() or no_grad() on the way, or leave it out",
+        remedy="the loss does not depend on it: use it in forward(), "
+        "check for a detach() or no_grad() before the loss, or remove it from the optimizer",
     )
 
 
@@ -74,7 +74,7 @@ def shared_parameters(training: Training) -> Iterator[Finding]:
                 parameter=shared[0],
                 optimizer=optimizer.name,
                 fact=f"{first_of(shared, 1)} of the parameters of {optimizer.name} {verb} in {other} too",
-                remedy="each moves it with a state that knows nothing of the other: give it to one of them",
+                remedy="each updates it with state of its own: pass it to only one of them",
             )
 
 
@@ -85,6 +85,6 @@ def idle_optimizers(training: Training) -> Iterator[Finding]:
         verb, which = ("was", "it") if len(training.idle) == 1 else ("were", "them")
         yield Finding(
             optimizer=training.idle[0],
-            fact=f"{first_of(training.idle, MOST_NAMED)} {verb} made and took no step",
-            remedy=f"call step() after loss.backward(), or do not make {which}",
+            fact=f"{first_of(training.idle, MOST_NAMED)} {verb} created but never stepped",
+            remedy=f"call step() after loss.backward(), or do not create {which}",
         )

@@ -72,7 +72,7 @@ def _lost_update(optimizer: OptimizerTrace, lost: LostUpdate) -> Finding:
     return Finding(
         step=lost.step,
         fact=f"step {lost.step} of {optimizer.name} leaves {100 * _share(lost):.3g} % of the "
-        f"{listed(dtypes)} weights as they are: {_taken(dtypes)}",
+        f"{listed(dtypes)} weights unchanged: {_taken(dtypes)}",
         remedy=remedy,
     )
 
@@ -87,10 +87,10 @@ def _taken(dtypes: Sequence[str]) -> str:
     """Return what rounding takes: where there are several dtypes, of the one that takes the most."""
     limits = {dtype: 2.0 ** -FORMATS[dtype].bits for dtype in dtypes if dtype in FORMATS}
     if not limits:
-        return "rounding takes their updates"
+        return "their updates are lost in rounding"
     coarsest = max(limits, key=limits.__getitem__)  # half a unit in the last place
     which = f" in {coarsest}" if len(dtypes) > 1 else ""
-    return f"rounding takes updates below {short(limits[coarsest])} of a weight{which}"
+    return f"rounding loses updates below {short(limits[coarsest])} of a weight{which}"
 
 
 def undecided_updates(optimizer: OptimizerTrace) -> str:

@@ -119,11 +119,10 @@ class AgreementAccumulator:
         notes += [f"{counted(count, 'step')} only to {note}" for note, count in self._roundings.items()]
         if self._hooked:
             notes.append(
-                f"{counted(self._hooked, 'step')} left out: the program has hooks around them, "
-                "which may change weights or gradients"
+                f"{counted(self._hooked, 'step')} skipped: hooks around them may change weights or gradients"
             )
         if self._failure:
-            notes.append(f"verifying has ended, as it failed: {self._failure}")
+            notes.append(f"verification stopped: {self._failure}")
         if not self._steps and not notes:
             notes.append("no step had finite gradients in the sampled weights")
         return notes

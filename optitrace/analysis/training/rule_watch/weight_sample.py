@@ -146,7 +146,7 @@ def _batch(group: int, dtype: torch.dtype, places: Sequence[SamplePlace], whole:
 def _note(whole: Extent, places: Sequence[SamplePlace], parameters: Sequence[Tensor]) -> str:
     """Return which parameters are left out, where the rule must see them whole."""
     if whole == "weight":
-        return "" if places else "no parameter has numbers that a rule moves"
+        return "" if places else "no parameter has numbers that a rule updates"
     shape = "of one dimension" if whole == "vector" else "of two dimensions"
     if not places:
         return f"the rule is for parameters {shape}, and none is small enough to be recomputed whole"
