@@ -20,7 +20,7 @@ class Summary:
 
     Attributes:
         name: what the run is called.
-        experiment: what was run.
+        experiment: the experiment that was run.
         last_step: how many steps were taken.
         starting_loss: the loss at the start; None if no step was taken.
         final_loss: the loss at the last weights.

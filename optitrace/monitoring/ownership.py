@@ -56,7 +56,7 @@ class Ownership:
 
         Args:
             models: those that have parameters of an optimizer.
-            optimizer: its name.
+            optimizer: the name of the optimizer.
             step: which of its steps is about to be taken, or was just taken.
         """
         for name, tensor in (named for model in models for named in model):

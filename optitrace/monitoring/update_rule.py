@@ -63,7 +63,7 @@ def explain_break(
 
     Args:
         optimizer: after the step.
-        parameters: what it moves.
+        parameters: the parameters that it updates.
         before: returns the weights of a parameter before the step, given its place.
         step: the step's number, for an optimizer that does not count.
     """

@@ -17,7 +17,7 @@ class WeightNorms:
     """The norms of the weights of one optimizer.
 
     Attributes:
-        optimizer: its name.
+        optimizer: the name of the optimizer.
         parameters: the name of each parameter.
         shapes: the shape of each.
         is_sharded: whether any of them is here in part only, the rest being with other processes.
@@ -77,7 +77,7 @@ class WeightRecord:
         """Return what was gathered so far.
 
         Args:
-            optimizer: its name.
+            optimizer: the name of the optimizer.
             parameters: the names of its parameters.
             taken: how many steps it has taken.
         """

@@ -49,7 +49,7 @@ class Trace(ShownInNotebook):
 
     @property
     def experiment(self) -> Experiment:
-        """What was run."""
+        """The program that was run."""
         return self.record.experiment
 
     @property

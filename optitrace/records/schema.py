@@ -37,20 +37,20 @@ ENTRY: Any = Annotated[Number | VECTOR, Field(union_mode="left_to_right")]
 WHOLE_NUMBER: Any = Annotated[int, Field(gt=-(2**63), lt=2**63)]
 
 DESCRIPTIONS: Mapping[type, str] = {
-    Trace: "One run of an optimizer, step by step. Row 0 is the start: weights alone. The row of step k "
-    "holds the loss, gradient and lr that step k used, and the weights and state after it.",
-    Training: "What was seen of a program that steps optimizers. A row of a step has the loss, lr and "
-    "gradient that the step used, and the weights and state after it, told by Euclidean norms. Since schema "
-    "2 an optimizer has clippings in place of clipped, and each member of unowned is an object.",
+    Trace: "One run of an optimizer, step by step. Row 0 is the start and has only weights. The row of step "
+    "k has the loss, gradient and lr that step k used, and the weights and state after it.",
+    Training: "The steps of the optimizers of a program. The row of a step has the loss, lr and "
+    "gradient that the step used, and the weights and state after it, as Euclidean norms. Since schema "
+    "2 an optimizer has clippings instead of clipped, and the members of unowned are objects.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a file should be.
+    """The form that a file must have.
 
     Attributes:
-        noun: what is saved in it: ``trace``.
+        noun: the kind of record, such as ``trace``.
         schema: the version of the form.
         head: the check of the first line of a JSONL file.
         row: that of its other lines.
@@ -85,7 +85,7 @@ def training_form(schema: int = TRAINING_SCHEMA) -> Form:
 
 
 def json_schema(record: type[Trace | Training]) -> dict[str, Any]:
-    """Return what the file of a record is, as a JSON Schema."""
+    """Return the JSON Schema of the files of a record."""
     form = trace_form() if record is Trace else training_form()
     schema = _without(("title", "default"), form.whole.json_schema())
     definitions = schema.pop("$defs")
@@ -96,7 +96,7 @@ def json_schema(record: type[Trace | Training]) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"optitrace {form.noun}, schema {form.schema}",
         **schema,
-        "description": f"{DESCRIPTIONS[record]} Numbers are exact; those that are not finite are texts.",
+        "description": f"{DESCRIPTIONS[record]} Numbers are exact; those that are not finite are strings.",
         "$defs": definitions,
     }
 
@@ -109,7 +109,7 @@ def write_schemas(folder: Path) -> None:
 
 
 def _free(schema: Mapping[str, Any], type: Any = Any) -> Any:
-    """Return a type that other programs are told more of than is checked here."""
+    """Return a type whose JSON Schema says more than is checked here."""
     return Annotated[type, WithJsonSchema({**schema})]
 
 
@@ -127,8 +127,8 @@ _FINITE_OR_TEXT = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-
 _NUMBERS = {"type": "array", "items": _FINITE_OR_TEXT, "minItems": 1}
 
 _THEORY = _object(
-    "With --theory: what is known of sgd on a quadratic, and the rate of this run. A rate is the factor by "
-    "which the distance from the minimum changes a step, in the long run.",
+    "With --theory: the theory of sgd on a quadratic, and the rate of this run. A rate is the factor by "
+    "which the distance from the minimum changes in each step, asymptotically.",
     stability_limit=_RATE,
     predicted_rate={"type": "number"},
     slowest_coordinate=_ANY_INTEGER,
@@ -145,7 +145,7 @@ _EXPLAINED: Mapping[str, Any] = {
         "items": _object("A line.", symbol=_TEXT, formula=_TEXT, filled=_TEXT, value={}),
     },
     "parts": {
-        "description": "With --explain: what the weight change is the sum of.",
+        "description": "With --explain: the summands of the weight change.",
         "type": "object",
         "additionalProperties": _NUMBERS,
     },

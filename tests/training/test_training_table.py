@@ -355,7 +355,8 @@ def test_what_was_run_stands_at_the_top() -> None:
         ),
         (
             DEPARTS,
-            "AdamW departs from the rule of adamw at step 3, in exp_avg of fc1.bias: worst 820 units, tolerance 8",
+            "AdamW departs from the rule of adamw at step 3, in exp_avg of fc1.bias: "
+            "worst 820 units, tolerance 8",
         ),
         (NO_RULE, "no step of Lion was verified; its class has no rule"),
         (RuleAgreement("Adam", "adam"), "no step of Adam was verified"),

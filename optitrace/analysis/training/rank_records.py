@@ -43,7 +43,7 @@ class OptimizerDigests:
     """The weight norms of an optimizer on one rank, digested.
 
     Attributes:
-        optimizer: its name.
+        optimizer: the name of the optimizer.
         layout: the digest of its parameters' names and shapes.
         is_sharded: whether the rank has a part of its parameters only.
         taken: how many steps it took.
