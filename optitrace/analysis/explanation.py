@@ -104,7 +104,7 @@ def check_explainable(experiment: Experiment, coordinate: int | None) -> None:
     Raises:
         UsageError: a custom class has no rule; or there is no coordinate that could be followed.
     """
-    if experiment.own is not None and experiment.own.rule is None:
+    if experiment.custom is not None and experiment.custom.rule is None:
         raise UsageError(f"{experiment.optimizer} has no rule to explain its steps by; leave out --explain.")
     if coordinate is None:
         return

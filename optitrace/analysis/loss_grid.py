@@ -10,7 +10,7 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.landscapes import Landscape
 from optitrace.experiment.objective import Objective, Point
-from optitrace.experiment.objectives import OwnLoss, recorded_function
+from optitrace.experiment.objectives import UserLoss, recorded_function
 from optitrace.records.trace import Status, Trace
 
 MOST_COORDINATES = 2
@@ -164,9 +164,9 @@ def _losses(experiment: Experiment, axes: Sequence[Sequence[float]]) -> list[flo
 
     from optitrace.analysis.sweeping.batched_loss import batched_loss
 
-    is_own = isinstance(experiment.objective, OwnLoss)
-    dtype = getattr(torch, experiment.dtype) if is_own else torch.float64
-    device = torch.device(experiment.device if is_own else "cpu")
+    is_user_class = isinstance(experiment.objective, UserLoss)
+    dtype = getattr(torch, experiment.dtype) if is_user_class else torch.float64
+    device = torch.device(experiment.device if is_user_class else "cpu")
     grid = torch.meshgrid([torch.tensor(axis, dtype=torch.float64) for axis in reversed(axes)], indexing="ij")
     points = torch.stack([along.flatten() for along in reversed(grid)], dim=-1).to(dtype).to(device)
     with torch.no_grad():

@@ -16,11 +16,11 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.options import read_display
 from optitrace.cli.output_files import OutputFile, cannot_write, plan_files, write_file
 from optitrace.errors import OutputError, UsageError
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.views.display import Display
+from optitrace.views.formats import Chunks, Writer, check_drawable, find_writer, is_picture
 from optitrace.views.presenter import HasPicture, Presenter
 from optitrace.views.tables import as_text
-from optitrace.views.writer import Chunks, Writer, check_drawable, find_writer, is_picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.progress import Progress
 from optitrace.errors import printable
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.own_module import SEPARATOR
+from optitrace.experiment.user_module import SEPARATOR
 from optitrace.records.trace import Trace
 
 

@@ -21,7 +21,7 @@ from optitrace.cli.output_files import OutputFile
 from optitrace.cli.trace_request import REQUEST_OPTIONS, read_request
 from optitrace.errors import DeviceError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
-from optitrace.experiment.own_class import entry_of, is_own
+from optitrace.experiment.user_class import entry_of, is_user_class
 from optitrace.records.trace import Status, Trace
 from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
@@ -70,7 +70,7 @@ def command_of(name: str, cls: type[Any]) -> Any:
     Raises:
         UsageError: there is no such optimizer.
     """
-    if is_own(name):
+    if is_user_class(name):
         load_torch()
         with apart_from_stdout():
             optimizer = entry_of(name)

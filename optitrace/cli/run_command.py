@@ -194,7 +194,7 @@ def _plan(given: Mapping[str, Any], rank: Rank) -> Delivery:
     """Return where the training goes: into files, one of each for every process, and to standard error."""
     if STDOUT in given["output"]:
         raise UsageError("standard output is the script's own; name a file, as in -o trace.json.")
-    own = [rank.own_file(path) for path in given["output"]]
+    own = [rank.path_of_rank(path) for path in given["output"]]
     planned = plan_delivery({**given, "format": None, "output": own}, TrainingPresenter)
     # the program may go elsewhere
     return replace(planned, files=[replace(file, path=file.path.absolute()) for file in planned.files])

@@ -12,7 +12,7 @@ from optitrace import monitoring
 from optitrace.cli import terminal
 from optitrace.cli.interruption import Terminated
 from optitrace.errors import OutputError
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.records.trace import Outcome, Status
 
 LISTENERS = str(Path(monitoring.__file__).parent)
@@ -83,13 +83,13 @@ class Ending:
 def _call_hook(error: BaseException) -> None:
     """Have an error printed as Python does, by the hook that the program may have set."""
     for each in _chain(error):
-        each.__traceback__ = _own_traceback(each)
+        each.__traceback__ = _program_traceback(each)
     try:
         sys.excepthook(type(error), error, error.__traceback__)
     except SystemExit:
         raise
     except BaseException as failed:
-        failed.__context__, failed.__traceback__ = None, _own_traceback(failed)
+        failed.__context__, failed.__traceback__ = None, _program_traceback(failed)
         _print("Error in sys.excepthook:\n")
         sys.__excepthook__(type(failed), failed, failed.__traceback__)
         _print("\nOriginal exception was:\n")
@@ -119,7 +119,7 @@ def _text(code: object) -> str:
         return ""
 
 
-def _own_traceback(error: BaseException) -> TracebackType | None:
+def _program_traceback(error: BaseException) -> TracebackType | None:
     """Return where an error happened, without what runs the program and what listens to it."""
     frames = []
     traceback = error.__traceback__

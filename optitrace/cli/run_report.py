@@ -16,7 +16,7 @@ from optitrace.cli.delivery import Delivery
 from optitrace.cli.run_command_line import RunCommandLine
 from optitrace.cli.run_ending import Ending
 from optitrace.errors import OutputError, UsageError, quoted
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.monitoring.session import Session
 from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status
@@ -63,10 +63,10 @@ class Rank:
         number, size = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
         return cls(int(number), int(size)) if number.isdigit() and size.isdigit() else cls()
 
-    def own_file(self, path: str) -> str:
+    def path_of_rank(self, path: str) -> str:
         """Return the path at which this process writes what it would write at another if it were alone.
 
-        >>> Rank(1, 2).own_file("runs/trace.json"), Rank().own_file("trace.json")
+        >>> Rank(1, 2).path_of_rank("runs/trace.json"), Rank().path_of_rank("trace.json")
         ('runs/trace.rank1.json', 'trace.json')
         """
         if self.world_size == 1 or not path:

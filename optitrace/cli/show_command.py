@@ -14,8 +14,8 @@ from optitrace.cli.experiment_runner import run_experiment, say_code
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
 from optitrace.errors import UsageError
-from optitrace.experiment.objectives import OwnLoss
-from optitrace.experiment.own_class import entry_of
+from optitrace.experiment.objectives import UserLoss
+from optitrace.experiment.user_class import entry_of
 from optitrace.records.reader import SavedTraining, read_saved
 from optitrace.records.trace import NamedTrace, Trace
 from optitrace.records.training import Training
@@ -111,13 +111,13 @@ def _with_code(trace: Trace) -> Trace:
     """Return a saved trace with the code that it names, after naming each file of it."""
     experiment = trace.experiment
     objective = experiment.objective
-    named = [] if experiment.own is None else [experiment.optimizer]
-    if isinstance(objective, OwnLoss) and objective.is_recorded:
+    named = [] if experiment.custom is None else [experiment.optimizer]
+    if isinstance(objective, UserLoss) and objective.is_recorded:
         named.append(objective.function)
         experiment = replace(experiment, objective=replace(objective, is_recorded=False))
     say_code(named)
-    own = None if experiment.own is None else entry_of(experiment.optimizer)
-    return replace(trace, experiment=replace(experiment, own=own))
+    custom = None if experiment.custom is None else entry_of(experiment.optimizer)
+    return replace(trace, experiment=replace(experiment, custom=custom))
 
 
 def _run_again(trace: Trace) -> DiffReport:

@@ -19,9 +19,9 @@ from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.command_line import command_line
 from optitrace.experiment.text import parse_text, whole_number
 from optitrace.rules.catalogue import find
+from optitrace.views.formats import is_picture
 from optitrace.views.presenter import HasJson, HasJsonLines, HasRows
 from optitrace.views.presenters.sweep import Columns, SweepPresenter, columns_of
-from optitrace.views.writer import is_picture
 
 if TYPE_CHECKING:
     from optitrace.analysis.sweeping.blocks import Block

@@ -13,9 +13,9 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.text import whole_number
 from optitrace.records.trace import Status, Trace
+from optitrace.views.formats import writers_of
 from optitrace.views.presenter import HasJson, HasJsonLines, Presenter
 from optitrace.views.presenters.trace import TracePresenter
-from optitrace.views.writer import writers_of
 
 TELLING = (Presenter, HasJson, HasJsonLines)
 """The parts of a trace that have a place for an explanation and for theory."""
@@ -63,7 +63,7 @@ class TraceRequest:
         """Return the line that says what else there is to see."""
         display = self.delivery.display
         more = []
-        if not self.explains and trace.experiment.own is None:
+        if not self.explains and trace.experiment.custom is None:
             more.append("--explain")
         if not display.plot:
             more.append("--plot")

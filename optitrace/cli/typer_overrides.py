@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from optitrace.cli import terminal
 from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.own_class import is_own
+from optitrace.experiment.user_class import is_user_class
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.optimizer import Optimizer
 
@@ -125,8 +125,8 @@ class Group(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a name, in any letter case, or that of a custom class or rule."""
-        name = cmd_name if is_own(cmd_name) else cmd_name.lower()
-        if name not in self.commands and (is_own(name) or name in OPTIMIZERS):
+        name = cmd_name if is_user_class(cmd_name) else cmd_name.lower()
+        if name not in self.commands and (is_user_class(name) or name in OPTIMIZERS):
             from optitrace.cli.optimizer_command import command_of
 
             self.commands[name] = command_of(name, OptimizerCommand)

@@ -12,7 +12,7 @@ from optitrace.cli.delivery import leave, plan_delivery
 from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.progress import verify_progress
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import is_own
+from optitrace.experiment.user_class import is_user_class
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
 from optitrace.rules.optimizer import Optimizer
 from optitrace.views.presenters.verification import VerificationPresenter
@@ -80,8 +80,8 @@ def verify_optimizers(**given: Any) -> None:
     """Verify, show what was found, and exit with the answer."""
     delivery = plan_delivery(given, VerificationPresenter)
     names, rule = given["optimizers"] or list(TORCH_OPTIMIZERS), given["rule"]
-    chosen = [find(name) for name in names if not is_own(name)]
-    if rule is not None and not is_own(rule):
+    chosen = [find(name) for name in names if not is_user_class(name)]
+    if rule is not None and not is_user_class(rule):
         find(rule)
     if (rule or given["settings"]) and chosen:
         option = "--rule" if rule else "--set"
@@ -93,7 +93,7 @@ def verify_optimizers(**given: Any) -> None:
     )
     with verify_progress() as report:
         parts = [_verify_catalogued(chosen, scope, report)] if chosen else []
-        for name in filter(is_own, names):
+        for name in filter(is_user_class, names):
             request = Request(name, scope, texts=tuple(given["settings"]), rule=rule or rule_name_of(name))
             parts.append(verify_separately(request, report))
     verification = Verification.of(parts)

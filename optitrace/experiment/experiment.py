@@ -10,8 +10,8 @@ from optitrace.errors import one_of
 from optitrace.experiment import settings
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.objectives import choose_objective
-from optitrace.experiment.own_class import entry_of
 from optitrace.experiment.settings import DEFAULT_COORDINATE, DTYPES, Schedule, Target, parse_schedule
+from optitrace.experiment.user_class import entry_of
 from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Value
 from optitrace.rules.optimizer import Optimizer
@@ -61,7 +61,7 @@ class Experiment:
         clip_value: the absolute value that each coordinate is clipped to; None for no clipping.
         schedule: the schedule of lr; None if it is constant.
         until: the target at which the run stops early; None if there is none.
-        own: the entry of an optimizer that is not in the catalogue.
+        custom: the entry of an optimizer that is not in the catalogue.
     """
 
     optimizer: str
@@ -79,12 +79,12 @@ class Experiment:
     clip_value: float | None = None
     schedule: Schedule | None = None
     until: Target | None = None
-    own: Optimizer | None = field(default=None, compare=False, repr=False)
+    custom: Optimizer | None = field(default=None, compare=False, repr=False)
 
     @property
     def entry(self) -> Optimizer:
         """The optimizer's entry in the catalogue, or that of a custom optimizer."""
-        return self.own or find(self.optimizer)
+        return self.custom or find(self.optimizer)
 
 
 class Settings(TypedDict, total=False):
@@ -169,7 +169,7 @@ def design(
         clip_value=None if value is None else settings.amount("the largest gradient value", value),
         schedule=None if schedule is None else parse_schedule(schedule),
         until=None if until is None else settings.target(until, loss),
-        own=None if entry.name in OPTIMIZERS else entry,
+        custom=None if entry.name in OPTIMIZERS else entry,
     )
 
 

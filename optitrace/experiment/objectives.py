@@ -16,7 +16,7 @@ from optitrace.experiment.objective import (
     check_dimension,
     spread,
 )
-from optitrace.experiment.own_module import load_name, reason
+from optitrace.experiment.user_module import load_name, reason
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ def find_objective(text: str) -> Objective:
     if text.lower() in LANDSCAPES:
         return LANDSCAPES[text.lower()]
     if names_a_function(text):
-        return OwnLoss(text)
+        return UserLoss(text)
     if text.isalpha():
         guess = did_you_mean(text.lower(), NAMES) or ";"
         raise UsageError(
@@ -81,7 +81,7 @@ def choose_objective(
         UsageError: there is no such objective, or a setting is not one of its own.
     """
     objective = find_objective(text) if text is not None else Quadratic()
-    if isinstance(objective, OwnLoss):
+    if isinstance(objective, UserLoss):
         size = dimension if dimension is not None else coordinates or objective.dimension
         check_dimension(size)
         objective, dimension = replace(objective, dimension=size), None
@@ -102,7 +102,7 @@ def as_settings(objective: Objective) -> dict[str, Any]:
     if isinstance(objective, Quadratic):
         turned = {} if objective.rotation is None else {"rotate": objective.rotation}
         return {"coefficients": objective.coefficients, **turned}
-    if isinstance(objective, OwnLoss):
+    if isinstance(objective, UserLoss):
         return {"objective": objective.function, "dimension": objective.dimension}
     if isinstance(objective, Landscape) and objective.name == EXPRESSION:
         return {"objective": objective.text}
@@ -139,8 +139,8 @@ def objective_of(settings: Mapping[str, Any]) -> Objective:
             return Quadratic(tuple(map(float, settings["coefficients"])), settings.get("rotation"))
         if name == EXPRESSION:
             return Landscape(EXPRESSION, settings["expression"])
-        if name == OwnLoss.name:
-            return OwnLoss(settings["function"], settings["dimension"], is_recorded=True)
+        if name == UserLoss.name:
+            return UserLoss(settings["function"], settings["dimension"], is_recorded=True)
     except KeyError as missing:
         raise UsageError(f"the objective {name} needs {missing.args[0]}, which is not there.") from None
     if name in LANDSCAPES:
@@ -154,7 +154,7 @@ def names_a_function(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnLoss:
+class UserLoss:
     """A loss that a custom function computes from weights of shape (n,).
 
     Attributes:
@@ -223,7 +223,7 @@ class OwnLoss:
 
 def recorded_function(objective: Objective) -> str:
     """Return the function that a saved trace names as its loss; empty where the loss is anything else."""
-    return objective.function if isinstance(objective, OwnLoss) and objective.is_recorded else ""
+    return objective.function if isinstance(objective, UserLoss) and objective.is_recorded else ""
 
 
 def _described(value: object) -> str:

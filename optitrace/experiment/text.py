@@ -12,7 +12,7 @@ from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
 from optitrace.experiment.objectives import as_short_settings
-from optitrace.experiment.own_class import entry_of
+from optitrace.experiment.user_class import entry_of
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer
 

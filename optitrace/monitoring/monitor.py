@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from optitrace.errors import printable
 from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
 from optitrace.monitoring.clipping import ClippingCall
-from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_own
+from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_user_class
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.optimizer_names import assigned_name, renamed, told_apart
 from optitrace.monitoring.optimizer_registry import OptimizerRegistry
@@ -291,7 +291,7 @@ class Monitor:
             try:
                 tell(tracked.provenance, *args)
             except BaseException as error:
-                if not is_own(error):
+                if not is_user_class(error):
                     raise
                 self._optimizers.lose(tracked, error)
 

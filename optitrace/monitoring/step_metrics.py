@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE
 from optitrace.monitoring.parameters import shown_name
 from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected

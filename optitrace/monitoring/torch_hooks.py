@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.monitoring import torch_internals
 from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.patching import Attribute, Decorated, Wrapper, is_decorated, wrap

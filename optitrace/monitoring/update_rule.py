@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from optitrace.experiment.float_formats import FORMATS, dtype_name
 from optitrace.monitoring.backward_tracker import SCALE
-from optitrace.monitoring.fault_isolation import is_own
+from optitrace.monitoring.fault_isolation import is_user_class
 from optitrace.monitoring.tensor_values import is_sharded
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
 from optitrace.rules.catalogue import OPTIMIZERS, TORCH_OPTIMIZERS
@@ -76,7 +76,7 @@ def explain_break(
             if (place := _broken_place(rule, parameter, state)) is not None:
                 return _explained(rule, optimizer, parameter, before(index), step, place)
         except Exception as error:  # a program may do anything with its optimizer: then nothing is said
-            if not is_own(error):
+            if not is_user_class(error):
                 raise
             return None
     return None

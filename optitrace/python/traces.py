@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.float_formats import dtype_name
-from optitrace.experiment.own_class import entry_of_object
 from optitrace.experiment.text import SETTINGS
+from optitrace.experiment.user_class import entry_of_object
 from optitrace.python.shown import ShownInNotebook
 from optitrace.records import trace as tracing
 from optitrace.records.reader import parse_trace, read_trace

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from optitrace.analysis.training.diagnoses.diagnose import diagnose
 from optitrace.errors import UsageError
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.monitoring.fault_isolation import deferring_handlers
 from optitrace.monitoring.recording_config import RecordingConfig, check_pattern
 from optitrace.python.shown import ShownInNotebook

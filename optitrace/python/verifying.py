@@ -84,20 +84,20 @@ def verify(
     from optitrace.analysis.verification.check import Scope
     from optitrace.analysis.verification.separate_process import Request, verify_separately
     from optitrace.analysis.verification.subject import find_rule
-    from optitrace.analysis.verification.verify import Own
+    from optitrace.analysis.verification.verify import VerifiedClass
     from optitrace.analysis.verification.verify import verify as verify_here
-    from optitrace.experiment.own_class import OwnClass, is_own, load
+    from optitrace.experiment.user_class import UserClass, is_user_class, load
     from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
 
     named = [o for o in optimizers or TORCH_OPTIMIZERS if isinstance(o, str)]
     its_rule = find_rule(rule) if rule is not None else None
     scope = Scope(tuple(dtypes), implementation, device)
-    given = [OwnClass.of(o) for o in optimizers if not isinstance(o, str)]
-    apart = [name for name in named if is_own(name)]
+    given = [UserClass.of(o) for o in optimizers if not isinstance(o, str)]
+    apart = [name for name in named if is_user_class(name)]
     if rule is not None and not isinstance(rule, str):  # a rule itself cannot go to another process
         given, apart = [*given, *map(load, apart)], []
-    classes = [Own(own, hyperparameters, its_rule) for own in given]
-    chosen = [find(name) for name in named if not is_own(name)]
+    classes = [VerifiedClass(user_class, hyperparameters, its_rule) for user_class in given]
+    chosen = [find(name) for name in named if not is_user_class(name)]
     here = [verify_here(chosen, classes, scope)] if chosen or classes else []
     requests = [
         Request(n, scope, given=hyperparameters, rule=rule or rule_name_of(n))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from optitrace.errors import InputFileError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objectives import objective_of
-from optitrace.experiment.own_class import is_own, recorded_entry
+from optitrace.experiment.user_class import is_user_class, recorded_entry
 from optitrace.records.fault import FaultError, validated
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Per, Quantity
@@ -228,7 +228,7 @@ def _experiment(given: Row) -> Experiment:
     hyperparameters = {n: tuple(v) if isinstance(v, list) else v for n, v in given["hyperparameters"].items()}
     try:
         return design(
-            recorded_entry(name, hyperparameters, given["implementation"]) if is_own(name) else name,
+            recorded_entry(name, hyperparameters, given["implementation"]) if is_user_class(name) else name,
             hyperparameters,
             **{**settings, "objective": objective_of(given["objective"])},
         )

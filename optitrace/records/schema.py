@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from optitrace.experiment.experiment import GRADIENTS, Experiment
 from optitrace.experiment.landscapes import EXPRESSION
-from optitrace.experiment.objectives import NAMES, OwnLoss
+from optitrace.experiment.objectives import NAMES, UserLoss
 from optitrace.experiment.settings import DTYPES
 from optitrace.records import findings, trace, training
 from optitrace.records.findings import TrainingFindings
@@ -227,7 +227,7 @@ def _version(schema: int) -> Any:
 def _experiment() -> Any:
     """Return what a file has of an experiment: all that it takes to make it again."""
     objective = {
-        "name": _free({"enum": [*NAMES, EXPRESSION, OwnLoss.name]}, str),
+        "name": _free({"enum": [*NAMES, EXPRESSION, UserLoss.name]}, str),
         "coefficients": NotRequired[Annotated[FINITE_VECTOR, Field(description="The c of the quadratic.")]],
         "rotation": NotRequired[
             Annotated[Count, Field(description="The seed of the rotation from w to u; none, and u is w.")]
@@ -243,7 +243,7 @@ def _experiment() -> Any:
     return _shape(
         Experiment,
         optional={"noise", "seed", "clip_norm", "clip_value", "schedule", "until"},
-        without={"own"},
+        without={"custom"},
         hyperparameters=dict[str, bool | WHOLE_NUMBER | float | str | list[float | None] | None],
         objective=_typed("Objective", objective),
         start=FINITE_VECTOR,

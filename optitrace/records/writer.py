@@ -59,7 +59,7 @@ def json_chunks(
     yield f'{head}, "optimizers": [\n'
     last = len(record.optimizers) - 1
     for index, optimizer in enumerate(record.optimizers):
-        yield f'{_opened(own_fields(optimizer))}, "steps": [\n'
+        yield f'{_opened(fields_of(optimizer))}, "steps": [\n'
         yield from _separated(f"{{{row}}}" for row in _rows(optimizer))
         yield "]},\n" if index < last else "]}\n"
     yield "]}\n"
@@ -79,7 +79,7 @@ def jsonl_chunks(
         yield _as_json({**head, "final_loss": record.final_loss}) + "\n"
         yield from (f"{{{row}}}\n" for row in _rows(record, more))
         return
-    yield _as_json({**head, "optimizers": list(map(own_fields, record.optimizers))}) + "\n"
+    yield _as_json({**head, "optimizers": list(map(fields_of, record.optimizers))}) + "\n"
     for optimizer in record.optimizers:
         begin = f'{{"optimizer": {_as_json(optimizer.name)}, '
         yield from (f"{begin}{row}}}\n" for row in _rows(optimizer))
@@ -103,21 +103,19 @@ def exact_all(value: Any) -> Any:
     if isinstance(value, float):
         return exact(value)
     if is_dataclass(value) and not isinstance(value, type):
-        value = own_fields(value)
+        value = fields_of(value)
     if isinstance(value, Mapping):
         return {name: exact_all(member) for name, member in value.items()}
     return [exact_all(member) for member in value] if isinstance(value, list | tuple) else value
 
 
-def own_fields(value: Any) -> dict[str, Any]:
-    """Return what a dataclass has by name, but for columns and what an outcome or findings lack."""
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by name, without columns; of an outcome or findings, those that are set."""
     of_tables = {field.name for field in fields(Table)} if isinstance(value, Table) else ()
-    own = {field.name: getattr(value, field.name) for field in fields(value) if field.name not in of_tables}
-    return (
-        {k: v for k, v in own.items() if v is not None}
-        if isinstance(value, Outcome | TrainingFindings)
-        else own
-    )
+    found = {field.name: getattr(value, field.name) for field in fields(value) if field.name not in of_tables}
+    if isinstance(value, Outcome | TrainingFindings):
+        return {name: value for name, value in found.items() if value is not None}
+    return found
 
 
 def number_text(value: float) -> str:
@@ -137,7 +135,7 @@ def _opened(data: Mapping[str, Any]) -> str:
 
 def _head(record: Trace | Training) -> dict[str, Any]:
     """Return what stands above the rows."""
-    own = own_fields(record)
+    own = fields_of(record)
     if isinstance(record, Trace):
         del own["final_loss"]
         return {"schema": TRACE_SCHEMA, **own, "experiment": _experiment(record.experiment)}
@@ -155,7 +153,7 @@ def _experiment(experiment: Experiment) -> dict[str, Any]:
         "schedule": str(experiment.schedule) if experiment.schedule else None,
         "until": str(experiment.until) if experiment.until else None,
     }
-    always = {name: value for name, value in own_fields(experiment).items() if name not in (*more, "own")}
+    always = {name: value for name, value in fields_of(experiment).items() if name not in (*more, "custom")}
     return {
         **always,
         "objective": experiment.objective.settings,

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError, quoted
-from optitrace.experiment.own_class import find_rule
-from optitrace.experiment.own_module import SEPARATOR
+from optitrace.experiment.user_class import find_rule
+from optitrace.experiment.user_module import SEPARATOR
 from optitrace.functions import Extent
 from optitrace.rules.rule import Rule, StateEntry
 from optitrace.rules.source_patching import extent

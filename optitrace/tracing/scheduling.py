@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_module import reason
 from optitrace.experiment.settings import Schedule
+from optitrace.experiment.user_module import reason
 from optitrace.tracing.stepping import note_step
 
 Advance = Callable[[Tensor], None]

@@ -24,8 +24,8 @@ from torch.optim import optimizer as torch_optimizer
 
 from optitrace.errors import UsageError, printable
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.own_class import is_own
-from optitrace.experiment.own_module import error_text, load_name, reason
+from optitrace.experiment.user_class import is_user_class
+from optitrace.experiment.user_module import error_text, load_name, reason
 from optitrace.rules.optimizer import Optimizer as Entry
 from optitrace.rules.reader import read
 from optitrace.rules.rule import Needs
@@ -82,8 +82,8 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
     try:
         return construct(optimizer_class, [weights], {**settings, **implementation})
     except (Exception, SystemExit) as error:
-        if experiment.own is not None:
-            raise OwnClassError(experiment.optimizer, error) from error
+        if experiment.custom is not None:
+            raise UserClassError(experiment.optimizer, error) from error
         if not isinstance(error, ValueError | TypeError | RuntimeError):
             raise
         raise UsageError(
@@ -141,7 +141,7 @@ def absence(entry: Entry) -> str:
     return f"torch {torch.__version__} has no {entry.class_path.rpartition('.')[2]}; install a newer torch"
 
 
-class OwnClassError(UsageError):
+class UserClassError(UsageError):
     """A custom optimizer class failed, when it was made or in a step.
 
     Attributes:
@@ -167,7 +167,7 @@ def _find_class(entry: Entry) -> type[Optimizer]:
     if entry.rule is not None and not entry.class_path:
         read(entry.rule)  # says what cannot be read, if anything
         return reference_class(entry.rule)
-    if is_own(entry.class_path):
+    if is_user_class(entry.class_path):
         own: type[Optimizer] = load_name(entry.class_path)[0]
         return own
     found = torch_class(entry.class_path)

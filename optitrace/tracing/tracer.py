@@ -17,10 +17,10 @@ from optitrace.experiment.objective import LossFunction
 from optitrace.records.trace import Outcome, Status, Trace, Versions
 from optitrace.rules.rule import Needs
 from optitrace.tracing.devices import open_device
-from optitrace.tracing.gradients import clipping, protocol
+from optitrace.tracing.gradient_protocols import clipping, protocol
 from optitrace.tracing.recorder import Recorder
 from optitrace.tracing.scheduling import scheduled_momentum, scheduling
-from optitrace.tracing.stepping import OwnClassError, make_optimizer, plain_step
+from optitrace.tracing.stepping import UserClassError, make_optimizer, plain_step
 from optitrace.version import __version__
 
 TORCH = Path(torch.__file__).parent
@@ -48,7 +48,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
     try:
         with torch.inference_mode(False):  # in it, nothing could be differentiated
             return _trace(experiment, experiment.entry.needs, every, stop)
-    except OwnClassError as failure:
+    except UserClassError as failure:
         if not failure.need:
             raise
         try:
@@ -171,7 +171,7 @@ class _Run:
         self._group = self._optimizer.param_groups[0]
         self._schedule = experiment.schedule
         self._advance = scheduling(self._schedule, self._optimizer) if self._schedule else None
-        if experiment.own is None:
+        if experiment.custom is None:
             self._move = plain_step(self._optimizer)
         else:  # with gradients on, as in a training loop, since it may differentiate
             self._move = torch.enable_grad()(self._optimizer.step)
@@ -252,8 +252,8 @@ def _told(run: _Run, taken: int, error: BaseException) -> UsageError | None:
     """Return an error as it is reported; None for a fault of this program."""
     if isinstance(error, UsageError):
         return error
-    if run.experiment.own is not None:
-        return OwnClassError(run.experiment.optimizer, error, taken + 1)
+    if run.experiment.custom is not None:
+        return UserClassError(run.experiment.optimizer, error, taken + 1)
     # torch's compiled code has no frame of its own
     refuses = not taken and isinstance(error, RuntimeError | AssertionError)
     if refuses or isinstance(error, ArithmeticError) or _was_raised_in_torch(error):

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from optitrace.analysis.verification.check import ClaimOutcome, Conformance
 from optitrace.analysis.verification.conformance import CLAIMS, conform
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import OwnClass
+from optitrace.experiment.user_class import UserClass
 from optitrace.tracing.devices import one_thread
 
 COUNTS = "every hyperparameter has an effect"
@@ -37,7 +37,7 @@ def _one_thread() -> Iterator[None]:
 
 @cache
 def found(optimizer_class: type[Optimizer]) -> dict[str, Conformance]:
-    return {c.claim: c for c in conform(OwnClass.of(optimizer_class), {})}
+    return {c.claim: c for c in conform(UserClass.of(optimizer_class), {})}
 
 
 def failed(optimizer_class: type[Optimizer]) -> dict[str, str]:
@@ -375,4 +375,4 @@ def test_a_class_that_cannot_be_run_is_told(
     optimizer_class: type[Optimizer], given: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
-        list(conform(OwnClass.of(optimizer_class), given))
+        list(conform(UserClass.of(optimizer_class), given))

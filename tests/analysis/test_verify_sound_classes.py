@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from optitrace.analysis.verification.check import ClaimOutcome, Conformance
 from optitrace.analysis.verification.conformance import conform
-from optitrace.analysis.verification.verify import Own
-from optitrace.experiment.own_class import OwnClass
+from optitrace.analysis.verification.verify import VerifiedClass
+from optitrace.experiment.user_class import UserClass
 from optitrace.tracing.devices import one_thread
 
 COUNTS = "every hyperparameter has an effect"
@@ -39,7 +39,7 @@ def _one_thread() -> Iterator[None]:
 
 def found(optimizer_class: type[Optimizer]) -> dict[str, Conformance]:
     # as `verify` runs it
-    return {c.claim: c for c in conform(Own(OwnClass.of(optimizer_class), {}, None).guarded, {})}
+    return {c.claim: c for c in conform(VerifiedClass(UserClass.of(optimizer_class), {}, None).guarded, {})}
 
 
 class Simple(Descent):

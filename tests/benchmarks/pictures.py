@@ -17,8 +17,8 @@ from optitrace.experiment.experiment import design
 from optitrace.records.trace import Trace
 from optitrace.tracing.tracer import trace
 from optitrace.views.display import Display
+from optitrace.views.formats import find_writer, is_picture, writers_of
 from optitrace.views.presenters.trace import TracePresenter
-from optitrace.views.writer import find_writer, is_picture, writers_of
 
 SECONDS = 5.0
 

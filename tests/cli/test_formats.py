@@ -91,7 +91,7 @@ def test_colour_is_an_option_of_every_command(command: str) -> None:
 
 ORG = '''
 from optitrace.views.presenter import HasRows
-from optitrace.views.writer import Writer
+from optitrace.views.formats import Writer
 
 
 def write_org(result, display):

@@ -114,7 +114,7 @@ def test_without_matplotlib_nothing_is_run_and_one_sentence_says_how_to_get_it(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("it was run")
 
-    monkeypatch.setattr("optitrace.views.writer.find_spec", find)
+    monkeypatch.setattr("optitrace.views.formats.find_spec", find)
     monkeypatch.setattr("optitrace.tracing.tracer.trace", never)
     finished = run(*command, "-o", str(tmp_path / "a.csv"), "-o", str(tmp_path / "run.svg"))
 

@@ -15,8 +15,8 @@ from optitrace.experiment.experiment import design
 from optitrace.records.trace import Column, Outcome, Trace, Versions
 from optitrace.tracing.tracer import trace
 from optitrace.views.display import Display
+from optitrace.views.formats import find_writer
 from optitrace.views.presenter import Presenter
-from optitrace.views.writer import find_writer
 
 
 @cache

@@ -20,9 +20,9 @@ from optitrace.records.findings import TrainingFindings
 from optitrace.records.trace import Column
 from optitrace.records.training import Training
 from optitrace.views.display import Display
+from optitrace.views.formats import find_writer, is_picture, writers_of
 from optitrace.views.grid import training_grids
 from optitrace.views.presenters.training import TrainingPresenter
-from optitrace.views.writer import find_writer, is_picture, writers_of
 
 TEXT_FORMATS = tuple(name for name, writer in writers_of(TrainingPresenter).items() if not is_picture(writer))
 

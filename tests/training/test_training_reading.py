@@ -24,7 +24,7 @@ from optitrace.records.findings import TrainingFindings
 from optitrace.records.reader import SavedTraining, parse_trace, parse_training, read_saved
 from optitrace.records.trace import Trace
 from optitrace.records.training import KINDS, Scheduling, Tally, Training, UnownedParameter
-from optitrace.records.writer import exact_all, json_chunks, jsonl_chunks, own_fields
+from optitrace.records.writer import exact_all, fields_of, json_chunks, jsonl_chunks
 
 WRITERS: dict[str, Callable[..., Iterator[str]]] = {"JSON": json_chunks, "JSONL": jsonl_chunks}
 
@@ -283,7 +283,7 @@ def test_a_file_of_schema_1_is_read_as_the_same_of_schema_2() -> None:
 def test_a_file_of_schema_1_is_written_again_with_schema_2(name: str) -> None:
     read = read_saved(str(SAVED / name))
     assert isinstance(read, SavedTraining)
-    written = as_bytes(read.training, **own_fields(read.findings))
+    written = as_bytes(read.training, **fields_of(read.findings))
 
     VALIDATOR.validate(read_strictly(written.decode()))
     assert repr(parse_training(written)) == repr(read)

@@ -807,7 +807,7 @@ def test_a_scheduler_over_what_passes_on_to_an_optimizer_is_that_optimizers() ->
 
 
 def test_a_scheduler_that_was_never_made_as_one_ends_no_watching() -> None:
-    class Own(StepLR):
+    class VerifiedClass(StepLR):
         def __init__(self, moved: torch.optim.Optimizer) -> None:
             self.moved = moved
 
@@ -817,7 +817,7 @@ def test_a_scheduler_that_was_never_made_as_one_ends_no_watching() -> None:
     task = Task()
     with watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
-        scheduler = Own(optimizer)
+        scheduler = VerifiedClass(optimizer)
         task.train(optimizer, 2, lambda step: scheduler.step())
 
     assert numbers(only(watcher), "lr") == [0.1, 0.05]

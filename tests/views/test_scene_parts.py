@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optitrace.analysis.loss_grid import Interval, LossGrid
-from optitrace.views.pictures.lines import TOLERANCE, Course, curves, cut, paths, thinned_curve, thinned_path
+from optitrace.views.pictures.polylines import (
+    TOLERANCE,
+    Course,
+    curves,
+    cut,
+    paths,
+    thinned_curve,
+    thinned_path,
+)
 from optitrace.views.pictures.run_scenes import LEVELS, contour
 from optitrace.views.pictures.scales import axis_of, linear_axis
 from optitrace.views.pictures.scene import (

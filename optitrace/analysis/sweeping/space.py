@@ -20,7 +20,7 @@ Configuration = Mapping[str, Value]
 """The values of the axes, by their names."""
 
 _KNOWN_TO_RULES = frozenset(
-    ("optimizer", "own", "hyperparameters", "objective", "start", "steps", "gradient", "dtype", "device")
+    ("optimizer", "custom", "hyperparameters", "objective", "start", "steps", "gradient", "dtype", "device")
 )
 _WITHOUT_EFFECT = frozenset(("implementation", "seed"))
 

@@ -9,7 +9,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from optitrace.errors import OptitraceError
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 
 if TYPE_CHECKING:
     from optitrace.analysis.verification.check import Verification
@@ -59,17 +59,17 @@ def _found(request: Request, tried: Any, report: Report) -> Verification:
     gc.disable()  # importing torch makes half a million objects, none of which can be freed
     from optitrace.analysis.verification.guard import ProcessGuard
     from optitrace.analysis.verification.subject import find_rule
-    from optitrace.analysis.verification.verify import Own, verify
-    from optitrace.experiment.own_class import load
+    from optitrace.analysis.verification.verify import VerifiedClass, verify
+    from optitrace.experiment.user_class import load
 
     gc.freeze()
     gc.enable()
     rule = find_rule(request.rule) if request.rule else None
     guard = ProcessGuard(tried, request.avoided)
     with guard.guarding():
-        own = load(request.name)
-    given = {**own.read(request.texts), **request.given}
-    return verify([], [Own(own, given, rule, guard)], request.scope, report)
+        user_class = load(request.name)
+    given = {**user_class.read(request.texts), **request.given}
+    return verify([], [VerifiedClass(user_class, given, rule, guard)], request.scope, report)
 
 
 def _kind(error: OptitraceError) -> str:

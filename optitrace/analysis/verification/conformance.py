@@ -37,8 +37,8 @@ from optitrace.analysis.verification.trial import (
     settings_of,
 )
 from optitrace.experiment.float_formats import dtype_name
-from optitrace.experiment.own_class import OwnClass
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_class import UserClass
+from optitrace.experiment.user_module import reason
 from optitrace.text.number_format import listed
 from optitrace.tracing.prescribed_run import PrescribedRun
 
@@ -56,23 +56,23 @@ HALF = STEPS // 2
 """After how many steps a state is saved."""
 
 
-def conform(own: OwnClass, given: Mapping[str, Any]) -> Iterator[Conformance]:
+def conform(user_class: UserClass, given: Mapping[str, Any]) -> Iterator[Conformance]:
     """Yield every claim, checked on a class.
 
     Args:
-        own: the class.
+        user_class: the class.
         given: hyperparameters that have these values unless they are what is varied.
 
     Raises:
         UsageError: the class cannot be called, or cannot take a step.
     """
-    trial = prepare(own, given)
+    trial = prepare(user_class, given)
     for statement, claim in CLAIMS.items():
         try:
             outcome, finding = claim(trial)
         except Exception as error:  # a custom class can raise anything
             outcome, finding = NOT_APPLICABLE, f"it cannot be tried, as the class raises {reason(error)}"
-        yield Conformance(own.name, statement, outcome, finding)
+        yield Conformance(user_class.name, statement, outcome, finding)
 
 
 def every_hyperparameter_counts(trial: Trial) -> Result:
@@ -88,7 +88,7 @@ def every_hyperparameter_counts(trial: Trial) -> Result:
         dead = listed([f"{name} ({', '.join(values)})" for name, values in found.dead.items()])
         outcome = NOT_APPLICABLE if found.untried else FAILED
         return outcome, f"nothing in the settings tried was changed by {dead}: {found.tried}{note}"
-    if len(found.untried) == len(trial.own.hyperparameters):
+    if len(found.untried) == len(trial.user_class.hyperparameters):
         return NOT_APPLICABLE, "it has no hyperparameter that can be tried"
     return PASSED, f"each changes the weights or the state{note}"
 
@@ -336,13 +336,13 @@ def state_has_the_dtype_of_the_weights(trial: Trial) -> Result:
 
 def _setting_of(trial: Trial, dtype: torch.dtype) -> str:
     """Return the hyperparameter that names a dtype; empty if there is none."""
-    names = (h.name for h in trial.own.hyperparameters)
+    names = (h.name for h in trial.user_class.hyperparameters)
     return next((name for name in names if str(trial.value(name)).endswith(dtype_name(dtype))), "")
 
 
 def _decays(trial: Trial) -> Iterator[str]:
     """Yield the hyperparameters that are decays: numbers, so not `weight_decouple` or a kind of decay."""
-    for hyperparameter in trial.own.hyperparameters:
+    for hyperparameter in trial.user_class.hyperparameters:
         name, value = hyperparameter.name, trial.value(hyperparameter.name)
         is_number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
         if is_number and (name in DECAYS or name.startswith(DECAYS[0] + "_")):

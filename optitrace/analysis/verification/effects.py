@@ -17,7 +17,7 @@ from optitrace.analysis.verification.trial import (
     same,
     settings_of,
 )
-from optitrace.experiment.own_class import FLAGS
+from optitrace.experiment.user_class import FLAGS
 from optitrace.text.number_format import listed
 
 FEW = 3
@@ -53,7 +53,7 @@ def effects(trial: Trial) -> Effects | None:
         return None
     runs = [_Runs(each) for each in trials]
     dead, untried = {}, []
-    for hyperparameter in trial.own.hyperparameters:
+    for hyperparameter in trial.user_class.hyperparameters:
         name = hyperparameter.name
         if name in OF_TORCH and name != "lr":
             continue
@@ -119,7 +119,7 @@ def _further(trial: Trial, name: str, values: Sequence[Any]) -> Iterator[Setting
     free = [variation for variation in trial.variations if variation and name not in variation]
     for one, other in combinations(free, 2):
         yield {**one, **other}, values
-    for hyperparameter in trial.own.hyperparameters:
+    for hyperparameter in trial.user_class.hyperparameters:
         if hyperparameter.name not in (name, "lr"):
             for others in alternatives(hyperparameter, trial.value(hyperparameter.name)).values():
                 yield from (({hyperparameter.name: other}, values) for other in others.values())

@@ -16,7 +16,7 @@ from optitrace.views.comparison_wording import BEST, closing_lines, learning_rat
 from optitrace.views.display import Display
 from optitrace.views.fields import NORM, Field, few_fields
 from optitrace.views.grid import make_grid
-from optitrace.views.pictures.lines import Course, curves, cut, paths
+from optitrace.views.pictures.polylines import Course, curves, cut, paths
 from optitrace.views.pictures.scales import axis_of, interval_axis, linear_axis, steps_axis
 from optitrace.views.pictures.scene import Axis, Contour, Kind, Mark, Numbers, Panel, Position, Scene
 from optitrace.views.wording import ending, subtitle, title

@@ -9,7 +9,7 @@ from optitrace.analysis.sweeping.axis import Range
 from optitrace.analysis.sweeping.loss_map import LossMap, Scale
 from optitrace.analysis.sweeping.sweep import Sweep
 from optitrace.rules.hyperparameter import show
-from optitrace.views.pictures.lines import Course, curves, cut
+from optitrace.views.pictures.polylines import Course, curves, cut
 from optitrace.views.pictures.scales import axis_of
 from optitrace.views.pictures.scene import Axis, Cells, Kind, Line, Mark, Panel, Scene, Stroke
 from optitrace.views.sweep_picture import DECADES, make_frame

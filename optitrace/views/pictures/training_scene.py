@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import format_significant
-from optitrace.views.pictures.lines import Course
+from optitrace.views.pictures.polylines import Course
 from optitrace.views.pictures.run_scenes import chart, course
 from optitrace.views.pictures.scene import Numbers, Scene
 from optitrace.views.training_wording import (

@@ -9,8 +9,8 @@ from math import isfinite
 from optitrace.records.writer import exact
 from optitrace.rules.hyperparameter import show
 from optitrace.views.display import Display
+from optitrace.views.formats import Writer
 from optitrace.views.presenter import HasRows
-from optitrace.views.writer import Writer
 
 FORMULA_SIGNS = ("=", "+", "-", "@")
 """What begins a formula in a spreadsheet."""

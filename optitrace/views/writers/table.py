@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optitrace.views.display import Display
+from optitrace.views.formats import Writer
 from optitrace.views.presenter import Presenter
-from optitrace.views.writer import Writer
 
 
 def write_table(result: Presenter, display: Display) -> Iterator[str]:

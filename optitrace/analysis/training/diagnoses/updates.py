@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from optitrace.analysis.training.diagnoses.clipping import clipped_while_scaled, shortening
+from optitrace.analysis.training.diagnoses.gradient_clipping import clipped_while_scaled, shortening
 from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
 from optitrace.analysis.training.diagnoses.rows import (
     FIRST_ROWS,

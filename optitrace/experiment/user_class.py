@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_name
+from optitrace.experiment.user_module import SEPARATOR, MissingNameError, load_name
 from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
 from optitrace.rules.optimizer import DEFAULT_LR
@@ -26,7 +26,7 @@ FLAGS = ("foreach", "fused", "capturable", "differentiable")
 
 
 @dataclass(frozen=True, slots=True)
-class OwnClass:
+class UserClass:
     """An optimizer class that is not in the catalogue.
 
     Attributes:
@@ -45,7 +45,7 @@ class OwnClass:
     implementations: tuple[Implementation, ...]
 
     @classmethod
-    def of(cls, optimizer_class: type[Optimizer], name: str | None = None) -> OwnClass:
+    def of(cls, optimizer_class: type[Optimizer], name: str | None = None) -> UserClass:
         """Return what the signature of a class says.
 
         Raises:
@@ -138,18 +138,18 @@ class OwnClass:
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def is_own(name: str) -> bool:
+def is_user_class(name: str) -> bool:
     """Return whether a name stands for a custom class, and not an optimizer of the catalogue."""
     return SEPARATOR in name
 
 
-def load(name: str) -> OwnClass:
+def load(name: str) -> UserClass:
     """Return the class of a name, ``package.module:Class`` or ``path/file.py:Class``.
 
     Raises:
         UsageError: there is no such module, file or class; it cannot be imported; or it is no optimizer.
     """
-    return OwnClass.of(_found(name), name)
+    return UserClass.of(_found(name), name)
 
 
 def entry_of(name: str) -> Entry:
@@ -158,11 +158,11 @@ def entry_of(name: str) -> Entry:
     Raises:
         UsageError: there is no such optimizer, or the rule has something that a rule cannot contain.
     """
-    if not is_own(name):
+    if not is_user_class(name):
         return find(name)
     found = _found(name)
     rule = rule_of_object(found)
-    return OwnClass.of(found, name).entry if rule is None else Entry.of_rule(replace(rule, name=name))
+    return UserClass.of(found, name).entry if rule is None else Entry.of_rule(replace(rule, name=name))
 
 
 def entry_of_object(given: Any) -> Entry:
@@ -183,7 +183,7 @@ def entry_of_object(given: Any) -> Entry:
         raise UsageError(
             f"the optimizer is {given!r}; give a name such as 'sgd' or 'mine.py:Lion', a class, or a rule."
         )
-    own = OwnClass.of(given)
+    own = UserClass.of(given)
     if given.__module__.startswith("torch.optim."):
         return find(given.__name__)
     name = f"{given.__module__}{SEPARATOR}{given.__qualname__}"
