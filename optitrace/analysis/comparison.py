@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import NamedTrace, Status, Trace
+from optitrace.records.trace import NamedTrace, Status, TraceRecord
 
 DEFAULT_TOLERANCE = 1e-3
 """The share of its starting loss that a run is to reach."""
@@ -49,7 +49,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RankedRuns:
     """Several runs side by side, the lowest final loss first.
 
     Attributes:
@@ -73,7 +73,7 @@ class Comparison:
 
 def compare(
     traces: Sequence[NamedTrace], tolerance: float = DEFAULT_TOLERANCE, tuning: str | None = None
-) -> Comparison:
+) -> RankedRuns:
     """Compare runs.
 
     Args:
@@ -85,7 +85,7 @@ def compare(
         ((summarize(named, tolerance), named) for named in traces), key=lambda pair: _rank(pair[0])
     )
     summaries, runs = tuple(s for s, _ in ranked), tuple(named for _, named in ranked)
-    return Comparison(tolerance, summaries, runs, tuning)
+    return RankedRuns(tolerance, summaries, runs, tuning)
 
 
 def summarize(named: NamedTrace, tolerance: float) -> Summary:
@@ -108,7 +108,7 @@ def summarize(named: NamedTrace, tolerance: float) -> Summary:
     )
 
 
-def losses_after(trace: Trace) -> Iterator[tuple[int, float]]:
+def losses_after(trace: TraceRecord) -> Iterator[tuple[int, float]]:
     """Yield the losses that are known, each with how many steps had been taken."""
     if trace.experiment.gradient != "stale":
         for step, loss in zip(trace.steps[1:], trace.loss.values, strict=True):
@@ -125,7 +125,7 @@ def _rank(summary: Summary) -> tuple[float, float]:
     return loss, steps
 
 
-def _steps_until(trace: Trace, target: float) -> int | None:
+def _steps_until(trace: TraceRecord, target: float) -> int | None:
     return next((steps for steps, loss in losses_after(trace) if loss <= target), None)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optitrace.experiment.experiment import Experiment, design
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 
 DECIMALS = 4
 """How many decimals the document prints."""
@@ -184,7 +184,7 @@ def as_printed(numbers: Sequence[float]) -> str:
     return f"({', '.join(f'{number:.{DECIMALS}f}' for number in numbers)})"
 
 
-def measured(trace: Trace, printed: Printed) -> tuple[float, ...]:
+def measured(trace: TraceRecord, printed: Printed) -> tuple[float, ...]:
     """Return the numbers of a trace that stand where the document prints its own."""
     row = trace.columns[printed.quantity].row(trace.steps.index(printed.step))
     assert row is not None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from optitrace.analysis.tolerance import ulps_between
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import Trace
-from optitrace.rules.reader import UNICODE, Explanation, Part, Reading, RuleLine, Spelling, read
+from optitrace.records.trace import TraceRecord
+from optitrace.rules.reader import UNICODE, Part, Reading, RuleLine, Spelling, StepExplanation, read
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import extent
 
@@ -67,7 +67,7 @@ ExplainedStep: TypeAlias = RuleStep | SearchStep
 
 
 def explain(
-    trace: Trace,
+    trace: TraceRecord,
     *,
     rows: Collection[int] | None = None,
     precision: int = 4,
@@ -117,8 +117,8 @@ def check_explainable(experiment: Experiment, coordinate: int | None) -> None:
 
 
 def explain_row(
-    trace: Trace, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
-) -> Explanation:
+    trace: TraceRecord, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
+) -> StepExplanation:
     """Return the step of a row by its rule, from what torch had before it, which the row before holds."""
     experiment = trace.experiment
     return reading.explain(
@@ -135,7 +135,7 @@ def explain_row(
 
 
 def _rule_step(
-    trace: Trace, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
+    trace: TraceRecord, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
 ) -> RuleStep:
     explained = explain_row(trace, row, reading, precision, coordinate, spelling)
     torchs, rules = trace.weights.row(row) or (), _as_tuple(explained.weights)
@@ -153,7 +153,7 @@ def _rule_step(
     )
 
 
-def _breakdown(trace: Trace, row: int, rule: Rule) -> Breakdown | None:
+def _breakdown(trace: TraceRecord, row: int, rule: Rule) -> Breakdown | None:
     """Return why a step is the first to leave weights or state that are not finite; None if it is not."""
     from optitrace.rules.breakdown import TakenStep, break_down
 
@@ -195,7 +195,7 @@ def _not_finite(each: Iterable[object], size: int) -> int | None:
     return None
 
 
-def _state_at(trace: Trace, row: int) -> Mapping[str, object]:
+def _state_at(trace: TraceRecord, row: int) -> Mapping[str, object]:
     """Return the state after the step of a row, without what did not exist yet."""
     state = {}
     for name, column in trace.state.items():
@@ -205,7 +205,7 @@ def _state_at(trace: Trace, row: int) -> Mapping[str, object]:
     return state
 
 
-def _scheduled(trace: Trace, row: int) -> Mapping[str, object]:
+def _scheduled(trace: TraceRecord, row: int) -> Mapping[str, object]:
     """Return the hyperparameters as the step used them, where a schedule moves them."""
     moved: dict[str, object] = {"lr": _scalar(trace, "lr", row)}
     if "momentum" in trace.columns:
@@ -215,7 +215,7 @@ def _scheduled(trace: Trace, row: int) -> Mapping[str, object]:
     return moved
 
 
-def _search_step(trace: Trace, row: int) -> SearchStep:
+def _search_step(trace: TraceRecord, row: int) -> SearchStep:
     evaluations, iterations = _state(trace, "func_evals", row), _state(trace, "n_iter", row)
     lengths = trace.state["t"].row(row) if "t" in trace.state else None
     return SearchStep(
@@ -228,13 +228,13 @@ def _search_step(trace: Trace, row: int) -> SearchStep:
     )
 
 
-def _state(trace: Trace, name: str, row: int) -> float:
+def _state(trace: TraceRecord, name: str, row: int) -> float:
     """Return a number of the state, 0 where it is not there."""
     values = trace.state[name].row(row) if name in trace.state else None
     return values[0] if values else 0.0
 
 
-def _scalar(trace: Trace, name: str, row: int) -> float:
+def _scalar(trace: TraceRecord, name: str, row: int) -> float:
     values = trace.columns[name].row(row)
     assert values is not None
     return values[0]

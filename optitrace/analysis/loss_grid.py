@@ -11,7 +11,7 @@ from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.landscapes import Landscape
 from optitrace.experiment.objective import Objective, Point
 from optitrace.experiment.objectives import UserLoss, recorded_function
-from optitrace.records.trace import Status, Trace
+from optitrace.records.trace import Status, TraceRecord
 
 MOST_COORDINATES = 2
 """Of how many coordinates a loss can be drawn."""
@@ -55,7 +55,7 @@ class LossGrid:
     losses: Sequence[Sequence[float]]
 
 
-def terrain(traces: Sequence[Trace]) -> LossGrid | None:
+def terrain(traces: Sequence[TraceRecord]) -> LossGrid | None:
     """Return the loss around some runs; None if they have too many coordinates, not one loss, or go too far.
 
     A function that a saved trace names is not run, and the loss is NaN throughout, as it is where a function
@@ -93,7 +93,7 @@ class Interval:
         return self.low <= value <= self.high
 
 
-def frame(traces: Sequence[Trace]) -> tuple[Interval, ...]:
+def frame(traces: Sequence[TraceRecord]) -> tuple[Interval, ...]:
     """Return an interval for each coordinate that holds what is of interest of some runs of one loss.
 
     Of runs that go astray only the start has a say in it, unless all of them do: then their beginnings.
@@ -108,7 +108,7 @@ def frame(traces: Sequence[Trace]) -> tuple[Interval, ...]:
     return _spacious(points or [origin], traces[0].experiment.objective)
 
 
-def rows_of_interest(trace: Trace) -> int:
+def rows_of_interest(trace: TraceRecord) -> int:
     """Return how many rows of a run, from its start on, are of interest: all, unless it goes astray.
 
     Of one that does, the second half is left out as long as it goes `RUNAWAY` times as far as the first.
@@ -179,7 +179,7 @@ def _losses(experiment: Experiment, axes: Sequence[Sequence[float]]) -> list[flo
     return values
 
 
-def _is_astray(trace: Trace, farthest: float, known: float) -> bool:
+def _is_astray(trace: TraceRecord, farthest: float, known: float) -> bool:
     if trace.outcome.status is Status.NON_FINITE or farthest > ASTRAY * known > 0:
         return True
     return bool(trace.loss.values) and trace.final_loss > trace.loss.values[0]
@@ -191,7 +191,7 @@ def _known(objective: Objective) -> Iterable[Point]:
     return [*objective.minima, *corners]
 
 
-def _with_minimum(points: list[Point], trace: Trace) -> list[Point]:
+def _with_minimum(points: list[Point], trace: TraceRecord) -> list[Point]:
     """Return the points of a run and the minimum that is nearest to its end, unless that is far off."""
     minima = trace.experiment.objective.minima
     if not points or not minima:

@@ -11,7 +11,7 @@ from typing import Any
 from optitrace.analysis.differences import Difference
 from optitrace.analysis.explanation import explain_row
 from optitrace.analysis.tolerance import EXACT, Tolerance
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.rules.reader import UNICODE, RuleLine, Spelling, read
 
 PRECISIONS = (4, 6, 8, 10, 12, 14, 16)
@@ -43,7 +43,11 @@ class RuleDifference:
 
 
 def first_rule_difference(
-    a: Trace, b: Trace, first: Difference, tolerance: Tolerance = EXACT, spelling: Spelling = UNICODE
+    a: TraceRecord,
+    b: TraceRecord,
+    first: Difference,
+    tolerance: Tolerance = EXACT,
+    spelling: Spelling = UNICODE,
 ) -> RuleDifference | None:
     """Return the first line of the rule that differs at the first difference of two traces.
 
@@ -70,7 +74,7 @@ def first_rule_difference(
     return RuleDifference(first.step, first.coordinate, mine, theirs, is_computed=False)
 
 
-def _lines(trace: Trace, first: Difference, precision: int, spelling: Spelling) -> Sequence[RuleLine]:
+def _lines(trace: TraceRecord, first: Difference, precision: int, spelling: Spelling) -> Sequence[RuleLine]:
     """Return the lines of the step that differs, computed from what the trace had before it."""
     row, rule = _row(trace, first.step), trace.experiment.entry.rule
     assert row is not None
@@ -78,7 +82,7 @@ def _lines(trace: Trace, first: Difference, precision: int, spelling: Spelling) 
     return explain_row(trace, row, read(rule), precision, first.coordinate, spelling).lines
 
 
-def _row(trace: Trace, step: int) -> int | None:
+def _row(trace: TraceRecord, step: int) -> int | None:
     """Return the row of a step if the row before it is that of the step before."""
     row = trace.steps.index(step)
     return row if trace.steps[row - 1] == step - 1 else None
@@ -110,7 +114,7 @@ def _flat(values: Any) -> Iterator[float]:
             yield from _flat(value)
 
 
-def _computing(trace: Trace, lines: Sequence[RuleLine], quantity: str) -> RuleLine | None:
+def _computing(trace: TraceRecord, lines: Sequence[RuleLine], quantity: str) -> RuleLine | None:
     """Return the line that computes a state entry, or the weights, last."""
     rule = trace.experiment.entry.rule
     assert rule is not None

@@ -8,8 +8,8 @@ from typing import Any
 
 from optitrace.experiment.objective import Objective
 from optitrace.experiment.text import SETTINGS
-from optitrace.records.trace import Trace
-from optitrace.records.training import OptimizerTrace, Training
+from optitrace.records.trace import TraceRecord
+from optitrace.records.training import OptimizerTrace, TrainingRecord
 from optitrace.rules.hyperparameter import show
 
 
@@ -28,7 +28,7 @@ class SettingDifference:
     b: str
 
 
-def differing_settings(a: Trace, b: Trace) -> tuple[SettingDifference, ...]:
+def differing_settings(a: TraceRecord, b: TraceRecord) -> tuple[SettingDifference, ...]:
     """Return the settings of two runs that differ, the torch they ran with last.
 
     Of two optimizers only the hyperparameters that both have are compared.
@@ -39,7 +39,7 @@ def differing_settings(a: Trace, b: Trace) -> tuple[SettingDifference, ...]:
     return _differing(settings, others)
 
 
-def differing_programs(a: Training, b: Training) -> tuple[SettingDifference, ...]:
+def differing_programs(a: TrainingRecord, b: TrainingRecord) -> tuple[SettingDifference, ...]:
     """Return in what two trainings were not run alike: the program, torch."""
     settings, others = (
         {"program": training.program.command, "torch": training.versions.torch} for training in (a, b)
@@ -61,7 +61,7 @@ def _differing(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[SettingDiffe
     )
 
 
-def _settings(trace: Trace) -> dict[str, str]:
+def _settings(trace: TraceRecord) -> dict[str, str]:
     """Return every setting but the loss as it is typed."""
     experiment = trace.experiment
     named = [name for name in SETTINGS if name != "objective" and hasattr(experiment, name)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objective import Quadratic
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 
 SMALLEST = 1e-290
 """Below this distance from the minimum float64 soon loses digits, and no rate is read from it."""
@@ -65,7 +65,7 @@ def check_theory(experiment: Experiment) -> LinearIteration:
     return iteration
 
 
-def theory(trace: Trace) -> Theory:
+def theory(trace: TraceRecord) -> Theory:
     """Return what theory says of a run of SGD on a quadratic, and the rate that was observed.
 
     Raises:
@@ -231,7 +231,7 @@ def _optimum(iteration: LinearIteration) -> Optimum | None:
     return Optimum(lr=4 / (high + low) ** 2 / (share if momentum else 1), momentum=momentum)
 
 
-def _observed_rate(trace: Trace, swing: float) -> float | None:
+def _observed_rate(trace: TraceRecord, swing: float) -> float | None:
     """Return the rate of a run, from the greatest distances in the third and the last quarter of it.
 
     The greatest of many, since with momentum the distance swings, so that a quarter must be as long as

@@ -23,7 +23,7 @@ from optitrace.cli.operands import (
 )
 from optitrace.errors import UsageError, quoted
 from optitrace.records.reader import SavedTraining
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.records.training import NamedTraining
 from optitrace.views.presenter import Presenter
 from optitrace.views.presenters.difference import DiffPresenter, TrainingDiffPresenter
@@ -116,7 +116,7 @@ def _diff_trainings(
 
 def _diff_traces(
     operands: Sequence[str],
-    saved: Mapping[str, Trace],
+    saved: Mapping[str, TraceRecord],
     settings: Mapping[str, str],
     tolerance: ToleranceOf,
 ) -> DiffReport:

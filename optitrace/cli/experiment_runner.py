@@ -14,7 +14,7 @@ from optitrace.cli.progress import Progress
 from optitrace.errors import printable
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.user_module import SEPARATOR
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 
 
 def load_torch() -> None:
@@ -44,7 +44,7 @@ def resolve_device(name: str) -> str:
     return choose_device()
 
 
-def run_experiment(experiment: Experiment, interruption: Interruption, *, every: int = 1) -> Trace:
+def run_experiment(experiment: Experiment, interruption: Interruption, *, every: int = 1) -> TraceRecord:
     """Run an experiment; an interruption ends it where it is."""
     load_torch()
     from optitrace.tracing.tracer import trace

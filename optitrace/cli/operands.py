@@ -18,7 +18,7 @@ from optitrace.experiment.objectives import as_settings, recorded_function
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.experiment.user_class import is_user_class
 from optitrace.records.reader import STDIN, Saved, read_saved
-from optitrace.records.trace import NamedTrace, Trace
+from optitrace.records.trace import NamedTrace, TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import show
 
@@ -53,7 +53,7 @@ def given_settings(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def shared_settings(
-    operands: Sequence[str], saved: Mapping[str, Trace], given: Mapping[str, str], *, runs_code: bool
+    operands: Sequence[str], saved: Mapping[str, TraceRecord], given: Mapping[str, str], *, runs_code: bool
 ) -> dict[str, str]:
     """Return the settings that experiments take from the first saved trace that they are compared with.
 
@@ -103,13 +103,13 @@ def read_files(operands: Sequence[str]) -> dict[str, Saved]:
     return {operand: read_saved(operand) for operand in dict.fromkeys(operands) if _is_file(operand)}
 
 
-def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, Trace]:
+def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, TraceRecord]:
     """Return what is saved in files where traces alone will do.
 
     Raises:
         UsageError: one holds a training; `remedy` says what to do then.
     """
-    traces = {operand: found for operand, found in saved.items() if isinstance(found, Trace)}
+    traces = {operand: found for operand, found in saved.items() if isinstance(found, TraceRecord)}
     for operand in saved:
         if operand not in traces:
             named = STANDARD_INPUT if operand == STDIN else quoted(operand)
@@ -141,7 +141,7 @@ def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
 
 def run_operands(
     operands: Sequence[str],
-    saved: Mapping[str, Trace],
+    saved: Mapping[str, TraceRecord],
     experiments: Mapping[str, Experiment],
     interruption: Interruption,
 ) -> list[NamedTrace]:

@@ -22,7 +22,7 @@ from optitrace.cli.trace_request import REQUEST_OPTIONS, read_request
 from optitrace.errors import DeviceError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.user_class import entry_of, is_user_class
-from optitrace.records.trace import Status, Trace
+from optitrace.records.trace import Status, TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
 from optitrace.rules.optimizer import Optimizer
@@ -208,7 +208,7 @@ def _set_values(optimizer: Optimizer, texts: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _remarks(traced: Trace) -> list[str]:
+def _remarks(traced: TraceRecord) -> list[str]:
     """Return what theory and the document have to say of the run."""
     experiment = traced.experiment
     remarks = []

@@ -20,7 +20,7 @@ from optitrace.experiment.user_module import reason
 from optitrace.monitoring.session import Session
 from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status
-from optitrace.records.training import Program, Training
+from optitrace.records.training import Program, TrainingRecord
 from optitrace.text.number_format import first_of, listed, tallied
 from optitrace.views.presenters.training import TrainingPresenter
 
@@ -172,7 +172,7 @@ def _was(things: Sequence[str]) -> str:
     return "was" if len(things) == 1 else "were"
 
 
-def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, tuple[Diagnosis, ...]]:
+def _diagnosed(training: TrainingRecord, failures: list[str]) -> tuple[TrainingRecord, tuple[Diagnosis, ...]]:
     """Return a training and its faults; where those cannot be told, it is kept as one that failed."""
     try:
         return training, diagnose(training)
@@ -185,7 +185,7 @@ def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, tuple
 
 
 def _compare_ranks(
-    watcher: Monitor, training: Training, is_interrupted: Callable[[], bool]
+    watcher: Monitor, training: TrainingRecord, is_interrupted: Callable[[], bool]
 ) -> RankAgreement | None:
     from optitrace.analysis.training.rank_agreement import compare_ranks
 
@@ -201,7 +201,7 @@ def _failures(watcher: Monitor) -> list[str]:
     return sentences
 
 
-def _nothing(training: Training, numberless: Sequence[str]) -> str:
+def _nothing(training: TrainingRecord, numberless: Sequence[str]) -> str:
     """Return the sentence for a program none of whose optimizers took a step that could be watched."""
     if training.idle:
         made = first_of(training.idle, MOST_NAMED)
@@ -224,7 +224,7 @@ def _show(result: TrainingPresenter, report: Report) -> list[str]:
     return []
 
 
-def _more(training: Training, report: Report) -> str:
+def _more(training: TrainingRecord, report: Report) -> str:
     """Return the command that shows and writes what this one has not; empty if there is no more."""
     watched = next(iter(_watchable(training)), None)
     command = report.command.having(
@@ -240,7 +240,7 @@ def _more(training: Training, report: Report) -> str:
     return "" if command == report.command else command.text
 
 
-def _watchable(training: Training) -> Iterator[str]:
+def _watchable(training: TrainingRecord) -> Iterator[str]:
     """Yield patterns that name the first weight of each parameter."""
     for optimizer in training.optimizers:
         for parameter in optimizer.parameters:

@@ -17,8 +17,8 @@ from optitrace.errors import UsageError
 from optitrace.experiment.objectives import UserLoss
 from optitrace.experiment.user_class import entry_of
 from optitrace.records.reader import SavedTraining, read_saved
-from optitrace.records.trace import NamedTrace, Trace
-from optitrace.records.training import Training
+from optitrace.records.trace import NamedTrace, TraceRecord
+from optitrace.records.training import TrainingRecord
 from optitrace.views.presenters.training import TrainingPresenter
 
 FILE = options.argument(
@@ -72,7 +72,7 @@ def show_saved(**given: Any) -> None:
     leave(unwritten, is_no=request.is_failed(trace))
 
 
-def _check_training(training: Training, given: Mapping[str, Any]) -> None:
+def _check_training(training: TrainingRecord, given: Mapping[str, Any]) -> None:
     """Refuse options that mean nothing for this training."""
     for name in OF_TRACES:
         if given[name]:
@@ -95,7 +95,7 @@ def _show_training(saved: SavedTraining, request: TraceRequest) -> None:
     leave(unwritten, is_no=request.strict and findings.has_faults)
 
 
-def _training_hint(training: Training, delivery: Delivery) -> str:
+def _training_hint(training: TrainingRecord, delivery: Delivery) -> str:
     """Return the line that says what else there is to see of what was recorded."""
     display = delivery.display
     more = [] if display.plot else ["--plot"]
@@ -107,7 +107,7 @@ def _training_hint(training: Training, delivery: Delivery) -> str:
     return f"more: {', '.join([*more, '--format json'])}"
 
 
-def _with_code(trace: Trace) -> Trace:
+def _with_code(trace: TraceRecord) -> TraceRecord:
     """Return a saved trace with the code that it names, after naming each file of it."""
     experiment = trace.experiment
     objective = experiment.objective
@@ -120,7 +120,7 @@ def _with_code(trace: Trace) -> Trace:
     return replace(trace, experiment=replace(experiment, custom=custom))
 
 
-def _run_again(trace: Trace) -> DiffReport:
+def _run_again(trace: TraceRecord) -> DiffReport:
     """Run the experiment of a trace as far as it went, and compare bit for bit."""
     experiment = trace.experiment
     with Interruption() as interruption:

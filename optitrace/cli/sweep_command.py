@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optitrace.analysis.sweeping.blocks import Block
     from optitrace.analysis.sweeping.measures import Goal
     from optitrace.analysis.sweeping.space import Space
-    from optitrace.analysis.sweeping.sweep import Sweep, Workers
+    from optitrace.analysis.sweeping.sweep import SweepResult, Workers
 
 HELP = """\
 Run an optimizer under every combination of settings, and rank them.
@@ -220,7 +220,7 @@ def _swept(
     workers: Workers,
     rows: SweptRows | None,
     interruption: Interruption,
-) -> list[Sweep]:
+) -> list[SweepResult]:
     from optitrace.analysis.sweeping.sweep import sweep
 
     sweeps = []
@@ -247,5 +247,5 @@ def _temporary_file() -> IO[bytes]:
         ) from error
 
 
-def _command(sweep: Sweep) -> str:
+def _command(sweep: SweepResult) -> str:
     return command_line(sweep.experiment(sweep.best[0].configuration)) if sweep.best else ""

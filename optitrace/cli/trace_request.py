@@ -12,7 +12,7 @@ from optitrace.cli.delivery import Delivery, plan_delivery
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.text import whole_number
-from optitrace.records.trace import Status, Trace
+from optitrace.records.trace import Status, TraceRecord
 from optitrace.views.formats import writers_of
 from optitrace.views.presenter import HasJson, HasJsonLines, Presenter
 from optitrace.views.presenters.trace import TracePresenter
@@ -53,13 +53,13 @@ class TraceRequest:
         if self.theorizes:
             check_theory(experiment)
 
-    def present(self, trace: Trace) -> TracePresenter:
+    def present(self, trace: TraceRecord) -> TracePresenter:
         """Return a trace as it was asked for."""
         return TracePresenter(
             trace, self.explains, self.coordinate, theory(trace) if self.theorizes else None
         )
 
-    def hint(self, trace: Trace) -> str:
+    def hint(self, trace: TraceRecord) -> str:
         """Return the line that says what else there is to see."""
         display = self.delivery.display
         more = []
@@ -75,7 +75,7 @@ class TraceRequest:
             f"more: {', '.join([*more, '--format json', f'optitrace {trace.experiment.optimizer} --help'])}"
         )
 
-    def is_failed(self, trace: Trace) -> bool:
+    def is_failed(self, trace: TraceRecord) -> bool:
         """Return whether the outcome of a trace is a failure."""
         return self.strict and trace.outcome.status in (Status.NON_FINITE, Status.TARGET_NOT_REACHED)
 

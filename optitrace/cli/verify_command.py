@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from optitrace.analysis.verification.check import DTYPES, Scope, Verification
+from optitrace.analysis.verification.check import DTYPES, Scope, VerificationResult
 from optitrace.analysis.verification.separate_process import Report, Request, verify_separately
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery
@@ -96,11 +96,11 @@ def verify_optimizers(**given: Any) -> None:
         for name in filter(is_user_class, names):
             request = Request(name, scope, texts=tuple(given["settings"]), rule=rule or rule_name_of(name))
             parts.append(verify_separately(request, report))
-    verification = Verification.of(parts)
+    verification = VerificationResult.of(parts)
     leave(delivery.deliver(VerificationPresenter(verification)), is_no=not verification.passed)
 
 
-def _verify_catalogued(chosen: Sequence[Optimizer], scope: Scope, report: Report) -> Verification:
+def _verify_catalogued(chosen: Sequence[Optimizer], scope: Scope, report: Report) -> VerificationResult:
     load_torch()
     from optitrace.analysis.verification.verify import verify
 

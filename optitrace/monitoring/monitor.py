@@ -27,7 +27,7 @@ from optitrace.monitoring.segment_recorder import MakeProbe
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
 from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.trace import Outcome, Status, Versions
-from optitrace.records.training import OptimizerTrace, Program, Training
+from optitrace.records.training import OptimizerTrace, Program, TrainingRecord
 from optitrace.version import __version__
 
 StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -222,13 +222,15 @@ class Monitor:
         failures = self._optimizers.failures
         return [*of_all, *(replace(f, optimizer=renamed(f.optimizer, names)) for f in failures)]
 
-    def training(self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1) -> Training:
+    def training(
+        self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1
+    ) -> TrainingRecord:
         """Return what was seen so far; what was not watched to its end has failed, though it completed."""
         names, registry = self.names(), self._optimizers
         traces = registry.collect(lambda tracked: tracked.traces(registry.also_in(tracked)))
         if self.failures and outcome.status is Status.COMPLETED:
             outcome = Outcome(Status.FAILED, self.step, reason=self.failures[0].clause)
-        return Training(
+        return TrainingRecord(
             program=replace(program, arguments=tuple(map(printable, program.arguments))),
             versions=Versions(optitrace=__version__, torch=torch.__version__),
             outcome=outcome,

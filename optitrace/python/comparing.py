@@ -90,7 +90,7 @@ class Comparison(ShownInNotebook):
         record: the comparison.
     """
 
-    def __init__(self, record: comparison.Comparison) -> None:
+    def __init__(self, record: comparison.RankedRuns) -> None:
         self.record = record
 
     @property

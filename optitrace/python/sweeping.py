@@ -35,7 +35,7 @@ class Sweep(ShownInNotebook):
         record: what was found.
     """
 
-    def __init__(self, record: sweeping.Sweep, blocks: Sequence[Block]) -> None:
+    def __init__(self, record: sweeping.SweepResult, blocks: Sequence[Block]) -> None:
         self.record = record
         self._blocks = blocks
 

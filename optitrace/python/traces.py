@@ -44,7 +44,7 @@ class Trace(ShownInNotebook):
         record: the trace as recorded.
     """
 
-    def __init__(self, record: tracing.Trace) -> None:
+    def __init__(self, record: tracing.TraceRecord) -> None:
         self.record = record
 
     @property
@@ -169,7 +169,7 @@ def experiment_of(optimizer: Any, steps: int, device: str, settings: Mapping[str
     return design(chosen, hyperparameters, steps=steps, device=device, **of_experiment)
 
 
-def record_of(trace: Trace) -> tracing.Trace:
+def record_of(trace: Trace) -> tracing.TraceRecord:
     """Return what a trace holds.
 
     Raises:

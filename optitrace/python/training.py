@@ -40,7 +40,7 @@ class Kept:
         verified: how each optimizer stands to its rule.
     """
 
-    record: training.Training
+    record: training.TrainingRecord
     verified: tuple[RuleAgreement, ...]
 
     def begin(self) -> None:
@@ -98,7 +98,7 @@ class Training(ShownInNotebook):
         return Training, (self._source.kept(), self._display)
 
     @property
-    def record(self) -> training.Training:
+    def record(self) -> training.TrainingRecord:
         """What was seen so far.
 
         Raises:
@@ -245,7 +245,7 @@ class Watching:
             raise UsageError(complaints[0])
 
     @property
-    def record(self) -> training.Training:
+    def record(self) -> training.TrainingRecord:
         """What was seen so far.
 
         Raises:

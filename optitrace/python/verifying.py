@@ -22,7 +22,7 @@ class Verification(Shown):
         record: the findings.
     """
 
-    def __init__(self, record: check.Verification) -> None:
+    def __init__(self, record: check.VerificationResult) -> None:
         self.record = record
 
     @property
@@ -104,4 +104,4 @@ def verify(
         for n in apart
         if not callable(rule)
     ]
-    return Verification(check.Verification.of([*here, *map(verify_separately, requests)]))
+    return Verification(check.VerificationResult.of([*here, *map(verify_separately, requests)]))

@@ -27,8 +27,8 @@ from optitrace.experiment.settings import DTYPES
 from optitrace.records import findings, trace, training
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Count, Name, Number, Per, Quantity, StepNumber
-from optitrace.records.trace import Outcome, Table, Trace, Versions
-from optitrace.records.training import OptimizerTrace, Tally, Training, UnownedParameter
+from optitrace.records.trace import Outcome, Table, TraceRecord, Versions
+from optitrace.records.training import OptimizerTrace, Tally, TrainingRecord, UnownedParameter
 from optitrace.records.writer import TRACE_SCHEMA, TRAINING_SCHEMA
 
 FINITE_VECTOR: Any = Annotated[list[float], Field(min_length=1)]
@@ -37,9 +37,9 @@ ENTRY: Any = Annotated[Number | VECTOR, Field(union_mode="left_to_right")]
 WHOLE_NUMBER: Any = Annotated[int, Field(gt=-(2**63), lt=2**63)]
 
 DESCRIPTIONS: Mapping[type, str] = {
-    Trace: "One run of an optimizer, step by step. Row 0 is the start and has only weights. The row of step "
-    "k has the loss, gradient and lr that step k used, and the weights and state after it.",
-    Training: "The steps of the optimizers of a program. The row of a step has the loss, lr and "
+    TraceRecord: "One run of an optimizer, step by step. Row 0 is the start and has only weights. The row of "
+    "step k has the loss, gradient and lr that step k used, and the weights and state after it.",
+    TrainingRecord: "The steps of the optimizers of a program. The row of a step has the loss, lr and "
     "gradient that the step used, and the weights and state after it, as Euclidean norms. Since schema "
     "2 an optimizer has clippings instead of clipped, and the members of unowned are objects.",
 }
@@ -76,7 +76,7 @@ class Form:
 
 def trace_form() -> Form:
     """Return the form of trace files."""
-    return _trace_form(Trace.QUANTITIES)
+    return _trace_form(TraceRecord.QUANTITIES)
 
 
 def training_form(schema: int = TRAINING_SCHEMA) -> Form:
@@ -84,9 +84,9 @@ def training_form(schema: int = TRAINING_SCHEMA) -> Form:
     return _training_form(OptimizerTrace.QUANTITIES, schema)
 
 
-def json_schema(record: type[Trace | Training]) -> dict[str, Any]:
+def json_schema(record: type[TraceRecord | TrainingRecord]) -> dict[str, Any]:
     """Return the JSON Schema of the files of a record."""
-    form = trace_form() if record is Trace else training_form()
+    form = _form_of(record)
     schema = _without(("title", "default"), form.whole.json_schema())
     definitions = schema.pop("$defs")
     for name, definition in {record.__name__: schema, **definitions}.items():
@@ -103,9 +103,13 @@ def json_schema(record: type[Trace | Training]) -> dict[str, Any]:
 
 def write_schemas(folder: Path) -> None:
     """Write the JSON Schemas of both kinds of files into a folder."""
-    for record in (Trace, Training):
+    for record in (TraceRecord, TrainingRecord):
         text = json.dumps(json_schema(record), indent=2, ensure_ascii=False)
-        (folder / f"{record.__name__.lower()}.schema.json").write_text(f"{text}\n", encoding="utf-8")
+        (folder / f"{_form_of(record).noun}.schema.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def _form_of(record: type[TraceRecord | TrainingRecord]) -> Form:
+    return trace_form() if record is TraceRecord else training_form()
 
 
 def _free(schema: Mapping[str, Any], type: Any = Any) -> Any:
@@ -182,9 +186,9 @@ def _trace_form(quantities: tuple[Quantity, ...]) -> Form:
         "theory": NotRequired[_free(_THEORY)],
     }
     explained = {name: NotRequired[_free(schema)] for name, schema in _EXPLAINED.items()}
-    row = _row(Trace, quantities, step=Count, **explained)
+    row = _row(TraceRecord, quantities, step=Count, **explained)
     rows = Annotated[list[row], Field(min_length=1)]  # type: ignore[valid-type]
-    shapes = _shape(Trace, **above), row, _shape(Trace, **above, steps=rows)
+    shapes = _shape(TraceRecord, **above), row, _shape(TraceRecord, **above, steps=rows)
     return Form("trace", TRACE_SCHEMA, *map(TypeAdapter, shapes))
 
 
@@ -213,9 +217,9 @@ def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
     optimizer: Any = _shape(OptimizerTrace, **old)
     with_rows: Any = _shape(OptimizerTrace, **old, steps=NotRequired[list[row]])  # type: ignore[valid-type]
     shapes = (
-        _shape(Training, **above, optimizers=list[optimizer]),
+        _shape(TrainingRecord, **above, optimizers=list[optimizer]),
         _typed("NamedRow", {"optimizer": str, **get_type_hints(row, include_extras=True)}),
-        _shape(Training, **above, optimizers=list[with_rows]),
+        _shape(TrainingRecord, **above, optimizers=list[with_rows]),
     )
     return Form("training", schema, *map(TypeAdapter, shapes))
 

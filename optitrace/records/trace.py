@@ -184,7 +184,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace(Table):
+class TraceRecord(Table):
     """One run.
 
     Row 0 is the start: weights, and nothing else. The row of step k holds the loss and the gradient
@@ -261,4 +261,4 @@ class NamedTrace:
     """A trace with a name: the text of its experiment, or the file that it was read from."""
 
     name: str
-    trace: Trace
+    trace: TraceRecord

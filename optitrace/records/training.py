@@ -355,7 +355,7 @@ class UnownedParameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingRecord:
     """The optimizers of a program, as recorded.
 
     Attributes:
@@ -391,4 +391,4 @@ class NamedTraining:
     """A training and the file that it was read from."""
 
     name: str
-    training: Training
+    training: TrainingRecord

@@ -15,8 +15,8 @@ from typing import Any
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Quantity
-from optitrace.records.trace import Column, Outcome, Table, Trace
-from optitrace.records.training import Training
+from optitrace.records.trace import Column, Outcome, Table, TraceRecord
+from optitrace.records.training import TrainingRecord
 
 TRACE_SCHEMA = 1
 """The version of the form of trace files."""
@@ -39,7 +39,7 @@ Cell = Callable[[int], str]
 
 
 def json_chunks(
-    record: Trace | Training,
+    record: TraceRecord | TrainingRecord,
     above: Mapping[str, Any] = NO_FIELDS,
     more: MoreFields = lambda row: NO_FIELDS,
 ) -> Iterator[str]:
@@ -51,7 +51,7 @@ def json_chunks(
         more: what else the rows of a trace have.
     """
     head = _opened({**_head(record), **above})
-    if isinstance(record, Trace):
+    if isinstance(record, TraceRecord):
         yield f'{head}, "steps": [\n'
         yield from _separated(f"{{{row}}}" for row in _rows(record, more))
         yield f'], "final_loss": {number_text(record.final_loss)}}}\n'
@@ -66,7 +66,7 @@ def json_chunks(
 
 
 def jsonl_chunks(
-    record: Trace | Training,
+    record: TraceRecord | TrainingRecord,
     above: Mapping[str, Any] = NO_FIELDS,
     more: MoreFields = lambda row: NO_FIELDS,
 ) -> Iterator[str]:
@@ -75,7 +75,7 @@ def jsonl_chunks(
     The arguments are those of `json_chunks`.
     """
     head = {**_head(record), **above}
-    if isinstance(record, Trace):
+    if isinstance(record, TraceRecord):
         yield _as_json({**head, "final_loss": record.final_loss}) + "\n"
         yield from (f"{{{row}}}\n" for row in _rows(record, more))
         return
@@ -110,7 +110,7 @@ def exact_all(value: Any) -> Any:
 
 
 def fields_of(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass by name, without columns; of an outcome or findings, those that are set."""
+    """Return the fields of a dataclass by name, without columns and without unset findings."""
     of_tables = {field.name for field in fields(Table)} if isinstance(value, Table) else ()
     found = {field.name: getattr(value, field.name) for field in fields(value) if field.name not in of_tables}
     if isinstance(value, Outcome | TrainingFindings):
@@ -133,10 +133,10 @@ def _opened(data: Mapping[str, Any]) -> str:
     return _as_json(data).removesuffix("}")
 
 
-def _head(record: Trace | Training) -> dict[str, Any]:
+def _head(record: TraceRecord | TrainingRecord) -> dict[str, Any]:
     """Return what stands above the rows."""
     own = fields_of(record)
-    if isinstance(record, Trace):
+    if isinstance(record, TraceRecord):
         del own["final_loss"]
         return {"schema": TRACE_SCHEMA, **own, "experiment": _experiment(record.experiment)}
     del own["optimizers"]

@@ -14,7 +14,7 @@ from optitrace.errors import DeviceError, UsageError, ran_out_of_memory
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.memory import check_memory
 from optitrace.experiment.objective import LossFunction
-from optitrace.records.trace import Outcome, Status, Trace, Versions
+from optitrace.records.trace import Outcome, Status, TraceRecord, Versions
 from optitrace.rules.rule import Needs
 from optitrace.tracing.devices import open_device
 from optitrace.tracing.gradient_protocols import clipping, protocol
@@ -27,7 +27,7 @@ TORCH = Path(torch.__file__).parent
 """Where torch's own code lies."""
 
 
-def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = lambda: False) -> Trace:
+def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = lambda: False) -> TraceRecord:
     """Run an experiment with the real torch optimizer and record it.
 
     Args:
@@ -97,7 +97,7 @@ def _check_record(experiment: Experiment, every: int) -> None:
     )
 
 
-def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], bool]) -> Trace:
+def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], bool]) -> TraceRecord:
     """Run an experiment with an optimizer that is given what it needs."""
     try:
         run = _Run(experiment, needs)
@@ -143,7 +143,7 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
         ended = recorder.non_finite
     elif took_all and not isfinite(final_loss):
         ended = Outcome(Status.NON_FINITE, recorder.taken, "final_loss")
-    return Trace(
+    return TraceRecord(
         experiment=experiment,
         versions=Versions(optitrace=__version__, torch=torch.__version__),
         outcome=ended,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optitrace.analysis.comparison import Comparison, Summary
+from optitrace.analysis.comparison import RankedRuns, Summary
 from optitrace.analysis.settings_difference import differing_settings
 from optitrace.records.trace import Status
 from optitrace.rules.hyperparameter import show
@@ -46,7 +46,7 @@ MOST_NAMED = 4
 """How many slower runs the closing sentence names."""
 
 
-def learning_rates(comparison: Comparison) -> str:
+def learning_rates(comparison: RankedRuns) -> str:
     """Return the line that says at which lr the runs are."""
     runs: dict[str, list[str]] = {}
     for summary in comparison.summaries:
@@ -59,7 +59,7 @@ def learning_rates(comparison: Comparison) -> str:
     return f"all at lr {next(iter(runs))}" if len(runs) == 1 else f"learning rates differ: {each}"
 
 
-def closing_lines(comparison: Comparison) -> Iterator[str]:
+def closing_lines(comparison: RankedRuns) -> Iterator[str]:
     """Yield what is to be said under the summary, the sentence that compares last."""
     if any(comparison.best(column) is not None for column in RANKED):
         yield f"{BEST} best of its column"
@@ -75,7 +75,7 @@ def closing_lines(comparison: Comparison) -> Iterator[str]:
     yield sentence(comparison)
 
 
-def sentence(comparison: Comparison) -> str:
+def sentence(comparison: RankedRuns) -> str:
     """Return the sentence that compares the runs: who was first at the tolerance, and how much so."""
     goal = f"{comparison.tolerance:g} of the starting loss"
     arrived = sorted((s for s in comparison.summaries if s.steps_to_tolerance is not None), key=_steps)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from optitrace.records.quantity import Per, Quantity
-from optitrace.records.trace import Column, Table, Trace
+from optitrace.records.trace import Column, Table, TraceRecord
 from optitrace.records.training import WITHOUT_LOSS, OptimizerTrace
 from optitrace.text.number_format import format_number, format_significant
 from optitrace.views.display import Display
@@ -89,7 +89,7 @@ def grid_of(
     )
 
 
-def make_grid(trace: Trace, display: Display) -> Grid:
+def make_grid(trace: TraceRecord, display: Display) -> Grid:
     """Return the grid of a trace: step, loss, gradient, weights, and what else was asked for.
 
     What clipping and schedules do to a step is shown wherever they are used, beside the loss.

@@ -12,7 +12,7 @@ from optitrace.analysis.training.diagnoses.diagnose import unjudged
 from optitrace.errors import printable
 from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Status
-from optitrace.records.training import OptimizerTrace, Training
+from optitrace.records.training import OptimizerTrace, TrainingRecord
 from optitrace.text.number_format import counted, first_of, format_significant, listed, tallied
 from optitrace.views.wording import setting
 
@@ -45,7 +45,7 @@ _OWN_NUMBERS = re.compile(r"\(.*?\)")
 """What a remedy has in parentheses, such as the lr of its optimizer."""
 
 
-def program_line(training: Training) -> str:
+def program_line(training: TrainingRecord) -> str:
     """Return what was run, and which of the processes that trained together this is.
 
     It is empty of a training that was watched from within and had one process.
@@ -91,7 +91,7 @@ def optimizer_subtitle(optimizer: OptimizerTrace) -> str:
     )
 
 
-def ending(training: Training) -> str:
+def ending(training: TrainingRecord) -> str:
     """Return how a training ended: after how many steps, and why if it failed."""
     outcome = training.outcome
     if not training.optimizers:
@@ -102,13 +102,13 @@ def ending(training: Training) -> str:
     return f"{line}: {printable(outcome.reason)}" if outcome.reason else line
 
 
-def ending_lines(training: Training) -> Iterator[str]:
+def ending_lines(training: TrainingRecord) -> Iterator[str]:
     """Yield how a training ended, and what could not be observed of it."""
     yield ending(training)
     yield from map(printable, training.unobserved)
 
 
-def soundness(training: Training, findings: TrainingFindings) -> str:
+def soundness(training: TrainingRecord, findings: TrainingFindings) -> str:
     """Return that no fault was found in a training that was observed to its end, and what it does not tell.
 
     It is empty where there is a fault, or where the training or its observation has failed.
@@ -121,7 +121,7 @@ def soundness(training: Training, findings: TrainingFindings) -> str:
     return f"{NO_FAULTS} until then" if training.outcome.status is Status.INTERRUPTED else NO_FAULTS
 
 
-def closing_lines(training: Training, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:
+def closing_lines(training: TrainingRecord, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:
     """Yield all that is said below the tables where nothing can be indented, a diagnosis in one line."""
     yield from ending_lines(training)
     if sentence := soundness(training, findings):

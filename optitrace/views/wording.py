@@ -5,7 +5,7 @@ from __future__ import annotations
 from optitrace.analysis.documented import Reproduction, as_printed
 from optitrace.analysis.theory import StabilityLimit
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import Status, Trace
+from optitrace.records.trace import Status, TraceRecord
 from optitrace.rules.hyperparameter import Value, show
 from optitrace.text.number_format import counted, format_number
 from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
@@ -69,7 +69,7 @@ def vector(numbers: tuple[float, ...], most: int = 6) -> str:
     return f"({', '.join([*shown, '…'] if len(numbers) > most else shown)})"
 
 
-def closing(trace: Trace, precision: int) -> list[str]:
+def closing(trace: TraceRecord, precision: int) -> list[str]:
     """Return the lines under every table: how the run ended, and what of it is not shown."""
     loss, *rest = ending(trace, precision)
     count = len(trace.experiment.start)
@@ -82,7 +82,7 @@ def closing(trace: Trace, precision: int) -> list[str]:
     ]
 
 
-def ending(trace: Trace, precision: int) -> list[str]:
+def ending(trace: TraceRecord, precision: int) -> list[str]:
     """Return the line of the final loss, and how the run ended if not as planned."""
     loss = format_number(trace.final_loss, precision)
     lines = [f"final loss {loss} after {counted(trace.steps[-1], 'step')}"]
@@ -97,7 +97,7 @@ def ending(trace: Trace, precision: int) -> list[str]:
     return lines + unreached(trace)
 
 
-def unreached(trace: Trace) -> list[str]:
+def unreached(trace: TraceRecord) -> list[str]:
     """Return the line that says that the target was not reached; none if it was, or there is none."""
     target, taken = trace.experiment.until, trace.steps[-1]
     if target is None or trace.outcome.status is Status.TARGET_REACHED:

@@ -15,7 +15,7 @@ from optitrace.records.training import (
     NonFinite,
     Scheduling,
     Tally,
-    Training,
+    TrainingRecord,
     UnownedParameter,
     WatchedParameter,
 )
@@ -25,7 +25,7 @@ FAILED = Outcome(Status.FAILED, 20, reason="ValueError: 3")
 UNUSED = WatchedParameter("aux.weight", (3,), "float32", had_gradient=False)
 
 
-def only(training: Training) -> Diagnosis:
+def only(training: TrainingRecord) -> Diagnosis:
     (diagnosis,) = diagnose(training)
     return diagnosis
 
@@ -36,7 +36,7 @@ def test_a_sound_training_has_no_faults() -> None:
 
 
 def test_a_training_without_steps_has_none() -> None:
-    assert diagnose(Training(seen().program, seen().versions, Outcome(), ())) == ()
+    assert diagnose(TrainingRecord(seen().program, seen().versions, Outcome(), ())) == ()
 
 
 def test_faults_come_in_the_order_of_their_steps_and_those_of_no_step_last() -> None:

@@ -22,7 +22,7 @@ import optitrace
 from optitrace.errors import InputFileError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.records.reader import parse_trace, read_trace
-from optitrace.records.trace import Column, Outcome, Status, Trace
+from optitrace.records.trace import Column, Outcome, Status, TraceRecord
 from optitrace.records.writer import json_chunks, jsonl_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing.tracer import trace
@@ -32,24 +32,24 @@ WRITERS = {"JSON": json_chunks, "JSONL": jsonl_chunks}
 SCHEMA = json.loads((Path(optitrace.__file__).parent / "records/trace.schema.json").read_text())
 
 
-def as_bytes(traced: Trace, form: str = "JSON") -> bytes:
+def as_bytes(traced: TraceRecord, form: str = "JSON") -> bytes:
     return "".join(WRITERS[form](traced)).encode()
 
 
-def with_columns(traced: Trace, **columns: Column) -> Trace:
+def with_columns(traced: TraceRecord, **columns: Column) -> TraceRecord:
     return replace(traced, columns={**traced.columns, **columns})
 
 
-def stopped_after(experiment: Experiment, steps: int) -> Trace:
+def stopped_after(experiment: Experiment, steps: int) -> TraceRecord:
     asked = iter(range(steps + 1))
     return trace(experiment, stop=lambda: next(asked) == steps)
 
 
-def four_steps(name: str) -> Trace:
+def four_steps(name: str) -> TraceRecord:
     return trace(design(name, steps=4))
 
 
-RUNS: dict[str, Callable[[], Trace]] = {
+RUNS: dict[str, Callable[[], TraceRecord]] = {
     **{name: partial(four_steps, name) for name in OPTIMIZERS},
     "no step": lambda: trace(design("adam", steps=0)),
     "three weights": lambda: trace(design("adam", coefficients=[1, 2, 3], start=[1, -0.0, 1e-45])),

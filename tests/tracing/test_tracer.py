@@ -16,7 +16,7 @@ from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import LossFunction, Quadratic
 from optitrace.experiment.settings import DTYPES
-from optitrace.records.trace import Outcome, Status, Trace
+from optitrace.records.trace import Outcome, Status, TraceRecord
 from optitrace.records.writer import json_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing import recorder
@@ -24,7 +24,7 @@ from optitrace.tracing.series import BLOCK, DeviceSeries, Series, series_like
 from optitrace.tracing.tracer import trace
 
 
-def text_of(traced: Trace) -> str:
+def text_of(traced: TraceRecord) -> str:
     return "".join(json_chunks(traced))
 
 

@@ -19,11 +19,11 @@ import optitrace
 from optitrace.errors import InputFileError
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.records.findings import TrainingFindings
-from optitrace.records.training import Training
+from optitrace.records.training import TrainingRecord
 from optitrace.views.presenters.training import TrainingPresenter
 
 
-def save(path: Path, made: Training, findings: TrainingFindings = TrainingFindings()) -> str:  # noqa: B008
+def save(path: Path, made: TrainingRecord, findings: TrainingFindings = TrainingFindings()) -> str:  # noqa: B008
     format = path.suffix.removeprefix(".")
     path.write_text(written(TrainingPresenter(made, findings), format), encoding="utf-8")
     return str(path)

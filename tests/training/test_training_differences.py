@@ -25,7 +25,7 @@ from support.samples import printed
 from optitrace.analysis.diff_report import TrainingDifferences, diff_trainings
 from optitrace.analysis.tolerance import EXACT, Tolerance, close
 from optitrace.records.reader import parse_training
-from optitrace.records.training import KINDS, NamedTraining, OptimizerTrace, Program, Training
+from optitrace.records.training import KINDS, NamedTraining, OptimizerTrace, Program, TrainingRecord
 from optitrace.records.writer import json_chunks
 from optitrace.views.diff_view import training_diff_json, training_diff_view
 from optitrace.views.display import Display
@@ -33,7 +33,7 @@ from optitrace.views.display import Display
 NORMS = by_parameter([[1.0, 2.0, 0.0, 0.0], [1.5, 2.5, 0.0, 0.0], [1.25, 3.0, 0.0, 0.0]])
 
 
-def diff(a: Training, b: Training, tolerance: Tolerance = EXACT) -> TrainingDifferences:
+def diff(a: TrainingRecord, b: TrainingRecord, tolerance: Tolerance = EXACT) -> TrainingDifferences:
     return diff_trainings(NamedTraining("a.json", a), NamedTraining("b.json", b), lambda dtypes: tolerance)
 
 
@@ -53,7 +53,7 @@ def said(found: TrainingDifferences, width: int = 200) -> str:
 
 
 @pytest.mark.parametrize("made", [training(), with_all(), training(optimizer(())), training(optimizers=())])
-def test_a_training_is_the_same_as_itself_from_a_file(made: Training) -> None:
+def test_a_training_is_the_same_as_itself_from_a_file(made: TrainingRecord) -> None:
     again = parse_training("".join(json_chunks(made)).encode()).training
 
     found = diff(made, again)

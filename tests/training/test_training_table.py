@@ -33,7 +33,7 @@ from optitrace.records.training import (
     ClippingTally,
     OptimizerTrace,
     Tally,
-    Training,
+    TrainingRecord,
     WatchedParameter,
 )
 from optitrace.views.display import Display
@@ -56,11 +56,11 @@ NOTHING = TrainingFindings()
 PARAMS = Display(by_parameter=True)
 
 
-def shown(made: Training, look: Display, width: int, **how: Any) -> str:
+def shown(made: TrainingRecord, look: Display, width: int, **how: Any) -> str:
     return printed(TrainingPresenter(made, NOTHING).table(replace(look, width=width, **how)), width)
 
 
-def alone(own: OptimizerTrace) -> Training:
+def alone(own: OptimizerTrace) -> TrainingRecord:
     return training(own, program=replace(training().program, arguments=()))
 
 
@@ -72,7 +72,7 @@ def alone(own: OptimizerTrace) -> Training:
     ascii_only=st.booleans(),
 )
 def test_any_number_of_an_optimizer_is_whole_at_any_width(
-    made: Training, look: Display, width: int, ascii_only: bool
+    made: TrainingRecord, look: Display, width: int, ascii_only: bool
 ) -> None:
     own = made.optimizers[0]
     if not own.steps:
@@ -335,7 +335,7 @@ def test_the_subtitle_counts_groups_parameters_and_weights() -> None:
         (replace(training(), optimizers=()), "completed; no optimizer took a step"),
     ],
 )
-def test_the_end_is_told_with_the_steps_of_each_optimizer(made: Training, line: str) -> None:
+def test_the_end_is_told_with_the_steps_of_each_optimizer(made: TrainingRecord, line: str) -> None:
     assert ending(made) == line
 
 
@@ -436,7 +436,9 @@ LONG = training(optimizer([2.0] * 20))
         (replace(LONG, optimizers=()), ""),
     ],
 )
-def test_no_faults_are_found_only_where_all_was_observed_to_its_end(made: Training, sentence: str) -> None:
+def test_no_faults_are_found_only_where_all_was_observed_to_its_end(
+    made: TrainingRecord, sentence: str
+) -> None:
     assert soundness(made, TrainingFindings()) == sentence
 
 

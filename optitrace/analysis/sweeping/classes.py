@@ -20,7 +20,7 @@ from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import Column, columns, configurations
 from optitrace.errors import UsageError, one_of
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.tracing.devices import one_thread
 from optitrace.tracing.tracer import trace
 
@@ -130,7 +130,7 @@ def run_all(experiments: list[Experiment], goal: Goal, folder: Path) -> list[Mea
         ]
 
 
-def measured(traced: Trace, goal: Goal) -> Measured:
+def measured(traced: TraceRecord, goal: Goal) -> Measured:
     """Return the last weights of a trace and its measures, under the names that `Observer` gives them."""
     experiment = traced.experiment
     minima = experiment.objective.minima
@@ -161,7 +161,7 @@ def measured(traced: Trace, goal: Goal) -> Measured:
     return weights, measures
 
 
-def _length(traced: Trace, steps: int) -> float:
+def _length(traced: TraceRecord, steps: int) -> float:
     points = [traced.weights.row(row) or () for row in range(steps + 1)]
     return sum(math.dist(a, b) for a, b in pairwise(points))
 

@@ -14,7 +14,7 @@ from optitrace.analysis.sweeping.values import columns_at, configurations, unifo
 from optitrace.analysis.tolerance import ulp
 from optitrace.experiment.experiment import Experiment
 from optitrace.native.listing import LANE
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.tracing.tracer import trace
 
 OTHERS = 9
@@ -82,7 +82,7 @@ def _check(space: Space, configuration: Configuration, weights: list[float]) -> 
     return SpotCheck(configuration, ulps, growth, ulps <= tolerance * growth)
 
 
-def _last(traced: Trace) -> tuple[float, ...]:
+def _last(traced: TraceRecord) -> tuple[float, ...]:
     return traced.weights.row(len(traced.steps) - 1) or ()
 
 
@@ -93,7 +93,7 @@ def _distance(a: Sequence[float], b: Sequence[float]) -> float:
     return 0.0 if is_finite[0] == is_finite[1] else math.inf
 
 
-def _unit(traced: Trace) -> float:
+def _unit(traced: TraceRecord) -> float:
     """Return one unit in the last place of the largest weight of a run."""
     largest = max((abs(w) for w in traced.weights.values if math.isfinite(w)), default=0.0)
     return ulp(largest, _dtype(traced.experiment))

@@ -37,7 +37,7 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class SweepResult:
     """What a sweep found.
 
     Attributes:
@@ -100,7 +100,7 @@ def sweep(
     workers: Workers = Workers(),
     stop: Callable[[], bool] = lambda: False,
     take: Callable[[Block], None] = lambda block: None,
-) -> Sweep:
+) -> SweepResult:
     """Run every configuration of a space, and rank them.
 
     Args:
@@ -123,7 +123,7 @@ def sweep(
     is_complete = finished == space.size
     best = ranking.best(_steps_of(space, goal, workers) if is_complete else None)
     judged = bool(best) and space.has_rule and is_complete and bool(space.base.entry.class_path)
-    return Sweep(
+    return SweepResult(
         space=space,
         goal=goal,
         finished=finished,

@@ -22,7 +22,7 @@ from optitrace.analysis.training.rank_records import (
 from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Status
-from optitrace.records.training import Training
+from optitrace.records.training import TrainingRecord
 from optitrace.text.number_format import first_of
 
 PATIENCE = 30.0
@@ -40,7 +40,7 @@ BROKEN = "the connection to the store of torchrun was lost"
 
 
 def compare_ranks(
-    training: Training,
+    training: TrainingRecord,
     norms: Sequence[WeightNorms],
     *,
     is_interrupted: Callable[[], bool] = lambda: False,
@@ -63,7 +63,7 @@ def compare_ranks(
 
 def compare_in(
     store: Store,
-    training: Training,
+    training: TrainingRecord,
     norms: Sequence[WeightNorms],
     *,
     is_interrupted: Callable[[], bool] = lambda: False,

@@ -182,7 +182,7 @@ class Conformance:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class VerificationResult:
     """All that was verified.
 
     Attributes:
@@ -194,7 +194,7 @@ class Verification:
     conformances: tuple[Conformance, ...] = ()
 
     @classmethod
-    def of(cls, parts: Iterable[Verification]) -> Verification:
+    def of(cls, parts: Iterable[VerificationResult]) -> VerificationResult:
         """Return several verifications as one."""
         parts = list(parts)
         return cls(

@@ -12,7 +12,7 @@ from optitrace.errors import OptitraceError
 from optitrace.experiment.user_module import reason
 
 if TYPE_CHECKING:
-    from optitrace.analysis.verification.check import Verification
+    from optitrace.analysis.verification.check import VerificationResult
     from optitrace.analysis.verification.separate_process import Report, Request
 
 
@@ -55,7 +55,7 @@ def main() -> NoReturn:
     leave(0)
 
 
-def _found(request: Request, tried: Any, report: Report) -> Verification:
+def _found(request: Request, tried: Any, report: Report) -> VerificationResult:
     gc.disable()  # importing torch makes half a million objects, none of which can be freed
     from optitrace.analysis.verification.guard import ProcessGuard
     from optitrace.analysis.verification.subject import find_rule

@@ -16,7 +16,7 @@ from optitrace.analysis.verification.check import (
     Conformance,
     Scope,
     Verdict,
-    Verification,
+    VerificationResult,
 )
 from optitrace.analysis.verification.conformance import conform
 from optitrace.analysis.verification.departure import first_departure
@@ -67,7 +67,7 @@ def verify(
     classes: Sequence[VerifiedClass],
     scope: Scope,
     report: Report = lambda done, of, what: None,
-) -> Verification:
+) -> VerificationResult:
     """Verify optimizers of torch against their rules, and custom classes.
 
     Args:
@@ -108,7 +108,7 @@ def verify(
             conformances += each.guard.conformances(each.user_class.name)
     unruled = [_unchecked(o, device, Verdict.NO_RULE, NO_RULE) for o in there if o.rule is None]
     missing = [_unchecked(o, device, Verdict.NO_CLASS, absence(o)) for o in absent]
-    return Verification((*checks, *unruled, *missing), tuple(conformances))
+    return VerificationResult((*checks, *unruled, *missing), tuple(conformances))
 
 
 def check_in_dtypes(

@@ -18,6 +18,6 @@ w = w − lr·g = 0.4900 − 0.01·1.0800 = 0.4792
 from optitrace.rules.reader.lines import RuleLine
 from optitrace.rules.reader.notation import ASCII, UNICODE, Spelling
 from optitrace.rules.reader.parts import Part
-from optitrace.rules.reader.reading import Explanation, Reading, read
+from optitrace.rules.reader.reading import Reading, StepExplanation, read
 
-__all__ = ["ASCII", "UNICODE", "Explanation", "Part", "Reading", "RuleLine", "Spelling", "read"]
+__all__ = ["ASCII", "UNICODE", "Part", "Reading", "RuleLine", "Spelling", "StepExplanation", "read"]

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from optitrace.errors import OutputError, printable
 from optitrace.records.findings import TrainingFindings
-from optitrace.records.training import OptimizerTrace, Training
+from optitrace.records.training import OptimizerTrace, TrainingRecord
 from optitrace.records.writer import fields_of, json_chunks, jsonl_chunks
 from optitrace.views.delimited import record_rows
 from optitrace.views.display import Display
@@ -58,7 +58,7 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
 
     called: ClassVar[str] = "a training"
 
-    training: Training
+    training: TrainingRecord
     findings: TrainingFindings
 
     def table(self, display: Display) -> RenderableType:

@@ -20,7 +20,7 @@ from optitrace.analysis.verification.check import (
     Conformance,
     Departure,
     Verdict,
-    Verification,
+    VerificationResult,
 )
 from optitrace.records.writer import exact_all
 from optitrace.rules.hyperparameter import show
@@ -38,7 +38,7 @@ class VerificationPresenter(Presenter, HasJson, HasRows):
 
     called: ClassVar[str] = "a verification"
 
-    verification: Verification
+    verification: VerificationResult
 
     def table(self, display: Display) -> RenderableType:
         """Return a line for each optimizer and implementation, and below what is to be said of them."""
@@ -200,7 +200,7 @@ def _claims(conformances: Iterable[Conformance], display: Display) -> Table:
     return table
 
 
-def _summary(verification: Verification) -> str:
+def _summary(verification: VerificationResult) -> str:
     """Return in one line what was decided; empty if nothing was."""
     rules, claims = _ruled(verification.checks), _claimed(verification.conformances)
     if rules and claims:

@@ -14,11 +14,11 @@ from optitrace.analysis.training.diagnoses.registry import (
     Finding,
 )
 from optitrace.records.findings import Diagnosis
-from optitrace.records.training import OptimizerTrace, Training
+from optitrace.records.training import OptimizerTrace, TrainingRecord
 from optitrace.text.number_format import counted
 
 
-def diagnose(training: Training) -> tuple[Diagnosis, ...]:
+def diagnose(training: TrainingRecord) -> tuple[Diagnosis, ...]:
     """Return the faults of a training in the order of their steps, those of no step last, then the remarks.
 
     They follow from the values of the training alone, so that a saved training has the same as a new one.
@@ -38,7 +38,7 @@ def diagnose(training: Training) -> tuple[Diagnosis, ...]:
     return tuple(sorted(found, key=_place))
 
 
-def unjudged(training: Training) -> str:
+def unjudged(training: TrainingRecord) -> str:
     """Return what the steps of a training are too few to judge, in words; empty if there is nothing.
 
     It is of the first optimizer that has too few recorded steps.
@@ -55,7 +55,7 @@ def unjudged(training: Training) -> str:
 
 
 @cache
-def diagnosis_checks() -> tuple[list[DiagnosisCheck[OptimizerTrace]], list[DiagnosisCheck[Training]]]:
+def diagnosis_checks() -> tuple[list[DiagnosisCheck[OptimizerTrace]], list[DiagnosisCheck[TrainingRecord]]]:
     """Return the checks of one optimizer and those of a whole training, each in their order."""
     for module in iter_modules(diagnoses.__path__, f"{diagnoses.__name__}."):
         import_module(module.name)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from optitrace.records.findings import Severity
-from optitrace.records.training import OptimizerTrace, Training
+from optitrace.records.training import OptimizerTrace, TrainingRecord
 
-Checked = TypeVar("Checked", OptimizerTrace, Training)
+Checked = TypeVar("Checked", OptimizerTrace, TrainingRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class DiagnosisCheck(Generic[Checked]):
 OF_AN_OPTIMIZER: list[DiagnosisCheck[OptimizerTrace]] = []
 """The checks of one optimizer, as they were declared."""
 
-OF_A_TRAINING: list[DiagnosisCheck[Training]] = []
+OF_A_TRAINING: list[DiagnosisCheck[TrainingRecord]] = []
 """The checks for which one optimizer is not enough, as they were declared."""
 
 
@@ -69,7 +69,7 @@ def of_an_optimizer(
     return _adding_to(OF_AN_OPTIMIZER, fault, order, undecided)
 
 
-def of_a_training(fault: str, order: int) -> Callable[[_Check[Training]], _Check[Training]]:
+def of_a_training(fault: str, order: int) -> Callable[[_Check[TrainingRecord]], _Check[TrainingRecord]]:
     """Declare a check of a training for a fault; the docstring begins with a summary."""
     return _adding_to(OF_A_TRAINING, fault, order, lambda training: "")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from optitrace.analysis.training.diagnoses.registry import Finding, of_a_training, of_an_optimizer
 from optitrace.records.trace import Status
-from optitrace.records.training import OptimizerTrace, Training
+from optitrace.records.training import OptimizerTrace, TrainingRecord
 from optitrace.text.number_format import counted, listed
 
 HANDFUL = 10
@@ -28,7 +28,7 @@ def scheduler_stepped_early(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
 
 @of_a_training("scheduler never stepped", 30)
-def scheduler_never_stepped(training: Training) -> Iterator[Finding]:
+def scheduler_never_stepped(training: TrainingRecord) -> Iterator[Finding]:
     """Schedulers that are made and never stepped, unless the program ended early."""
     if training.outcome.status is not Status.COMPLETED:
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from optitrace.analysis.training.diagnoses.registry import Finding, of_a_training, of_an_optimizer
 from optitrace.records.trace import Status
-from optitrace.records.training import OptimizerTrace, Training, UnownedParameter
+from optitrace.records.training import OptimizerTrace, TrainingRecord, UnownedParameter
 from optitrace.text.number_format import counted, first_of
 
 MOST_NAMED = 3
@@ -14,7 +14,7 @@ MOST_NAMED = 3
 
 
 @of_a_training("parameter without optimizer", 10)
-def unowned_parameters(training: Training) -> Iterator[Finding]:
+def unowned_parameters(training: TrainingRecord) -> Iterator[Finding]:
     """Parameters of the model that get gradients and are in no optimizer."""
     alike: dict[str, list[str]] = {}
     for parameter in training.unowned:
@@ -59,7 +59,7 @@ def unused_parameters(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
 
 @of_a_training("parameter in two optimizers", 20)
-def shared_parameters(training: Training) -> Iterator[Finding]:
+def shared_parameters(training: TrainingRecord) -> Iterator[Finding]:
     """Parameters that are in two optimizers; each pair is reported once."""
     told: set[frozenset[str]] = set()
     for optimizer in training.optimizers:
@@ -79,7 +79,7 @@ def shared_parameters(training: Training) -> Iterator[Finding]:
 
 
 @of_a_training("optimizer never stepped", 40)
-def idle_optimizers(training: Training) -> Iterator[Finding]:
+def idle_optimizers(training: TrainingRecord) -> Iterator[Finding]:
     """Optimizers that take no step, unless the program ended early."""
     if training.idle and training.outcome.status is Status.COMPLETED:
         verb, which = ("was", "it") if len(training.idle) == 1 else ("were", "them")
