@@ -12,7 +12,7 @@ from operator import ne
 from optitrace.analysis.tolerance import EXACT, Tolerance, ulps_between, unit_dtype
 from optitrace.records.quantity import Per, Quantity
 from optitrace.records.trace import Column, Numbers, Table
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 GROWTH_STEPS = frozenset(factor * 10**power for power in range(18) for factor in (1, 2, 5))
 """The steps at which the growth of a difference is told: 1, 2, 5, 10, 20, 50 and so on."""

@@ -22,8 +22,8 @@ from optitrace.cli.operands import (
 )
 from optitrace.errors import UsageError, one_of, quoted
 from optitrace.experiment.experiment import Experiment
+from optitrace.views.comparison_view import QUANTITIES
 from optitrace.views.presenters.comparison import ComparisonPresenter
-from optitrace.views.side_by_side import QUANTITIES
 
 PARAMETERS = (
     options.argument(

@@ -18,8 +18,15 @@ from optitrace.cli.output_files import OutputFile, cannot_write, plan_files, wri
 from optitrace.errors import OutputError, UsageError
 from optitrace.experiment.user_module import reason
 from optitrace.views.display import Display
-from optitrace.views.formats import Chunks, Writer, check_drawable, find_writer, is_picture
-from optitrace.views.presenter import HasPicture, Presenter
+from optitrace.views.formats import (
+    Chunks,
+    HasPicture,
+    Presenter,
+    Writer,
+    check_drawable,
+    find_writer,
+    is_picture,
+)
 from optitrace.views.tables import as_text
 
 

@@ -25,7 +25,7 @@ from optitrace.errors import UsageError, quoted
 from optitrace.records.reader import SavedTraining
 from optitrace.records.trace import TraceRecord
 from optitrace.records.training import NamedTraining
-from optitrace.views.presenter import Presenter
+from optitrace.views.formats import Presenter
 from optitrace.views.presenters.difference import DiffPresenter, TrainingDiffPresenter
 
 TOLERANCE = "Tolerance"

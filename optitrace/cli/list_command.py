@@ -9,8 +9,8 @@ from optitrace.cli.delivery import leave, plan_delivery
 from optitrace.errors import UsageError, quoted
 from optitrace.experiment.objectives import NAMES, find_objective
 from optitrace.rules.catalogue import OPTIMIZERS, absences, find
-from optitrace.views.presenter import Presenter
-from optitrace.views.presenters.catalogue import CataloguePresenter, ObjectivePresenter, OptimizerPresenter
+from optitrace.views.formats import Presenter
+from optitrace.views.presenters.lists import CataloguePresenter, ObjectivePresenter, OptimizerPresenter
 
 _NAME = options.argument(
     "name",
@@ -36,8 +36,8 @@ def list_optimizers(**given: Any) -> None:
 
 
 def _diagnoses() -> Presenter:
-    from optitrace.analysis.training.diagnoses.diagnose import diagnosis_checks
-    from optitrace.views.presenters.diagnoses import DiagnosesPresenter
+    from optitrace.analysis.training.diagnoses.registry import diagnosis_checks
+    from optitrace.views.presenters.lists import DiagnosesPresenter
 
     return DiagnosesPresenter(
         {check.fault: check.summary for checks in diagnosis_checks() for check in checks}

@@ -19,8 +19,7 @@ from optitrace.experiment.objectives import NAMES
 from optitrace.experiment.settings import DTYPES
 from optitrace.experiment.text import SETTINGS, whole_number
 from optitrace.views.display import Display
-from optitrace.views.formats import writers_of
-from optitrace.views.presenter import Presenter
+from optitrace.views.formats import Presenter, writers_of
 
 Function = TypeVar("Function", bound=Callable[..., None])
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optitrace.errors import OutputError, UsageError, quoted
-from optitrace.views.formats import Chunks, Writer, writer_of_file
-from optitrace.views.presenter import Presenter
+from optitrace.views.formats import Chunks, Presenter, Writer, writer_of_file
 
 STDOUT = "-"
 

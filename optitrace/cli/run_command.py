@@ -26,7 +26,7 @@ from optitrace.monitoring.recording_config import RecordingConfig, check_pattern
 from optitrace.monitoring.script_runner import check_program, run_program
 from optitrace.monitoring.session import Session
 from optitrace.records.training import Program
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 from optitrace.views.presenters.training import TrainingPresenter
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.cli import terminal
 from optitrace.cli.delivery import Delivery
 from optitrace.cli.run_command_line import RunCommandLine
@@ -21,7 +21,7 @@ from optitrace.monitoring.session import Session
 from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status
 from optitrace.records.training import Program, TrainingRecord
-from optitrace.text.number_format import first_of, listed, tallied
+from optitrace.text import first_of, listed, tallied
 from optitrace.views.presenters.training import TrainingPresenter
 
 if TYPE_CHECKING:

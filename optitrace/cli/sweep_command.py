@@ -16,11 +16,9 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings
 from optitrace.cli.progress import Bar
 from optitrace.errors import OutputError, UsageError, quoted
-from optitrace.experiment.command_line import command_line
-from optitrace.experiment.text import parse_text, whole_number
+from optitrace.experiment.text import command_line, parse_text, whole_number
 from optitrace.rules.catalogue import find
-from optitrace.views.formats import is_picture
-from optitrace.views.presenter import HasJson, HasJsonLines, HasRows
+from optitrace.views.formats import HasJson, HasJsonLines, HasRows, is_picture
 from optitrace.views.presenters.sweep import Columns, SweepPresenter, columns_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Literal, TextIO
 from rich.console import Console, RenderableType
 
 from optitrace.errors import OutputError, one_of, printable
-from optitrace.text.ascii import spell_unencodable
+from optitrace.text import spell_unencodable
 from optitrace.views.display import WIDE_ENOUGH, Display
 
 COLOR_SYSTEMS: Mapping[str, Literal["auto", "standard"] | None] = {

@@ -13,8 +13,7 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.text import whole_number
 from optitrace.records.trace import Status, TraceRecord
-from optitrace.views.formats import writers_of
-from optitrace.views.presenter import HasJson, HasJsonLines, Presenter
+from optitrace.views.formats import HasJson, HasJsonLines, Presenter, writers_of
 from optitrace.views.presenters.trace import TracePresenter
 
 TELLING = (Presenter, HasJson, HasJsonLines)

@@ -14,7 +14,7 @@ from optitrace.experiment.float_formats import FORMATS
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 DTYPES: Mapping[str, float] = {name: form.largest for name, form in FORMATS.items()}
 """The dtypes that weights can have, and the largest number of each."""

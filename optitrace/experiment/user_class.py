@@ -16,7 +16,7 @@ from optitrace.rules.optimizer import DEFAULT_LR
 from optitrace.rules.optimizer import Optimizer as Entry
 from optitrace.rules.reader import read
 from optitrace.rules.rule import Implementation, Needs, Rule, as_rule
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

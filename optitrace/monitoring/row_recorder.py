@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optitrace.records.trace import Column
-from optitrace.tracing.growing_column import GrowingColumn
+from optitrace.tracing.series import GrowingColumn
 
 BLOCK = 256
 """How many rows a block has, at most."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from optitrace.monitoring.tensor_values import is_sharded, norms
 from optitrace.records.trace import Numbers
-from optitrace.tracing.growing_column import GrowingColumn
+from optitrace.tracing.series import GrowingColumn
 
 
 @dataclass(frozen=True, slots=True)

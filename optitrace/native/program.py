@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from optitrace.experiment.experiment import used_gradient
-from optitrace.native.listing import Array, arrays, listing
-from optitrace.native.machine_code import Code, compiled
+from optitrace.native.machine_code import Array, Code, arrays, compiled, listing
 from optitrace.native.tape import OPERATIONS, OperandKind, Symbol, Tape, TapeRecorder, UnrecordableError
 from optitrace.rules.rule import Rule, StateEntry
 

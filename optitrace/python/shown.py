@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from optitrace.views.display import Display
-from optitrace.views.formats import find_writer
-from optitrace.views.presenter import HasPage, Presenter
+from optitrace.views.formats import HasPage, Presenter, find_writer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError
-from optitrace.experiment.command_line import command_line
+from optitrace.experiment.text import command_line
 from optitrace.python.shown import ShownInNotebook
 from optitrace.python.traces import Trace, experiment_of
 from optitrace.rules.hyperparameter import Value, show
@@ -57,7 +57,7 @@ class Sweep(ShownInNotebook):
     @property
     def settings(self) -> Mapping[str, list[Value]]:
         """The value that each configuration has of what was varied, by name."""
-        from optitrace.analysis.sweeping.values import listed
+        from optitrace.analysis.sweeping.space import listed
 
         return {
             axis.name: [value for block in self._blocks for value in listed(axis, block.columns[k])]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.errors import UsageError
 from optitrace.experiment.user_module import reason
 from optitrace.monitoring.fault_isolation import deferring_handlers
@@ -18,7 +18,7 @@ from optitrace.records import training
 from optitrace.records.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.records.quantity import documents
 from optitrace.records.trace import Outcome, Status
-from optitrace.text.number_format import first_of
+from optitrace.text import first_of
 from optitrace.views.display import Display
 from optitrace.views.presenters.training import TrainingPresenter
 

@@ -30,7 +30,7 @@ from optitrace.records.training import (
     UnownedParameter,
 )
 from optitrace.records.writer import TRAINING_SCHEMA
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 if TYPE_CHECKING:
     pass

@@ -23,7 +23,7 @@ from optitrace.rules.reader.notation import UNICODE, write, write_names
 from optitrace.rules.reader.statements import parse
 from optitrace.rules.rule import Rule, StateEntry
 from optitrace.rules.source_patching import called, extent
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from optitrace.errors import printable
 from optitrace.records.trace import Column, Outcome, Status
-from optitrace.tracing.growing_column import GrowingColumn
-from optitrace.tracing.series import BLOCK, Series, is_recordable, series_like
+from optitrace.tracing.series import BLOCK, GrowingColumn, Series, is_recordable, series_like
 
 LARGEST_BLOCK = 1 << 20
 """How many numbers of a quantity a block has at most: not yet gathered, they take five times the room."""

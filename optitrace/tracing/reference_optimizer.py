@@ -17,7 +17,7 @@ from optitrace.experiment.user_module import SEPARATOR
 from optitrace.functions import Extent
 from optitrace.rules.rule import Rule, StateEntry
 from optitrace.rules.source_patching import extent
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT

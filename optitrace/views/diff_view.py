@@ -11,16 +11,20 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from optitrace.analysis.diff_report import DiffReport, OptimizerDifferences, TrainingDifferences
+from optitrace.analysis.diff_report import (
+    DiffReport,
+    OptimizerDifferences,
+    RuleDifference,
+    SettingDifference,
+    TrainingDifferences,
+)
 from optitrace.analysis.differences import BY_PARAMETER, Difference, Differences
-from optitrace.analysis.rule_difference import RuleDifference
-from optitrace.analysis.settings_difference import SettingDifference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.errors import printable
 from optitrace.experiment.text import text_of
 from optitrace.records.quantity import Per
 from optitrace.records.writer import exact_all
-from optitrace.text.number_format import LARGEST_FIXED, counted, first_of, tallied
+from optitrace.text import LARGEST_FIXED, counted, first_of, tallied
 from optitrace.views.display import Display
 from optitrace.views.tables import headed_table
 from optitrace.views.training_wording import MOST_OPTIMIZERS

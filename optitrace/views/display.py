@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from optitrace.text.ascii import to_ascii
+from optitrace.text import to_ascii
 
 WIDE_ENOUGH = 1_000_000_000
 """A width at which no line is folded and no table cropped, however many columns it has."""

@@ -10,7 +10,7 @@ from typing import Any
 from optitrace.analysis.explanation import ExplainedStep, RuleStep, SearchStep
 from optitrace.analysis.theory import Theory
 from optitrace.rules.reader import Part, RuleLine
-from optitrace.text.number_format import format_number
+from optitrace.text import format_number
 from optitrace.views.display import Display
 
 INDENT = "  "

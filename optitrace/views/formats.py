@@ -1,23 +1,107 @@
-"""The formats in which results are written: each is declared by a module of `optitrace.views.writers`."""
+"""The formats of results: what a presenter provides, and the writers that take it.
+
+A writer is declared by a module of `optitrace.views.writers`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import PurePath
 from pkgutil import iter_modules
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from optitrace.errors import UsageError, one_of, quoted
 from optitrace.views import writers
 from optitrace.views.display import Display
-from optitrace.views.presenter import PARTS, HasPicture, Presenter
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from optitrace.views.display import Display
+    from optitrace.views.page import Section
+    from optitrace.views.pictures.scene import Picture
+
 
 Chunks: TypeAlias = Iterable[str | bytes]
 """A content, piece by piece: text, which is written in UTF-8, or bytes."""
+
+
+class Presenter(ABC):
+    """A result as it is shown. Each has a table; what else it has, its other base classes say.
+
+    Attributes:
+        called: what a sentence calls such a result.
+    """
+
+    called: ClassVar[str]
+
+    @abstractmethod
+    def table(self, display: Display) -> RenderableType:
+        """Return what a person sees on a terminal."""
+
+
+class HasJson(ABC):
+    """What can be written as JSON."""
+
+    @abstractmethod
+    def json(self, display: Display) -> Iterator[str]:
+        """Yield one JSON value, piece by piece."""
+
+
+class HasJsonLines(ABC):
+    """What can be written as lines of JSON."""
+
+    @abstractmethod
+    def json_lines(self, display: Display) -> Iterator[str]:
+        """Yield a line that says what the rows are of, and one for each row."""
+
+
+class HasRows(ABC):
+    """What is rows of exact numbers."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[Sequence[object]]:
+        """Yield the header, and the rows below it; a cell is None where there is no value."""
+
+
+class HasPage(ABC):
+    """What can be pasted into a text."""
+
+    @abstractmethod
+    def page(self, display: Display) -> Iterator[Section]:
+        """Yield its sections."""
+
+
+class HasPicture(ABC):
+    """What can be drawn."""
+
+    needs_torch: ClassVar[bool] = False
+    """Whether torch is needed to draw it."""
+
+    @abstractmethod
+    def picture(self, display: Display) -> Picture:
+        """Return what is drawn.
+
+        Raises:
+            OutputError: there is nothing to draw.
+        """
+
+    def not_drawn(self) -> str:
+        """Return the sentence that says what is left out of the picture, and why; empty if nothing is."""
+        return ""
+
+
+class HasMovingPicture(HasPicture):
+    """What can be drawn step by step."""
+
+
+PARTS = (Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasPicture, HasMovingPicture)
+"""What there is to be taken by a writer, in the order in which formats are listed."""
 
 
 @dataclass(frozen=True, slots=True)

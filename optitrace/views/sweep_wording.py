@@ -10,7 +10,7 @@ from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.ranking import Candidate
 from optitrace.analysis.sweeping.sweep import SweepResult
 from optitrace.rules.hyperparameter import Value, show
-from optitrace.text.number_format import format_number, format_significant
+from optitrace.text import format_number, format_significant
 from optitrace.views.wording import subtitle
 
 HEADINGS = {"final_loss": "final loss", "steps": "steps", "distance": "distance", "path": "path"}

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optitrace.analysis.training.diagnoses.diagnose import unjudged
+from optitrace.analysis.training.diagnoses.registry import unjudged
 from optitrace.errors import printable
 from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Status
 from optitrace.records.training import OptimizerTrace, TrainingRecord
-from optitrace.text.number_format import counted, first_of, format_significant, listed, tallied
+from optitrace.text import counted, first_of, format_significant, listed, tallied
 from optitrace.views.wording import setting
 
 NOT_TOLD = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable")

@@ -7,8 +7,8 @@ from optitrace.analysis.theory import StabilityLimit
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import Status, TraceRecord
 from optitrace.rules.hyperparameter import Value, show
-from optitrace.text.number_format import counted, format_number
-from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
+from optitrace.text import counted, format_number
+from optitrace.views.grid import FIRST_FEW, MOST_COORDINATES
 
 
 def title(experiment: Experiment) -> str:

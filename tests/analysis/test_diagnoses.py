@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.trainings import INTERRUPTED, PARAMETERS, seen, stepped
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.findings import Diagnosis
 from optitrace.records.trace import Outcome, Status
 from optitrace.records.training import (
@@ -60,7 +60,7 @@ def test_faults_come_in_the_order_of_their_steps_and_those_of_no_step_last() -> 
 
 def test_diagnosing_imports_no_torch() -> None:
     code = (
-        "import sys; import optitrace.analysis.training.diagnoses.diagnose; sys.exit('torch' in sys.modules)"
+        "import sys; import optitrace.analysis.training.diagnoses.registry; sys.exit('torch' in sys.modules)"
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support.trainings import PARAMETERS, seen, stepped
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import GradientCase, Tally
 

@@ -12,9 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optitrace.analysis.diff_report import differing_settings, first_rule_difference
 from optitrace.analysis.differences import Difference, diff
-from optitrace.analysis.rule_difference import first_rule_difference
-from optitrace.analysis.settings_difference import differing_settings
 from optitrace.analysis.tolerance import CLOSE, EXACT, Tolerance, close
 from optitrace.experiment.experiment import design
 from optitrace.experiment.text import design_text, parse_text

@@ -14,8 +14,7 @@ from support.sweeps import GRIDS, everything, space
 from optitrace.analysis.sweeping.batch import Swept
 from optitrace.analysis.sweeping.classes import measured
 from optitrace.analysis.sweeping.measures import RANKS, Goal
-from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.values import columns, configuration, configurations
+from optitrace.analysis.sweeping.space import Space, columns, configuration, configurations
 from optitrace.errors import UsageError
 from optitrace.experiment.landscapes import LANDSCAPES
 from optitrace.tracing.tracer import trace

@@ -30,8 +30,7 @@ from optitrace.records.training import (
 )
 from optitrace.views.display import Display
 from optitrace.views.presenters.training import TrainingPresenter
-from optitrace.views.writers.delimited_text import write_csv
-from optitrace.views.writers.table import write_table
+from optitrace.views.writers.text_formats import write_csv, write_table
 
 NOTHING = TrainingFindings()
 

@@ -90,7 +90,7 @@ def test_colour_is_an_option_of_every_command(command: str) -> None:
 
 
 ORG = '''
-from optitrace.views.presenter import HasRows
+from optitrace.views.formats import HasRows
 from optitrace.views.formats import Writer
 
 

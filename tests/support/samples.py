@@ -15,8 +15,7 @@ from optitrace.experiment.experiment import design
 from optitrace.records.trace import Column, Outcome, TraceRecord, Versions
 from optitrace.tracing.tracer import trace
 from optitrace.views.display import Display
-from optitrace.views.formats import find_writer
-from optitrace.views.presenter import Presenter
+from optitrace.views.formats import Presenter, find_writer
 
 
 @cache

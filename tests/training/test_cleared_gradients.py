@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, Optimizer
 from torch.utils.checkpoint import checkpoint
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import Tally
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.training import GradientCase, Tally
 
 FROZEN = (

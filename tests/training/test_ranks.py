@@ -22,7 +22,7 @@ from optitrace.monitoring.tensor_values import is_sharded
 from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
 from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Outcome, Status
-from optitrace.tracing.growing_column import IN_MEMORY
+from optitrace.tracing.series import IN_MEMORY
 
 FAILED = Outcome(Status.FAILED, 3, reason="ValueError: out of data")
 

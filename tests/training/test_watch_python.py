@@ -12,7 +12,7 @@ from support.watched import Task
 import optitrace
 from optitrace import Training
 from optitrace.errors import UsageError
-from optitrace.tracing import growing_column as storage
+from optitrace.tracing import series as storage
 
 
 def test_a_training_is_readable_while_it_grows_and_after() -> None:

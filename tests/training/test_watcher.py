@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.patching import Attribute, Decorated, wrap
 from optitrace.monitoring.recording_config import RecordingConfig

@@ -10,7 +10,7 @@ from optitrace.analysis.documented import Result
 from optitrace.records.trace import TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.views.display import Display
-from optitrace.views.presenters.catalogue import CataloguePresenter
+from optitrace.views.presenters.lists import CataloguePresenter
 from optitrace.views.presenters.notebook import NotebookPresenter
 from optitrace.views.presenters.trace import TracePresenter
 

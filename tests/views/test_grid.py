@@ -14,8 +14,7 @@ from support.samples import any_trace, made_up, printed, traced
 from optitrace.records.trace import TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.views.display import Display
-from optitrace.views.fields import Field, few_fields
-from optitrace.views.grid import make_grid
+from optitrace.views.grid import Field, few_fields, make_grid
 from optitrace.views.presenters.trace import TracePresenter
 
 

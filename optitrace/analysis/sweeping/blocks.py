@@ -15,15 +15,20 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
-from optitrace.analysis.sweeping.batch import Batch, Swept, can_run, run_by_torch, run_native
-from optitrace.analysis.sweeping.batched_loss import BatchedLoss, batched_loss
+from optitrace.analysis.sweeping.batch import (
+    Batch,
+    BatchedLoss,
+    Swept,
+    batched_loss,
+    can_run,
+    run_by_torch,
+    run_native,
+)
 from optitrace.analysis.sweeping.measures import Goal, Observer, Unmeasured, Watch
-from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.values import Column, columns, table
+from optitrace.analysis.sweeping.space import Column, Space, columns, table
 from optitrace.errors import DeviceError, ran_out_of_memory
 from optitrace.experiment.objective import Quadratic
-from optitrace.native.listing import LANE
-from optitrace.native.machine_code import is_compilable
+from optitrace.native.machine_code import LANE, is_compilable
 from optitrace.native.tape import UnrecordableError
 from optitrace.tracing.devices import one_thread, open_device
 

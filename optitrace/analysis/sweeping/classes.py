@@ -16,8 +16,7 @@ from torch import Tensor
 
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import CONVERGED, DIVERGED, ON_THE_WAY, Goal
-from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.values import Column, columns, configurations
+from optitrace.analysis.sweeping.space import Column, Space, columns, configurations
 from optitrace.errors import UsageError, one_of
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import TraceRecord

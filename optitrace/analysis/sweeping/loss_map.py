@@ -13,8 +13,7 @@ from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import DIVERGED
 from optitrace.analysis.sweeping.ranking import Candidate
-from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.values import Column
+from optitrace.analysis.sweeping.space import Column, Space
 from optitrace.analysis.theory import stability_limit
 
 MOST_BINS = (120, 24)

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from optitrace.analysis.sweeping.batched_loss import BatchedLoss
+from optitrace.analysis.sweeping.batch import BatchedLoss
 from optitrace.analysis.sweeping.space import Space
 from optitrace.errors import UsageError, did_you_mean, quoted
 

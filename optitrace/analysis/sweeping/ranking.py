@@ -16,8 +16,7 @@ from torch import Tensor
 from optitrace.analysis.sweeping.axis import Range
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import CONVERGED, DIVERGED, ON_THE_WAY, Goal
-from optitrace.analysis.sweeping.space import Configuration, Space
-from optitrace.analysis.sweeping.values import Column, configurations, table
+from optitrace.analysis.sweeping.space import Column, Configuration, Space, configurations, table
 
 OUTCOMES = {CONVERGED: "converged", ON_THE_WAY: "on the way", DIVERGED: "diverged"}
 """What came of a configuration, in words."""

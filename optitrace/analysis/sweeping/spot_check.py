@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from optitrace.analysis.sweeping.blocks import run_numbers
-from optitrace.analysis.sweeping.space import Configuration, Space
-from optitrace.analysis.sweeping.values import columns_at, configurations, uniform
+from optitrace.analysis.sweeping.space import Configuration, Space, columns_at, configurations, uniform
 from optitrace.analysis.tolerance import ulp
 from optitrace.experiment.experiment import Experiment
-from optitrace.native.listing import LANE
+from optitrace.native.machine_code import LANE
 from optitrace.records.trace import TraceRecord
 from optitrace.tracing.tracer import trace
 

@@ -23,7 +23,7 @@ from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Status
 from optitrace.records.training import TrainingRecord
-from optitrace.text.number_format import first_of
+from optitrace.text import first_of
 
 PATIENCE = 30.0
 """How many seconds a rank waits for the others."""

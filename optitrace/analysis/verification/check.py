@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError, did_you_mean
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 if TYPE_CHECKING:
     from optitrace.rules.rule import Implementation

@@ -39,7 +39,7 @@ from optitrace.analysis.verification.trial import (
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.user_class import UserClass
 from optitrace.experiment.user_module import reason
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 from optitrace.tracing.prescribed_run import PrescribedRun
 
 Result: TypeAlias = tuple[ClaimOutcome, str]

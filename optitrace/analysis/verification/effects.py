@@ -18,7 +18,7 @@ from optitrace.analysis.verification.trial import (
     settings_of,
 )
 from optitrace.experiment.user_class import FLAGS
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 FEW = 3
 """How many other values of a hyperparameter are tried where others are changed with it."""

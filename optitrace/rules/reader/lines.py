@@ -18,7 +18,7 @@ from optitrace.rules.reader.assignments import Branch
 from optitrace.rules.reader.calculation import Value
 from optitrace.rules.reader.evaluation import Case, Executed
 from optitrace.rules.reader.notation import Spelling
-from optitrace.text.number_format import format_number, format_operand
+from optitrace.text import format_number, format_operand
 
 Values: TypeAlias = "float | tuple[float, ...] | tuple[tuple[float, ...], ...]"
 """A number; one for each weight; or the rows of a matrix of more than one row."""

@@ -11,14 +11,25 @@ from optitrace.analysis.comparison import RankedRuns, losses_after
 from optitrace.analysis.loss_grid import LossGrid
 from optitrace.experiment.objective import Point
 from optitrace.records.trace import NamedTrace, TraceRecord
-from optitrace.text.number_format import counted, format_number
-from optitrace.views.comparison_wording import BEST, closing_lines, learning_rates
+from optitrace.text import counted, format_number
+from optitrace.views.comparison_view import BEST, closing_lines, learning_rates
 from optitrace.views.display import Display
-from optitrace.views.fields import NORM, Field, few_fields
-from optitrace.views.grid import make_grid
+from optitrace.views.grid import NORM, Field, few_fields, make_grid
 from optitrace.views.pictures.polylines import Course, curves, cut, paths
-from optitrace.views.pictures.scales import axis_of, interval_axis, linear_axis, steps_axis
-from optitrace.views.pictures.scene import Axis, Contour, Kind, Mark, Numbers, Panel, Position, Scene
+from optitrace.views.pictures.scene import (
+    Axis,
+    Contour,
+    Kind,
+    Mark,
+    Numbers,
+    Panel,
+    Position,
+    Scene,
+    axis_of,
+    interval_axis,
+    linear_axis,
+    steps_axis,
+)
 from optitrace.views.wording import ending, subtitle, title
 
 LEVELS = 12

@@ -10,8 +10,7 @@ from optitrace.analysis.sweeping.loss_map import LossMap, Scale
 from optitrace.analysis.sweeping.sweep import SweepResult
 from optitrace.rules.hyperparameter import show
 from optitrace.views.pictures.polylines import Course, curves, cut
-from optitrace.views.pictures.scales import axis_of
-from optitrace.views.pictures.scene import Axis, Cells, Kind, Line, Mark, Panel, Scene, Stroke
+from optitrace.views.pictures.scene import Axis, Cells, Kind, Line, Mark, Panel, Scene, Stroke, axis_of
 from optitrace.views.sweep_picture import DECADES, make_frame
 from optitrace.views.sweep_wording import closing_lines, heading
 

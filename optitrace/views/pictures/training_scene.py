@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.training import OptimizerTrace, TrainingRecord
-from optitrace.text.number_format import format_significant
+from optitrace.text import format_significant
 from optitrace.views.pictures.polylines import Course
 from optitrace.views.pictures.run_scenes import chart, course
 from optitrace.views.pictures.scene import Numbers, Scene

@@ -15,19 +15,28 @@ from rich.text import Text
 from optitrace.analysis.comparison import RankedRuns, Summary, losses_after
 from optitrace.experiment.text import text_of
 from optitrace.records.writer import exact_all
-from optitrace.text.number_format import format_number
-from optitrace.views.comparison_wording import BEST, COLUMNS, RANKED, closing_lines, learning_rates
+from optitrace.text import format_number
+from optitrace.views.comparison_view import (
+    BEST,
+    COLUMNS,
+    RANKED,
+    all_steps,
+    closing_lines,
+    learning_rates,
+    quantity_fields,
+    row_numbers,
+    side_by_side,
+)
 from optitrace.views.display import Display
-from optitrace.views.page import Paragraph, Section, grid_of_words
-from optitrace.views.presenter import (
+from optitrace.views.formats import (
     HasJson,
     HasMovingPicture,
     HasPage,
     HasRows,
     Presenter,
 )
+from optitrace.views.page import Paragraph, Section, grid_of_words
 from optitrace.views.presenters.trace import loss_not_drawn
-from optitrace.views.side_by_side import all_steps, quantity_fields, row_numbers, side_by_side
 from optitrace.views.sparkline import sparklines
 from optitrace.views.tables import as_text, grid_tables, headed_table
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from optitrace.rules.reader import ASCII, Spelling
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasJson, Presenter
+from optitrace.views.formats import HasJson, Presenter
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,7 +41,7 @@ class DiffPresenter(Presenter, HasJson):
         a, b, differences = self.report.a.trace, self.report.b.trace, self.report.differences
         if differences.first is None:
             return self.report
-        from optitrace.analysis.rule_difference import first_rule_difference
+        from optitrace.analysis.diff_report import first_rule_difference
 
         rule = first_rule_difference(a, b, differences.first, differences.tolerance, spelling)
         return replace(self.report, rule=rule)

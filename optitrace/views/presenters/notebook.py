@@ -12,7 +12,7 @@ from rich.text import Text
 
 from optitrace.analysis.documented import CELLS
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasJson, HasRows, Presenter
+from optitrace.views.formats import HasJson, HasRows, Presenter
 from optitrace.views.tables import as_text, headed_table
 
 if TYPE_CHECKING:

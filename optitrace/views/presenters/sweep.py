@@ -15,8 +15,7 @@ from rich.text import Text
 from optitrace.errors import OutputError
 from optitrace.records.writer import exact
 from optitrace.views.display import Display
-from optitrace.views.page import Paragraph, Section, grid_of_words
-from optitrace.views.presenter import (
+from optitrace.views.formats import (
     HasJson,
     HasJsonLines,
     HasPage,
@@ -24,6 +23,7 @@ from optitrace.views.presenter import (
     HasRows,
     Presenter,
 )
+from optitrace.views.page import Paragraph, Section, grid_of_words
 from optitrace.views.tables import as_text, headed_table
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class SweepPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasPict
 def columns_of(space: Space, block: Block) -> Columns:
     """Return a block of configurations as columns: the optimizer, what is varied, measures and weights."""
     from optitrace.analysis.sweeping.ranking import OUTCOMES
-    from optitrace.analysis.sweeping.values import listed
+    from optitrace.analysis.sweeping.space import listed
 
     measures = {name: measure.tolist() for name, measure in block.measures.items()}
     if "outcome" in measures:

@@ -21,9 +21,7 @@ from optitrace.rules.reader import ASCII, UNICODE
 from optitrace.views.delimited import record_rows
 from optitrace.views.display import Display
 from optitrace.views.explanation import explained_fields, explained_lines, theory_fields, theory_lines
-from optitrace.views.grid import make_grid, visible_rows
-from optitrace.views.page import Heading, Paragraph, Section
-from optitrace.views.presenter import (
+from optitrace.views.formats import (
     HasJson,
     HasJsonLines,
     HasMovingPicture,
@@ -31,6 +29,8 @@ from optitrace.views.presenter import (
     HasRows,
     Presenter,
 )
+from optitrace.views.grid import make_grid, visible_rows
+from optitrace.views.page import Heading, Paragraph, Section
 from optitrace.views.sparkline import sparkline
 from optitrace.views.tables import as_text, grid_tables, hidden_rows
 from optitrace.views.wording import closing, subtitle, title

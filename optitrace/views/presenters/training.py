@@ -18,9 +18,7 @@ from optitrace.records.training import OptimizerTrace, TrainingRecord
 from optitrace.records.writer import fields_of, json_chunks, jsonl_chunks
 from optitrace.views.delimited import record_rows
 from optitrace.views.display import Display
-from optitrace.views.grid import hidden_values, rows_remark, training_grids
-from optitrace.views.page import Heading, Paragraph, Section
-from optitrace.views.presenter import (
+from optitrace.views.formats import (
     HasJson,
     HasJsonLines,
     HasMovingPicture,
@@ -28,6 +26,8 @@ from optitrace.views.presenter import (
     HasRows,
     Presenter,
 )
+from optitrace.views.grid import hidden_values, rows_remark, training_grids
+from optitrace.views.page import Heading, Paragraph, Section
 from optitrace.views.sparkline import sparkline
 from optitrace.views.tables import as_text, grid_tables, hidden_rows
 from optitrace.views.training_wording import (

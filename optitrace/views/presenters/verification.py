@@ -25,7 +25,7 @@ from optitrace.analysis.verification.check import (
 from optitrace.records.writer import exact_all
 from optitrace.rules.hyperparameter import show
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasJson, HasRows, Presenter
+from optitrace.views.formats import HasJson, HasRows, Presenter
 from optitrace.views.tables import as_text, headed_table
 
 DEPARTS = "DEPARTS"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
-from optitrace.analysis.training.diagnoses.wording import share_of_steps
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer, share_of_steps
 from optitrace.records.training import GradientCase, OptimizerTrace, Tally
-from optitrace.text.number_format import counted, first_of
+from optitrace.text import counted, first_of
 
 MOST_NAMED = 3
 """How many parameters are named of those that differ from the others."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer, short
 from optitrace.analysis.training.diagnoses.rows import largest_lr, number
-from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.records.training import NonFinite, OptimizerTrace
 
 GROWTH = 100

@@ -1,4 +1,4 @@
-"""The registry of diagnoses: what a check returns, and how it is declared.
+"""The registry of diagnoses: how a check is declared, what it returns, and how a training is diagnosed.
 
 A new diagnosis is a function in a module of this package; nothing else has to be changed.
 """
@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
-from optitrace.records.findings import Severity
+from optitrace.analysis.training import diagnoses
+from optitrace.records.findings import Diagnosis, Severity
 from optitrace.records.training import OptimizerTrace, TrainingRecord
+from optitrace.text import counted
 
 Checked = TypeVar("Checked", OptimizerTrace, TrainingRecord)
+
+
+OF_AN_OPTIMIZER: list[DiagnosisCheck[OptimizerTrace]] = []
+"""The checks of one optimizer, as they were declared."""
+
+OF_A_TRAINING: list[DiagnosisCheck[TrainingRecord]] = []
+"""The checks for which one optimizer is not enough, as they were declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +67,6 @@ class DiagnosisCheck(Generic[Checked]):
     undecided: Callable[[Checked], str]
 
 
-OF_AN_OPTIMIZER: list[DiagnosisCheck[OptimizerTrace]] = []
-"""The checks of one optimizer, as they were declared."""
-
-OF_A_TRAINING: list[DiagnosisCheck[TrainingRecord]] = []
-"""The checks for which one optimizer is not enough, as they were declared."""
-
-
 def of_an_optimizer(
     fault: str, order: int, undecided: Callable[[OptimizerTrace], str] = lambda optimizer: ""
 ) -> Callable[[_Check[OptimizerTrace]], _Check[OptimizerTrace]]:
@@ -86,3 +91,74 @@ def _adding_to(
         return check
 
     return add
+
+
+def short(number: float) -> str:
+    """Return a number with two digits.
+
+    >>> short(0.000123), short(1.0), short(12.3), short(1234.0)
+    ('0.00012', '1', '12', '1200')
+    """
+    text = f"{number:.2g}"
+    return f"{float(text):.0f}" if 100 <= abs(number) < 1e5 else text
+
+
+def share_of_steps(count: int, taken: int) -> str:
+    """Return in how many steps of all something was seen.
+
+    >>> share_of_steps(1, 20), share_of_steps(1, 1)
+    ('1 of 20 steps', '1 of 1 step')
+    """
+    return f"{count} of {counted(taken, 'step')}"
+
+
+def diagnose(training: TrainingRecord) -> tuple[Diagnosis, ...]:
+    """Return the faults of a training in the order of their steps, those of no step last, then the remarks.
+
+    They follow from the values of the training alone, so that a saved training has the same as a new one.
+    """
+    of_an_optimizer, of_a_training = diagnosis_checks()
+    found = [
+        _diagnosis(each.fault, finding, optimizer.name)
+        for optimizer in training.optimizers
+        for each in of_an_optimizer
+        for finding in each.check(optimizer)
+    ]
+    found += [
+        _diagnosis(each.fault, finding, finding.optimizer)
+        for each in of_a_training
+        for finding in each.check(training)
+    ]
+    return tuple(sorted(found, key=_place))
+
+
+def unjudged(training: TrainingRecord) -> str:
+    """Return what the steps of a training are too few to judge, in words; empty if there is nothing.
+
+    It is of the first optimizer that has too few recorded steps.
+    """
+    of_an_optimizer, _ = diagnosis_checks()
+    for optimizer in training.optimizers:
+        unknown = list(filter(None, (each.undecided(optimizer) for each in of_an_optimizer)))
+        if unknown:
+            of = f" of {optimizer.name}" if len(training.optimizers) > 1 else ""
+            recorded = "" if len(optimizer.steps) == optimizer.steps_seen else "recorded "
+            steps = counted(len(optimizer.steps), f"{recorded}step")
+            return f"{steps}{of}: too few to judge {' and '.join(unknown)}"
+    return ""
+
+
+@cache
+def diagnosis_checks() -> tuple[list[DiagnosisCheck[OptimizerTrace]], list[DiagnosisCheck[TrainingRecord]]]:
+    """Return the checks of one optimizer and those of a whole training, each in their order."""
+    for module in iter_modules(diagnoses.__path__, f"{diagnoses.__name__}."):
+        import_module(module.name)
+    return sorted(OF_AN_OPTIMIZER, key=lambda c: c.order), sorted(OF_A_TRAINING, key=lambda c: c.order)
+
+
+def _diagnosis(fault: str, found: Finding, optimizer: str) -> Diagnosis:
+    return Diagnosis(fault, optimizer, found.step, found.parameter, found.fact, found.remedy, found.severity)
+
+
+def _place(diagnosis: Diagnosis) -> tuple[bool, bool, int]:
+    return not diagnosis.is_fault, diagnosis.step is None, diagnosis.step or 0

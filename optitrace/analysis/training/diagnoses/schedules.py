@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from optitrace.analysis.training.diagnoses.registry import Finding, of_a_training, of_an_optimizer
 from optitrace.records.trace import Status
 from optitrace.records.training import OptimizerTrace, TrainingRecord
-from optitrace.text.number_format import counted, listed
+from optitrace.text import counted, listed
 
 HANDFUL = 10
 """So many steps can be a trial that ends before the first step of a scheduler is due."""

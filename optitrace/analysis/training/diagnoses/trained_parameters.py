@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from optitrace.analysis.training.diagnoses.registry import Finding, of_a_training, of_an_optimizer
 from optitrace.records.trace import Status
 from optitrace.records.training import OptimizerTrace, TrainingRecord, UnownedParameter
-from optitrace.text.number_format import counted, first_of
+from optitrace.text import counted, first_of
 
 MOST_NAMED = 3
 """How many idle optimizers a diagnosis names."""

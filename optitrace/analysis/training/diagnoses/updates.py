@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from optitrace.analysis.training.diagnoses.gradient_clipping import clipped_while_scaled, shortening
-from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer, short
 from optitrace.analysis.training.diagnoses.rows import (
     FIRST_ROWS,
     is_at_work,
@@ -15,11 +15,10 @@ from optitrace.analysis.training.diagnoses.rows import (
     number,
     spread,
 )
-from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.monitoring.recording_config import is_inspected
 from optitrace.records.training import LostUpdate, OptimizerTrace
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 MOST_LOST = 0.5
 """The share of lost updates up to which a step still does what the optimizer wants of most weights.

@@ -13,7 +13,7 @@ from optitrace.analysis.verification.step_check import CheckedStep, allow_roundi
 from optitrace.experiment.user_module import reason
 from optitrace.records.findings import RuleAgreement
 from optitrace.rules.rule import Rule
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 BLOCK = 256
 """How many steps are kept until they are recomputed: together it is faster, and a device waits once."""

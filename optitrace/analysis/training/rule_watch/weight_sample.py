@@ -18,7 +18,7 @@ from optitrace.monitoring.parameters import groups_of
 from optitrace.monitoring.tensor_values import is_sharded, local
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import extent
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 SAMPLE = 64
 """How many weights of an optimizer are sampled, at most, where a rule moves each by itself."""

@@ -1,9 +1,13 @@
-"""One panel of a scene, layer by layer, and its axes."""
+"""A panel of a scene drawn by matplotlib: its layers, its axes, and the style of all pictures.
+
+The colours of lines are those of Okabe and Ito (2008), distinguishable by people of every colour vision; in
+grayscale, dashes distinguish them. Low losses are light.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -19,23 +23,71 @@ from matplotlib.ticker import (
     ScalarFormatter,
 )
 
-from optitrace.views.pictures.drawing.theme import (
-    CELLS,
-    DIVERGED,
-    DIVERGED_HATCH,
-    FONT,
-    HIGH_LOSS,
-    INK,
-    LEVEL_LINE,
-    LOW_LOSS,
-    PAPER,
-    SIGNS,
-    SOFT_INK,
-    WIDTH,
-    line_color,
-    line_style,
-)
 from optitrace.views.pictures.scene import Axis, Cells, Contour, Kind, Line, Mark, Panel, Stroke
+
+INK = "#1f2933"
+SOFT_INK = "#52606d"
+FAINT_INK = "#d3d9e0"
+PAPER = "#ffffff"
+
+LINE_COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#e69f00", "#4b4b4b")
+LINE_DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (10, 3)))
+
+LOW_LOSS = "#fbfcfd"
+HIGH_LOSS = "#a9bccd"
+LEVEL_LINE = "#8ea5ba"
+
+CELLS = "viridis_r"
+"""The map of colours of a heat map: read alike by every colour vision and in grey; light where losses are
+low."""
+
+DIVERGED = "#f4e3dc"
+DIVERGED_HATCH = "#d55e00"
+"""The colours of what diverged, which the map of colours does not have; hatched, so as to be told in grey."""
+
+SIGNS: Mapping[Kind, Mapping[str, Any]] = {
+    Kind.START: {"marker": "o", "markersize": 9, "markerfacecolor": PAPER, "markeredgewidth": 1.8},
+    Kind.MINIMUM: {"marker": "+", "markersize": 13, "markeredgewidth": 2.4},
+    Kind.BEST: {"marker": "*", "markersize": 17, "markerfacecolor": PAPER, "markeredgewidth": 1.4},
+    Kind.LEAVES: {"marker": "^", "markersize": 11, "markeredgewidth": 1.0},
+    Kind.NON_FINITE: {"marker": "X", "markersize": 11, "markeredgewidth": 1.0},
+    Kind.DIVERGED: {"marker": "x", "markersize": 8, "markeredgewidth": 2.0},
+}
+"""The sign of each kind of mark."""
+
+WIDTH = 10.0
+"""Inches across."""
+
+FONT = 12.5
+"""Points of the usual text: readable when a picture is shown at half its size."""
+
+STYLE: Mapping[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": FONT,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": SOFT_INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.9,
+    "axes.titlesize": FONT,
+    "axes.titlepad": 8.0,
+    "xtick.color": SOFT_INK,
+    "ytick.color": SOFT_INK,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": FONT - 1,
+    "ytick.labelsize": FONT - 1,
+    "grid.color": FAINT_INK,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+    "hatch.linewidth": 0.6,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "optitrace",
+    "pdf.fonttype": 42,
+}
+"""What matplotlib is told, on top of its own defaults, whatever a person's settings of it are."""
+
 
 MANY = 1500
 """A line of more points is drawn thin."""
@@ -48,6 +100,16 @@ MOST_VALUES = 12
 
 ROUND = [1, 2, 5, 10]
 """What the distance of two ticks is a power of ten times of."""
+
+
+def line_style(number: int) -> Mapping[str, Any]:
+    """Return the colour and the dashes of line `number` of a panel, from 0."""
+    return {"color": line_color(number), "linestyle": LINE_DASHES[number % len(LINE_DASHES)]}
+
+
+def line_color(number: int) -> str:
+    """Return the colour of line `number` of a panel, from 0."""
+    return LINE_COLORS[number % len(LINE_COLORS)]
 
 
 def draw_panel(ax: Axes, panel: Panel, *, with_lines: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""How a number is written, and how many there are of something."""
+"""Numbers, counts and lists of names as text, and the ASCII spelling of mathematical signs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,40 @@ from collections.abc import Sequence
 
 LARGEST_FIXED = 1e7
 """A number of this size or more is written in scientific form."""
+
+
+_ASCII = str.maketrans(
+    {
+        "²": "^2",
+        "·": "*",
+        "−": "-",
+        "–": "-",
+        "Σ": "sum ",
+        "ᵢ": "_i",
+        "…": "...",
+        "⋮": ":",
+        "√": "sqrt",
+        "→": "->",
+        "≤": "<=",
+        "≥": ">=",
+        "×": "x",
+        "✓": "yes",
+        "✗": "NO",
+        "∂": "d",
+        "’": "'",
+        "─": "-",
+        "\u00a0": " ",
+        "α": "alpha",
+        "β": "beta",
+        "ε": "eps",
+        "η": "eta",
+        "μ": "mu",
+        "ρ": "rho",
+        "ᵗ": "^t",
+        "ᵀ": "^T",
+        **dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)),
+    }
+)
 
 
 def format_number(value: float, precision: int) -> str:
@@ -111,3 +145,19 @@ def format_operand(value: float, precision: int, extra: int) -> str:
     mantissa, form, exponent = f"{value:.{precision + extra}{'e' if 'e' in text else 'f'}}".partition("e")
     zeros = len(mantissa) - len(mantissa.rstrip("0"))
     return mantissa[: len(mantissa) - min(zeros, extra)] + form + exponent
+
+
+def to_ascii(text: str) -> str:
+    """Return a text spelled in ASCII.
+
+    >>> to_ascii("w1² − 2·w2²")
+    'w1^2 - 2*w2^2'
+    """
+    return text.translate(_ASCII).encode("ascii", errors="replace").decode("ascii")
+
+
+def spell_unencodable(error: UnicodeError) -> tuple[str, int]:
+    """Spell in ASCII what an encoding does not have: an error handler as `codecs.register_error` takes it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return to_ascii(error.object[error.start : error.end]), error.end

@@ -1,9 +1,9 @@
-"""The catalogue, one optimizer, and a loss as they are shown."""
+"""Presenters of `optitrace list`: the catalogue, one optimizer, a loss, and the faults of trainings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import ASCII, UNICODE, read
 from optitrace.rules.rule import StateEntry
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasJson, Presenter
+from optitrace.views.formats import HasJson, Presenter
 from optitrace.views.tables import as_text, headed_table
 from optitrace.views.wording import setting, vector
 
@@ -162,3 +162,25 @@ def _as_data(optimizer: Optimizer) -> dict[str, Any]:
         "rule": list(read(optimizer.rule).formulas(ASCII)) if optimizer.rule else None,
         "departures": list(optimizer.rule.departures) if optimizer.rule else [],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosesPresenter(Presenter, HasJson):
+    """What is looked for in a training.
+
+    Attributes:
+        summaries: what each fault is, in one sentence, by its name.
+    """
+
+    called: ClassVar[str] = "the list of diagnoses"
+
+    summaries: Mapping[str, str]
+
+    def table(self, display: Display) -> RenderableType:
+        """Return a row for each fault."""
+        return headed_table(("fault", "what is looked for"), list(self.summaries.items()), display)
+
+    def json(self, display: Display) -> Iterator[str]:
+        """Yield an array with an object for each fault."""
+        faults = [{"fault": fault, "summary": summary} for fault, summary in self.summaries.items()]
+        yield json.dumps(faults, indent=2) + "\n"

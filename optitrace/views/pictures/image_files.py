@@ -12,9 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
-from optitrace.views.pictures.drawing.panels import draw_line, draw_mark
-from optitrace.views.pictures.drawing.theme import PAPER, line_color
+from optitrace.views.pictures.figure import Drawn, draw, house_style
+from optitrace.views.pictures.panels import PAPER, draw_line, draw_mark, line_color
 from optitrace.views.pictures.scene import Panel, Picture, Scene, frame_steps
 
 PNG_DOTS_PER_INCH = 160

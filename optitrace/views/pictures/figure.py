@@ -16,8 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from optitrace.views.pictures.drawing.panels import draw_panel
-from optitrace.views.pictures.drawing.theme import (
+from optitrace.views.pictures.panels import (
     DIVERGED,
     DIVERGED_HATCH,
     FONT,
@@ -27,6 +26,7 @@ from optitrace.views.pictures.drawing.theme import (
     SOFT_INK,
     STYLE,
     WIDTH,
+    draw_panel,
     line_color,
     line_style,
 )

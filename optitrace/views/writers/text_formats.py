@@ -1,4 +1,4 @@
-"""CSV and TSV: rows of exact numbers, empty where there is no value."""
+"""The text formats: the table of a terminal, JSON, lines of JSON, CSV and TSV; their numbers are exact."""
 
 from __future__ import annotations
 
@@ -9,11 +9,27 @@ from math import isfinite
 from optitrace.records.writer import exact
 from optitrace.rules.hyperparameter import show
 from optitrace.views.display import Display
-from optitrace.views.formats import Writer
-from optitrace.views.presenter import HasRows
+from optitrace.views.formats import HasJson, HasJsonLines, HasRows, Presenter, Writer
 
 FORMULA_SIGNS = ("=", "+", "-", "@")
 """What begins a formula in a spreadsheet."""
+
+
+def write_table(result: Presenter, display: Display) -> Iterator[str]:
+    """Yield the table of a result."""
+    from optitrace.views.tables import plain_text
+
+    yield plain_text(result.table(display))
+
+
+def write_json(result: HasJson, display: Display) -> Iterator[str]:
+    """Return a result as JSON."""
+    return result.json(display)
+
+
+def write_json_lines(result: HasJsonLines, display: Display) -> Iterator[str]:
+    """Return a result as lines of JSON."""
+    return result.json_lines(display)
 
 
 def write_csv(result: HasRows, display: Display) -> Iterator[str]:
@@ -54,6 +70,9 @@ def _cell(value: object) -> object:
 
 
 WRITERS = (
+    Writer("table", ".txt", Presenter, write_table),
+    Writer("json", ".json", HasJson, write_json),
+    Writer("jsonl", ".jsonl", HasJsonLines, write_json_lines),
     Writer("csv", ".csv", HasRows, write_csv),
     Writer("tsv", ".tsv", HasRows, write_tsv),
 )
