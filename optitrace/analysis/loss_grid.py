@@ -162,7 +162,7 @@ def _losses(experiment: Experiment, axes: Sequence[Sequence[float]]) -> list[flo
     """
     import torch
 
-    from optitrace.analysis.sweeping.batch import batched_loss
+    from optitrace.analysis.sweeping.measures import batched_loss
 
     is_user_class = isinstance(experiment.objective, UserLoss)
     dtype = getattr(torch, experiment.dtype) if is_user_class else torch.float64

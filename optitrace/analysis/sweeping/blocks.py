@@ -15,16 +15,8 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
-from optitrace.analysis.sweeping.batch import (
-    Batch,
-    BatchedLoss,
-    Swept,
-    batched_loss,
-    can_run,
-    run_by_torch,
-    run_native,
-)
-from optitrace.analysis.sweeping.measures import Goal, Observer, Unmeasured, Watch
+from optitrace.analysis.sweeping.batch import Batch, Swept, can_run, run_by_torch, run_native
+from optitrace.analysis.sweeping.measures import BatchedLoss, Goal, Observer, Unmeasured, Watch, batched_loss
 from optitrace.analysis.sweeping.space import Column, Space, columns, table
 from optitrace.errors import DeviceError, ran_out_of_memory
 from optitrace.experiment.objective import Quadratic
