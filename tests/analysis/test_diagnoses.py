@@ -133,7 +133,7 @@ def test_each_two_optimizers_that_share_are_told() -> None:
 
 
 def test_an_optimizer_that_never_steps_is_told_once_the_program_has_come_to_its_end() -> None:
-    assert only(seen(idle=("Adam 2",))).fact == "Adam 2 was made and took no step"
+    assert only(seen(idle=("Adam 2",))).fact == "Adam 2 was created but never stepped"
     for ended in (INTERRUPTED, FAILED):
         assert diagnose(seen(idle=("Adam 2",), outcome=ended)) == ()
 
@@ -141,7 +141,7 @@ def test_an_optimizer_that_never_steps_is_told_once_the_program_has_come_to_its_
 def test_thousands_of_optimizers_that_never_step_are_told_once() -> None:
     names = ("SGD", *(f"SGD {k}" for k in range(2, 3001)))
 
-    assert only(seen(idle=names)).fact == "SGD, SGD 2, SGD 3 and 2,997 more were made and took no step"
+    assert only(seen(idle=names)).fact == "SGD, SGD 2, SGD 3 and 2,997 more were created but never stepped"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_a_cleared_gradient_is_told_with_what_has_cleared_it() -> None:
         optimizer="SGD",
         step=1,
         parameter=None,
-        fact="step 1 of SGD has no gradient to use: zero_grad() came between backward and step "
+        fact="step 1 of SGD has no gradient to use: zero_grad() was called between backward and step "
         "(20 of 20 steps)",
         remedy="call zero_grad() before loss.backward() or after optimizer.step()",
     )

@@ -64,7 +64,9 @@ def test_a_quadratic_off_the_axes_is_torchs(steps: int) -> None:
 
 
 def test_coefficients_off_the_axes_are_not_varied() -> None:
-    with pytest.raises(UsageError, match="coefficients cannot be varied off the axes; leave out --rotate"):
+    with pytest.raises(
+        UsageError, match="the coefficients of a rotated quadratic cannot be varied; leave out --rotate"
+    ):
         space("sgd", ["coefficients.0=1,3"], rotate=3)
 
 

@@ -205,7 +205,7 @@ class Coarse(Descent):
             state["momentum_buffer"] = state["momentum_buffer"].float()
 
 
-ANOTHER_WAY = "saved and loaded after step 15, step 16 goes another way"
+ANOTHER_WAY = "saved and loaded after step 15, step 16 gives other weights"
 
 NOT_NEGATED = "with negated weights and gradients, step 1 is not the negated step"
 
@@ -232,7 +232,7 @@ FAULTS = [
     ),
     (Careless, UNTOUCHED, "step 1 changes the gradient with weight_decay=0.1"),
     (Clearing, UNTOUCHED, "step 1 changes the gradient"),
-    (Linked, ORDER, "step 1 is another if they are given the other way round"),
+    (Linked, ORDER, "step 1 differs if they are given in the opposite order"),
     (OneDtype, TWO_DTYPES, "next to float32 weights, step 1 moves float64 weights differently than alone"),
     (Coarse, DTYPE, "momentum_buffer is float32 for float64 weights with momentum=0.1"),
 ]

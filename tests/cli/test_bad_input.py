@@ -36,7 +36,7 @@ MISTAKES = [
     ("notebook --formal", "notebook has no option '--formal'; did you mean '--format'?"),
     (
         "--momentum 0.1 sgd",
-        "'--momentum' is no option of the program itself; those of an optimizer follow its name, "
+        "'--momentum' is not an option of optitrace itself; options of an optimizer follow its name, "
         "as in 'optitrace sgd --lr 0.1'.",
     ),
     # values of hyperparameters

@@ -100,7 +100,7 @@ def test_a_picture_that_is_no_text_is_not_for_a_terminal(command: tuple[str, ...
 
     assert ended.returncode == 2
     assert ended.stderr == (
-        "optitrace: png is no text that a terminal shows; write it with --output FILE.png.\n"
+        "optitrace: png cannot be shown in a terminal; write it with --output FILE.png.\n"
     )
 
 
@@ -146,7 +146,7 @@ def test_without_matplotlib_nothing_is_run_and_one_sentence_says_how_to_get_it(
         ),
         (
             ("sgd", "--explain", "-f", "svg"),
-            "svg has no place for an explanation or for theory; use table, json, jsonl.",
+            "svg cannot include an explanation or theory; use table, json, jsonl.",
         ),
         (
             ("sgd", "-o", "x.jpg"),

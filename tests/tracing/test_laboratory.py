@@ -223,7 +223,7 @@ def test_a_schedule_that_ends_before_the_run_keeps_what_was_traced() -> None:
 
     assert traced.outcome.status is Status.FAILED
     assert traced.outcome.reason is not None
-    assert "cannot go on: ValueError: Tried to step 5 times" in traced.outcome.reason
+    assert "cannot continue: ValueError: Tried to step 5 times" in traced.outcome.reason
     # torch lets the schedule be advanced once more than it has steps
     assert traced.steps[-1] == traced.outcome.step == 5
 

@@ -73,7 +73,7 @@ def test_a_quantity_of_a_trace_is_compared(with_curvature: TraceRecord) -> None:
         NamedTrace("a", with_curvature), NamedTrace("b", replace(with_curvature, columns=other)), EXACT
     )
 
-    assert "A and B differ first at step 2, in curvature:\n  A  2.5\n  B  3.0\n" in printed(
+    assert "A and B first differ at step 2, in curvature:\n  A  2.5\n  B  3.0\n" in printed(
         diff_view(report, Display()), 80
     )
 
@@ -93,7 +93,7 @@ def test_a_quantity_of_a_training_is_declared_once(with_noise: TrainingRecord) -
     found = diff_trainings(
         NamedTraining("a", with_noise), NamedTraining("b", training(other)), lambda dtypes: EXACT
     )
-    assert "A and B differ first at step 3, in the gradient noise:" in printed(
+    assert "A and B first differ at step 3, in the gradient noise:" in printed(
         training_diff_view(found, Display()), 80
     )
 

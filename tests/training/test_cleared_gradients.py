@@ -48,7 +48,7 @@ def by_hand_to_zero(model: nn.Module, optimizer: Optimizer) -> None:
             p.grad.zero_()
 
 
-CALLED = "zero_grad() came between backward and step"
+CALLED = "zero_grad() was called between backward and step"
 BY_HAND = "the gradients were cleared between backward and step"
 
 CLEARINGS: dict[Clear, str] = {

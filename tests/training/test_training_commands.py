@@ -166,7 +166,7 @@ def test_diff_exits_with_its_answer(files: dict[str, str], other: str, code: int
 def test_diff_names_the_step_and_the_quantity(files: dict[str, str]) -> None:
     text = run(*named(files, "diff", "ONE", "OTHER")).stdout
 
-    assert "A and B differ first at step 3, in the loss:\n  A  2.0\n  B  2.125\n  0.125 apart, " in text
+    assert "A and B first differ at step 3, in the loss:\n  A  2.0\n  B  2.125\n  0.125 apart, " in text
 
 
 @pytest.mark.parametrize(
