@@ -19,7 +19,7 @@ from optitrace.rules.hyperparameter import show
 from optitrace.rules.reader import UNICODE, RuleLine, Spelling, read
 
 PRECISIONS = (4, 6, 8, 10, 12, 14, 16)
-"""The numbers of decimals that are tried until two different numbers look different."""
+"""The numbers of decimals to try until two different numbers look different."""
 
 BEFORE_THE_RULE = ("loss", "gradient", "final_loss")
 """The quantities that no rule computes."""
@@ -34,7 +34,7 @@ class DiffReport:
         b: the second.
         settings: the settings that differ.
         differences: the numbers that differ.
-        rule: the first line of the rule that differs; None where there is nothing to say of a rule.
+        rule: the first line of the rule that differs; None if no rule decides the difference.
     """
 
     a: NamedTrace
@@ -46,12 +46,12 @@ class DiffReport:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerDifferences:
-    """How an optimizer that both trainings have differs.
+    """The differences of an optimizer that both trainings have.
 
     Attributes:
         name: its name.
         settings: its class, if it is not the same, and the hyperparameters that differ.
-        only: the parameters that A alone has, and those that B alone has.
+        only: the parameters that only A has, and those that only B has.
         differences: the numbers that differ.
     """
 
@@ -62,20 +62,20 @@ class OptimizerDifferences:
 
     @property
     def are_same(self) -> bool:
-        """Whether nothing differs, and neither has a parameter that the other has not."""
+        """Whether nothing differs, and both have the same parameters."""
         return self.differences.are_same and not any(self.only)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingDifferences:
-    """All that distinguishes two trainings A and B.
+    """The differences of two trainings A and B.
 
     Attributes:
         a: the first.
         b: the second.
-        settings: in what they were not run alike: the program, torch.
+        settings: the differences in how they were run: the program, torch.
         optimizers: those that both have, by their names.
-        only: the names of optimizers that A alone has, and of those that B alone has.
+        only: the names of optimizers that only A has, and of those that only B has.
     """
 
     a: NamedTraining
@@ -86,14 +86,14 @@ class TrainingDifferences:
 
     @property
     def are_same(self) -> bool:
-        """Whether no optimizer differs, and neither has one that the other has not."""
+        """Whether no optimizer differs, and both have the same optimizers."""
         return all(optimizer.are_same for optimizer in self.optimizers) and not any(self.only)
 
 
 def report_differences(
     a: NamedTrace, b: NamedTrace, tolerance: Tolerance, spelling: Spelling = UNICODE
 ) -> DiffReport:
-    """Return all that is to be said of the difference of two traces."""
+    """Return the report on the difference of two traces."""
     differences = diff(a.trace, b.trace, tolerance)
     first = differences.first
     rule = None if first is None else first_rule_difference(a.trace, b.trace, first, tolerance, spelling)
@@ -129,12 +129,12 @@ def _only(a: Sequence[str], b: Sequence[str]) -> tuple[tuple[str, ...], tuple[st
 
 @dataclass(frozen=True, slots=True)
 class SettingDifference:
-    """A setting that two runs do not share.
+    """A setting in which two runs differ.
 
     Attributes:
-        name: its name, as an option has it but for the dashes.
-        a: the first run's value, as it is typed.
-        b: the second run's.
+        name: its name, that of the option without dashes.
+        a: the first run's value, as typed.
+        b: the second run's value.
     """
 
     name: str
@@ -154,7 +154,7 @@ def differing_settings(a: TraceRecord, b: TraceRecord) -> tuple[SettingDifferenc
 
 
 def differing_programs(a: TrainingRecord, b: TrainingRecord) -> tuple[SettingDifference, ...]:
-    """Return in what two trainings were not run alike: the program, torch."""
+    """Return the differences in how two trainings were run: the program, torch."""
     settings, others = (
         {"program": training.program.command, "torch": training.versions.torch} for training in (a, b)
     )
@@ -164,7 +164,7 @@ def differing_programs(a: TrainingRecord, b: TrainingRecord) -> tuple[SettingDif
 def differing_hyperparameters(a: OptimizerTrace, b: OptimizerTrace) -> tuple[SettingDifference, ...]:
     """Return the class of two optimizers, if it is not the same, and the hyperparameters that differ.
 
-    Those of several groups stand beside each other.
+    The values of several groups are joined.
     """
     return _differing(_of_groups(a), _of_groups(b))
 
@@ -176,7 +176,7 @@ def _differing(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[SettingDiffe
 
 
 def _settings(trace: TraceRecord) -> dict[str, str]:
-    """Return every setting but the loss as it is typed."""
+    """Return every setting except the loss, as typed."""
     experiment = trace.experiment
     named = [name for name in SETTINGS if name != "objective" and hasattr(experiment, name)]
     return {
@@ -188,7 +188,7 @@ def _settings(trace: TraceRecord) -> dict[str, str]:
 
 
 def _losses(a: Objective, b: Objective) -> tuple[str, str]:
-    """Return two losses so that they look different: by their formulas, or by all that decides them."""
+    """Return the text of two different losses: their formulas, or all of their settings."""
     if a.formula != b.formula:
         return a.formula, b.formula
     return _in_full(a), _in_full(b)

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RuleStep:
-    """One step in the words of its rule.
+    """One step, explained by its rule.
 
     It begins at torch's own weights and state of the step before, in float64, so no error adds up.
 
     Attributes:
         step: the step's number.
         lines: the rule's lines that acted, in order.
-        parts: what the weight change is the sum of, for the coordinates that are followed.
+        parts: the summands of the weight change, for the coordinates that are followed.
         weights: torch's weights after the step, of the coordinates that are followed.
-        ulps: how far each is from the rule's, in units in the last place of the run's dtype.
+        ulps: the distance of each from the rule's, in units in the last place of the run's dtype.
         breakdown: why torch's weights or state are not finite, if this is the first such step.
     """
 
@@ -48,10 +48,10 @@ class SearchStep:
 
     Attributes:
         step: the step's number.
-        evaluations: how often it evaluated the loss and its gradient.
-        iterations: how many directions it went along.
+        evaluations: the number of evaluations of the loss and its gradient.
+        iterations: the number of search directions.
         step_length: the length of its last one, as a multiple of the direction; None if it took none.
-        history: how many past updates it remembers.
+        history: the number of past updates that it stores.
         weights: torch's weights after the step.
     """
 
@@ -77,7 +77,7 @@ def explain(
     """Return the explanation of the steps of a trace, by row.
 
     Args:
-        trace: a trace that holds every step.
+        trace: a trace with every step.
         rows: the rows to explain; all if not given. Row 0, the start, has nothing to explain.
         precision: decimals of the numbers.
         coordinate: the coordinate, from 1, to follow as plain numbers; all, as vectors, if not given.
@@ -99,7 +99,7 @@ def explain(
 
 
 def check_explainable(experiment: Experiment, coordinate: int | None) -> None:
-    """See that the steps of an experiment can be explained, for a coordinate from 1 if one is given.
+    """Check that the steps of an experiment can be explained, for a coordinate from 1 if one is given.
 
     Raises:
         UsageError: a custom class has no rule; or there is no coordinate that could be followed.
@@ -196,7 +196,7 @@ def _not_finite(each: Iterable[object], size: int) -> int | None:
 
 
 def _state_at(trace: TraceRecord, row: int) -> Mapping[str, object]:
-    """Return the state after the step of a row, without what did not exist yet."""
+    """Return the state after the step of a row, without entries that did not exist yet."""
     state = {}
     for name, column in trace.state.items():
         values = column.row(row)
@@ -229,7 +229,7 @@ def _search_step(trace: TraceRecord, row: int) -> SearchStep:
 
 
 def _state(trace: TraceRecord, name: str, row: int) -> float:
-    """Return a number of the state, 0 where it is not there."""
+    """Return a number of the state, 0 if it does not exist."""
     values = trace.state[name].row(row) if name in trace.state else None
     return values[0] if values else 0.0
 

@@ -1,4 +1,4 @@
-"""The loss around some runs of one or two coordinates, and the part of the plane that holds them."""
+"""The loss on a grid around runs of one or two coordinates, and the interval of each coordinate."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from optitrace.experiment.objectives import UserLoss, recorded_function
 from optitrace.records.trace import Status, TraceRecord
 
 MOST_COORDINATES = 2
-"""Of how many coordinates a loss can be drawn."""
+"""The largest number of coordinates whose loss can be drawn."""
 
 FARTHEST = 1e300
 """Where a loss can be drawn: whoever draws it must be able to compute with the ends of a frame."""
 
 RESOLUTION = {1: 301, 2: 161}
-"""How many points a grid has along each coordinate, by how many coordinates there are."""
+"""The number of grid points along each coordinate, by the number of coordinates."""
 
 RUNAWAY = 10.0
 """How many times as far as its first half the second half of a run goes where it is out of sight."""
@@ -32,7 +32,7 @@ FARTHEST_MINIMUM = 30.0
 """A minimum that is farther from the start than so many times the extent of a run is left out."""
 
 MARGIN = 0.08
-"""What is left free around a run, as a share of its extent."""
+"""The margin around a run, as a fraction of its extent."""
 
 MOST_UNEQUAL = 10.0
 """Up to this ratio of the extents both coordinates have one scale, on which a gradient crosses its level
@@ -86,7 +86,7 @@ class Interval:
 
     @property
     def extent(self) -> float:
-        """How far it is from one end to the other."""
+        """The distance between the ends."""
         return self.high - self.low
 
     def __contains__(self, value: float) -> bool:

@@ -1,4 +1,4 @@
-"""Theory beside a trace: what is known of gradient descent on a quadratic, and what the run did."""
+"""The theory of gradient descent on a quadratic, and the observed rate of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Optimum:
 
 @dataclass(frozen=True, slots=True)
 class Theory:
-    """What theory says of a run.
+    """The predictions of theory for a run.
 
     A rate is the factor by which the distance from the minimum changes a step, in the long run.
 
@@ -50,7 +50,7 @@ def check_theory(experiment: Experiment) -> LinearIteration:
     """Return the linear iteration that the theory is about.
 
     Raises:
-        UsageError: the run is none.
+        UsageError: the theory does not cover the run.
     """
     iteration = linear_iteration(experiment)
     if iteration is None:
@@ -66,10 +66,10 @@ def check_theory(experiment: Experiment) -> LinearIteration:
 
 
 def theory(trace: TraceRecord) -> Theory:
-    """Return what theory says of a run of SGD on a quadratic, and the rate that was observed.
+    """Return the predictions for a run of SGD on a quadratic, and its observed rate.
 
     Raises:
-        UsageError: the run is of another kind.
+        UsageError: the theory does not cover the run.
     """
     iteration = check_theory(trace.experiment)
     radii = [iteration.radius(curvature) for curvature in iteration.curvatures]
@@ -88,7 +88,7 @@ class StabilityLimit:
 
     Attributes:
         lr: the limit; 0 where no lr converges.
-        reason: how it comes about, in numbers.
+        reason: its derivation, in numbers.
     """
 
     lr: float
@@ -96,7 +96,7 @@ class StabilityLimit:
 
 
 def stability_limit(experiment: Experiment) -> StabilityLimit | None:
-    """Return the stability limit of a run; None where this theory has nothing to say.
+    """Return the stability limit of a run; None if the theory does not cover it.
 
     Both roots of the polynomial of `LinearIteration.radius` lie inside the unit circle, by Jury's
     conditions, if and only if the momentum m is below 1 and 0 < lr·a < 2(1 + m) for every curvature a;

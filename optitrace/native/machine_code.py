@@ -67,7 +67,7 @@ exit:
 
 
 KEPT = 256
-"""How many listings are kept as machine code."""
+"""The number of listings that are cached as machine code."""
 
 _OPTIMIZATION = 2
 

@@ -120,7 +120,7 @@ def compare(*traces: Trace, tolerance: float = DEFAULT_TOLERANCE) -> Comparison:
 
     Args:
         *traces: the runs, at least one.
-        tolerance: the share of its starting loss that a run is to reach.
+        tolerance: the fraction of its starting loss that a run is expected to reach.
 
     Raises:
         UsageError: no trace is given, or something else.

@@ -151,7 +151,7 @@ def sweep(
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
         random: how many configurations to draw from the ranges, by ``seed``; all combinations if not given.
         rank: by what they are ranked: ``final_loss``, ``steps``, ``distance`` or ``path``.
-        tolerance: how close to the loss at the minimum counts as converged.
+        tolerance: the distance from the loss at the minimum that counts as converged.
         threads: how many work at once; one for each core if not given. It changes no result.
         backend: where a class without a rule is stepped: ``loky``, ``dask`` or ``ray``.
         yes: run more than 100 million configurations. All are held in memory.

@@ -33,7 +33,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
     Args:
         experiment: what to run.
         every: keep the steps that are multiples of this, the start and the last step.
-        stop: asked before each step; once it says yes, the run ends there, marked interrupted.
+        stop: called before each step; once it returns true, the run ends there, marked interrupted.
 
     Raises:
         UsageError: torch refuses the settings, or cannot compute them in this dtype; or a class or a

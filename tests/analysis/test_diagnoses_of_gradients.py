@@ -74,7 +74,7 @@ def test_skipped_steps_are_a_fault_beyond_those_that_find_the_scale(
     found = diagnose(seen(stepped(gradients=kinds)))
 
     assert [(one.fault, one.step) for one in found] == [("skipped steps", 3)] * is_fault
-    assert all(f"left out {skipped} of {taken} steps of SGD, first step 3" in one.fact for one in found)
+    assert all(f"skipped {skipped} of {taken} steps of SGD, the first at step 3" in one.fact for one in found)
 
 
 def test_an_optimizer_that_never_has_a_gradient_is_told_once_and_not_for_each_parameter() -> None:

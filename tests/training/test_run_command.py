@@ -493,7 +493,7 @@ def test_an_optimizer_that_was_not_watched_to_its_end_is_named_and_the_others_ar
         "optitrace: RMSprop was not watched: TypeError: no words.",
         "optitrace: RMSprop 2 was not watched: TypeError: no words.",
         "optitrace: RMSprop 3 was not watched: TypeError: no words.",
-        "optitrace: the watching of 2 other optimizers failed, too.",
+        "optitrace: watching 2 other optimizers failed, too.",
     ]
 
 

@@ -160,7 +160,7 @@ def test_no_line_tells_of_numbers_that_no_table_has() -> None:
     assert hidden_values(own, PARAMS) == [
         "only the first 3 of 16 numbers of bias are shown; output files have all"
     ]
-    assert [line.split()[7] for line in hidden_values(own, Display(state=True))] == ["lr", "z", "bias"]
+    assert [line.split()[8] for line in hidden_values(own, Display(state=True))] == ["lr", "z", "bias"]
 
 
 def test_what_every_step_has_alike_is_left_out() -> None:

@@ -74,14 +74,14 @@ class Finish:
 
 
 def usual_threads(device: str) -> int:
-    """Return how many threads are used if nothing else is said: as many as this process may run on."""
+    """Return the default number of threads: the number of CPUs that this process may use."""
     if device != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usual_chunk(space: Space) -> int:
-    """Return how many configurations are run in one batch if nothing else is said."""
+    """Return the default number of configurations in a batch."""
     if space.base.device != "cpu":
         weights = CHUNK_ELSEWHERE
     else:
@@ -101,10 +101,10 @@ def blocks_by_rule(
 
     Args:
         space: what is swept.
-        goal: what is to be measured; nothing but the last weights if None.
-        threads: how many blocks are run at once. It changes no result.
-        chunk: how many configurations are run in one batch. It changes no result.
-        stop: asked before each step; once it says yes, no further block comes.
+        goal: what to measure; only the last weights if None.
+        threads: the number of blocks run at once; it does not affect the result.
+        chunk: the number of configurations in a batch; it does not affect the result.
+        stop: called before each step; once it returns true, no further block is yielded.
 
     Raises:
         DeviceError: the device is not there, or has too little memory.
@@ -217,7 +217,7 @@ def _joined(finishes: Sequence[Finish]) -> Finish:
 
 
 def _kinds_of(space: Space) -> int:
-    """Return how many kinds of configurations there can be."""
+    """Return the number of possible kinds of configurations."""
     count = 1
     for axis in space.axes:
         if isinstance(axis.values, tuple):
@@ -247,7 +247,7 @@ def _run_batch(
     watcher: Callable[[BatchedLoss, Tensor], Watch],
     stop: Callable[[], bool],
 ) -> Finish | None:
-    """Run configurations whose values are of one kind on each axis; None if it was told to stop.
+    """Run configurations whose values are of one kind on each axis; return None if stopped.
 
     To be called in `torch.inference_mode`. The weights are laid out coordinate after coordinate, so
     that a hyperparameter of each configuration lies along them.

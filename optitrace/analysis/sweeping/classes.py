@@ -1,4 +1,4 @@
-"""Sweeps of what has no rule: the real class, configuration by configuration, on all cores by joblib."""
+"""Sweeps of optimizers without a rule: the class itself, configuration by configuration, by joblib."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BACKENDS: Mapping[str, str] = {"loky": "joblib", "dask": "distributed", "ray": "
 """Where the classes can be stepped: on this machine's cores or on a cluster; and the package it needs."""
 
 TASK = 16
-"""Configurations of one task."""
+"""The number of configurations in a task."""
 
 TASKS = 4
 """Tasks for each core between two looks at whether to stop."""
@@ -64,10 +64,10 @@ def blocks_by_class(
 
     Args:
         space: what is swept.
-        goal: what is to be measured.
+        goal: what to measure.
         threads: how many processes; one for each core if not given.
         backend: a key of `BACKENDS`.
-        stop: asked between blocks; once it says yes, no further block comes.
+        stop: called between blocks; once it returns true, no further block is yielded.
 
     Raises:
         UsageError: the backend is not installed, or torch refuses a setting.
@@ -117,7 +117,7 @@ def run_all(experiments: list[Experiment], goal: Goal, folder: Path) -> list[Mea
 
     Args:
         experiments: what to trace.
-        goal: what is measured.
+        goal: what to measure.
         folder: where relative paths begin: a worker that is used again may be elsewhere. A machine that has
             no such folder stays where it is.
     """
@@ -166,7 +166,7 @@ def _length(traced: TraceRecord, steps: int) -> float:
 
 
 def _kept(goal: Goal, experiment: Experiment) -> int:
-    """Return every how many steps a trace has to keep one."""
+    """Return the number of steps from one kept step to the next."""
     return 1 if goal.rank in ("steps", "path") else max(1, experiment.steps)
 
 

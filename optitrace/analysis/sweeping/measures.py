@@ -20,18 +20,18 @@ RANKS: Mapping[str, str] = {
     "distance": "distance of the last weights from the nearest minimum",
     "path": "path length until the loss is within the tolerance of its minimum",
 }
-"""By what configurations can be ranked, the least first."""
+"""The measures that configurations can be ranked by, smallest first."""
 
 CONVERGED, ON_THE_WAY, DIVERGED = range(3)
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a sweep looks for.
+    """The goal of a sweep.
 
     Attributes:
-        rank: by what it ranks, a key of `RANKS`.
-        tolerance: how close to the loss at the minimum counts as converged.
+        rank: the measure that it ranks by, a key of `RANKS`.
+        tolerance: the distance from the loss at the minimum that counts as converged.
     """
 
     rank: str = "final_loss"
@@ -42,7 +42,7 @@ def check_goal(goal: Goal, space: Space) -> Goal:
     """Return a goal that the configurations of a space can be ranked by.
 
     Raises:
-        UsageError: there is no such rank, the tolerance is none, or a rank needs a minimum and none is known.
+        UsageError: the rank is unknown, the tolerance is invalid, or the rank needs an unknown minimum.
     """
     if goal.rank not in RANKS:
         guess = did_you_mean(goal.rank, RANKS) or ";"
@@ -60,26 +60,26 @@ def check_goal(goal: Goal, space: Space) -> Goal:
 
 
 class Watch(Protocol):
-    """Sees the steps of a batch."""
+    """Observes the steps of a batch."""
 
     @property
     def follows_steps(self) -> bool:
-        """Whether it has to see each step, not just the last weights."""
+        """Whether it observes each step, not just the last weights."""
 
     def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
         """Record what a step did."""
 
     def measures(self, w: Tensor) -> dict[str, Tensor]:
-        """Return what was measured, given the last weights, by name."""
+        """Return the measures by name, given the last weights."""
 
 
 class Unmeasured:
-    """Measures nothing, where the last weights are all that is wanted."""
+    """Measures nothing, if only the last weights are needed."""
 
     follows_steps = False
 
     def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
     def measures(self, w: Tensor) -> dict[str, Tensor]:
         """Return nothing."""
@@ -87,7 +87,7 @@ class Unmeasured:
 
 
 class Observer:
-    """Watches a batch of configurations, and measures no more than is asked for.
+    """Observes a batch of configurations, and measures only what the goal needs.
 
     The measures, by name, each of shape (configurations,) and float64: `final_loss`; `distance` where a
     minimum is known; `steps` and `path` where they are the rank; and `outcome`, one of CONVERGED,
@@ -108,7 +108,7 @@ class Observer:
 
     @property
     def follows_steps(self) -> bool:
-        """Whether it has to see each step, not just the last weights."""
+        """Whether it observes each step, not just the last weights."""
         return self._goal.rank in ("steps", "path")
 
     def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
@@ -121,7 +121,7 @@ class Observer:
             self._first = torch.where(reached, float(step), self._first)
 
     def measures(self, w: Tensor) -> dict[str, Tensor]:
-        """Return what was measured, given the last weights."""
+        """Return the measures by name, given the last weights."""
         final = self._loss.value(w)
         measures = {"final_loss": final.double(), "outcome": self._outcome(final)}
         if len(self._minima):
@@ -158,8 +158,8 @@ class BatchedLoss:
     Attributes:
         value: the loss of each configuration, shape (configurations,).
         gradient: its gradient, shaped as the weights.
-        curvature: what the weights are multiplied by to give it, shape (n,) or (configurations, n); None
-            if it is not as simple as that.
+        curvature: the factor of the weights that gives it, shape (n,) or (configurations, n); None
+            if the gradient is not linear in each weight.
     """
 
     value: Callable[[Tensor], Tensor]
@@ -186,7 +186,7 @@ def batched_loss(
 
 
 def _quadratic(c: Tensor) -> BatchedLoss:
-    """Return Σ cᵢ·wᵢ² and its gradient 2cᵢ·wᵢ, which has the very bits that autograd gives."""
+    """Return Σ cᵢ·wᵢ² and its gradient 2cᵢ·wᵢ, bit for bit that of autograd."""
     twice = 2 * c
 
     def value(w: Tensor) -> Tensor:

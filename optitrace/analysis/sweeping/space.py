@@ -23,7 +23,7 @@ from optitrace.native.machine_code import LANE
 from optitrace.rules.hyperparameter import Value, show
 
 LARGEST_UNASKED = 100_000_000
-"""How many configurations are run without asking back."""
+"""The largest number of configurations that are run without confirmation."""
 
 Configuration = Mapping[str, Value]
 """The values of the axes, by their names."""
@@ -41,7 +41,7 @@ LONGEST_TABLE = 65_536
 """The longest range whose numbers are computed once and kept."""
 
 KEPT = 64
-"""How many tables are kept."""
+"""The number of cached tables."""
 
 Column: TypeAlias = Tensor
 """An axis at some configurations, shape (configurations,): float64 numbers, or int64 places in a list."""
@@ -51,13 +51,13 @@ _GAMMA = 0x9E3779B97F4A7C15
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What is swept: an experiment, and what of it is varied.
+    """An experiment and its varied settings.
 
     Attributes:
-        base: the experiment, where nothing is varied.
-        axes: what is varied; an axis of one value sets it.
-        samples: how many configurations are drawn; None for the grid of all combinations.
-        seed: of the draw.
+        base: the experiment without variation.
+        axes: the varied settings; an axis of one value sets it.
+        samples: the number of configurations drawn; None for the grid of all combinations.
+        seed: the seed of the draw.
     """
 
     base: Experiment
@@ -67,7 +67,7 @@ class Space:
 
     @property
     def size(self) -> int:
-        """How many configurations there are."""
+        """The number of configurations."""
         return math.prod(axis.length for axis in self.axes) if self.samples is None else self.samples
 
     @property
@@ -133,10 +133,10 @@ def lay_out(
     """Return the space that some axes span around an experiment.
 
     Args:
-        base: the experiment, where nothing is varied.
+        base: the experiment without variation.
         axes: what is varied; a text is read as `read_axis` reads it.
         samples: how many configurations to draw; the grid of all combinations if not given.
-        seed: of the draw.
+        seed: the seed of the draw.
         confirmed: whether more than `LARGEST_UNASKED` configurations are meant.
 
     Raises:

@@ -20,10 +20,10 @@ OTHERS = 9
 """Configurations that are checked beside the best."""
 
 ULPS_A_STEP = 8
-"""How far one step of the rule may be from torch's."""
+"""The tolerance of one step, in ulps."""
 
 FEWEST_ULPS = 64
-"""What a run may be off even if it is short."""
+"""The smallest tolerance of a run, in ulps."""
 
 NUDGES = (1, -1, 16, -16)
 """By how many units in the last place the start is moved to see what a run makes of it."""

@@ -122,7 +122,7 @@ def _hashed(content: bytes) -> str:
 
 
 class Store(Protocol):
-    """Texts by name, which several processes share; one of torch.distributed."""
+    """A key-value store that processes share, as of torch.distributed."""
 
     def set(self, key: str, value: str, /) -> None:
         """Put a text there."""

@@ -1,4 +1,4 @@
-"""What can be verified, and what is found: values, which need no torch."""
+"""The scope and the results of a verification, as values that do not need torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optitrace.rules.rule import Implementation
 
 ALLOWED = 8.0
-"""How many units the weights may be off after one step.
+"""The tolerance of the weights after one step, in units.
 
 The unit is the machine epsilon of the dtype times the greater of the weight before and after the step.
 A step in torch rounds some ten times; the largest error seen in torch is 2.7 units.
@@ -38,7 +38,7 @@ _IMPLEMENTATIONS = ("single", "foreach", "fused")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """In what ways optimizers are verified.
+    """The dtypes, implementations and device that optimizers are verified in.
 
     Attributes:
         dtypes: some of `DTYPES`.
@@ -183,7 +183,7 @@ class Conformance:
 
 @dataclass(frozen=True, slots=True)
 class VerificationResult:
-    """All that was verified.
+    """The result of a verification.
 
     Attributes:
         checks: classes against rules.

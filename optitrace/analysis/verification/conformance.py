@@ -1,4 +1,4 @@
-"""What every sound optimizer does, whatever its rule: claims, each checked on a custom class."""
+"""Claims that hold for every sound optimizer, whatever its rule, each checked on a custom class."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ DECAYS = ("weight_decay", "lambd")
 """The hyperparameters that pull weights toward zero, whatever the gradient; `weight_decay_1d` is one, too."""
 
 HALF = STEPS // 2
-"""After how many steps a state is saved."""
+"""The number of steps after which a state is saved."""
 
 
 def conform(user_class: UserClass, given: Mapping[str, Any]) -> Iterator[Conformance]:

@@ -20,7 +20,7 @@ from optitrace.rules.hyperparameter import Hyperparameter, show
 from optitrace.tracing.prescribed_run import PrescribedRun, Shape
 
 STEPS = 30
-"""How many steps a run takes."""
+"""The number of steps of a run."""
 
 LR = 0.1
 """The learning rate; a default of 1 would hide what it multiplies."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optitrace.analysis.documented import Result
 
 VERDICTS = {True: "yes", False: "NO", None: "not judged"}
-"""What is said of a result, by whether it agrees."""
+"""The verdict on a result, by whether it agrees."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 
 
 FEWEST_CLIPPED = 20
-"""The number of steps from which on one can say that nearly all are clipped."""
+"""The smallest number of steps of which nearly all can be called clipped."""
 
 FEWEST_MISPLACED = 3
-"""The number of steps from which on the place of a clipping in the program is no single occurrence."""
+"""The smallest number of steps at which a misplaced clipping is reported."""
 
 NEARLY_ALL = 0.95
-"""The share of clipped steps that is nearly all."""
+"""The fraction of steps that counts as nearly all."""
 
 SMALL_CUT = 2
-"""How many times shorter clipping may make a step without setting its size: an lr is hardly known closer."""
+"""The factor up to which a clipped step counts as unaffected: an lr is hardly known more precisely."""
 
 MEANT_FOR_THE_SCALE = 0.01
 """The part of a GradScaler's scale from which on a limit may have been multiplied by the scale, too."""
 
 MOST_NAMED = 2
-"""How many parameters are named of those that are clipped."""
+"""The number of clipped parameters that are named."""
 
 
 STEPS = 40
-"""How many steps a rule takes; the latter half is measured, when the state has left its initial value."""
+"""The number of steps; the latter half is measured, when the state has left its initial value."""
 
 DIRECTION = (1.0, -0.5, 0.75, -1.25)
-"""A gradient, but for its size: coordinates that differ, so that no two are alike."""
+"""The direction of the gradients, with distinct coordinates."""
 
 COURSE = (1.0, 0.6, -0.3, 1.2, 0.8)
-"""By what it is multiplied in one step after another: it changes size and sign, as a real one does."""
+"""The factors of the direction in successive steps: they vary in size and sign, as real gradients do."""
 
 
 @of_an_optimizer("clipping without effect", 90)
@@ -106,7 +106,7 @@ def clipped_micro_batches(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
 
 def undecided_clipping(optimizer: OptimizerTrace) -> str:
-    """Return what there are too few steps to judge by `clipped_always`: how usual clipping is."""
+    """Return the part that too few steps leave undecided in `clipped_always`; empty if none."""
     tally = optimizer.clippings.get("used")
     is_cut = tally is not None and tally.cut is not None
     return "clipping" if is_cut and optimizer.steps_seen < FEWEST_CLIPPED else ""
@@ -116,8 +116,8 @@ def undecided_clipping(optimizer: OptimizerTrace) -> str:
 def clipped_always(optimizer: OptimizerTrace) -> Iterator[Finding]:
     """Gradients that are clipped in nearly every step.
 
-    It is a fault where this makes the steps much shorter. What the gradient's size is to that of a step is
-    read from the rule: much to SGD, hardly anything to Adam. Of a class without a rule nothing is known.
+    It is a fault if this makes the steps much shorter. How the size of a step depends on that of the gradient
+    is computed from the rule: strongly in SGD, hardly in Adam. It is unknown for a class without a rule.
     """
     tally, cut = optimizer.clippings.get("used"), _usual_cut(optimizer)
     if tally is None or tally.cut is None or cut is None:
@@ -135,18 +135,18 @@ def clipped_always(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
 
 def shortening(optimizer: OptimizerTrace) -> float:
-    """Return how many times shorter clipping makes nearly all steps; 1 if it does not, or nobody knows."""
+    """Return the factor by which clipping shortens nearly all steps; 1 if it does not, or if unknown."""
     cut = _usual_cut(optimizer)
     return 1.0 if cut is None else step_growth(optimizer, *cut) or 1.0
 
 
 def _consequence(optimizer: OptimizerTrace, growth: float | None, factor: float) -> str:
-    """Return what follows from clipping.
+    """Return the consequence of clipping, as a clause.
 
     Args:
-        optimizer: that whose gradients are clipped.
-        growth: how many times as long its steps would be without; None if that is not known.
-        factor: how many times as large its gradients would be.
+        optimizer: the optimizer.
+        growth: the factor by which its steps would be longer without clipping; None if unknown.
+        factor: the factor by which its gradients would be larger.
     """
     if growth is None:
         return (
@@ -194,7 +194,7 @@ def _limit(tally: ClippingTally) -> str:
 
 
 def _clipped_parts(optimizer: OptimizerTrace, tally: ClippingTally) -> str:
-    """Return what is clipped: all parameters of an optimizer, or how many of them."""
+    """Return the name of the optimizer, or the clipped parameters if not all are."""
     if not tally.parameters:
         return optimizer.name
     named = first_of(tally.parameters, MOST_NAMED)
@@ -202,7 +202,7 @@ def _clipped_parts(optimizer: OptimizerTrace, tally: ClippingTally) -> str:
 
 
 def step_growth(optimizer: OptimizerTrace, gradient: float, other: float) -> float | None:
-    """Return how many times as long an optimizer's steps are with gradients of one norm as with another.
+    """Return the ratio of the lengths of an optimizer's steps for gradients of two norms.
 
     Its rule is evaluated with both from its initial state, in float64 and with its own settings, on weights
     and gradients of the size that those of the training have.
@@ -231,7 +231,7 @@ def _settings(rule: Rule, optimizer: OptimizerTrace) -> Mapping[str, Any]:
 
 
 def _length(rule: Rule, settings: Mapping[str, Any], weight: float, gradient: float) -> float:
-    """Return how long steps are, on average.
+    """Return the average length of steps.
 
     Args:
         rule: the rule.

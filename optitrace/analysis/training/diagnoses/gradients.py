@@ -1,4 +1,4 @@
-"""Faults of the gradients that steps use: outdated, added up, cleared, scaled, or not there."""
+"""Faults of the gradients that steps use: stale, accumulated, cleared, scaled, or missing."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from optitrace.records.training import GradientCase, OptimizerTrace, Tally
 from optitrace.text import counted, first_of
 
 MOST_NAMED = 3
-"""How many parameters are named of those that differ from the others."""
+"""The number of parameters that a sentence names."""
 
 MOST_CASES = 3
-"""How many sets of parameters are told of that differ, each in a sentence of its own."""
+"""The number of sets of parameters that are reported one by one."""
 
 CLEAR_ALL = (
     "call optimizer.zero_grad(), which clears the gradients of all its parameters, before loss.backward()"
 )
 
 MOST_LEFT_OUT = 0.1
-"""The share of steps that a program may mean to leave out by clearing their gradients."""
+"""The fraction of steps that a program may skip on purpose by clearing their gradients."""
 
 SEARCH_FOR_THE_SCALE = 16
-"""How many skipped steps a GradScaler may need to find its scale: so many halvings take 2**16 to 1."""
+"""The number of steps a GradScaler may skip to find its scale: this many halvings take 2**16 to 1."""
 
 MOST_SKIPPED = 0.1
-"""The share of skipped steps beyond those: one trial of a larger scale in 2000 steps is the default."""
+"""The fraction of steps it may skip beyond those: by default it tries a larger scale every 2000 steps."""
 
 
 @of_an_optimizer("stale gradient", 10)
 def stale_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
-    """Steps that use the gradient of the step before again, of all parameters or of some."""
+    """Steps that reuse the gradient of the previous step, for all parameters or for some."""
     yield from _of_kind(
         optimizer,
         "stale",
@@ -56,7 +56,7 @@ def stale_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
 @of_an_optimizer("accumulated gradient", 20)
 def accumulated_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
-    """Gradients that are added to those of the step before, of all parameters or of some."""
+    """Gradients that are added to those of the previous step, for all parameters or for some."""
     cases, tally = (
         _reported_cases(optimizer, "accumulated"),
         optimizer.gradients.get("accumulated", Tally(0, 0)),
@@ -121,7 +121,7 @@ def _of_kind(optimizer: OptimizerTrace, kind: str, what_it_does: str, remedy: st
 
 
 def _reported_cases(optimizer: OptimizerTrace, kind: str) -> list[GradientCase]:
-    """Return the first cases of a kind, those that have a sentence of their own."""
+    """Return the first cases of a kind, which are reported one by one."""
     return [case for case in optimizer.cases if case.kind == kind][:MOST_CASES]
 
 

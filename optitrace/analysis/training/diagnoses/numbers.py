@@ -9,7 +9,7 @@ from optitrace.analysis.training.diagnoses.rows import largest_lr, number
 from optitrace.records.training import NonFinite, OptimizerTrace
 
 GROWTH = 100
-"""How many times as large as in the first row weights are that an lr has driven away."""
+"""The growth of weights since the first row that counts as divergence."""
 
 
 @of_an_optimizer("not finite", 60)

@@ -21,15 +21,15 @@ Checked = TypeVar("Checked", OptimizerTrace, TrainingRecord)
 
 
 OF_AN_OPTIMIZER: list[DiagnosisCheck[OptimizerTrace]] = []
-"""The checks of one optimizer, as they were declared."""
+"""The checks of one optimizer, in the order of declaration."""
 
 OF_A_TRAINING: list[DiagnosisCheck[TrainingRecord]] = []
-"""The checks for which one optimizer is not enough, as they were declared."""
+"""The checks of a whole training, in the order of declaration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check has found: a `Diagnosis` without the name of its fault.
+    """The finding of a check: a `Diagnosis` without the name of its fault.
 
     Attributes:
         fact: what was recorded, with step, parameter and number; a clause without a period.
@@ -55,9 +55,9 @@ class DiagnosisCheck(Generic[Checked]):
     Attributes:
         fault: the name of the fault that it finds.
         order: its place among faults that begin in the same step; likelier causes have smaller numbers.
-        summary: what it looks for, in one sentence.
+        summary: the fault in one sentence.
         check: finds the fault in one optimizer, or in a whole training.
-        undecided: what there are too few steps to judge, in words; empty if there are enough.
+        undecided: returns the part that too few steps leave undecided, in words; empty if none.
     """
 
     fault: str
@@ -104,7 +104,7 @@ def short(number: float) -> str:
 
 
 def share_of_steps(count: int, taken: int) -> str:
-    """Return in how many steps of all something was seen.
+    """Return the number of steps out of all, in words.
 
     >>> share_of_steps(1, 20), share_of_steps(1, 1)
     ('1 of 20 steps', '1 of 1 step')
@@ -133,7 +133,7 @@ def diagnose(training: TrainingRecord) -> tuple[Diagnosis, ...]:
 
 
 def unjudged(training: TrainingRecord) -> str:
-    """Return what the steps of a training are too few to judge, in words; empty if there is nothing.
+    """Return the part that too few steps leave undecided, in words; empty if none.
 
     It is of the first optimizer that has too few recorded steps.
     """

@@ -10,7 +10,7 @@ from optitrace.records.training import OptimizerTrace, TrainingRecord
 from optitrace.text import counted, listed
 
 HANDFUL = 10
-"""So many steps can be a trial that ends before the first step of a scheduler is due."""
+"""The number of steps in which no step of a scheduler need be due."""
 
 
 @of_an_optimizer("scheduler before optimizer", 50)

@@ -1,4 +1,4 @@
-"""Faults of what is trained: parameters that no optimizer moves, or two do; optimizers that move none."""
+"""Faults of the trained parameters: in no optimizer, unused, or in two; optimizers that are never stepped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optitrace.records.training import OptimizerTrace, TrainingRecord, UnownedPa
 from optitrace.text import counted, first_of
 
 MOST_NAMED = 3
-"""How many idle optimizers a diagnosis names."""
+"""The number of idle optimizers that a diagnosis names."""
 
 
 @of_a_training("parameter without optimizer", 10)
@@ -34,7 +34,7 @@ def unowned_parameters(training: TrainingRecord) -> Iterator[Finding]:
 
 
 def _since(parameter: UnownedParameter) -> str:
-    """Return since when a parameter gets gradients; empty if from the first step on."""
+    """Return a clause on the step since which a parameter gets gradients; empty if it is the first."""
     first, last = parameter.since, parameter.by
     if last <= 1:
         return ""

@@ -16,7 +16,7 @@ from optitrace.rules.rule import Rule
 from optitrace.text import counted
 
 BLOCK = 256
-"""How many steps are kept until they are recomputed: together it is faster, and a device waits once."""
+"""The number of steps recomputed together, which is faster and synchronizes with the device only once."""
 
 
 class AgreementAccumulator:
@@ -48,7 +48,7 @@ class AgreementAccumulator:
         self._hooked = 0
 
     def attempt(self, look: Callable[[], None]) -> None:
-        """Run code that looks at a program, which must not fail for that; once it does, run no more."""
+        """Run code whose failure must not affect the program; after a failure, run no more."""
         if not self._failure:
             try:
                 look()
@@ -129,5 +129,5 @@ class AgreementAccumulator:
 
 
 def _excess(error: float, allowed: float) -> float:
-    """Return an error as a fraction of what is allowed."""
+    """Return an error as a fraction of its tolerance."""
     return error / allowed if allowed else error and float("inf")

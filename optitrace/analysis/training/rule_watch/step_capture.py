@@ -1,4 +1,4 @@
-"""The capture of an optimizer's steps: what is needed to recompute them, on the device where it is."""
+"""The capture of an optimizer's steps: the tensors needed to recompute them, on their device."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class CaptureSink(Protocol):
     """Takes the captured steps of an optimizer."""
 
     def attempt(self, look: Callable[[], None]) -> None:
-        """Run code that looks at a program, and that must not fail for that."""
+        """Run code whose failure must not affect the program."""
 
     def add(self, step: Sequence[CapturedStep]) -> None:
         """Take all batches of a step."""
