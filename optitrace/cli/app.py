@@ -1,4 +1,4 @@
-"""The command line as a whole: the commands, and what becomes of an error."""
+"""The command line: its commands, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXAMPLES = """\
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line, this process's own if none is given; return what to exit with."""
+    """Run a command line, that of this process if none is given; return the exit code."""
     terminal.prepare_streams()
     given = sys.argv[1:] if arguments is None else arguments
     try:

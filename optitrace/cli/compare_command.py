@@ -104,7 +104,7 @@ def compare_runs(**given: Any) -> None:
 def _check_effect(
     given: Mapping[str, Any], settings: Mapping[str, str], experiments: Mapping[str, Experiment]
 ) -> None:
-    """Refuse options that say how to run, where nothing is to be run."""
+    """Refuse options of runs if no run is requested."""
     asked = ["tuned"] if given["tuned"] else list(settings)
     if asked and not experiments:
         option = asked[0].replace("_", "-")
@@ -112,7 +112,7 @@ def _check_effect(
 
 
 def _tune(experiments: dict[str, Experiment]) -> str:
-    """Give each experiment its own best lr; return in words where that comes from."""
+    """Tune the lr of each experiment; return a description of the tuning."""
     load_torch()
     from optitrace.analysis.sweeping.sweep import DESCRIPTION, tune
 

@@ -32,12 +32,12 @@ from optitrace.views.tables import as_text
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where a result goes.
+    """The destinations of a result.
 
     Attributes:
         writer: the format on standard output.
-        files: the files to write beside it.
-        display: what of the result is shown, and how.
+        files: the files to write.
+        display: the requested parts of the result, and their format.
     """
 
     writer: Writer
@@ -62,7 +62,7 @@ class Delivery:
             notes: lines to set below a table on standard output.
 
         Returns:
-            Why files could not be written, which was said.
+            The reasons why files could not be written, which were printed.
         """
         self._prepare(result)
         failure = None
@@ -100,7 +100,7 @@ class Delivery:
         return errors
 
     def _prepare(self, result: Presenter) -> None:
-        """Load what draws a result, if it is drawn, and say what is left out of the picture."""
+        """Load what draws a result, if it is drawn, and report what is left out of the picture."""
         is_drawn = self.display.plot or any(is_picture(writer) for writer in self.writers)
         if not is_drawn or not isinstance(result, HasPicture):
             return
@@ -117,7 +117,7 @@ class Delivery:
 
 
 def plan_delivery(given: Mapping[str, Any], result: type[Presenter]) -> Delivery:
-    """Return where a result of a kind goes, after seeing that it can.
+    """Return the destinations of a kind of result, after checking them.
 
     Args:
         given: the values of `delivery_options`, and of others that say how it is to be shown.
@@ -142,14 +142,14 @@ def plan_delivery(given: Mapping[str, Any], result: type[Presenter]) -> Delivery
 
 
 def leave_if_interrupted(interruption: Interruption, said: str) -> None:
-    """Say something and exit as a process does that a signal ends, if one has come."""
+    """Print a message and exit as a process ended by a signal, if one was received."""
     if interruption.signal is not None:
         terminal.say(said)
         raise typer.Exit(interruption.exit_code)
 
 
 def leave(unwritten: Sequence[OutputError], *, is_no: bool = False) -> None:
-    """Exit with what it means that files could not be written, or that the answer is no, if it means any."""
+    """Exit with 4 if files could not be written, or with 1 if the answer is no."""
     if unwritten:
         raise typer.Exit(OutputError.exit_code)
     if is_no:

@@ -1,4 +1,4 @@
-"""`optitrace diff A B`: where two traces, or two trainings, part."""
+"""`optitrace diff A B`: where two traces, or two trainings, first differ."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _diff_traces(
 
 
 def _tolerance(is_close: bool, amounts: Mapping[str, float | None], dtypes: tuple[str, str]) -> Tolerance:
-    """Return the tolerance that is asked for; one's own numbers are instead of torch's."""
+    """Return the requested tolerance; numbers that are given replace torch's."""
     base = close(dtypes) if is_close else EXACT
     rtol, atol, ulp = amounts["rtol"], amounts["atol"], amounts["ulp"]
     return Tolerance(

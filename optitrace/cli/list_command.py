@@ -1,4 +1,4 @@
-"""`optitrace list`: which optimizers there are, and what is known of one, or of a loss. Needs no torch."""
+"""`optitrace list`: all optimizers, or details of one, or of a loss; does not need torch."""
 
 from __future__ import annotations
 

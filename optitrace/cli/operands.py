@@ -29,7 +29,7 @@ SAVED_SUFFIXES = (".json", ".jsonl")
 
 
 def _without_default(parameter: Parameter) -> Parameter:
-    """Return an option that is None where it is not given; its help still tells the default."""
+    """Return an option that is None if not given; its help still shows the default."""
     option = copy(parameter.default)
     option.default = None
     return parameter.replace(default=option)
@@ -43,11 +43,11 @@ LR_OPTION = options.text_option(
 )
 
 OPERAND_OPTIONS = (LR_OPTION, *map(_without_default, options.EXPERIMENT_OPTIONS))
-"""The settings of every experiment whose text does not say its own."""
+"""The settings of every experiment whose text does not set them."""
 
 
 def given_settings(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was given of `OPERAND_OPTIONS`."""
+    """Return the given values of `OPERAND_OPTIONS`."""
     names = [option.name for option in OPERAND_OPTIONS]
     return {name: given[name] for name in names if given[name] is not None}
 
@@ -57,12 +57,12 @@ def shared_settings(
 ) -> dict[str, str]:
     """Return the settings that experiments take from the first saved trace that they are compared with.
 
-    They are those that say what is optimized and for how long, not what optimizes it.
+    They say what is optimized and for how long, but not by which optimizer.
 
     Args:
         operands: all of them.
         saved: those that are saved traces.
-        given: the settings that are given, which go before these.
+        given: the given settings, which take precedence.
         runs_code: whether a function that the trace names may be run.
 
     Raises:
@@ -92,7 +92,7 @@ def shared_settings(
 
 
 def read_files(operands: Sequence[str]) -> dict[str, Saved]:
-    """Return what is saved in those operands that are files; ``-`` is standard input.
+    """Return the records saved in those operands that are files; ``-`` is standard input.
 
     Raises:
         InputFileError: a file cannot be read, or is neither a trace nor a training.
@@ -104,10 +104,10 @@ def read_files(operands: Sequence[str]) -> dict[str, Saved]:
 
 
 def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, TraceRecord]:
-    """Return what is saved in files where traces alone will do.
+    """Return the traces saved in files.
 
     Raises:
-        UsageError: one holds a training; `remedy` says what to do then.
+        UsageError: one is a training; `remedy` says what to do then.
     """
     traces = {operand: found for operand, found in saved.items() if isinstance(found, TraceRecord)}
     for operand in saved:
@@ -118,12 +118,12 @@ def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, TraceRecord]
 
 
 def called(operand: str) -> str:
-    """Return what the trace or the training of an operand is called, as it can be printed."""
+    """Return the printable name of an operand's trace or training."""
     return STANDARD_INPUT if operand == STDIN else printable(operand)
 
 
 def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
-    """Return the experiment that an operand stands for.
+    """Return the experiment of an operand.
 
     Raises:
         UsageError: it is neither an experiment nor a file.
@@ -145,7 +145,7 @@ def run_operands(
     experiments: Mapping[str, Experiment],
     interruption: Interruption,
 ) -> list[NamedTrace]:
-    """Return the trace of each operand, in order; those that an interruption came before are left out."""
+    """Return the trace of each operand, in order, without those not run because of an interruption."""
     traces = []
     for operand in operands:
         if operand in saved:

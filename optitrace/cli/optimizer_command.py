@@ -46,7 +46,7 @@ SET_OPTION = options.repeatable_option(
 )
 
 SHARED_OPTIONS = (*options.EXPERIMENT_OPTIONS, *REQUEST_OPTIONS, options.STRICT_OPTION)
-"""The options that the command of every optimizer has."""
+"""The options of every optimizer's command."""
 
 
 def optimizer_command(optimizer: Optimizer) -> Callable[..., None]:
@@ -102,7 +102,7 @@ def help_text(optimizer: Optimizer, spelling: Spelling) -> str:
 
 
 def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
-    """Run the experiment that the options ask for, write its files, and show it."""
+    """Run the experiment of the options, write its files, and show it."""
     request = read_request(given)
     experiment = _experiment(optimizer, given)
     request.check(experiment)
@@ -131,7 +131,7 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
 
 
 def _with_option(optimizer: Optimizer) -> list[Hyperparameter]:
-    """Return the hyperparameters that have an option; one named as another option is left to ``--set``."""
+    """Return the hyperparameters with an option; one with the name of another option needs ``--set``."""
     taken = {"help", SET_OPTION.name, *(option.name for option in SHARED_OPTIONS)}
     return [h for h in optimizer.hyperparameters if h.name not in taken and h.name.isidentifier()]
 
@@ -152,7 +152,7 @@ def _hyperparameter_option(hyperparameter: Hyperparameter) -> inspect.Parameter:
 
 
 def _explained(hyperparameter: Hyperparameter) -> str:
-    """Return what a hyperparameter does, and the words that it can be, if it is one of a few."""
+    """Return the description of a hyperparameter, with its choices if it has any."""
     members = (hyperparameter.type, *get_args(hyperparameter.type))
     if any(get_origin(member) is Literal for member in members):
         words = describe(hyperparameter.type)
@@ -161,7 +161,7 @@ def _explained(hyperparameter: Hyperparameter) -> str:
 
 
 def _metavar(hyperparameter: Hyperparameter) -> str:
-    """Return what stands for a value in help: NUMBER, N, the words there are, or A,B for a pair."""
+    """Return the metavar of a value: NUMBER, N, the choices, or A,B for a pair."""
     kind = hyperparameter.type
     if get_origin(kind) is tuple:
         return ",".join("ABCDEFGH"[: len(get_args(kind))])
@@ -172,7 +172,7 @@ def _metavar(hyperparameter: Hyperparameter) -> str:
 
 
 def _listed(title: str, lines: Iterable[str]) -> str:
-    """Return lines under their title, each indented by as much as it is and a little more."""
+    """Return lines under their title, indented, with their own indentation kept."""
     said = [f"[bold]{title}[/]"]
     for line in map(escape, lines):
         text = line.lstrip()
@@ -209,7 +209,7 @@ def _set_values(optimizer: Optimizer, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _remarks(traced: TraceRecord) -> list[str]:
-    """Return what theory and the document have to say of the run."""
+    """Return the remarks of theory and of the document on the run."""
     experiment = traced.experiment
     remarks = []
     limit, lr = stability_limit(experiment), experiment.hyperparameters.get("lr")
@@ -219,7 +219,7 @@ def _remarks(traced: TraceRecord) -> list[str]:
 
 
 def _say_how_to_show_again(files: Sequence[OutputFile]) -> None:
-    """Say how to show the trace again, if it was saved in a file that can be read back."""
+    """Print the command that shows the trace again, if it was saved in a readable format."""
     saved = [file.path for file in files if file.writer.name in READABLE and file.path.is_file()]
     if saved:
         terminal.say(f"to see this again: optitrace show {shlex.quote(printable(str(saved[0])))}")

@@ -1,7 +1,7 @@
 """The options that commands share, each declared once.
 
-Values come as text: what they mean, and what is wrong with them, is said by the rooms below, in the
-same words from a shell as from Python.
+Values are passed on as text; the packages below parse and check them, with the same messages from a shell
+and from Python.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NO_VALUE = " "
 def text_option(
     name: str, *names: str, metavar: str, help: str, panel: str, default: str | None = None
 ) -> inspect.Parameter:
-    """Return an option that takes a text."""
+    """Return an option with a text value."""
     option = typer.Option(
         default,
         *names or (f"--{name.replace('_', '-')}",),
@@ -56,7 +56,7 @@ def argument(
 
 
 def takes(parameters: Sequence[inspect.Parameter]) -> Callable[[Function], Function]:
-    """Give a command's function, which takes any keywords, the parameters that Typer makes options of."""
+    """Decorate a command's function, which takes any keywords, with the parameters of its options."""
 
     def with_signature(function: Function) -> Function:
         function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -67,13 +67,13 @@ def takes(parameters: Sequence[inspect.Parameter]) -> Callable[[Function], Funct
 
 
 def flag(name: str, *, help: str, panel: str) -> inspect.Parameter:
-    """Return an option that is on or off."""
+    """Return a flag."""
     option = typer.Option(False, f"--{name}", metavar=NO_VALUE, help=help, rich_help_panel=panel)
     return parameter(name, bool, option)
 
 
 def with_default(help: str, default: str | None) -> str:
-    """Return a help text with the default behind it; Typer would set it in two kinds of brackets."""
+    """Return a help text followed by the default; Typer would put it in two kinds of brackets."""
     return help if default is None else rf"{help} [dim]\[{default}][/]"
 
 
@@ -202,7 +202,7 @@ STRICT_OPTION = flag(
 
 
 def delivery_options(result: type[Presenter]) -> tuple[inspect.Parameter, ...]:
-    """Return the options that say in which of its formats a result is shown and written, and its colour."""
+    """Return the options for the formats, files and colour of a kind of result."""
     formats = ", ".join(writers_of(result))
     format_option = text_option(
         "format",
@@ -229,7 +229,7 @@ def output_option(result: type[Presenter]) -> inspect.Parameter:
 
 
 def read_display(given: Mapping[str, Any]) -> Display:
-    """Return what the options ask to see, and how; what a command has no option for is as usual.
+    """Return the display that the options request; settings without an option have their default.
 
     Raises:
         UsageError: a value is wrong.
@@ -246,5 +246,5 @@ def read_display(given: Mapping[str, Any]) -> Display:
 
 
 def experiment_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `design` that the experiment's options stand for."""
+    """Return the arguments of `design` for the experiment's options."""
     return {name: read(name, given[name]) for name, read in SETTINGS.items() if given[name] is not None}

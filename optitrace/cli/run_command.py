@@ -1,4 +1,4 @@
-"""`optitrace run script.py`: the optimizers of a training script, seen while it runs unchanged."""
+"""`optitrace run script.py`: trace the optimizers of a training script, which runs unchanged."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ OPTIONS = (
 
 @options.takes((_ARGUMENTS, options.parameter("module", bool, _MODULE), *OPTIONS))
 def run_training(**given: Any) -> None:
-    """Run a program, watch its optimizers, show what was seen, and exit as the program does."""
+    """Run a program, watch its optimizers, show the training, and exit as the program does."""
     program = Program(tuple(given["arguments"]), is_module=given["module"])
     rank = Rank.of_this_process()
     delivery = _plan(given, rank)
@@ -139,7 +139,7 @@ def _command_line(program: Program, given: Mapping[str, Any], rank: Rank) -> Run
 
 
 def _say_passed_on(command: RunCommandLine) -> None:
-    """Say which options go to the script though optitrace has them, too: they stand behind it."""
+    """Report options of optitrace that are passed to the script because they follow it."""
     passed, moved = command.passed_on()
     if passed:
         terminal.say(
@@ -166,14 +166,14 @@ def _run(program: Program, session: Session, when_ended: Callable[[], None]) -> 
 
 @undisturbed
 def _take_over(taken_over: ExitStack, interruption: Interruption) -> None:
-    """Have signals end no report of what was seen: neither those that end a process nor the program's."""
+    """Keep signals from interrupting the report, and disable the program's handlers."""
     taken_over.enter_context(interruption)
     rest_handlers()
     forget_waiting()
 
 
 def _status(session: Session, passed: float) -> str:
-    """Return where a training is, in a line."""
+    """Return the progress of a training, in one line."""
     watcher = session.monitor
     if watcher is None or not watcher.step:
         return ""
@@ -191,7 +191,7 @@ def _watcher(wish: RecordingConfig, rank: Rank, rules: Rules | None) -> Monitor:
 
 
 def _plan(given: Mapping[str, Any], rank: Rank) -> Delivery:
-    """Return where the training goes: into files, one of each for every process, and to standard error."""
+    """Return the destinations of the training: files, one for each rank, and standard error."""
     if STDOUT in given["output"]:
         raise UsageError("standard output is the script's own; name a file, as in -o trace.json.")
     own = [rank.path_of_rank(path) for path in given["output"]]

@@ -1,4 +1,4 @@
-"""What `optitrace run` tells once the program has ended: files, tables, sentences, and the exit code."""
+"""The report of `optitrace run` after the program has ended: files, tables, messages, and the exit code."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ NO_OPTIMIZER = (
 )
 
 MOST_NAMED = 3
-"""How many optimizers a message lists."""
+"""The number of optimizers that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """Which process this is, as torchrun tells it.
+    """The rank of this process, as set by torchrun.
 
     Attributes:
         number: its number, from 0.
-        world_size: how many processes there are.
+        world_size: the number of processes.
     """
 
     number: int = 0
@@ -59,12 +59,12 @@ class Rank:
 
     @classmethod
     def of_this_process(cls) -> Rank:
-        """Return what the environment gives; the rank of a process alone if it gives none."""
+        """Return the rank from the environment; that of a single process if not set."""
         number, size = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
         return cls(int(number), int(size)) if number.isdigit() and size.isdigit() else cls()
 
     def path_of_rank(self, path: str) -> str:
-        """Return the path at which this process writes what it would write at another if it were alone.
+        """Return the path of this rank's file for a given path.
 
         >>> Rank(1, 2).path_of_rank("runs/trace.json"), Rank().path_of_rank("trace.json")
         ('runs/trace.rank1.json', 'trace.json')
@@ -76,13 +76,13 @@ class Rank:
 
 
 class Rules:
-    """The rules that steps are checked against, loaded with the first optimizer, as that needs torch."""
+    """The rule checks of a run, loaded with the first optimizer, since they need torch."""
 
     def __init__(self) -> None:
         self._watch: RuleWatch | None = None
 
     def make_probe(self, optimizer: Optimizer, watched: SegmentRecorder) -> Probe | None:
-        """Return what is to look at each step of an optimizer; None if nothing can be verified."""
+        """Return the probe of an optimizer's steps; None if nothing can be verified."""
         if self._watch is None:
             from optitrace.analysis.training.rule_watch import RuleWatch
 
@@ -90,17 +90,17 @@ class Rules:
         return self._watch.make_probe(optimizer, watched)
 
     def agreements(self, names: Mapping[str, str]) -> tuple[RuleAgreement, ...]:
-        """Return how each optimizer stands to its rule, under the names that they have in the end."""
+        """Return the agreement of each optimizer with its rule, under its final name."""
         return () if self._watch is None else self._watch.agreements(names)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How what was seen is to be told.
+    """The options of a report.
 
     Attributes:
-        delivery: what the table shows, and what to write.
-        strict: whether a fault makes the exit code 1, or that nothing could be recorded.
+        delivery: the content of the table, and the files to write.
+        strict: whether a fault, or an incomplete recording, makes the exit code 1.
         command: the command line of the run.
     """
 
@@ -118,7 +118,7 @@ def tell(
     rules: Rules | None,
     is_interrupted: Callable[[], bool],
 ) -> int:
-    """Show and write what was seen; return the exit code that this asks for."""
+    """Show and write the training; return the exit code."""
     watcher = session.monitor
     if session.failure is not None:
         if rank.number == 0:
@@ -159,7 +159,7 @@ def tell(
 def _say_nothing_seen(
     sentences: Sequence[str], ended: Ending, rank: Rank, report: Report, *, is_failure: bool = False
 ) -> int:
-    """Say why nothing is shown and written, unless the program failed; return the exit code for it."""
+    """Report why nothing is shown and written, unless the program failed; return the exit code."""
     if rank.number == 0 and (is_failure or not ended.has_failed):
         for sentence in sentences:
             terminal.say(sentence)
@@ -173,7 +173,7 @@ def _was(things: Sequence[str]) -> str:
 
 
 def _diagnosed(training: TrainingRecord, failures: list[str]) -> tuple[TrainingRecord, tuple[Diagnosis, ...]]:
-    """Return a training and its faults; where those cannot be told, it is kept as one that failed."""
+    """Return a training and its findings; if the diagnosis fails, the outcome says so."""
     try:
         return training, diagnose(training)
     except Exception as error:  # a fault of this program costs no record
@@ -193,7 +193,7 @@ def _compare_ranks(
 
 
 def _failures(watcher: Monitor) -> list[str]:
-    """Return the sentences for watchings that have ended before the program."""
+    """Return the messages on optimizers whose watching failed."""
     sentences = [failure.sentence for failure in watcher.failures]
     more = len(sentences) - MOST_NAMED
     if more > 0:
@@ -202,7 +202,7 @@ def _failures(watcher: Monitor) -> list[str]:
 
 
 def _nothing(training: TrainingRecord, numberless: Sequence[str]) -> str:
-    """Return the sentence for a program none of whose optimizers took a step that could be watched."""
+    """Return the message for a program without an observed step."""
     if training.idle:
         made = first_of(training.idle, MOST_NAMED)
         return f"the program made {made} and never stepped it; call optimizer.step()."
@@ -213,7 +213,7 @@ def _nothing(training: TrainingRecord, numberless: Sequence[str]) -> str:
 
 
 def _show(result: TrainingPresenter, report: Report) -> list[str]:
-    """Show the table; return a sentence if that fails, as the files are still to be written."""
+    """Show the table; return a message if that fails, since the files are still to be written."""
     try:
         with suppress(OutputError):  # whoever closed standard error does not want to read it
             report.delivery.print_table(result, stream=sys.stderr)
@@ -225,7 +225,7 @@ def _show(result: TrainingPresenter, report: Report) -> list[str]:
 
 
 def _more(training: TrainingRecord, report: Report) -> str:
-    """Return the command that shows and writes what this one has not; empty if there is no more."""
+    """Return the command that shows and writes the rest; empty if nothing is left."""
     watched = next(iter(_watchable(training)), None)
     command = report.command.having(
         {

@@ -1,4 +1,4 @@
-"""`optitrace show FILE`: a saved trace or training, shown as a fresh one is."""
+"""`optitrace show FILE`: show a saved trace or training like a new one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STRICT_OPTION = options.flag(
 )
 
 OF_TRACES = ("explain", "coordinate", "theory", "update", "rerun")
-"""The options that say how to show a trace, and nothing of a training."""
+"""The options for traces only."""
 
 
 @options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *REQUEST_OPTIONS, STRICT_OPTION))
@@ -73,7 +73,7 @@ def show_saved(**given: Any) -> None:
 
 
 def _check_training(training: TrainingRecord, given: Mapping[str, Any]) -> None:
-    """Refuse options that mean nothing for this training."""
+    """Refuse options that do not apply to this training."""
     for name in OF_TRACES:
         if given[name]:
             raise UsageError(f"--{name} is for traces, and this is a training; leave it out.")
@@ -96,7 +96,7 @@ def _show_training(saved: SavedTraining, request: TraceRequest) -> None:
 
 
 def _training_hint(training: TrainingRecord, delivery: Delivery) -> str:
-    """Return the line that says what else there is to see of what was recorded."""
+    """Return the line that names further options for this training."""
     display = delivery.display
     more = [] if display.plot else ["--plot"]
     entries = dict.fromkeys(name for optimizer in training.optimizers for name in optimizer.state)
@@ -108,7 +108,7 @@ def _training_hint(training: TrainingRecord, delivery: Delivery) -> str:
 
 
 def _with_code(trace: TraceRecord) -> TraceRecord:
-    """Return a saved trace with the code that it names, after naming each file of it."""
+    """Return a saved trace with the code that it names, after reporting its files."""
     experiment = trace.experiment
     objective = experiment.objective
     named = [] if experiment.custom is None else [experiment.optimizer]
@@ -132,7 +132,7 @@ def _run_again(trace: TraceRecord) -> DiffReport:
 
 
 def _show_whether_same(report: DiffReport, delivery: Delivery) -> None:
-    """Say whether the two are the same: below a table, and on standard error beside other formats."""
+    """Report whether the two are the same: below a table, or on standard error for other formats."""
     is_same = report.differences.are_same
     answer = "the same bit for bit" if is_same else "not the same"
     said = f"run again with torch {report.b.trace.versions.torch}: {answer}"

@@ -1,4 +1,4 @@
-"""`optitrace sweep OPTIMIZER … -P lr=log:1e-4:1:200`: which settings are best."""
+"""`optitrace sweep OPTIMIZER … -P lr=log:1e-4:1:200`: find the best settings."""
 
 from __future__ import annotations
 
@@ -176,10 +176,10 @@ def _read_spaces(given: dict[str, Any]) -> list[Space]:
 
 
 def _read_goal(given: dict[str, Any]) -> Goal:
-    """Return what is looked for.
+    """Return the goal.
 
     Raises:
-        UsageError: the tolerance is no number.
+        UsageError: the tolerance is not a number.
     """
     from optitrace.analysis.sweeping.measures import Goal
 
@@ -202,7 +202,7 @@ def _read_workers(given: dict[str, Any]) -> Workers:
 
 
 def _check_pictures(spaces: Sequence[Space], delivery: Delivery) -> None:
-    """Refuse a picture of what is varied if it cannot be drawn."""
+    """Refuse a picture if the varied settings cannot be drawn."""
     from optitrace.analysis.sweeping.loss_map import drawn_axes
 
     asked = [writer.name for writer in delivery.writers if is_picture(writer)]

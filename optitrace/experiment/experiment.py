@@ -29,9 +29,9 @@ def used_gradient(protocol: str, step: int, used: Any, gradient: Callable[[Any],
 
     Args:
         protocol: ``fresh``, ``stale`` or ``accumulated``.
-        step: its number, from 1.
-        used: what the step before used; zeros before step 1.
-        gradient: the gradient of weights; asked for only where it is needed.
+        step: the step number, from 1.
+        used: the gradient that the previous step used; zeros before step 1.
+        gradient: returns the gradient of weights; called only if needed.
         w: the weights before the step.
     """
     if protocol == "fresh":
@@ -138,7 +138,7 @@ def design(
     Args:
         optimizer: a name of the catalogue, in any letter case; a custom class, such as ``mine.py:Lion``; or
             what is known of an optimizer.
-        hyperparameters: those that are not to have their default.
+        hyperparameters: those without their default value.
         **given: the settings of `Settings`.
 
     Raises:

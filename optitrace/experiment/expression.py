@@ -72,7 +72,7 @@ def parse_expression(text: str) -> Expression:
     """Read an expression.
 
     Raises:
-        UsageError: it is none, it uses what is not allowed, or it is too long, too deep or too large.
+        UsageError: it is invalid, uses something that is not allowed, or is too long, too deep or too large.
     """
     if len(text) > LONGEST:
         raise UsageError(f"the expression has {len(text)} characters; it may have at most {LONGEST}.")
@@ -217,5 +217,5 @@ def _shortened(text: str, most: int = 40) -> str:
 
 
 def _named(text: str) -> str:
-    """Return a piece of an expression as it stands in a sentence."""
+    """Return a part of an expression as quoted in a message."""
     return quoted(_shortened(text))

@@ -1,4 +1,4 @@
-"""Landscapes: losses given by an expression, and the classic ones by name.
+"""Landscapes: losses given by an expression, and named test functions.
 
 The classic ones are test functions of the literature, with the start, the minima and the bounds that
 are usual for them.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optitrace.experiment.objective import LossFunction, Point
 
 Bounds = tuple[tuple[float, float], ...]
-"""The interval of each coordinate in which a loss is usually looked at."""
+"""The usual interval of each coordinate."""
 
 
 EXPRESSION = "expression"
@@ -33,10 +33,10 @@ class Landscape:
     Attributes:
         name: its name; ``expression`` for a custom one.
         text: the expression.
-        usual_start: where it is usually started; None for a custom one.
-        minima: the points where it is least, as far as they are known.
-        bounds: where it is usually looked at; empty if not known.
-        source: where it comes from; empty for a custom one.
+        usual_start: the usual start; None for a custom one.
+        minima: the known points of its minimum.
+        bounds: its usual domain; empty if not known.
+        source: its source; empty for a custom one.
 
     Raises:
         UsageError: the expression cannot be read.
@@ -69,7 +69,7 @@ class Landscape:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What a trace file says of it: all that it takes to make it again."""
+        """Its settings in a trace file, from which it can be recreated."""
         return (
             {"name": self.name, "expression": self.text} if self.name == EXPRESSION else {"name": self.name}
         )

@@ -32,7 +32,7 @@ NAMES = (Quadratic.name, *LANDSCAPES)
 
 
 def find_objective(text: str) -> Objective:
-    """Return the objective that a text names or is.
+    """Return the objective of a name or an expression.
 
     >>> find_objective("booth").formula
     '(w1 + 2·w2 − 7)² + (2·w1 + w2 − 5)²'
@@ -66,7 +66,7 @@ def choose_objective(
     rotate: int | None = None,
     coordinates: int | None = None,
 ) -> Objective:
-    """Return the objective that some settings stand for.
+    """Return the objective of some settings.
 
     Args:
         text: a name, an expression, or a function; the quadratic if not given.
@@ -128,7 +128,7 @@ def as_short_settings(objective: Objective) -> dict[str, Any]:
 
 
 def objective_of(settings: Mapping[str, Any]) -> Objective:
-    """Return the objective that a trace file speaks of; a function in it is named and never run.
+    """Return the objective of a trace file; a function in it is never run.
 
     Raises:
         UsageError: there is no such objective.
@@ -178,7 +178,7 @@ class UserLoss:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What a trace file says of it."""
+        """Its settings in a trace file."""
         return {"name": self.name, "function": self.function, "dimension": self.dimension}
 
     def loss(self, dtype: torch.dtype, device: torch.device) -> LossFunction:

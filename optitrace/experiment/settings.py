@@ -1,4 +1,4 @@
-"""The settings of an experiment: schedules, targets, and the checks of all that decides a run."""
+"""The settings of an experiment: schedules, targets, and the checks of all settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DTYPES: Mapping[str, float] = {name: form.largest for name, form in FORMATS.item
 """The dtypes that weights can have, and the largest number of each."""
 
 DEFAULT_COORDINATE = 0.5
-"""Where each weight starts, as in the documented experiment."""
+"""The start of each weight, as in the documented experiment."""
 
 SCHEDULERS = (
     "ConstantLR",
@@ -48,7 +48,7 @@ QUANTITIES = {
     "gradient": "the Euclidean norm of the gradient",
     "distance": "the distance from the nearest known minimum",
 }
-"""What can be a target, and what it is."""
+"""The quantities that can be a target, and their meanings."""
 
 
 def device(name: str) -> str:
@@ -197,7 +197,7 @@ class Target:
 
     Attributes:
         quantity: one of `QUANTITIES`.
-        limit: what it is to fall below.
+        limit: the number that it must fall below.
     """
 
     quantity: str
@@ -253,7 +253,7 @@ def _unknown(name: str) -> str:
 
 
 def _value(text: str) -> Any:
-    """Return the number, the switch, the tuple or the word that a text is."""
+    """Return the number, boolean, tuple or word of a text."""
     if ";" in text:
         return tuple(_value(part.strip()) for part in text.split(";") if part.strip())
     words = {"true": True, "false": False, "none": None}

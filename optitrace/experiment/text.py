@@ -20,18 +20,18 @@ from optitrace.rules.optimizer import Optimizer
 
 @dataclass(frozen=True, slots=True)
 class ExperimentText:
-    """A text taken apart, nothing of it looked up yet.
+    """A parsed text, whose names are not looked up yet.
 
     Attributes:
         name: the optimizer's name, or the path of a class.
-        settings: what follows the name, by key: hyperparameters and settings of the experiment.
+        settings: the hyperparameters and settings after the name, by key.
     """
 
     name: str
     settings: Mapping[str, str]
 
     def over(self, defaults: Mapping[str, str]) -> ExperimentText:
-        """Return this text with further settings for what it does not say."""
+        """Return this text with defaults for settings that it does not have."""
         return ExperimentText(self.name, {**defaults, **self.settings})
 
 
@@ -62,10 +62,10 @@ def parse_text(text: str) -> ExperimentText:
 
 
 def design_text(text: ExperimentText) -> Experiment:
-    """Return the experiment that a text stands for.
+    """Return the experiment of a text.
 
     Raises:
-        UsageError: a name is not known, or what the text stands for cannot be run.
+        UsageError: a name is not known, or the experiment cannot be run.
     """
     entry = entry_of(text.name)
     known = {h.name: h.parse for h in entry.hyperparameters}
@@ -82,7 +82,7 @@ def design_text(text: ExperimentText) -> Experiment:
 
 
 def text_of(experiment: Experiment) -> str:
-    """Return the shortest text that stands for an experiment.
+    """Return the shortest text of an experiment.
 
     >>> text_of(design("adam", {"betas": (0.9, 0.99)}, dtype="float64"))
     'adam:betas=0.9;0.99,dtype=float64'
@@ -111,10 +111,10 @@ def text_of(experiment: Experiment) -> str:
 
 
 def whole_number(name: str, text: str, *, least: int = 0, most: int | None = None) -> int:
-    """Return the whole number that a text stands for.
+    """Return the integer of a text.
 
     Raises:
-        UsageError: it is none, or out of its range.
+        UsageError: it is not an integer, or out of range.
     """
     positive = {0: "a non-negative integer", 1: "a positive integer"}
     allowed = positive[least] if most is None else f"an integer from {least} to {most}"
@@ -128,10 +128,10 @@ def whole_number(name: str, text: str, *, least: int = 0, most: int | None = Non
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:
-    """Return the numbers that a text stands for, separated by commas or semicolons.
+    """Return the numbers of a text, separated by commas or semicolons.
 
     Raises:
-        UsageError: a part of it is no number.
+        UsageError: a part of it is not a number.
     """
     parts = text.replace(";", ",").split(",")
     try:
@@ -143,10 +143,10 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
 
 
 def number(name: str, text: str) -> float:
-    """Return the number that a text stands for.
+    """Return the number of a text.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a number.
     """
     try:
         return float(text)

@@ -30,12 +30,12 @@ class UserClass:
     """An optimizer class that is not in the catalogue.
 
     Attributes:
-        name: how it was named: ``mine.py:Adam``.
+        name: its name as given: ``mine.py:Adam``.
         optimizer_class: the class.
         hyperparameters: its settings, in the order of its signature; an lr without a default has the
             documented one.
         required: the hyperparameters, other than lr, that have no default; theirs is None.
-        implementations: in what ways it says that it can compute a step.
+        implementations: the implementations that its signature offers.
     """
 
     name: str
@@ -46,7 +46,7 @@ class UserClass:
 
     @classmethod
     def of(cls, optimizer_class: type[Optimizer], name: str | None = None) -> UserClass:
-        """Return what the signature of a class says.
+        """Return the description of a class, from its signature.
 
         Raises:
             UsageError: it is not an optimizer class.
@@ -80,7 +80,7 @@ class UserClass:
 
     @property
     def entry(self) -> Entry:
-        """What stands for the class where an optimizer of the catalogue would."""
+        """The class as an entry of the catalogue."""
         return Entry(
             name=self.name,
             class_path=self.name,
@@ -95,11 +95,11 @@ class UserClass:
         )
 
     def check(self, given: Iterable[str], offered: Iterable[str] = ()) -> None:
-        """See to it that the class can be called with these hyperparameters, by name.
+        """Check that the class can be called with these hyperparameters, by name.
 
         Args:
-            given: those that are given to it.
-            offered: those that it can have as well.
+            given: the given hyperparameters.
+            offered: further hyperparameters that can be given.
 
         Raises:
             UsageError: it lacks one that is given, or needs one that is neither given nor offered.
@@ -114,7 +114,7 @@ class UserClass:
             )
 
     def read(self, texts: Iterable[str]) -> dict[str, Any]:
-        """Return the hyperparameters that texts such as ``eps=1e-6`` stand for.
+        """Return the hyperparameters of texts such as ``eps=1e-6``.
 
         Raises:
             UsageError: a text is of another form, or the class has no such hyperparameter or value.
@@ -139,7 +139,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def is_user_class(name: str) -> bool:
-    """Return whether a name stands for a custom class, and not an optimizer of the catalogue."""
+    """Return whether a name is that of a custom class, not of an optimizer of the catalogue."""
     return SEPARATOR in name
 
 
@@ -153,7 +153,7 @@ def load(name: str) -> UserClass:
 
 
 def entry_of(name: str) -> Entry:
-    """Return what is known of an optimizer by its name: one of the catalogue, or a custom class or rule.
+    """Return the entry of an optimizer by its name: one of the catalogue, or a custom class or rule.
 
     Raises:
         UsageError: there is no such optimizer, or the rule has something that a rule cannot contain.
@@ -166,7 +166,7 @@ def entry_of(name: str) -> Entry:
 
 
 def entry_of_object(given: Any) -> Entry:
-    """Return what is known of a class, a rule, or a function that can be one.
+    """Return the entry of a class, a rule, or a function that can be one.
 
     Its name is that by which a module has it, ``package.module:lion``.
 
@@ -202,7 +202,7 @@ def find_rule(given: Any) -> Rule | None:
 
 
 def rule_of_object(found: Any) -> Rule | None:
-    """Return what is a rule, or a plain function that can be one; None for anything else.
+    """Return the rule of a rule or a function that can be one; None for anything else.
 
     Raises:
         UsageError: the function has something that a rule cannot contain.
@@ -223,7 +223,7 @@ def _found(name: str) -> Any:
 
 
 def recorded_entry(name: str, hyperparameters: Mapping[str, Any], implementation: Implementation) -> Entry:
-    """Return what a trace file tells of a class, which may not be here any more."""
+    """Return the entry of a class in a trace file, which may not exist any more."""
     return Entry(
         name=name,
         class_path=name,
@@ -238,7 +238,7 @@ def recorded_entry(name: str, hyperparameters: Mapping[str, Any], implementation
 
 
 def _near(attribute: str, module: types.ModuleType) -> str:
-    """Return what classes and rules there are, to end a sentence that misses one."""
+    """Return the list of available classes and rules, as the end of a message."""
     names = sorted(_optimizers(module))
     if guess := did_you_mean(attribute, names):
         return guess
@@ -283,7 +283,7 @@ def _type(annotation: Any, default: Any) -> Any:
 
 
 def _readable(annotation: Any) -> Any:
-    """Return an annotation without what is no setting, such as a tensor; None if nothing is left."""
+    """Return an annotation without types that are not settings, such as tensors; None if nothing is left."""
     if annotation in (bool, int, float, str, types.NoneType):
         return annotation
     origin, members = get_origin(annotation), get_args(annotation)
@@ -301,12 +301,12 @@ def _readable(annotation: Any) -> Any:
 
 
 def _summary(optimizer_class: type[Optimizer]) -> str:
-    """Return the first line of what a class says of itself."""
+    """Return the first line of a class's docstring."""
     return (optimizer_class.__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
 
 def _needs(optimizer_class: type[Optimizer]) -> Needs:
-    """Return what a class asks for by its signature: a closure, where it cannot do without one."""
+    """Return the needs of a class by its signature: a closure, if it is required."""
     parameters = list(inspect.signature(inspect.unwrap(optimizer_class.step)).parameters.values())[1:]
     wants = any(p.name == "closure" and p.default is p.empty for p in parameters)
     return "closure" if wants else ""

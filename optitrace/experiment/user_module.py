@@ -13,18 +13,18 @@ from typing import Any
 from optitrace.errors import UsageError, printable, quoted
 
 SEPARATOR = ":"
-"""What stands between a module or a file and the name in it."""
+"""The separator of a module or a file and the name in it."""
 
 
 LONGEST_REASON = 300
-"""How many characters of an error are shown: torch's can go on for thousands."""
+"""The number of characters of an error that are shown: torch's can have thousands."""
 
 NO_TEXT = "<exception str() failed>"
-"""What Python writes in the place of the text of an error that has none."""
+"""The text that Python prints for an error whose text cannot be computed."""
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error of anyone's code says, as a clause; of a very long one the beginning."""
+    """Return the message of an error as a clause, shortened if very long."""
     said = printable(" ".join(error_text(error).split())).rstrip(".")
     if len(said) > LONGEST_REASON:
         said = f"{said[:LONGEST_REASON]}…"
@@ -33,7 +33,7 @@ def reason(error: BaseException) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """Return the text of an error of anyone's code, which may fail to give it."""
+    """Return the text of an error, whose computation may itself fail."""
     try:
         return str(error)
     except (Exception, SystemExit):
@@ -41,7 +41,7 @@ def error_text(error: BaseException) -> str:
 
 
 def load_name(name: str) -> tuple[Any, ModuleType]:
-    """Return what a name stands for, and the module that it is in, which is imported once.
+    """Return the object of a name, and its module, which is imported once.
 
     The current folder, or the folder of the file, is put on the path.
 

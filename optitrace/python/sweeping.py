@@ -32,7 +32,7 @@ class Sweep(ShownInNotebook):
     Tensors have a first axis of configurations, in their order: the last axis of the sweep varies fastest.
 
     Attributes:
-        record: what was found.
+        record: the result.
     """
 
     def __init__(self, record: sweeping.SweepResult, blocks: Sequence[Block]) -> None:
@@ -56,7 +56,7 @@ class Sweep(ShownInNotebook):
 
     @property
     def settings(self) -> Mapping[str, list[Value]]:
-        """The value that each configuration has of what was varied, by name."""
+        """The value of each varied setting in each configuration, by name."""
         from optitrace.analysis.sweeping.space import listed
 
         return {
@@ -73,7 +73,7 @@ class Sweep(ShownInNotebook):
 
     @property
     def measures(self) -> Mapping[str, Tensor]:
-        """What was measured, float64, each of shape (configurations,), by name.
+        """The measures by name, float64, each of shape (configurations,).
 
         They are ``final_loss``; ``distance`` where a minimum is known; ``steps`` or ``path`` where it is
         the rank; infinite where that was never reached.
@@ -192,7 +192,7 @@ def _check(varied: Any, random: Any, threads: Any) -> None:
 
 
 def _axis(name: str, values: str | Iterable[Value], base: Experiment) -> str | SweptAxis:
-    """Return what is varied: a text is a range or a list as on the command line."""
+    """Return an axis: a text is a range or a list as on the command line."""
     from optitrace.analysis.sweeping.axis import list_axis
 
     if isinstance(values, str):

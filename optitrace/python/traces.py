@@ -123,7 +123,7 @@ def trace(
     every: int = 1,
     **settings: Any,
 ) -> Trace:
-    """Run an optimizer and return what it did.
+    """Run an optimizer and return the trace.
 
     >>> traced = trace("sgd", momentum=0.1, steps=2)
     >>> traced.weights[2].tolist()
@@ -170,10 +170,10 @@ def experiment_of(optimizer: Any, steps: int, device: str, settings: Mapping[str
 
 
 def record_of(trace: Trace) -> tracing.TraceRecord:
-    """Return what a trace holds.
+    """Return the record of a trace.
 
     Raises:
-        UsageError: it is no trace.
+        UsageError: it is not a trace.
     """
     if not isinstance(trace, Trace):
         raise UsageError(f"{trace!r} is not a trace; make one with trace('sgd'), or read('trace.json') one.")
@@ -184,14 +184,14 @@ def read(path: str | os.PathLike[str]) -> Trace:
     """Read a trace that was saved as JSON or JSONL.
 
     Raises:
-        InputFileError: the file cannot be read, or is no trace.
+        InputFileError: the file cannot be read, or is not a trace.
     """
     return Trace(read_trace(os.fspath(path)))
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How the rule made each number of a trace; printed, it is the text of ``--explain``.
+    """The explanation of a trace by its rule; printed, it is the text of ``--explain``.
 
     Attributes:
         steps: the explained steps, in order: for each the rule's lines, the parts of the weight change,

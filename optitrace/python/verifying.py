@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Verification(Shown):
-    """What came out of verifying. Printed, it is a table with what departs and why below.
+    """The result of a verification. Printed, it is a table with departures and their causes below.
 
     Attributes:
         record: the findings.

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 from optitrace.errors import UsageError, quoted
 
 Value: TypeAlias = "float | int | bool | str | tuple[float | None, ...] | None"
-"""What a hyperparameter can be."""
+"""A value of a hyperparameter."""
 
 SUMMARIES: Mapping[str, str] = {
     "adjust_lr_fn": "How lr is scaled with the shape of the matrix.",
@@ -46,15 +46,15 @@ SUMMARIES: Mapping[str, str] = {
     "tolerance_grad": "Stop when the gradient's largest entry is smaller.",
     "weight_decay": "Weight decay (L2 penalty).",
 }
-"""What a hyperparameter of a name does, where its rule says nothing else."""
+"""The descriptions of hyperparameters by name, unless the rule has its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What is to be known of a hyperparameter that its name does not say.
+    """Details of a hyperparameter.
 
     Attributes:
-        summary: what it does, in one sentence; that of its name if empty.
+        summary: its description, in one sentence; that of its name if empty.
         minimum: the least value, where torch does not check it.
         maximum: the greatest value, where torch checks it only when it steps.
         is_range: whether it is the smallest and the largest of something, which torch does not check.
@@ -75,7 +75,7 @@ class Hyperparameter:
         name: torch's name.
         default: the value where none is given.
         type: its type, as Python's typing writes it.
-        detail: what its name does not say.
+        detail: further details.
     """
 
     optimizer: str
@@ -86,11 +86,11 @@ class Hyperparameter:
 
     @property
     def summary(self) -> str:
-        """What it does, in one sentence; empty for a name that is not known."""
+        """Its description, in one sentence; empty for an unknown name."""
         return self.detail.summary or SUMMARIES.get(self.name, "")
 
     def parse(self, text: str) -> Value:
-        """Return the value that a text stands for.
+        """Return the value of a text.
 
         Numbers in a tuple are separated by commas or semicolons: ``0.9,0.99``.
 
@@ -125,7 +125,7 @@ class Hyperparameter:
         return True
 
     def _out_of_bounds(self, value: Any) -> str:
-        """Return what a value of the right type must be and is not; an empty text if it may be used."""
+        """Return the condition that a value of the right type violates; empty if it is valid."""
         parts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
             return "it must be finite"
@@ -176,7 +176,7 @@ def describe(kind: Any) -> str:
 
 
 def show(value: Value) -> str:
-    """Return a value as it is typed on the command line, with all its digits.
+    """Return a value as typed on the command line, with all its digits.
 
     >>> show((None, 0.001)), show(True), show(50.0)
     ('none,0.001', 'true', '50')

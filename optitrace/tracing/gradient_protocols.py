@@ -1,4 +1,4 @@
-"""Where the gradient of a step comes from: when it is computed, what noise it has, how it is clipped."""
+"""Gradient protocols: when the gradient of a step is computed, its noise, and its clipping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Evaluate = Callable[[], Tensor]
 """Puts the gradient for the next step into ``weights.grad`` and returns the loss it belongs to."""
 
 Clip = Callable[[], Tensor]
-"""Clips ``weights.grad`` in place and returns what it was before."""
+"""Clips ``weights.grad`` in place and returns the unclipped gradient."""
 
 
 def protocol(

@@ -1,4 +1,4 @@
-"""The reference optimizer: a torch optimizer that does what a rule says, slowly and exactly."""
+"""The reference optimizer: a torch optimizer that evaluates a rule, exactly though slowly."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ReferenceOptimizer(Optimizer):
         return value.reshape(-1) if self.scope == "vector" else value
 
     def _stored(self, place: Any, value: Any) -> Any:
-        """Put what the rule returned where it is kept, and return that: in place, if that is a tensor."""
+        """Store the result of the rule, in place if it is a tensor, and return the stored value."""
         if not isinstance(place, Tensor):
             return value.item() if isinstance(value, Tensor) else value
         real = torch.view_as_real(place) if place.is_complex() else place
@@ -121,7 +121,7 @@ def _copy(value: Any) -> Any:
 
 @cache
 def reference_class(rule: Rule) -> type[ReferenceOptimizer]:
-    """Return the class of optimizers that do what a rule says.
+    """Return the class of optimizers that evaluate a rule.
 
     Its constructor has the rule's hyperparameters, with their defaults, and ``maximize``.
 

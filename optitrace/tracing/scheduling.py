@@ -14,17 +14,17 @@ from optitrace.experiment.user_module import reason
 from optitrace.tracing.stepping import note_step
 
 Advance = Callable[[Tensor], None]
-"""Moves the learning rate after a step that used this loss."""
+"""Updates the learning rate after a step that used this loss."""
 
 BY_METRIC = "ReduceLROnPlateau"
-"""The scheduler that looks at the loss."""
+"""The scheduler that uses the loss."""
 
 CYCLING = ("CyclicLR", "OneCycleLR")
 """The schedulers that move the momentum as well, against the learning rate."""
 
 
 def scheduling(schedule: Schedule, optimizer: Optimizer) -> Advance:
-    """Put a scheduler of torch over an optimizer; return what advances it.
+    """Create a torch scheduler for an optimizer; return the function that advances it.
 
     Raises:
         UsageError: torch refuses its arguments.

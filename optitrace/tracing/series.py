@@ -16,7 +16,7 @@ from torch import Tensor
 from optitrace.records.trace import Column
 
 BLOCK = 1024
-"""How many steps a block has."""
+"""The number of steps in a block."""
 
 
 IN_MEMORY = 1 << 16

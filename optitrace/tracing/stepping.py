@@ -48,14 +48,14 @@ SIGNS: Mapping[Needs, str] = {
     "create_graph": r"create_graph|does not require grad|grad_fn|through the graph",
     "matrix": r"\b2-?d\b|ndim|dimension|matrix|matrices|\bdim\b|too many indices|not enough values to unpack",
 }
-"""What the message of an error has in it where a class has a need."""
+"""Patterns of error messages that indicate a need of a class."""
 
 NAMED: Mapping[Needs, str] = {
     "closure": "a closure that evaluates the loss again",
     "create_graph": "gradients made with create_graph=True",
     "matrix": "a matrix of weights",
 }
-"""What a need is called in a sentence."""
+"""The names of needs in messages."""
 
 
 def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:

@@ -1,4 +1,4 @@
-"""The tracer: the only place that steps a torch optimizer."""
+"""The tracer, which alone steps torch optimizers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from optitrace.tracing.stepping import UserClassError, make_optimizer, plain_ste
 from optitrace.version import __version__
 
 TORCH = Path(torch.__file__).parent
-"""Where torch's own code lies."""
+"""The folder of torch's code."""
 
 
 def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = lambda: False) -> TraceRecord:
@@ -59,7 +59,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
 
 
 def reaching(experiment: Experiment, loss: LossFunction, weights: Tensor) -> Callable[[], bool]:
-    """Return the question whether the weights have reached the experiment's target.
+    """Return the condition that the weights have reached the experiment's target.
 
     It looks at the loss, at its gradient (without noise or clipping) or at the distance from the
     nearest minimum, whatever gradient the steps use. On an accelerator the answer waits for the device.

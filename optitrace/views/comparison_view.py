@@ -27,7 +27,7 @@ RANKED = tuple(COLUMNS)[:-1]
 """The columns whose least number is the best."""
 
 BEST = "*"
-"""What marks the best of a column."""
+"""The mark of the best number of a column."""
 
 NO_RACE = (
     "loss",
@@ -45,7 +45,7 @@ NO_RACE = (
 """The settings that runs must share to be compared fairly."""
 
 MOST_NAMED = 4
-"""How many slower runs the closing sentence names."""
+"""The number of slower runs that the closing sentence names."""
 
 
 QUANTITIES = ("loss", "gradient", "weights")
@@ -53,7 +53,7 @@ QUANTITIES = ("loss", "gradient", "weights")
 
 
 def learning_rates(comparison: RankedRuns) -> str:
-    """Return the line that says at which lr the runs are."""
+    """Return the line on the learning rates of the runs."""
     runs: dict[str, list[str]] = {}
     for summary in comparison.summaries:
         lr = summary.experiment.hyperparameters.get("lr")
@@ -66,7 +66,7 @@ def learning_rates(comparison: RankedRuns) -> str:
 
 
 def closing_lines(comparison: RankedRuns) -> Iterator[str]:
-    """Yield what is to be said under the summary, the sentence that compares last."""
+    """Yield the lines below the summary, the comparison last."""
     if any(comparison.best(column) is not None for column in RANKED):
         yield f"{BEST} best of its column"
     first, *others = comparison.traces

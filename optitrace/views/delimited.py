@@ -11,7 +11,7 @@ from optitrace.records.trace import Column, Table, TraceRecord
 from optitrace.records.training import OptimizerTrace, TrainingRecord
 
 OF_A_ROW = ("optimizer", "step", "parameter")
-"""What says what a row is about."""
+"""The columns that identify a row."""
 
 
 def record_rows(record: TraceRecord | TrainingRecord) -> Iterator[Sequence[object]]:

@@ -30,11 +30,11 @@ from optitrace.views.tables import headed_table
 from optitrace.views.training_wording import MOST_OPTIMIZERS
 
 MOST_NAMED = 3
-"""How many names of what only one training has are said."""
+"""The number of names that are listed of what only one training has."""
 
 
 def diff_view(report: DiffReport, display: Display) -> RenderableType:
-    """Return where two traces part, how that grows, and the greatest difference of each quantity.
+    """Return the first difference of two traces, its growth, and the largest difference of each quantity.
 
     Args:
         report: what is to be shown.
@@ -51,7 +51,7 @@ def diff_view(report: DiffReport, display: Display) -> RenderableType:
 
 
 def training_diff_view(found: TrainingDifferences, display: Display) -> RenderableType:
-    """Return, for each optimizer, where two trainings part, how that grows, and the greatest differences.
+    """Return, for each optimizer, the first difference of two trainings, its growth, and the largest ones.
 
     The arguments are those of `diff_view`.
     """
@@ -294,7 +294,7 @@ def _tables(differences: Differences, display: Display) -> Iterator[RenderableTy
         yield from (Text(), Text(display.spell(title)), Text())
         yield headed_table(headings, rows, display, numbers=headings)
     owners = "weight" if _is_of_weights(differences) else "parameter"
-    headings = ["quantity", "differ", "greatest", "ulps", "step", owners]
+    headings = ["quantity", "differ", "largest", "ulps", "step", owners]
     rows = _greatest(differences, display.precision)
     yield from (Text(), Text("the largest difference of each quantity:"), Text())
     yield headed_table(headings, rows, display, numbers=headings[1:])

@@ -1,4 +1,4 @@
-"""What is told of a trace beside its numbers: explained steps, and theory; as text and as data."""
+"""The explanation and the theory of a trace, as text and as data."""
 
 from __future__ import annotations
 

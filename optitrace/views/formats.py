@@ -32,10 +32,10 @@ Chunks: TypeAlias = Iterable[str | bytes]
 
 
 class Presenter(ABC):
-    """A result as it is shown. Each has a table; what else it has, its other base classes say.
+    """A result as it is shown: a table, and the parts of its other base classes.
 
     Attributes:
-        called: what a sentence calls such a result.
+        called: the noun for such a result in messages.
     """
 
     called: ClassVar[str]
@@ -46,7 +46,7 @@ class Presenter(ABC):
 
 
 class HasJson(ABC):
-    """What can be written as JSON."""
+    """A result that can be written as JSON."""
 
     @abstractmethod
     def json(self, display: Display) -> Iterator[str]:
@@ -54,7 +54,7 @@ class HasJson(ABC):
 
 
 class HasJsonLines(ABC):
-    """What can be written as lines of JSON."""
+    """A result that can be written as lines of JSON."""
 
     @abstractmethod
     def json_lines(self, display: Display) -> Iterator[str]:
@@ -62,7 +62,7 @@ class HasJsonLines(ABC):
 
 
 class HasRows(ABC):
-    """What is rows of exact numbers."""
+    """A result that consists of rows of exact numbers."""
 
     @abstractmethod
     def rows(self) -> Iterator[Sequence[object]]:
@@ -70,7 +70,7 @@ class HasRows(ABC):
 
 
 class HasPage(ABC):
-    """What can be pasted into a text."""
+    """A result that can be pasted into a text."""
 
     @abstractmethod
     def page(self, display: Display) -> Iterator[Section]:
@@ -78,7 +78,7 @@ class HasPage(ABC):
 
 
 class HasPicture(ABC):
-    """What can be drawn."""
+    """A result that can be drawn."""
 
     needs_torch: ClassVar[bool] = False
     """Whether torch is needed to draw it."""
@@ -97,7 +97,7 @@ class HasPicture(ABC):
 
 
 class HasMovingPicture(HasPicture):
-    """What can be drawn step by step."""
+    """A result that can be drawn step by step."""
 
 
 PARTS = (Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasPicture, HasMovingPicture)
@@ -109,12 +109,12 @@ class Writer:
     """A format.
 
     Attributes:
-        name: what ``--format`` calls it.
+        name: its name in ``--format``.
         suffix: the suffix of its files, such as ``.csv``.
         takes: the part of a presenter that it is made from, one of `PARTS`.
         write: returns a presenter's content in this format.
-        is_binary: whether it is nothing that a terminal could show.
-        needs: the module that writes it, if that is an extra.
+        is_binary: whether a terminal cannot show it.
+        needs: the optional module that it needs.
     """
 
     name: str
@@ -173,7 +173,7 @@ def writer_of_file(path: str, result: type[Presenter], otherwise: Writer | None 
 
 
 def check_drawable(asked: Collection[Writer]) -> None:
-    """See that what draws the pictures among some formats is installed.
+    """Check that the modules needed by some formats are installed.
 
     Raises:
         UsageError: it is not.

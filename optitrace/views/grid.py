@@ -38,7 +38,7 @@ LARGEST_COUNT = 2.0**53
 """Up to here every whole number is a float."""
 
 _Shown = Callable[[float], str]
-"""How a number is shown."""
+"""Returns the text of a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +319,7 @@ def _is_by_parameter(optimizer: OptimizerTrace, display: Display) -> bool:
 
 
 def _asked_for(optimizer: OptimizerTrace, display: Display) -> list[GridColumn]:
-    """Return the columns that are there by a person's wish: the state, and the values of parameters."""
+    """Return the requested columns: the state, and the values of parameters."""
     show, per = _significant(display), optimizer.ENTRY
     columns: list[GridColumn] = []
     for name, column in optimizer.state.items() if display.state else ():

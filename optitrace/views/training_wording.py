@@ -1,4 +1,4 @@
-"""The words around the tables of a training: what was run, how it ended, what was found out."""
+"""The text around the tables of a training: the program, its outcome, and the findings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_STEP = "no step was recorded"
 NO_FAULTS = "no faults found"
 
 PARTING_REMEDY = "if they should be the same, wrap the model in DistributedDataParallel"
-"""What is likely missing where the weights of ranks part."""
+"""The remedy for ranks whose weights differ."""
 
 MOST_OPTIMIZERS = 8
 """Of more optimizers than this the first few and the last are shown."""

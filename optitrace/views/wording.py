@@ -1,4 +1,4 @@
-"""The words around a table: what was run, how it ended."""
+"""The text around a table: the experiment and its outcome."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ Value: TypeAlias = Any
 
 
 class Leaf(NamedTuple):
-    """Something in an expression that a number is put in for.
+    """A leaf of an expression, for which a number is substituted.
 
     Attributes:
         name: a symbol of the rule.
-        whole: whether it stands inside a function of all coordinates, and so is shown with all of them.
-        fact: the function that is asked about it (`FunctionKind.FACT`); empty for the symbol itself.
+        whole: whether it is inside a function of all coordinates, and so shown with all of them.
+        fact: the function applied to it (`FunctionKind.FACT`); empty for the symbol itself.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Calculation:
     """An expression without branches.
 
     Attributes:
-        leaves: what numbers are put in for, each once.
+        leaves: the distinct leaves.
         function: the expression for one coordinate, or for a matrix: a function of the values of its own
             leaves and then of its reductions.
-        of_mixtures: the same for numbers that remember their parts.
+        of_mixtures: the same for mixtures, which keep their parts.
         operands: the numbers of the leaves that `function` takes.
         reductions: the functions of all coordinates in it, with what they are applied to.
         is_of_matrices: whether it multiplies or transposes matrices, so that no coordinate of its result
@@ -58,7 +58,7 @@ class Calculation:
         return _spread(self.function, self._arguments(values, values))
 
     def evaluate_mixtures(self, values: Sequence[Value]) -> Value:
-        """Return the result for leaves that remember their parts, which a product of matrices forgets."""
+        """Return the result for mixtures, whose parts a product of matrices discards."""
         plain_values = [tuple(map(plain, v)) if isinstance(v, tuple) else plain(v) for v in values]
         if self.is_of_matrices:
             return self.evaluate(plain_values)
@@ -147,7 +147,7 @@ class _Translation(ast.NodeTransformer):
 
 
 def _forgetting(function: Callable[..., Value]) -> Callable[..., Value]:
-    """Return a function of numbers that remember their parts, for one that does not keep them apart."""
+    """Return a function of mixtures for a function that discards their parts."""
 
     @wraps(function)
     def of_mixtures(*arguments: Value) -> Value:
@@ -168,7 +168,7 @@ _COMPUTED: Mapping[str, Callable[..., Value]] = {
     "_power": power,
     "_divide": divide,
 }
-"""What an expression calls, by name."""
+"""The functions that expressions call, by name."""
 
 _FORGETFUL = {**{name: _forgetting(f) for name, f in _COMPUTED.items()}, "_divide": divide}
-"""The same for numbers that remember their parts, which a division alone keeps apart."""
+"""The same for mixtures, whose parts only a division keeps."""

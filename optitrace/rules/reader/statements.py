@@ -28,7 +28,7 @@ MAY_CONTAIN = (
     "assignments to symbols, if, for _ in range(hyperparameter), + - * / ** @, comparisons, A if B else C, "
     "and of optitrace.functions"
 )
-"""What a rule may contain, before the list of functions."""
+"""The allowed contents of a rule, before the list of functions."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class DiffPresenter(Presenter, HasJson):
     report: DiffReport
 
     def table(self, display: Display) -> RenderableType:
-        """Return where they part, how that grows, and the greatest difference of each quantity."""
+        """Return the first difference, its growth, and the largest difference of each quantity."""
         from optitrace.views.diff_view import diff_view
 
         return diff_view(self._spelled(ASCII) if display.ascii else self.report, display)
@@ -56,7 +56,7 @@ class TrainingDiffPresenter(Presenter, HasJson):
     differences: TrainingDifferences
 
     def table(self, display: Display) -> RenderableType:
-        """Return, for each optimizer, where they part, how that grows, and the greatest differences."""
+        """Return, for each optimizer, the first difference, its growth, and the largest differences."""
         from optitrace.views.diff_view import training_diff_view
 
         return training_diff_view(self.differences, display)
