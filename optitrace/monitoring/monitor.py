@@ -19,13 +19,13 @@ from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
 from optitrace.monitoring.clipping import ClippingCall
 from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_own
 from optitrace.monitoring.gradient_provenance import GradientProvenance
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.monitoring.optimizer_names import assigned_name, renamed, told_apart
 from optitrace.monitoring.optimizer_registry import OptimizerRegistry
 from optitrace.monitoring.parameters import class_name, parameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, complaints_about
 from optitrace.monitoring.segment_recorder import MakeProbe
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
-from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.trace import Outcome, Status, Versions
 from optitrace.records.training import OptimizerTrace, Program, Training
 from optitrace.version import __version__

@@ -14,12 +14,12 @@ from optitrace.errors import printable
 from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, BackwardTracker, from_scaler
 from optitrace.monitoring.clipping import ClippingCall, ClippingTracker
 from optitrace.monitoring.gradient_provenance import GradientProvenance
+from optitrace.monitoring.norms import Norm, WeightNorms, WeightRecord
 from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
 from optitrace.monitoring.row_recorder import Row, RowRecorder, Value
 from optitrace.monitoring.step_metrics import EACH, STATE, VALUES, StepMetrics, StepStatistics
 from optitrace.monitoring.update_rule import explain_break
-from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
 from optitrace.records.training import NUMBERS, WITHOUT_LOSS, OptimizerTrace
 
 
@@ -82,7 +82,8 @@ class SegmentRecorder:
         self._hyperparameters = hyperparameters_of(optimizer)
         self._config = config
         self._step = self._taken_before = taken
-        self._metrics = StepMetrics(members.parameters, config, weights)
+        by_parameter = config.parameters or keeps_weight_norms
+        self._metrics = StepMetrics(members.parameters, config, weights, by_parameter=by_parameter)
         self._statistics = StepStatistics(members.names, by_parameter=config.parameters, state=config.state)
         self._clippings = ClippingTracker(members)
         self._rows = RowRecorder(self._read)
@@ -168,7 +169,7 @@ class SegmentRecorder:
             return
         if mark.is_scaled and self._clippings.scale is None:
             self._clippings.scale = backwards.scale()
-        self._clippings.add(call, parameters, mark, self._metrics.gradient_norms if is_recorded else None)
+        self._clippings.add(call, parameters, mark, self._metrics.gradient_norm if is_recorded else None)
 
     def trace(self, also_in: Mapping[int, str]) -> OptimizerTrace:
         """Return what was recorded so far; of what schedulers did, it knows nothing.
@@ -210,7 +211,8 @@ class SegmentRecorder:
     def _read(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at the values of a recorded step once they are read; return those that are to be kept."""
         if self._weights is not None:
-            self._weights.add(step, row["weight_norm"])
+            norm: Norm | list[float] = row["weight_norm"]
+            self._weights.add(step, (norm.each or ()) if isinstance(norm, Norm) else norm)
         return self._statistics.judge(step, row)
 
     def _begin_step(self) -> None:
@@ -233,7 +235,7 @@ class SegmentRecorder:
             row: Row = {"loss": nan if self._kind in WITHOUT_LOSS else provenance.loss()}
             if (lr := _lr(optimizer.param_groups)) is not None:
                 row["lr"] = lr
-            row["gradient_norm"] = self._metrics.gradient_norms()
+            row["gradient_norm"] = self._metrics.gradient_norm()
             row["gradient"] = NUMBERS[self._kind]
             if unclipped is not None:
                 row["unclipped_gradient_norm"] = unclipped

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from optitrace.monitoring.backward_tracker import Backward
 from optitrace.monitoring.gradient_provenance import GradientProvenance
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.monitoring.parameters import parameters_of
 from optitrace.monitoring.recording_config import WeightSelection
 from optitrace.monitoring.segment_recorder import SegmentRecorder
-from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.training import OptimizerTrace, Scheduling
 
 
