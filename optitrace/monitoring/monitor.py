@@ -125,10 +125,12 @@ class Monitor:
     def after_step(self, optimizer: Optimizer) -> None:
         """Record what a step made."""
         tracked = self._optimizers.get(optimizer)
-        if tracked is not None and tracked.recorder is not None and tracked.recorder.is_in_step:
-            self._count(tracked)
-            tracked.recorder.after_step(optimizer)
-            self._optimizers.stepped(tracked)
+        if tracked is None or (recorder := tracked.recorder) is None or not recorder.is_in_step:
+            return
+        self._count(tracked)
+        recorder.after_step(optimizer)
+        if recorder.is_recorded:
+            self._optimizers.recorded(tracked, recorder.rows)
 
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:

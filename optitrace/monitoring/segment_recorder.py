@@ -46,6 +46,7 @@ class SegmentRecorder:
         probe: what else looks at its steps, if anything does.
         is_in_scaler: whether a GradScaler is about to step it.
         is_in_step: whether a step has begun that is not done; if it fails, the next one has its number.
+        is_recorded: whether the step that has begun, or else the last one, is recorded.
         unmeasured: the entries of the state that cannot be measured though they are wanted, and why.
     """
 
@@ -90,7 +91,7 @@ class SegmentRecorder:
         self._weights = WeightRecord(members.parameters, taken=taken) if keeps_weight_norms else None
         self.unmeasured: Mapping[str, str] = self._metrics.unmeasured
         # of the step that goes on
-        self._is_recorded = self._has_looked = self._is_remembered = False
+        self.is_recorded = self._has_looked = self._is_remembered = False
         self._kind = ""
         self._parts: Mapping[str, Sequence[int]] = {}
         self._row: Row = {}
@@ -125,7 +126,7 @@ class SegmentRecorder:
                 self.probe.before()
         if not has_closure:
             self._look_at_gradient(optimizer)
-        elif self._is_recorded:
+        elif self.is_recorded:
             self._metrics.remember()
             self._is_remembered = True
 
@@ -139,7 +140,7 @@ class SegmentRecorder:
         if not self._has_looked:
             self._look_at_gradient(optimizer)
         self._end_step()
-        if self._is_recorded:
+        if self.is_recorded:
             for name in (FOUND_INF, SCALE):
                 if (passed := from_scaler(optimizer, name)) is not None:
                     self._row[name] = passed
@@ -154,7 +155,7 @@ class SegmentRecorder:
         self._begin_step()
         self._look_at_gradient(optimizer, is_skipped=True)
         self._end_step()
-        if self._is_recorded:
+        if self.is_recorded:
             self._record(optimizer, is_skipped=True)
         self.provenance.stepped()
 
@@ -219,7 +220,7 @@ class SegmentRecorder:
         self._step += not self.is_in_step
         self.is_in_step = True
         self._has_looked = self._is_remembered = False
-        self._is_recorded = self._config.takes(self._step)
+        self.is_recorded = self._config.takes(self._step)
 
     def _look_at_gradient(self, optimizer: Optimizer, *, is_skipped: bool = False) -> None:
         """Record the gradient that a step is about to use."""
@@ -229,7 +230,7 @@ class SegmentRecorder:
         self._parts = {} if is_skipped else provenance.parts
         self._kind = "fresh" if kind == "scaled" and self.is_in_scaler else kind
         unclipped = self._clippings.used_by(self._step, self._kind, provenance.mark_of_step)
-        if self._is_recorded:
+        if self.is_recorded:
             if not self._is_remembered:
                 self._metrics.remember()
             row: Row = {"loss": nan if self._kind in WITHOUT_LOSS else provenance.loss()}

@@ -253,7 +253,8 @@ class StepStatistics:
         self._by_parameter = by_parameter
         self._keeps_state = state
         self._is_clipping = False
-        self._used: dict[str, Tally] = {}
+        self._used: dict[str, int] = {}
+        self._first_used: dict[str, int] = {}
         self._cases: dict[tuple[str, str, int | None], tuple[Tally, int]] = {}
         self._non_finite: dict[str, NonFinite] = {}
         self._broke: tuple[int, Breakdown | None] | None = None
@@ -261,7 +262,7 @@ class StepStatistics:
     @property
     def gradients(self) -> dict[str, Tally]:
         """The kinds of gradients that steps have used, in the order in which they came."""
-        return dict(self._used)
+        return {kind: Tally(count, self._first_used[kind]) for kind, count in self._used.items()}
 
     @property
     def non_finite(self) -> tuple[NonFinite, ...]:
@@ -289,7 +290,9 @@ class StepStatistics:
 
     def used(self, kind: str, step: int) -> None:
         """Count a step that used a gradient of a kind."""
-        self._used[kind] = one_more(self._used.get(kind), step)
+        self._used[kind] = self._used.get(kind, 0) + 1
+        if self._used[kind] == 1:
+            self._first_used[kind] = step
 
     def had(self, kind: str, cause: str, step: int, places: Iterable[int | None] = (None,)) -> None:
         """Count a step in which parameters at some places had a kind of gradient; None stands for all."""
@@ -329,9 +332,9 @@ class StepStatistics:
     def _skipped(self, step: int, values: dict[str, Any]) -> None:
         """Correct what was counted of a step that a fused optimizer turned out to have left out."""
         kind = KINDS[int(values["gradient"])]
-        before = self._used.pop(kind)
-        if before.count > 1:
-            self._used[kind] = Tally(before.count - 1, before.first + (before.first == step))
+        if (count := self._used.pop(kind) - 1) > 0:
+            self._used[kind] = count
+        self._first_used[kind] += self._first_used[kind] == step
         self.used("skipped", step)
         values["gradient"] = NUMBERS["skipped"]
 

@@ -42,6 +42,9 @@ def local(tensor: Tensor) -> Tensor:
 
 def numbers(tensor: Tensor) -> Tensor:
     """Return the numbers of a tensor as torch computes with them, of a sparse one its values; no graph."""
+    is_plain = type(tensor) in _PLAIN and tensor.layout is torch.strided and tensor.itemsize > 1
+    if is_plain and tensor.untyped_storage().nbytes():
+        return tensor.detach() if torch.is_grad_enabled() else tensor
     here = local(tensor) if tensor.layout is torch.strided else tensor.detach().coalesce().values()
     return here.float() if here.itemsize == 1 and here.is_floating_point() else here  # these are only kept
 
