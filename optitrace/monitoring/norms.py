@@ -77,8 +77,7 @@ class NormMeter:
             foreach_copy_(group.views, pieces[group.first : group.first + len(group.views)])
             whole += torch.dot(group.line, group.line).item()
             if by_tensor:
-                for place, view in zip(group.places, group.views, strict=True):
-                    line = view.view(-1)
+                for place, line in zip(group.places, group.lines, strict=True):
                     each[place] += torch.dot(line, line).item()
         return Norm(math.sqrt(whole), list(map(math.sqrt, each)) if by_tensor else None)
 
@@ -88,12 +87,14 @@ class _Group(NamedTuple):
 
     Attributes:
         line: their part of the buffer, shape (numbers,).
-        views: the part of each, in its shape.
+        lines: the part of each, shape (numbers of it,).
+        views: the same in the shape of each.
         places: which tensor each is, or is a piece of.
         first: the place of the first one among the pieces of all tensors.
     """
 
     line: Tensor
+    lines: Sequence[Tensor]
     views: Sequence[Tensor]
     places: Sequence[int]
     first: int
@@ -118,7 +119,7 @@ def _groups(shapes: Sequence[torch.Size]) -> Iterator[_Group]:
     for group, size in zip(groups, used[1:], strict=True):
         lines = torch.split(buffer[:size], [math.prod(piece) for _, piece in group])
         views = [line.view(piece) for line, (_, piece) in zip(lines, group, strict=True)]
-        yield _Group(buffer[:size], views, [place for place, _ in group], first)
+        yield _Group(buffer[:size], lines, views, [place for place, _ in group], first)
         first += len(group)
 
 
