@@ -185,7 +185,10 @@ class GradientProvenance:
         """
         self._is_underway = False
         before, self._marks = self._marks, self._marks_now()
-        reached = [k for k, mark in enumerate(self._marks) if mark != before[k]]
+        if before is self._none and NO_GRADIENT not in self._marks:
+            reached: Sequence[int] = range(len(before))
+        else:
+            reached = [k for k, mark in enumerate(self._marks) if mark != before[k]]
         if self._is_told:  # what came after that step
             for k in reached:
                 self._origins[k] = "nothing" if self._marks[k] == NO_GRADIENT else "old"
@@ -207,7 +210,8 @@ class GradientProvenance:
         self._reached += 1
         self._was_clear, self._lost_by = False, ""
         self._read_sample(COMPUTED)
-        self._note_gradients()
+        if self.ungraded:
+            self._note_gradients()
 
     def kind(self) -> str:
         """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken.
@@ -215,7 +219,8 @@ class GradientProvenance:
         Where parameters differ, that is the kind of most new gradients; `parts` then has the others.
         """
         self.parts, self.cleared_by = {}, ""
-        self._note_gradients()
+        if self.ungraded:
+            self._note_gradients()
         self._observe(is_before_step=True)
         if self._backwards:
             kind = self._kind_of_new() if self._has(LEFT) else "fresh"
@@ -447,8 +452,7 @@ class GradientProvenance:
         return not all(map(is_zero, self.parameters))
 
     def _note_gradients(self) -> None:
-        if self.ungraded:
-            self.ungraded = {k for k in self.ungraded if self.parameters[k].grad is None}
+        self.ungraded = {k for k in self.ungraded if self.parameters[k].grad is None}
 
     def _others(self, owner: Module | Optimizer, parameters: Callable[[], Iterable[Tensor]]) -> list[int]:
         """Return the places of the parameters that an owner has not; remember them, as it takes time."""

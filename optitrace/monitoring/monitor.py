@@ -19,13 +19,13 @@ from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
 from optitrace.monitoring.clipping import ClippingCall
 from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_user_class
 from optitrace.monitoring.gradient_provenance import GradientProvenance
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.monitoring.optimizer_names import assigned_name, renamed, told_apart
 from optitrace.monitoring.optimizer_registry import OptimizerRegistry
 from optitrace.monitoring.parameters import class_name, parameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, complaints_about
 from optitrace.monitoring.segment_recorder import MakeProbe
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
-from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.trace import Outcome, Status, Versions
 from optitrace.records.training import OptimizerTrace, Program, TrainingRecord
 from optitrace.version import __version__
@@ -125,10 +125,12 @@ class Monitor:
     def after_step(self, optimizer: Optimizer) -> None:
         """Record what a step made."""
         tracked = self._optimizers.get(optimizer)
-        if tracked is not None and tracked.recorder is not None and tracked.recorder.is_in_step:
-            self._count(tracked)
-            tracked.recorder.after_step(optimizer)
-            self._optimizers.stepped(tracked)
+        if tracked is None or (recorder := tracked.recorder) is None or not recorder.is_in_step:
+            return
+        self._count(tracked)
+        recorder.after_step(optimizer)
+        if recorder.is_recorded:
+            self._optimizers.recorded(tracked, recorder.rows)
 
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:

@@ -127,11 +127,9 @@ class OptimizerRegistry:
         inner = (value for value in vars(optimizer).values() if isinstance(value, Optimizer))
         return next((known for one in (optimizer, *inner) if (known := self.get(one)) is not None), None)
 
-    def stepped(self, tracked: TrackedOptimizer) -> None:
+    def recorded(self, tracked: TrackedOptimizer, rows: int) -> None:
         """Look for parameters that no optimizer has, after the recorded steps that are inspected."""
-        rows = 0 if tracked.recorder is None else tracked.recorder.rows
-        if rows != tracked.inspected and rows > 1 and is_inspected(rows):
-            tracked.inspected = rows
+        if rows > 1 and is_inspected(rows):
             self._look_for_unowned(tracked)
 
     def give_up(self, optimizer: Optimizer, error: BaseException) -> None:

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from optitrace.monitoring.backward_tracker import Backward
 from optitrace.monitoring.gradient_provenance import GradientProvenance
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.monitoring.parameters import parameters_of
 from optitrace.monitoring.recording_config import WeightSelection
 from optitrace.monitoring.segment_recorder import SegmentRecorder
-from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.training import OptimizerTrace, Scheduling
 
 
@@ -33,7 +33,6 @@ class TrackedOptimizer:
         first: its first step among those of all optimizers; 0 if it took none.
         last: its last one among them.
         has_models: whether any module is known to have parameters of it.
-        inspected: the number of its recorded step after which unowned parameters were last looked for.
         selections: what the patterns of weights select, segment after segment.
     """
 
@@ -51,7 +50,7 @@ class TrackedOptimizer:
         self.provenance = GradientProvenance(parameters_of(optimizer), source)
         self.recorder: SegmentRecorder | None = None
         self.wrapped: set[str] = set()
-        self.first = self.last = self.inspected = 0
+        self.first = self.last = 0
         self.has_models = False
         self.selections: list[WeightSelection] = []
         self._unmeasured: list[Mapping[str, str]] = []

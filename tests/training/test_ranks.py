@@ -18,8 +18,8 @@ from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 
 from optitrace.analysis.training.rank_agreement import NO_STORE, compare_in, compare_ranks
 from optitrace.analysis.training.rank_records import DIGESTS, RankExchange, RankRecord
+from optitrace.monitoring.norms import WeightNorms, WeightRecord
 from optitrace.monitoring.tensor_values import is_sharded
-from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
 from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Outcome, Status
 from optitrace.tracing.series import IN_MEMORY

@@ -939,7 +939,7 @@ def test_a_failure_of_the_watcher_leaves_the_training_alone(monkeypatch: pytest.
     with pytest.raises(MemoryError, match="no room"), watching() as watcher:  # noqa: PT012
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
         task.train(optimizer, 2)
-        monkeypatch.setattr("optitrace.monitoring.step_metrics.StepMetrics.gradient_norms", fail)
+        monkeypatch.setattr("optitrace.monitoring.step_metrics.StepMetrics.gradient_norm", fail)
         before = task.model.weight.detach().clone()
         task.train(optimizer, 2)
         assert not torch.equal(before, task.model.weight)

@@ -19,7 +19,7 @@ from optitrace.analysis.training.rank_records import (
     digests,
     layout,
 )
-from optitrace.monitoring.weight_norms import WeightNorms
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Status
 from optitrace.records.training import TrainingRecord

@@ -16,7 +16,7 @@ from hashlib import sha256
 from time import monotonic, sleep
 from typing import Any, Protocol
 
-from optitrace.monitoring.weight_norms import WeightNorms
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.records.trace import Outcome, Status
 
 NUMBERS = 2**15
