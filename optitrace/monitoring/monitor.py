@@ -99,6 +99,12 @@ class Monitor:
             tracked.variable = assigned_name()
 
     @harmless_to_others
+    def loaded(self, optimizer: Optimizer) -> None:
+        """Record that the program has loaded the state of an optimizer."""
+        if tracked := self._optimizers.add(optimizer):
+            tracked.loaded()
+
+    @harmless_to_others
     def before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> StepArguments | None:

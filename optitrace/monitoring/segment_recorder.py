@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from optitrace.errors import printable
 from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, BackwardTracker, from_scaler
 from optitrace.monitoring.clipping import ClippingCall, ClippingTracker
+from optitrace.monitoring.continuity import ContinuityTracker
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
@@ -43,6 +44,7 @@ class SegmentRecorder:
         name: what it is called.
         provenance: where its gradients come from.
         members: its parameters.
+        continuity: what the program changes of weights and state between its steps.
         probe: what else looks at its steps, if anything does.
         is_in_scaler: whether a GradScaler is about to step it.
         is_in_step: whether a step has begun that is not done; if it fails, the next one has its number.
@@ -76,6 +78,7 @@ class SegmentRecorder:
         self.name = name
         self.provenance = provenance
         self.members = members
+        self.continuity = ContinuityTracker(members.parameters, members.names)
         self.probe: Probe | None = None
         self.is_in_scaler = self.is_in_step = False
         self._class = type(optimizer)
@@ -119,6 +122,7 @@ class SegmentRecorder:
     def before_step(self, optimizer: Optimizer, *, has_closure: bool) -> None:
         """Record what a step begins with; a closure is yet to find the gradient, and may move the weights."""
         self._begin_step()
+        self.continuity.before_step(self._step, optimizer.state)
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.before()
@@ -147,6 +151,7 @@ class SegmentRecorder:
             with torch.no_grad():
                 self.probe.after()
         self.provenance.stepped()
+        self.continuity.after_step(optimizer.state)
 
     def skip(self, optimizer: Optimizer) -> None:
         """Record a step that was left out."""
@@ -198,6 +203,7 @@ class SegmentRecorder:
             clippings=self._clippings.tallies(),
             non_finite=self._statistics.non_finite,
             lost=tuple(self._statistics.lost),
+            changes=self.continuity.changes,
         )
 
     def weight_norms(self) -> WeightNorms | None:

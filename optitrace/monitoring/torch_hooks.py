@@ -53,6 +53,7 @@ class TorchHooks:
             (torch_internals.MODULE_REGISTRATION, self._hook_module_registration),
             (torch_internals.RESTORATION, self._hook_restoration),
             (torch_internals.CONSTRUCTION, self._hook_construction),
+            (torch_internals.LOADING, self._hook_loading),
             (torch_internals.ZERO_GRAD, self._hook_zero_grad),
             (torch_internals.SCALER, self._hook_scaler),
             (torch_internals.CLIPPING_BY_NORM, self._hook_clipping_by_norm),
@@ -118,6 +119,11 @@ class TorchHooks:
 
     def _hook_construction(self) -> None:
         self._wrap(Optimizer, "__init__", _then(lambda optimizer, *_, **__: self._monitor.made(optimizer)))
+
+    def _hook_loading(self) -> None:
+        self._wrap(
+            Optimizer, "load_state_dict", _then(lambda optimizer, *_, **__: self._monitor.loaded(optimizer))
+        )
 
     def _hook_zero_grad(self) -> None:
         def zeroed(owner: Optimizer | Module, *_: Any, **__: Any) -> None:

@@ -56,6 +56,7 @@ class TrackedOptimizer:
         self.selections: list[WeightSelection] = []
         self._unmeasured: list[Mapping[str, str]] = []
         self._scheduling: Scheduling | None = None
+        self._is_loaded = False
         self._finished: list[OptimizerTrace] = []
         self._finished_norms: list[WeightNorms] = []
 
@@ -86,8 +87,16 @@ class TrackedOptimizer:
     def begin(self, recorder: SegmentRecorder, selection: WeightSelection) -> None:
         """Record the next steps by a recorder, and the weights of a selection."""
         self.recorder = recorder
+        if self._is_loaded and not self.taken:
+            recorder.continuity.loaded()
         self.selections.append(selection)
         self._unmeasured.append(recorder.unmeasured)
+
+    def loaded(self) -> None:
+        """Record that the program has loaded its state."""
+        self._is_loaded = True
+        if self.recorder is not None:
+            self.recorder.continuity.loaded()
 
     def count(self, step: int) -> None:
         """Count a step, by its number among those of all optimizers."""

@@ -2,10 +2,11 @@
 
 # annotations are no texts here: pydantic 2.5 does not resolve those of dataclasses within others
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from optitrace.records.quantity import Count, Number
+from optitrace.records.quantity import Count, Name, Number
 
 Severity: TypeAlias = Literal["fault", "remark"]
 """Whether something is wrong, or only worth knowing: a remark does not make ``--strict`` fail."""
@@ -16,13 +17,17 @@ class Diagnosis:
     """A fault of a training, or a remark on it.
 
     Attributes:
-        fault: what it is called: ``stale gradient``.
+        fault: its name: ``stale gradient``.
         optimizer: the optimizer that it is about; empty if it is about the whole program.
         step: the first step that has it; None if it is about no single step.
         parameter: the first parameter that has it; None if it is about none.
         fact: one sentence of what was seen, with step and parameter.
         remedy: one sentence of the likely cause and what to do; of a remark, what follows from it.
-        severity: which of the two it is.
+        severity: whether something is wrong, or only worth knowing.
+        code: its name as `--allow` takes it: ``stale-gradient``; empty in files of earlier versions.
+        count: in how many steps it was seen; None if it is about no single step, or they were not counted.
+        parameters: all parameters that have it, the first of which is `parameter`.
+        numbers: what the fact says in numbers, by name; in the units of the training.
     """
 
     fault: str
@@ -32,6 +37,10 @@ class Diagnosis:
     fact: str
     remedy: str
     severity: Severity = "fault"
+    code: str = ""
+    count: Count | None = None
+    parameters: tuple[Name, ...] = ()
+    numbers: Mapping[str, Number] = field(default_factory=dict)
 
     @property
     def is_fault(self) -> bool:

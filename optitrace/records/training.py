@@ -189,6 +189,35 @@ class LostUpdate:
     coordinates: Count
 
 
+WEIGHTS = "weights"
+"""What a `StateChange` calls the weights themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A change of weights or state between two steps, by anything but the optimizer's step.
+
+    Attributes:
+        quantity: ``weights``, or the name of a state entry: ``exp_avg``.
+        how: ``loaded`` by `load_state_dict` of the optimizer, ``written`` in place, or ``replaced`` by
+            another tensor or by none.
+        became: ``nothing`` if it is gone, ``zero`` if all its numbers are zero now, or the coarser dtype that
+            all of them fit, such as ``bfloat16``; empty if none of this is so.
+        steps: before how many steps, and before which first.
+        last: before which last.
+        parameters: the names of the parameters; empty if all.
+        with_weights: whether the weights of these parameters were changed, too.
+    """
+
+    quantity: Name
+    how: Literal["loaded", "written", "replaced"]
+    became: str
+    steps: Tally
+    last: Count
+    parameters: tuple[Name, ...] = ()
+    with_weights: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Scheduling:
     """What the learning rate schedulers over an optimizer did.
@@ -224,6 +253,8 @@ class OptimizerTrace(Table):
         clippings: what the clippings of gradients were to the steps, by kind.
         non_finite: the first of each quantity that is not finite, in the order of the steps.
         lost: the inspected steps in which updates were lost in rounding.
+        changes: what the program changed of weights and state between the steps, by the first step after it;
+            of the first step, the state that was loaded before it.
         scheduling: None if no scheduler was made for it; schedulers of an optimizer whose parameters change
             go on all the time, and stand where it begins.
     """
@@ -296,6 +327,7 @@ class OptimizerTrace(Table):
     clippings: Mapping[ClippingKind, ClippingTally] = field(default_factory=dict)
     non_finite: tuple[NonFinite, ...] = ()
     lost: tuple[LostUpdate, ...] = ()
+    changes: tuple[StateChange, ...] = ()
     scheduling: Scheduling | None = None
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 from optitrace.analysis.training import diagnoses
 from optitrace.analysis.training.diagnoses.registry import (
@@ -25,13 +26,13 @@ def diagnose(training: Training) -> tuple[Diagnosis, ...]:
     """
     of_an_optimizer, of_a_training = diagnosis_checks()
     found = [
-        _diagnosis(each.fault, finding, optimizer.name)
+        _diagnosis(each, finding, optimizer.name)
         for optimizer in training.optimizers
         for each in of_an_optimizer
         for finding in each.check(optimizer)
     ]
     found += [
-        _diagnosis(each.fault, finding, finding.optimizer)
+        _diagnosis(each, finding, finding.optimizer)
         for each in of_a_training
         for finding in each.check(training)
     ]
@@ -62,8 +63,21 @@ def diagnosis_checks() -> tuple[list[DiagnosisCheck[OptimizerTrace]], list[Diagn
     return sorted(OF_AN_OPTIMIZER, key=lambda c: c.order), sorted(OF_A_TRAINING, key=lambda c: c.order)
 
 
-def _diagnosis(fault: str, found: Finding, optimizer: str) -> Diagnosis:
-    return Diagnosis(fault, optimizer, found.step, found.parameter, found.fact, found.remedy, found.severity)
+def _diagnosis(check: DiagnosisCheck[Any], found: Finding, optimizer: str) -> Diagnosis:
+    named = () if found.parameter is None else (found.parameter,)
+    return Diagnosis(
+        check.fault,
+        optimizer,
+        found.step,
+        found.parameter,
+        found.fact,
+        found.remedy,
+        found.severity,
+        check.code,
+        found.count,
+        found.parameters or named,
+        found.numbers,
+    )
 
 
 def _place(diagnosis: Diagnosis) -> tuple[bool, bool, int]:

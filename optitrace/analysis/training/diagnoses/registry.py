@@ -5,8 +5,8 @@ A new diagnosis is a function in a module of this package; nothing else has to b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from optitrace.records.findings import Severity
@@ -26,6 +26,9 @@ class Finding:
         parameter: the first parameter concerned; None if it is about none.
         severity: whether something is wrong, or only worth knowing.
         optimizer: the name of the optimizer concerned, in a check of a whole training.
+        count: in how many steps it was seen; None if they were not counted.
+        parameters: all parameters concerned; the first alone if none is given.
+        numbers: what the fact says in numbers, by name.
     """
 
     fact: str
@@ -34,6 +37,9 @@ class Finding:
     parameter: str | None = None
     severity: Severity = "fault"
     optimizer: str = ""
+    count: int | None = None
+    parameters: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,11 @@ class DiagnosisCheck(Generic[Checked]):
     summary: str
     check: Callable[[Checked], Iterable[Finding]]
     undecided: Callable[[Checked], str]
+
+    @property
+    def code(self) -> str:
+        """What `--allow` takes for it: ``stale-gradient``."""
+        return self.fault.replace(" ", "-")
 
 
 OF_AN_OPTIMIZER: list[DiagnosisCheck[OptimizerTrace]] = []

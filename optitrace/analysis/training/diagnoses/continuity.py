@@ -1,0 +1,161 @@
+"""Faults of what a step begins with: state that was reset or rounded, weights that were changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
+from optitrace.analysis.training.diagnoses.rows import number
+from optitrace.analysis.training.diagnoses.step_size import late_growth
+from optitrace.analysis.training.diagnoses.wording import short
+from optitrace.records.training import WEIGHTS, OptimizerTrace, StateChange
+from optitrace.text.number_format import counted, first_of, listed
+
+LEAST_GROWTH = 0.01
+"""From what part on an update is worth a word that is longer or shorter than it should be."""
+
+LEFT_OUT = ("none", "skipped")
+"""The kinds of gradients with which no rule counts a step."""
+
+MOST_NAMED = 3
+"""How many parameters are named of those that have a change in common."""
+
+RESET = {"zero": "set to zero", "nothing": "removed"}
+"""What the numbers of a state entry that was reset are now, and what was done to them."""
+
+
+@of_an_optimizer("state reset", 5)
+def state_reset(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Momentum or other state that is set to zero or removed between steps, and not by a restart.
+
+    Where the weights of a parameter are replaced at the same time, as those of a re-initialized layer are, a
+    reset of its state is right.
+    """
+    resets = [c for c in _of_state(optimizer) if c.became in RESET and not c.with_weights and _is_sure(c)]
+    if not resets:
+        return
+    first = resets[0]
+    alike = (first.steps, first.parameters, first.became)
+    names = [c.quantity for c in resets if (c.steps, c.parameters, c.became) == alike]
+    cause = (
+        "load_state_dict() has loaded a state without it"
+        if first.how == "loaded"
+        else "the program changes optimizer.state, or its tensors, between steps"
+    )
+    yield Finding(
+        step=first.steps.first,
+        count=first.steps.count,
+        parameter=_first(first),
+        parameters=first.parameters,
+        fact=f"{listed(names)} of {_whose(optimizer, first)} {_was(names)} {RESET[first.became]} "
+        f"before step {first.steps.first}{_again(first)}",
+        remedy=f"{cause}: leave the state alone, and keep one optimizer for the whole training",
+    )
+
+
+@of_an_optimizer("rounded state", 6)
+def rounded_state(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """State whose numbers were all rounded to a coarser dtype than they are kept in."""
+    rounded = [c for c in _of_state(optimizer) if c.became and c.became not in RESET]
+    if not rounded:
+        return
+    first = rounded[0]
+    names = list(dict.fromkeys(c.quantity for c in rounded if c.steps == first.steps))
+    by = "as it was loaded" if first.how == "loaded" else "between steps"
+    yield Finding(
+        step=first.steps.first,
+        count=first.steps.count,
+        parameter=_first(first),
+        parameters=first.parameters,
+        fact=f"every number of {listed(names)} of {_whose(optimizer, first)} fits {first.became} "
+        f"{by}, before step {first.steps.first}",
+        remedy=f"the state was rounded to {first.became} on its way through a file or a cast: save "
+        "optimizer.state_dict() in its own dtype, and cast the weights alone",
+    )
+
+
+@of_an_optimizer("counted without gradient", 7)
+def counted_without_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """First steps whose gradients are zero: a rule that corrects a bias counts them all the same."""
+    if not optimizer.steps or optimizer.steps[0] != 1 or optimizer.changes[:1] and _is_at_birth(optimizer):
+        return
+    rows = takewhile(lambda row: _is_ghost(optimizer, row), range(len(optimizer.steps)))
+    ghosts = sum(1 for _ in rows)
+    if not ghosts or ghosts == len(optimizer.steps):
+        return
+    growth = late_growth(optimizer, ghosts + 1, number(optimizer, "gradient_norm", ghosts))
+    if growth is None or abs(growth - 1) < LEAST_GROWTH:
+        return
+    is_meant = optimizer.kind(0) in ("fresh", "accumulated")
+    steps = "step 1 has" if ghosts == 1 else f"steps 1 to {ghosts} have"
+    yield Finding(
+        step=1,
+        count=ghosts,
+        numbers={"growth": growth},
+        fact=f"{steps} a gradient of zeros, which {optimizer.name} counts: the update of step {ghosts + 1}, "
+        f"the first with a gradient, is {short(growth)} times as long as a first one",
+        remedy="the rule corrects its averages for one step too many: "
+        "do not step before the first backward; zero_grad(set_to_none=True) lets a step pass such parameters",
+        severity="remark" if is_meant else "fault",
+    )
+
+
+@of_an_optimizer("changed weights", 200)
+def changed_weights(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Weights that the program changes between steps, as averaging, pruning and projections do."""
+    changes = [c for c in optimizer.changes if c.quantity == WEIGHTS]
+    if not changes:
+        return
+    first, count = changes[0], sum(change.steps.count for change in changes)
+    whose = _whose(optimizer, first)
+    yield Finding(
+        step=first.steps.first,
+        count=count,
+        parameter=_first(first),
+        parameters=first.parameters,
+        fact=f"the weights of {whose} were changed between steps, first before step {first.steps.first} "
+        f"({counted(count, 'time')})",
+        remedy="an average, a projection, a mask or loading a checkpoint does so; "
+        f"{optimizer.name} goes on with the state that it had",
+        severity="remark",
+    )
+
+
+def _is_at_birth(optimizer: OptimizerTrace) -> bool:
+    """Return whether there was a state before the first step."""
+    return optimizer.changes[0].steps.first <= 1
+
+
+def _is_ghost(optimizer: OptimizerTrace, row: int) -> bool:
+    """Return whether a row is a step that was taken with gradients that are zero."""
+    is_next = optimizer.steps[row] == row + 1
+    return is_next and not number(optimizer, "gradient_norm", row) and optimizer.kind(row) not in LEFT_OUT
+
+
+def _of_state(optimizer: OptimizerTrace) -> Sequence[StateChange]:
+    return [change for change in optimizer.changes if change.quantity != WEIGHTS]
+
+
+def _is_sure(change: StateChange) -> bool:
+    """Return whether numbers that are zero now were not all zero before, as those of unused weights are."""
+    return change.how != "loaded" or not change.parameters
+
+
+def _whose(optimizer: OptimizerTrace, change: StateChange) -> str:
+    if not change.parameters:
+        return optimizer.name
+    return f"{first_of(change.parameters, MOST_NAMED)} in {optimizer.name}"
+
+
+def _first(change: StateChange) -> str | None:
+    return change.parameters[0] if change.parameters else None
+
+
+def _again(change: StateChange) -> str:
+    count = change.steps.count
+    return f", and {counted(count - 1, 'more time')} until step {change.last}" if count > 1 else ""
+
+
+def _was(names: Sequence[str]) -> str:
+    return "was" if len(names) == 1 else "were"
