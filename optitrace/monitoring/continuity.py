@@ -1,8 +1,8 @@
 """Changes of an optimizer's weights and state between its steps, by anything but a step.
 
-What a step leaves is what the next one begins with, unless the program changes it meanwhile. torch counts the
-changes of a tensor in place, so that a state that was changed or replaced is known without reading it. Weights
-are often written through ``p.data``, which is not counted: a few numbers of each are compared.
+What a step leaves is what the next one begins with, unless the program changes it meanwhile. torch counts
+the changes of a tensor in place, so that a state that was changed or replaced is known without reading it.
+Weights are often written through ``p.data``, which is not counted: a few numbers of each are compared.
 """
 
 from __future__ import annotations
@@ -55,6 +55,17 @@ class _Kind:
     places: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Left:
+    """What the last step of an optimizer has left beside a state.
+
+    Attributes:
+        weights: a few of each parameter.
+    """
+
+    weights: Tensor
+
+
 class ContinuityTracker:
     """Compares what each step begins with to what the one before it has left. It waits for no accelerator."""
 
@@ -90,13 +101,13 @@ class ContinuityTracker:
         return tuple(sorted(found, key=lambda change: change.steps.first))
 
     @property
-    def has_state(self) -> bool:
-        """Whether the last step has left any state."""
-        return bool(self._marks)
+    def left(self) -> Left | None:
+        """What the last step has left; None if it left no state, or none was seen."""
+        return Left(self._weights.known) if self._marks and self._weights.known is not None else None
 
-    def has_same_weights(self, other: ContinuityTracker) -> bool:
-        """Return whether the weights are what another optimizer's last step over them has left."""
-        return other._weights.is_left_as_is()
+    def goes_on_from(self, left: Left) -> bool:
+        """Return whether the weights are now what a step of another optimizer has left of the same ones."""
+        return torch.equal(left.weights, self._weights.read())
 
     def loaded(self) -> None:
         """Record that the program has called `load_state_dict` of the optimizer."""
@@ -148,7 +159,11 @@ class ContinuityTracker:
 
 
 class _WeightSample:
-    """Some weights of each parameter in the host's memory, as they were when they were last remembered."""
+    """Some weights of each parameter in the host's memory.
+
+    Attributes:
+        known: as they were when they were last remembered; None before that.
+    """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         every = -(-len(parameters) // MOST_SAMPLED) if parameters else 1
@@ -156,27 +171,28 @@ class _WeightSample:
         self._tensors = [parameters[k] for k in self._places]
         self._addresses: list[int] = []
         self._views: list[Tensor] = []
-        self._known: Tensor | None = None
+        self.known: Tensor | None = None
 
     def remember(self) -> None:
-        """Read the weights."""
-        self._known = self._read()
+        """Keep the weights as they are now."""
+        self.known = self.read()
 
     def is_left_as_is(self) -> bool:
         """Return whether the weights are bit for bit what they were, as far as they were remembered."""
-        known = self._known
-        return known is None or torch.equal(known, self._read()) or not self.changed()
+        known = self.known
+        return known is None or torch.equal(known, self.read()) or not self.changed()
 
     def changed(self) -> set[int]:
         """Return the places of the parameters that have other weights now."""
-        if self._known is None:
+        if self.known is None:
             return set()
-        now = self._read()
-        same = (now == self._known) | (now.isnan() & self._known.isnan())
+        now = self.read()
+        same = (now == self.known) | (now.isnan() & self.known.isnan())
         each = torch.split(same, [view.numel() for view in self._views])
         return {place for place, is_same in zip(self._places, each, strict=True) if not is_same.all()}
 
-    def _read(self) -> Tensor:
+    def read(self) -> Tensor:
+        """Return the weights as they are now."""
         addresses = [tensor.data_ptr() for tensor in self._tensors]
         if addresses != self._addresses or not self._views:
             self._addresses = addresses

@@ -16,12 +16,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.errors import printable
 from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
+from optitrace.monitoring.checkpoints import CheckpointTracker
 from optitrace.monitoring.clipping import ClippingCall
 from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_own
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.optimizer_names import assigned_name, renamed, told_apart
 from optitrace.monitoring.optimizer_registry import OptimizerRegistry
-from optitrace.monitoring.parameters import class_name, parameters_of
+from optitrace.monitoring.parameters import parameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, complaints_about
 from optitrace.monitoring.segment_recorder import MakeProbe
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
@@ -75,6 +76,7 @@ class Monitor:
             keeps_weight_norms=keeps_weight_norms,
             make_probe=make_probe,
         )
+        self._checkpoints = CheckpointTracker()
         self._unobserved: dict[str, None] = {}
         self._taken_before_scaler = 0
         for optimizer in only or ():
@@ -102,7 +104,25 @@ class Monitor:
     def loaded(self, optimizer: Optimizer) -> None:
         """Record that the program has loaded the state of an optimizer."""
         if tracked := self._optimizers.add(optimizer):
-            tracked.loaded()
+            tracked.loaded(optimizer)
+            self._checkpoints.optimizer_loaded()
+
+    @harmless
+    def checkpoint_read(self, file: Any, content: Any) -> None:
+        """Record what a checkpoint holds that the program has read."""
+        self._checkpoints.read(file, content)
+
+    @harmless
+    def weights_loaded(self) -> None:
+        """Record that the program has loaded the weights of a module."""
+        self._checkpoints.weights_loaded()
+
+    @harmless
+    def scheduler_loaded(self, scheduler: LRScheduler) -> None:
+        """Record that the program has loaded the state of a scheduler."""
+        self._checkpoints.scheduler_loaded()
+        if tracked := self._optimizers.scheduled(scheduler):
+            tracked.learning_rates.scheduler_loaded()
 
     @harmless_to_others
     def before_step(
@@ -110,8 +130,13 @@ class Monitor:
     ) -> StepArguments | None:
         """Record what a step begins with; return other arguments for it if it has a closure."""
         recorder = self._optimizers.recorder(optimizer)
-        if recorder is None:
+        tracked = self._optimizers.get(optimizer)
+        if recorder is None or tracked is None:
             return None
+        if not recorder.has_stepped and not recorder.taken and not optimizer.state:
+            tracked.begins_without(self._checkpoints.unloaded(recorder.members.parameters))
+        epoch = self._checkpoints.scheduler_epoch
+        tracked.learning_rates.before_step(optimizer, recorder.taken + 1, saved_epoch=epoch)
         if self._backwards.underway is not None:
             recorder.provenance.after_backward(self._backwards.underway)
         closure = next(filter(callable, (*args[1:], *kwargs.values())), None)
@@ -134,6 +159,7 @@ class Monitor:
         if tracked is not None and tracked.recorder is not None and tracked.recorder.is_in_step:
             self._count(tracked)
             tracked.recorder.after_step(optimizer)
+            tracked.learning_rates.after_step(optimizer, tracked.taken)
             self._optimizers.stepped(tracked)
 
     @harmless
@@ -206,13 +232,13 @@ class Monitor:
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Record a scheduler that was constructed."""
         if tracked := self._optimizers.scheduled(scheduler):
-            tracked.scheduler_made(class_name(scheduler))
+            tracked.learning_rates.scheduler_made(scheduler, scheduler.optimizer)
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count a step of a scheduler by the program."""
         if tracked := self._optimizers.scheduled(scheduler):
-            tracked.scheduler_stepped(class_name(scheduler))
+            tracked.learning_rates.scheduler_stepped(scheduler, scheduler.optimizer)
 
     def give_up(self, optimizer: Optimizer, error: BaseException) -> None:
         """Monitor an optimizer no longer, as that has failed."""
@@ -311,4 +337,9 @@ class Monitor:
 def _with_names(trace: OptimizerTrace, names: Mapping[str, str]) -> OptimizerTrace:
     """Return a trace in which optimizers have the names by which they are told apart."""
     parameters = tuple(replace(p, also_in=renamed(p.also_in, names)) for p in trace.parameters)
-    return replace(trace, name=renamed(trace.name, names), parameters=parameters)
+    return replace(
+        trace,
+        name=renamed(trace.name, names),
+        parameters=parameters,
+        follows=renamed(trace.follows, names),
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TypeVar
 
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from optitrace.monitoring.backward_tracker import BackwardTracker
 from optitrace.monitoring.fault_isolation import Failure, undisturbed_callback, without_traceback
@@ -68,6 +69,7 @@ class OptimizerRegistry:
         self._references: dict[int, weakref.ref[Optimizer]] = {}
         self._class_counts: dict[str, int] = {}
         self._ownership = Ownership()
+        self._movers: MutableMapping[Tensor, TrackedOptimizer] = WeakTensorKeyDictionary()
 
     def __iter__(self) -> Iterator[TrackedOptimizer]:
         return iter(self._tracked)
@@ -208,9 +210,21 @@ class OptimizerRegistry:
             taken=taken,
         )
         tracked.begin(recorder, selection)
+        self._look_for_predecessor(optimizer, tracked)
         if self._make_probe is not None:
             recorder.probe = self._make_probe(optimizer, recorder)
         return recorder
+
+    def _look_for_predecessor(self, optimizer: Optimizer, tracked: TrackedOptimizer) -> None:
+        """Record which optimizer has moved all the parameters before, and that this one does from now on."""
+        assert tracked.recorder is not None
+        movers = set()
+        for parameter in tracked.recorder.members.parameters:
+            movers.add(self._movers.get(parameter, tracked))
+            self._movers[parameter] = tracked
+        [*other] = movers - {tracked}
+        if len(movers) == len(other) == 1 and not optimizer.state:
+            tracked.comes_after(other[0])
 
     def _models_of(self, parameters: Sequence[Tensor]) -> list[list[NamedParameter]]:
         return models_of(parameters, self._models or self.modules.owning(parameters))

@@ -71,9 +71,9 @@ CONSTRUCTION = Dependency(
 )
 
 LOADING = Dependency(
-    "that state was loaded is not told from changing it by hand",
-    "torch.optim",
-    ("Optimizer.load_state_dict",),
+    "the loading of checkpoints is not observed",
+    "torch",
+    ("load", "optim.Optimizer.load_state_dict", "nn.Module.load_state_dict"),
 )
 
 SCALER = Dependency(

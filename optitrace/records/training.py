@@ -226,11 +226,58 @@ class Scheduling:
         schedulers: their classes' names, ``StepLR``.
         steps: how often the program stepped any of them.
         early: how often before the optimizer took its first step.
+        course: after how many steps of its own the only scheduler is at the end of its course, as
+            ``T_max`` and ``total_iters`` say; None if it has no such end.
     """
 
     schedulers: tuple[str, ...]
     steps: Count = 0
     early: Count = 0
+    course: Count | None = None
+
+
+LearningRateFault: TypeAlias = Literal[
+    "undone by constructor", "scheduler not resumed", "put back", "levelled", "changed inside step"
+]
+"""What can happen to the learning rates of an optimizer, beside what is meant.
+
+``undone by constructor``: the constructor of a scheduler has put back what `load_state_dict` had loaded.
+``scheduler not resumed``: the optimizer's state was loaded, and the scheduler begins anew. ``put back``: a
+scheduler has undone what the program had set. ``levelled``: the constructor of a scheduler has given the same
+lr to groups that had different ones. ``changed inside step``: by the optimizer itself.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LearningRateEvent:
+    """Something that happened to the learning rates of an optimizer.
+
+    Attributes:
+        fault: what.
+        steps: which steps were the first to have the lr afterwards; of ``changed inside step``, which did it.
+        before: the lr of each group before, the first time; of ``scheduler not resumed``, the scheduler's.
+        after: that of each group afterwards.
+    """
+
+    fault: LearningRateFault
+    steps: Tally
+    before: tuple[Number, ...]
+    after: tuple[Number, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadedState:
+    """The state of an optimizer in a checkpoint that the program read without loading it.
+
+    Attributes:
+        file: the name of the file.
+        step: how many steps the optimizer had taken; 0 if the file does not say.
+        lr: the lr that each group began with.
+    """
+
+    file: Name
+    step: Count
+    lr: tuple[Number, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +304,12 @@ class OptimizerTrace(Table):
             of the first step, the state that was loaded before it.
         scheduling: None if no scheduler was made for it; schedulers of an optimizer whose parameters change
             go on all the time, and stand where it begins.
+        follows: the name of another optimizer of the class that has moved the same parameters before and took
+            no step since; this one began with the weights that it left, and without its state. Empty if there
+            is none.
+        unloaded: a state for these parameters in a checkpoint whose weights alone were loaded; None if there
+            is none, or this one did not begin without a state.
+        lr_events: what happened to the learning rates beside what is meant.
     """
 
     QUANTITIES: ClassVar[tuple[Quantity, ...]] = (
@@ -329,6 +382,9 @@ class OptimizerTrace(Table):
     lost: tuple[LostUpdate, ...] = ()
     changes: tuple[StateChange, ...] = ()
     scheduling: Scheduling | None = None
+    follows: str = ""
+    unloaded: UnloadedState | None = None
+    lr_events: tuple[LearningRateEvent, ...] = ()
 
     @property
     def steps_seen(self) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
+from optitrace.analysis.training.diagnoses.registry import Finding, of_a_training, of_an_optimizer
 from optitrace.analysis.training.diagnoses.rows import number
 from optitrace.analysis.training.diagnoses.step_size import late_growth
 from optitrace.analysis.training.diagnoses.wording import short
-from optitrace.records.training import WEIGHTS, OptimizerTrace, StateChange
+from optitrace.records.training import WEIGHTS, OptimizerTrace, StateChange, Training
 from optitrace.text.number_format import counted, first_of, listed
 
 LEAST_GROWTH = 0.01
@@ -54,6 +54,52 @@ def state_reset(optimizer: OptimizerTrace) -> Iterator[Finding]:
     )
 
 
+@of_a_training("optimizer made anew", 5)
+def made_anew(training: Training) -> Iterator[Finding]:
+    """Optimizers that are made again and again over the same weights, each without the state of the last.
+
+    A second one with other settings may be meant, as for another phase of the training.
+    """
+    by_name = {optimizer.name: optimizer for optimizer in training.optimizers}
+    later = [o for o in training.optimizers if o.follows in by_name]
+    for cls in dict.fromkeys(o.class_path for o in later):
+        alike = [o for o in later if o.class_path == cls]
+        first = alike[0]
+        before = by_name[first.follows]
+        if len(alike) == 1 and first.hyperparameters != before.hyperparameters:
+            continue
+        yield Finding(
+            optimizer=first.name,
+            step=1,
+            count=len(alike),
+            fact=f"{first.name} goes on with the weights that step {before.taken} of {before.name} has left, "
+            f"and begins without its state{_more_like_it(alike)}",
+            remedy="the program makes the optimizer anew: make it once, before the loop, and change its lr "
+            "with a scheduler or in param_groups",
+        )
+
+
+@of_an_optimizer("state not loaded", 4)
+def state_not_loaded(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """An optimizer that begins without the state that its checkpoint has, though the weights were loaded.
+
+    With another lr it may be meant, as where a model is fine-tuned.
+    """
+    saved = optimizer.unloaded
+    if saved is None:
+        return
+    lrs = tuple(group.get("lr") for group in optimizer.hyperparameters)
+    after = f", after {counted(saved.step, 'step')}" if saved.step else ""
+    yield Finding(
+        step=1,
+        fact=f"step 1 of {optimizer.name} begins without the state that {saved.file} has for its parameters"
+        f"{after}: the weights were loaded from a checkpoint, and the state was not",
+        remedy="call optimizer.load_state_dict() to go on with the training; to begin a new one, "
+        "this is right",
+        severity="fault" if saved.lr == lrs else "remark",
+    )
+
+
 @of_an_optimizer("rounded state", 6)
 def rounded_state(optimizer: OptimizerTrace) -> Iterator[Finding]:
     """State whose numbers were all rounded to a coarser dtype than they are kept in."""
@@ -78,7 +124,7 @@ def rounded_state(optimizer: OptimizerTrace) -> Iterator[Finding]:
 @of_an_optimizer("counted without gradient", 7)
 def counted_without_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
     """First steps whose gradients are zero: a rule that corrects a bias counts them all the same."""
-    if not optimizer.steps or optimizer.steps[0] != 1 or optimizer.changes[:1] and _is_at_birth(optimizer):
+    if not optimizer.steps or optimizer.steps[0] != 1 or _had_state(optimizer):
         return
     rows = takewhile(lambda row: _is_ghost(optimizer, row), range(len(optimizer.steps)))
     ghosts = sum(1 for _ in rows)
@@ -105,7 +151,7 @@ def counted_without_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
 def changed_weights(optimizer: OptimizerTrace) -> Iterator[Finding]:
     """Weights that the program changes between steps, as averaging, pruning and projections do."""
     changes = [c for c in optimizer.changes if c.quantity == WEIGHTS]
-    if not changes:
+    if not changes or any(parameter.also_in for parameter in optimizer.parameters):
         return
     first, count = changes[0], sum(change.steps.count for change in changes)
     whose = _whose(optimizer, first)
@@ -122,9 +168,14 @@ def changed_weights(optimizer: OptimizerTrace) -> Iterator[Finding]:
     )
 
 
-def _is_at_birth(optimizer: OptimizerTrace) -> bool:
-    """Return whether there was a state before the first step."""
-    return optimizer.changes[0].steps.first <= 1
+def _more_like_it(alike: Sequence[OptimizerTrace]) -> str:
+    names = [optimizer.name for optimizer in alike[1:]]
+    return f"; so {'does' if len(names) == 1 else 'do'} {first_of(names, MOST_NAMED)}" if names else ""
+
+
+def _had_state(optimizer: OptimizerTrace) -> bool:
+    """Return whether a state was loaded before the first step."""
+    return any(change.steps.first <= 1 for change in optimizer.changes)
 
 
 def _is_ghost(optimizer: OptimizerTrace, row: int) -> bool:
