@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
+from torch.autograd.graph import Node
 from torch.optim import Optimizer
 
 Loss = float | Tensor
@@ -23,16 +25,27 @@ FOUND_INF = "found_inf"
 """The attribute by which it passes whether gradients are not finite, so that the step is left out."""
 
 
-class Backward(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Backward:
     """A backward.
 
     Attributes:
         loss: what it is called on, before a GradScaler scaled it: a number, a tensor, or a list of such.
         is_scaled: whether one did.
+        tracker: what has recorded it.
+        root: the name of what computed the loss; empty if it is not one tensor with a graph.
+        node: the graph, where that is still to be looked at.
+        reached: what follows the optimizers whose parameters it has computed gradients of, by id.
+        used_by: those of them that have stepped on its gradient.
     """
 
     loss: Any
     is_scaled: bool
+    tracker: BackwardTracker
+    root: str = ""
+    node: Node | None = None
+    reached: set[int] = field(default_factory=set)
+    used_by: set[int] = field(default_factory=set)
 
 
 class BackwardTracker:
@@ -41,10 +54,12 @@ class BackwardTracker:
     Attributes:
         underway: the one that goes on, in which an optimizer may step: the last begun, where several threads
             train; None if none does.
+        keeps_graphs: whether the graphs of backwards are to be looked at later.
     """
 
     def __init__(self) -> None:
         self.underway: Backward | None = None
+        self.keeps_graphs = False
         self._losses: list[Any] = []
         self._is_scaled = False
         self._is_used = False
@@ -55,7 +70,14 @@ class BackwardTracker:
     def begin(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Record that a backward begins; return it."""
         is_scaled = self._scaled is not None and self._scaled() is tensors
-        backward = Backward(self._unscaled if is_scaled else _unread(tensors), is_scaled)
+        node = tensors.grad_fn if isinstance(tensors, Tensor) else None
+        backward = Backward(
+            self._unscaled if is_scaled else _unread(tensors),
+            is_scaled,
+            self,
+            "" if node is None or is_scaled else node.name(),
+            node if self.keeps_graphs else None,
+        )
         self.underway = backward
         return backward
 
@@ -81,8 +103,8 @@ class BackwardTracker:
         """
         if self.underway is not None:
             losses = [*([] if self._is_used else self._losses), self.underway.loss]
-            return Backward(losses, self.underway.is_scaled)
-        return Backward(list(self._losses), self._is_scaled) if self._losses else None
+            return Backward(losses, self.underway.is_scaled, self)
+        return Backward(list(self._losses), self._is_scaled, self) if self._losses else None
 
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
         """Record that a GradScaler has scaled outputs, of which the loss may be one."""

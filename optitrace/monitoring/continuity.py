@@ -105,6 +105,10 @@ class ContinuityTracker:
         """What the last step has left; None if it left no state, or none was seen."""
         return Left(self._weights.known) if self._marks and self._weights.known is not None else None
 
+    def read_weights(self) -> Tensor:
+        """Return a few weights of each parameter as they are now, as far as they can be read."""
+        return self._weights.read()
+
     def goes_on_from(self, left: Left) -> bool:
         """Return whether the weights are now what a step of another optimizer has left of the same ones."""
         return torch.equal(left.weights, self._weights.read())

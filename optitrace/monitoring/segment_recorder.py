@@ -79,6 +79,7 @@ class SegmentRecorder:
         self.provenance = provenance
         self.members = members
         self.continuity = ContinuityTracker(members.parameters, members.names)
+        provenance.usage.read_weights = self.continuity.read_weights
         self.probe: Probe | None = None
         self.is_in_scaler = self.is_in_step = False
         self._class = type(optimizer)
@@ -150,7 +151,7 @@ class SegmentRecorder:
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.after()
-        self.provenance.stepped()
+        self.provenance.stepped(self._step)
         self.continuity.after_step(optimizer.state)
 
     def skip(self, optimizer: Optimizer) -> None:
@@ -160,7 +161,7 @@ class SegmentRecorder:
         self._end_step()
         if self._is_recorded:
             self._record(optimizer, is_skipped=True)
-        self.provenance.stepped()
+        self.provenance.stepped(self._step)
 
     def before_clipping(
         self, call: ClippingCall, parameters: Collection[int], backwards: BackwardTracker
@@ -186,7 +187,7 @@ class SegmentRecorder:
         def part(prefix: str) -> dict[str, Any]:
             return {n.removeprefix(prefix): c for n, c in columns.items() if n.startswith(prefix)}
 
-        prefixes = (STATE, VALUES, EACH)
+        prefixes, usage = (STATE, VALUES, EACH), self.provenance.usage
         return OptimizerTrace(
             name=self.name,
             class_path=printable(f"{self._class.__module__}.{self._class.__qualname__}"),
@@ -204,6 +205,9 @@ class SegmentRecorder:
             non_finite=self._statistics.non_finite,
             lost=tuple(self._statistics.lost),
             changes=self.continuity.changes,
+            backwards=usage.counts(),
+            mixed=usage.mixed,
+            undivided=usage.undivided,
         )
 
     def weight_norms(self) -> WeightNorms | None:

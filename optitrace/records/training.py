@@ -189,6 +189,24 @@ class LostUpdate:
     coordinates: Count
 
 
+@dataclass(frozen=True, slots=True)
+class BackwardCount:
+    """How many backwards a step used, and how many were for nothing.
+
+    Attributes:
+        used: of how many backwards the gradient of the step was the sum.
+        wasted: how many more had computed gradients since the step before, which were cleared before any
+            step used them; those by which the program did something else do not count.
+        steps: in how many steps it was so, and the first.
+        last: the last one.
+    """
+
+    used: Count
+    wasted: Count
+    steps: Tally
+    last: Count
+
+
 WEIGHTS = "weights"
 """What a `StateChange` calls the weights themselves."""
 
@@ -304,6 +322,11 @@ class OptimizerTrace(Table):
             of the first step, the state that was loaded before it.
         scheduling: None if no scheduler was made for it; schedulers of an optimizer whose parameters change
             go on all the time, and stand where it begins.
+        backwards: how many backwards steps have used and wasted.
+        mixed: the steps whose gradient is that of a backward on which another optimizer had stepped, and of
+            one more, which has not reached that optimizer's parameters; None if there is none.
+        undivided: the steps that used several backwards, of losses that one operation had computed, and not
+            by a division; None if there is none.
         follows: the name of another optimizer of the class that has moved the same parameters before and took
             no step since; this one began with the weights that it left, and without its state. Empty if there
             is none.
@@ -382,6 +405,9 @@ class OptimizerTrace(Table):
     lost: tuple[LostUpdate, ...] = ()
     changes: tuple[StateChange, ...] = ()
     scheduling: Scheduling | None = None
+    backwards: tuple[BackwardCount, ...] = ()
+    mixed: Tally | None = None
+    undivided: Tally | None = None
     follows: str = ""
     unloaded: UnloadedState | None = None
     lr_events: tuple[LearningRateEvent, ...] = ()
