@@ -5,12 +5,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.autograd.graph import Node
 from torch.optim import Optimizer
+
+from optitrace.monitoring.torch_internals import is_in_backward
 
 Loss = float | Tensor
 """A loss that was read: a number, or a tensor that is still on an accelerator."""
@@ -52,20 +55,29 @@ class BackwardTracker:
     """Follows the backwards of a program, and what a GradScaler does to their losses.
 
     Attributes:
-        underway: the one that goes on, in which an optimizer may step: the last begun, where several threads
-            train; None if none does.
         keeps_graphs: whether the graphs of backwards are to be looked at later.
     """
 
     def __init__(self) -> None:
-        self.underway: Backward | None = None
         self.keeps_graphs = False
+        self._underway: dict[int, Backward] = {}
         self._losses: list[Any] = []
         self._is_scaled = False
         self._is_used = False
         self._scaler: weakref.ref[GradScaler] | None = None
         self._scaled: weakref.ref[Tensor] | None = None
         self._unscaled: Loss = 0.0
+
+    @property
+    def underway(self) -> Backward | None:
+        """The backward that goes on, in which an optimizer may step; None if none does in this thread.
+
+        torch may compute it in a thread of its own, and calls hooks there.
+        """
+        own = self._underway.get(get_ident())
+        if own is None and self._underway and is_in_backward():
+            return next(reversed(self._underway.values()))
+        return own
 
     def begin(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Record that a backward begins; return it."""
@@ -78,13 +90,13 @@ class BackwardTracker:
             "" if node is None or is_scaled else node.name(),
             node if self.keeps_graphs else None,
         )
-        self.underway = backward
+        self._underway[get_ident()] = backward
         return backward
 
     def end(self, backward: Backward, *, is_done: bool) -> None:
         """Record that a backward has ended: it is done, or it has failed."""
-        if self.underway is backward:
-            self.underway = None
+        if self._underway.get(get_ident()) is backward:
+            del self._underway[get_ident()]
         if is_done:
             if self._is_used:
                 self._losses, self._is_used = [], False
@@ -101,9 +113,9 @@ class BackwardTracker:
         It is the one that goes on, and those since the last step; or, if there are none, those before it,
         since several optimizers may step one after another on the gradients of the same.
         """
-        if self.underway is not None:
-            losses = [*([] if self._is_used else self._losses), self.underway.loss]
-            return Backward(losses, self.underway.is_scaled, self)
+        if (underway := self.underway) is not None:
+            losses = [*([] if self._is_used else self._losses), underway.loss]
+            return Backward(losses, underway.is_scaled, self)
         return Backward(list(self._losses), self._is_scaled, self) if self._losses else None
 
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:

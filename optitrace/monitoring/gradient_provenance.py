@@ -223,6 +223,8 @@ class GradientProvenance:
         self.parts, self.cleared_by = {}, ""
         self._note_gradients()
         self._observe(is_before_step=True)
+        if self._is_scaled and (self._is_rewritten or self._is_written_uncounted()):
+            self._is_scaled = False  # the program has taken the scale out itself, as far as one can see
         if self._backwards:
             kind = self._kind_of_new() if self._has(LEFT) else "fresh"
             return "scaled" if self._is_scaled else kind
@@ -455,6 +457,10 @@ class GradientProvenance:
 
     def _has_numbers(self) -> bool:
         return not all(map(is_zero, self.parameters))
+
+    def _is_written_uncounted(self) -> bool:
+        """Return whether the sample was written in a way that torch does not count, as through ``data``."""
+        return self._size is not None and self._is_sample_unchanged() and size(self._sample) != self._size
 
     def _note_gradients(self) -> None:
         if self.ungraded:

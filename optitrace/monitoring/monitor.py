@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -135,6 +136,7 @@ class Monitor:
             return None
         if not recorder.has_stepped and not recorder.taken and not optimizer.state:
             tracked.begins_without(self._checkpoints.unloaded(recorder.members.parameters))
+        tracked.threads.add(get_ident())
         epoch = self._checkpoints.scheduler_epoch
         tracked.learning_rates.before_step(optimizer, recorder.taken + 1, saved_epoch=epoch)
         if self._backwards.underway is not None:
@@ -165,7 +167,7 @@ class Monitor:
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Record which gradients were cleared before a backward of these tensors; return the backward."""
-        self._for_each_provenance(GradientProvenance.before_backward)
+        self._for_each_provenance(self._optimizers.in_this_thread(), GradientProvenance.before_backward)
         return self._backwards.begin(tensors)
 
     @harmless
@@ -173,7 +175,8 @@ class Monitor:
         """Record the loss of a backward that is done, or has failed, for those whose gradients changed."""
         self._backwards.end(backward, is_done=is_done)
         if is_done:
-            self._for_each_provenance(GradientProvenance.after_backward, backward)
+            mine = self._optimizers.in_this_thread()
+            self._for_each_provenance(mine, GradientProvenance.after_backward, backward)
 
     @harmless
     def zeroed(self, owner: Optimizer | Module) -> None:
@@ -182,7 +185,9 @@ class Monitor:
         def parameters() -> Iterable[Tensor]:
             return parameters_of(owner) if isinstance(owner, Optimizer) else owner.parameters()
 
-        self._for_each_provenance(GradientProvenance.zeroed, owner, parameters)
+        if isinstance(owner, Optimizer) and (tracked := self._optimizers.get(owner)) is not None:
+            tracked.threads.add(get_ident())
+        self._for_each_provenance(self._optimizers.alive(), GradientProvenance.zeroed, owner, parameters)
 
     @harmless
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
@@ -317,9 +322,11 @@ class Monitor:
         if recorder := self._optimizers.recorder(optimizer):
             recorder.provenance.after_clipping()
 
-    def _for_each_provenance(self, tell: Callable[..., None], *args: Any) -> None:
-        """Tell the gradient provenance of each optimizer; an error ends the monitoring of that one alone."""
-        for tracked in self._optimizers.alive():
+    def _for_each_provenance(
+        self, optimizers: Sequence[TrackedOptimizer], tell: Callable[..., None], *args: Any
+    ) -> None:
+        """Tell the gradient provenance of optimizers; an error ends the monitoring of that one alone."""
+        for tracked in optimizers:
             try:
                 tell(tracked.provenance, *args)
             except BaseException as error:

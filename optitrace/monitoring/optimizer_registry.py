@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from threading import get_ident
 from typing import TypeVar
 
 from torch import Tensor
@@ -102,6 +103,17 @@ class OptimizerRegistry:
     def alive(self) -> Sequence[TrackedOptimizer]:
         """Return all that are monitored and live: as they are now, for any may go at any moment."""
         return tuple(self._alive.values())
+
+    def in_this_thread(self) -> Sequence[TrackedOptimizer]:
+        """Return those whose gradients a backward of this thread may compute.
+
+        Where a program trains several in threads of their own, these are the thread's, and those that no
+        thread has used so far; a thread that has none of its own computes for all.
+        """
+        thread, alive = get_ident(), self.alive()
+        if not any(thread in one.threads for one in alive):
+            return alive
+        return [one for one in alive if thread in one.threads or not one.threads]
 
     def recorder(self, optimizer: Optimizer) -> SegmentRecorder | None:
         """Return what records an optimizer, made before its first step and whenever its parameters change."""

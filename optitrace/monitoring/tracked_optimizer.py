@@ -37,6 +37,7 @@ class TrackedOptimizer:
         last: its last one among them.
         has_models: whether any module is known to have parameters of it.
         inspected: the number of its recorded step after which unowned parameters were last looked for.
+        threads: those in which the program has stepped it or cleared its gradients.
         selections: what the patterns of weights select, segment after segment.
     """
 
@@ -57,6 +58,7 @@ class TrackedOptimizer:
         self.wrapped: set[str] = set()
         self.first = self.last = self.inspected = 0
         self.has_models = False
+        self.threads: set[int] = set()
         self.selections: list[WeightSelection] = []
         self._unmeasured: list[Mapping[str, str]] = []
         self._unloaded: UnloadedState | None = None

@@ -314,7 +314,7 @@ def test_what_was_zero_and_is_reached_is_no_longer_known_as_zero(is_scaled: bool
             p.grad.zero_()
         history.before_backward()
         reached.sum().backward()  # type: ignore[no-untyped-call]
-        history.after_backward(Backward(2.0, is_scaled))
+        history.after_backward(Backward(2.0, is_scaled, BackwardTracker()))
         if is_scaled:
             for p in (reached, other):
                 assert p.grad is not None
