@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from optitrace.errors import printable
 from optitrace.experiment.float_formats import dtype_name
-from optitrace.records.training import WatchedParameter
+from optitrace.records.training import Movement, WatchedParameter
 
 WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
 """What wrappers (DataParallel, torch.compile, FSDP) put before the names of the parameters that they wrap."""
@@ -60,13 +60,14 @@ class ParameterSet:
         return [p.shape for p in self.parameters] == self._shapes
 
     def described(
-        self, ungraded: Collection[int], also_in: Mapping[int, str]
+        self, ungraded: Collection[int], also_in: Mapping[int, str], movements: Sequence[Movement]
     ) -> tuple[WatchedParameter, ...]:
         """Return what they are.
 
         Args:
             ungraded: the places of those that ask for a gradient and never had one.
             also_in: the name of another optimizer that has a parameter too, by the parameter's id.
+            movements: whether each moves.
         """
         each = zip(self.names, self.parameters, self._shapes, self._numbers, strict=True)
         return tuple(
@@ -78,6 +79,7 @@ class ParameterSet:
                 is_frozen=not p.requires_grad,
                 had_gradient=k not in ungraded,
                 also_in=also_in.get(id(p), ""),
+                movement=movements[k],
             )
             for k, (name, p, shape, group) in enumerate(each)
         )

@@ -192,7 +192,7 @@ class SegmentRecorder:
             name=self.name,
             class_path=printable(f"{self._class.__module__}.{self._class.__qualname__}"),
             hyperparameters=self._hyperparameters,
-            parameters=self.members.described(self.provenance.ungraded, also_in),
+            parameters=self.members.described(self.provenance.ungraded, also_in, self._statistics.movements),
             taken=self.taken,
             steps=steps,
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},

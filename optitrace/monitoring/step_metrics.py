@@ -7,6 +7,7 @@ inspected, those of the state, and how many updates were lost in rounding.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -34,6 +35,7 @@ from optitrace.records.training import (
     WITHOUT_LOSS,
     GradientCase,
     LostUpdate,
+    Movement,
     NonFinite,
     Tally,
     one_more,
@@ -50,7 +52,7 @@ VALUES = "values "
 """The prefix of the columns of single weights."""
 
 LOST = "lost"
-"""The name of the two numbers of updates that were lost in rounding."""
+"""The name of the three numbers of each parameter that `_lost_updates` counts."""
 
 _NORMS = ("gradient_norm", "unclipped_gradient_norm", "update_norm", "weight_norm")
 
@@ -163,23 +165,30 @@ class StepMetrics:
         return list(entries.values())
 
     def _lost_updates(self) -> Tensor:
-        """Count the weights that the step left as they were though their gradient is not zero.
+        """Count the weights of each parameter that the step left as they were, and those that it moved.
 
         Returns:
-            How many they are, and how many have a gradient that is not zero, shape (2,).
+            How many have a gradient that is not zero and were not changed, how many have such a gradient, and
+            how many were changed and have none, shape (parameters, 3).
         """
         counts = []
         for place, parameter in enumerate(self.parameters):
-            gradient = parameter.grad
-            if gradient is None or gradient.layout is not torch.strided:
+            gradient, change = parameter.grad, local(self.change(place))
+            if gradient is None:
+                counts.append(
+                    torch.stack([change.new_zeros(()), change.new_zeros(()), change.count_nonzero()])
+                )
+                continue
+            if gradient.layout is not torch.strided:
+                counts.append(change.new_zeros(3))
                 continue
             magnitude = local(gradient).abs()
             has_gradient = (magnitude > 0).logical_and_(magnitude < inf)
-            is_lost = (local(self.change(place)) == 0).logical_and_(has_gradient)
-            counts.append(torch.stack([is_lost.count_nonzero(), has_gradient.count_nonzero()]))
-        if not counts:
-            return torch.zeros(2)
-        return torch.stack([count.to(counts[0].device) for count in counts]).sum(0)
+            is_still = change == 0
+            lost, graded = is_still.logical_and(has_gradient), has_gradient.count_nonzero()
+            moved = (~is_still).logical_and_(magnitude == 0)
+            counts.append(torch.stack([lost.count_nonzero(), graded, moved.count_nonzero()]))
+        return torch.stack([count.to(self._device, torch.float64) for count in counts])
 
     def _weight(self, selected: SelectedWeights) -> Tensor:
         whole = self.parameters[selected.parameter].detach()
@@ -194,6 +203,7 @@ class StepStatistics:
 
     Attributes:
         lost: the steps in which updates were lost in rounding.
+        movements: whether each parameter moves.
     """
 
     def __init__(self, names: Sequence[str], *, by_parameter: bool, state: bool) -> None:
@@ -205,6 +215,7 @@ class StepStatistics:
             state: whether those of the state are.
         """
         self.lost: list[LostUpdate] = []
+        self.movements = [Movement()] * len(names)
         self._names = names
         self._by_parameter = by_parameter
         self._keeps_state = state
@@ -311,9 +322,11 @@ class StepStatistics:
             self._look_at(name.removeprefix(STATE), step, values[name], each.get(name))
         self._look_at("weights", step, values["weight_norm"], each.get("weight_norm"))
         if LOST in values and kind not in ("skipped", "none"):
-            lost, coordinates = map(int, values[LOST])
-            if lost:
-                self.lost.append(LostUpdate(step, lost, coordinates))
+            counts = [tuple(map(int, values[LOST][k : k + 3])) for k in range(0, len(values[LOST]), 3)]
+            if lost := sum(count[0] for count in counts):
+                self.lost.append(LostUpdate(step, lost, sum(count[1] for count in counts)))
+            for place, count in enumerate(counts):
+                self.movements[place] = _moved_on(self.movements[place], step, *count)
 
     def _look_at(self, quantity: str, step: int, norm: float, each: list[float] | None) -> None:
         if isfinite(norm):
@@ -328,6 +341,16 @@ class StepStatistics:
             why = self._broke[1]
         cause, remedy = (why.cause, why.remedy) if why is not None else ("", "")
         self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter, cause, remedy))
+
+
+def _moved_on(movement: Movement, step: int, lost: int, graded: int, moved: int) -> Movement:
+    """Return what is known of a parameter's movement after one inspected step more."""
+    if graded:
+        still = movement.still + (lost == graded)
+        movement = replace(movement, graded=movement.graded + 1, still=still)
+    if moved and not graded:
+        movement = replace(movement, drifts=one_more(movement.drifts, step))
+    return movement
 
 
 def state_norms(

@@ -73,31 +73,6 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedParameter:
-    """A parameter of an optimizer.
-
-    Attributes:
-        name: as the module that owns it calls it, ``layer1.weight``; ``group 0 · parameter 3`` if no
-            module is found that does.
-        shape: of the tensor.
-        dtype: of the tensor, ``float32``.
-        group: the number of its parameter group, from 0.
-        is_frozen: whether it asks for no gradient.
-        had_gradient: whether it ever had a gradient, if it asked for one when the optimizer was made.
-        also_in: the name of another optimizer that has it too, and takes steps between those of this one;
-            empty if none does.
-    """
-
-    name: Name
-    shape: tuple[Count, ...]
-    dtype: Name
-    group: Count = 0
-    is_frozen: bool = False
-    had_gradient: bool = True
-    also_in: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Tally:
     """How often something was seen, over all steps, recorded or not.
 
@@ -113,6 +88,49 @@ class Tally:
 def one_more(tally: Tally | None, step: int) -> Tally:
     """Return a tally with one step more, which is its first if there was none."""
     return Tally(1, step) if tally is None else Tally(tally.count + 1, tally.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Whether a parameter moves, in the steps that were inspected weight by weight.
+
+    Attributes:
+        graded: in how many of them it had a gradient that was not zero.
+        still: how many of those changed no weight that had such a gradient.
+        drifts: those that changed weights although no weight of the parameter had such a gradient; None if
+            there is none.
+    """
+
+    graded: Count = 0
+    still: Count = 0
+    drifts: Tally | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedParameter:
+    """A parameter of an optimizer.
+
+    Attributes:
+        name: as the module that owns it calls it, ``layer1.weight``; ``group 0 · parameter 3`` if no
+            module is found that does.
+        shape: of the tensor.
+        dtype: of the tensor, ``float32``.
+        group: the number of its parameter group, from 0.
+        is_frozen: whether it asks for no gradient.
+        had_gradient: whether it ever had a gradient, if it asked for one when the optimizer was made.
+        also_in: the name of another optimizer that has it too, and takes steps between those of this one;
+            empty if none does.
+        movement: whether it moves.
+    """
+
+    name: Name
+    shape: tuple[Count, ...]
+    dtype: Name
+    group: Count = 0
+    is_frozen: bool = False
+    had_gradient: bool = True
+    also_in: str = ""
+    movement: Movement = Movement()
 
 
 @dataclass(frozen=True, slots=True)
