@@ -1,4 +1,4 @@
-"""A weighted loss is off for long, and the mean square forgets: its return makes an update ten times as long."""
+"""A loss is off for long, and the mean square forgets: its return makes an update ten times as long."""
 
 import torch
 from torch import nn

@@ -21,8 +21,8 @@ class Model(nn.Module):
 
 
 model = Model()
-optimizer = torch.optim.SGD(
-    [{"params": model.embedding.parameters(), "lr": 0.05}, {"params": model.mix.parameters()}], lr=0.1
+optimizer = torch.optim.Adam(
+    [{"params": model.embedding.parameters(), "lr": 0.005}, {"params": model.mix.parameters()}], lr=0.01
 )
 for _ in range(5):
     for rows in torch.randperm(128).split(16):
