@@ -108,12 +108,13 @@ def watch(script: Path) -> Log:
     def watched_backward(self: Tensor, *args: Any, **kwargs: Any) -> None:
         params = {id(p): p for o in log.made for group in o.param_groups for p in group["params"]}
         old = {key: None if p.grad is None else p.grad.clone() for key, p in params.items()}
-        backward(self, *args, **kwargs)
+        backward(self, *args, **kwargs)  # type: ignore[no-untyped-call]
         log.backwards += 1
         for key, p in params.items():
-            if p.grad is None or (old[key] is not None and torch.equal(p.grad, old[key])):
+            last = old[key]
+            if p.grad is None or (last is not None and torch.equal(p.grad, last)):
                 continue
-            if old[key] is None or not old[key].any():
+            if last is None or not last.any():
                 log.lost.update(b for b in log.live.get(key, []) if b not in log.stepped)
                 log.live[key] = []
             log.live.setdefault(key, []).append(log.backwards)
@@ -153,7 +154,7 @@ def watch(script: Path) -> Log:
                 [len(log.live.get(id(p), [])) for p in params],
                 len(log.lost),
                 foreign,
-                [s.get_last_lr() for s in own],
+                [[float(lr) for lr in s.get_last_lr()] for s in own],
                 [log.made.index(s.optimizer) for s in log.schedulers],
             )
         )
@@ -168,7 +169,7 @@ def watch(script: Path) -> Log:
 
     Optimizer.__init__, LRScheduler.__init__ = made, scheduler_made  # type: ignore[method-assign]
     Tensor.backward, nn.utils.clip_grad_norm_ = watched_backward, clipped  # type: ignore[method-assign]
-    register_optimizer_step_pre_hook(before_step)  # type: ignore[arg-type]
+    register_optimizer_step_pre_hook(before_step)
     register_optimizer_step_post_hook(after_step)
     log.ends = runpy.run_path(str(script), run_name="__main__")
     return log
@@ -246,7 +247,7 @@ def small_root(log: Log) -> int | None:
     def is_small(step: Step) -> bool:
         correction = 1 - step.groups[0]["betas"][1] ** step.number
         roots = torch.cat([(e["exp_avg_sq"] / correction).sqrt().flatten() for e in step.state_after])
-        return (roots < step.groups[0]["eps"]).float().mean().item() > 0.9
+        return bool((roots < step.groups[0]["eps"]).float().mean() > 0.9)
 
     return first(log.of(0), is_small)
 
@@ -396,7 +397,9 @@ PROOFS: dict[str, Proof] = {
     "hook_zeroes": lambda log: (
         1 if all(s.grads[0] is not None and not s.grads[0].any() for s in log.of(0)) else None
     ),
-    "clamped_to_a_point": lambda log: first(log.of(0), lambda s: all(len(w.unique()) == 1 for w in s.before)),
+    "clamped_to_a_point": lambda log: first(
+        log.of(0), lambda s: all(bool((w == w.flatten()[0]).all()) for w in s.before)
+    ),
     "frozen_by_momentum": frozen_moves,
     "frozen_by_decay": decays_alone,
     "frozen_by_left_over": frozen_moves,
@@ -455,10 +458,10 @@ def _mean_loss_gradient(log: Log) -> float:
     with torch.no_grad():
         for p, start in zip(fresh.parameters(), log.of(0)[0].before, strict=True):
             p.copy_(start)
-    nn.functional.mse_loss(fresh(script["x"]), script["y"]).backward()
+    nn.functional.mse_loss(fresh(script["x"]), script["y"]).backward()  # type: ignore[no-untyped-call]
     whole = torch.cat([p.grad.flatten() for p in fresh.parameters()])  # type: ignore[union-attr]
     used = torch.cat([g.flatten() for g in log.of(0)[0].grads if g is not None])
-    return (used.norm() / whole.norm()).item()
+    return float(used.norm() / whole.norm())
 
 
 def _prove(name: str, script: Path, queue: Any) -> None:
