@@ -39,7 +39,8 @@ class Backward:
         root: the name of what computed the loss; empty if it is not one tensor with a graph.
         node: the graph, where that is still to be looked at.
         reached: what follows the optimizers whose parameters it has computed gradients of, by id.
-        used_by: those of them that have stepped on its gradient.
+        number: its number among all.
+        used_by: those of them that have stepped on its gradient, and how many backwards had begun by then.
     """
 
     loss: Any
@@ -48,17 +49,20 @@ class Backward:
     root: str = ""
     node: Node | None = None
     reached: set[int] = field(default_factory=set)
-    used_by: set[int] = field(default_factory=set)
+    number: int = 0
+    used_by: dict[int, int] = field(default_factory=dict)
 
 
 class BackwardTracker:
     """Follows the backwards of a program, and what a GradScaler does to their losses.
 
     Attributes:
+        begun: how many backwards have begun.
         keeps_graphs: whether the graphs of backwards are to be looked at later.
     """
 
     def __init__(self) -> None:
+        self.begun = 0
         self.keeps_graphs = False
         self._underway: dict[int, Backward] = {}
         self._losses: list[Any] = []
@@ -89,7 +93,9 @@ class BackwardTracker:
             self,
             "" if node is None or is_scaled else node.name(),
             node if self.keeps_graphs else None,
+            number=self.begun,
         )
+        self.begun += 1
         self._underway[get_ident()] = backward
         return backward
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -28,6 +29,26 @@ DIVIDED = frozenset(("DivBackward0", "MulBackward0"))
 """What computes a loss that was divided by a number of micro-batches."""
 
 
+@dataclass(frozen=True, slots=True)
+class _TakenStep:
+    """The last step, as long as other optimizers may still use what it has not.
+
+    Attributes:
+        step: its number.
+        used: how many backwards it used.
+        cleared: how many were cleared before it.
+        backwards: the first of those, unless they were for something else.
+        foreign: pairs of another optimizer that had stepped on a part of the gradient, and a backward after
+            that which is a part, too.
+    """
+
+    step: int
+    used: int
+    cleared: int
+    backwards: tuple[Backward, ...]
+    foreign: tuple[tuple[int, Backward], ...]
+
+
 class BackwardUsage:
     """Counts the backwards that the steps of one optimizer use, and those that none does.
 
@@ -37,6 +58,10 @@ class BackwardUsage:
 
     Attributes:
         read_weights: reads a few weights; None if none can be read.
+        mixed: the steps whose gradient has that of a backward on which another optimizer had stepped before
+            the next one began, and of one on which that did not step.
+        undivided: the steps that use several backwards of losses of one kind, none of which was divided.
+        uncleared: the steps that called a closure several times, which never cleared the gradients.
     """
 
     def __init__(self) -> None:
@@ -44,28 +69,20 @@ class BackwardUsage:
         self._used: list[Backward] = []
         self._cleared: list[Backward] = []
         self._used_count = self._cleared_count = 0
-        self._waiting: tuple[int, int, int, list[Backward]] | None = None
+        self._waiting: _TakenStep | None = None
         self._weights: Tensor | None = None
         self._is_moved_by_hand = self._is_for_inputs = self._looks_at_weights = False
         self._searched = 0
         self._tallies: dict[tuple[int, int], tuple[Tally, int]] = {}
-        self._mixed: Tally | None = None
-        self._undivided: Tally | None = None
+        self._evaluations = 0
+        self.mixed: Tally | None = None
+        self.undivided: Tally | None = None
+        self.uncleared: Tally | None = None
 
     @property
-    def used_count(self) -> int:
-        """How many backwards the gradient is made of that there is now."""
+    def unused(self) -> int:
+        """Of how many backwards the gradient is that no step has used so far."""
         return self._used_count
-
-    @property
-    def mixed(self) -> Tally | None:
-        """The steps whose gradient has that of a backward that another optimizer had used, and one more."""
-        return self._mixed
-
-    @property
-    def undivided(self) -> Tally | None:
-        """The steps that use several backwards of losses of one kind, none of which was divided."""
-        return self._undivided
 
     def reached(self, backward: Backward) -> None:
         """Record that a backward has computed gradients of the optimizer's parameters."""
@@ -86,6 +103,10 @@ class BackwardUsage:
         self._cleared += self._used[: MOST_REMEMBERED - len(self._cleared)]
         self._used, self._used_count = [], 0
 
+    def evaluated(self) -> None:
+        """Record that the step has called its closure."""
+        self._evaluations += 1
+
     def stepped(self, step: int, *, is_rewritten: bool) -> None:
         """Count a step.
 
@@ -94,19 +115,20 @@ class BackwardUsage:
             is_rewritten: whether the program has changed the gradients since the last backward.
         """
         self._settle()
-        others = {user for backward in self._used for user in backward.used_by} - {id(self)}
-        if others and any(others.isdisjoint(backward.reached) for backward in self._used):
-            self._mixed = one_more(self._mixed, step)
-        roots = {backward.root for backward in self._used}
-        if self._used_count > 1 and len(roots) == 1 and not roots & DIVIDED:
-            self._undivided = one_more(self._undivided, step)
-        for backward in self._used:
-            backward.used_by.add(id(self))
-        is_meant = self._is_moved_by_hand or self._is_for_inputs or is_rewritten
-        cleared = [] if is_meant else self._cleared
-        self._waiting = step, self._used_count, self._cleared_count, cleared
+        used, count = self._used, self._used_count
+        is_meant = self._is_moved_by_hand or self._is_for_inputs or is_rewritten or self._evaluations > 1
+        if self._evaluations > 1 and not self._cleared_count and count >= self._evaluations:
+            self.uncleared = one_more(self.uncleared, step)
+            count //= self._evaluations
+        elif count > 1 and len(roots := {backward.root for backward in used}) == 1 and not roots & DIVIDED:
+            self.undivided = one_more(self.undivided, step)
+        self._waiting = _TakenStep(
+            step, count, self._cleared_count, () if is_meant else tuple(self._cleared), self._foreign(used)
+        )
+        for backward in used:
+            backward.used_by[id(self)] = backward.tracker.begun
         self._used, self._cleared = [], []
-        self._used_count = self._cleared_count = 0
+        self._used_count = self._cleared_count = self._evaluations = 0
         self._weights, self._is_moved_by_hand = None, False
 
     def counts(self) -> tuple[BackwardCount, ...]:
@@ -115,18 +137,29 @@ class BackwardUsage:
         found = [BackwardCount(*key, steps, last) for key, (steps, last) in self._tallies.items()]
         return tuple(sorted(found, key=lambda one: one.steps.first))
 
+    def _foreign(self, used: Sequence[Backward]) -> tuple[tuple[int, Backward], ...]:
+        """Return the backwards that came after another optimizer had stepped on one before, with that."""
+        return tuple(
+            (user, later)
+            for backward in used
+            for user, begun in backward.used_by.items()
+            for later in used
+            if user != id(self) and later.number >= begun
+        )
+
     def _settle(self) -> None:
         """Count the last step: by now, other optimizers have used what this one has not."""
-        if self._waiting is None:
+        if (taken := self._waiting) is None:
             return
-        step, used, cleared, backwards = self._waiting
         self._waiting = None
-        known = [b for b in backwards if not b.used_by]
-        wasted = cleared - (len(backwards) - len(known)) if known else 0
-        key = used, wasted
+        if any(user not in later.used_by for user, later in taken.foreign):
+            self.mixed = one_more(self.mixed, taken.step)
+        known = [backward for backward in taken.backwards if not backward.used_by]
+        wasted = taken.cleared - (len(taken.backwards) - len(known)) if known else 0
+        key = taken.used, wasted
         if key in self._tallies or len(self._tallies) < MOST_PATTERNS:
             tally, _ = self._tallies.get(key, (None, 0))
-            self._tallies[key] = one_more(tally, step), step
+            self._tallies[key] = one_more(tally, taken.step), taken.step
 
     def _search(self, backward: Backward) -> None:
         """Look whether a cleared backward was for the gradient of an input."""

@@ -162,7 +162,7 @@ class Monitor:
             self._count(tracked)
             tracked.recorder.after_step(optimizer)
             tracked.learning_rates.after_step(optimizer, tracked.taken)
-            self._optimizers.stepped(tracked)
+            self._optimizers.stepped(optimizer, tracked)
 
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
@@ -344,9 +344,11 @@ class Monitor:
 def _with_names(trace: OptimizerTrace, names: Mapping[str, str]) -> OptimizerTrace:
     """Return a trace in which optimizers have the names by which they are told apart."""
     parameters = tuple(replace(p, also_in=renamed(p.also_in, names)) for p in trace.parameters)
+    shared = trace.shares_state
     return replace(
         trace,
         name=renamed(trace.name, names),
+        shares_state=shared and replace(shared, optimizer=renamed(shared.optimizer, names)),
         parameters=parameters,
         follows=renamed(trace.follows, names),
     )

@@ -24,6 +24,7 @@ from optitrace.monitoring.parameters import (
     models_of,
     names_of,
     parameters_of,
+    state_tensors,
 )
 from optitrace.monitoring.recording_config import RecordingConfig, is_inspected, select
 from optitrace.monitoring.segment_recorder import MakeProbe, SegmentRecorder
@@ -141,12 +142,21 @@ class OptimizerRegistry:
         inner = (value for value in vars(optimizer).values() if isinstance(value, Optimizer))
         return next((known for one in (optimizer, *inner) if (known := self.get(one)) is not None), None)
 
-    def stepped(self, tracked: TrackedOptimizer) -> None:
-        """Look for parameters that no optimizer has, after the recorded steps that are inspected."""
+    def stepped(self, optimizer: Optimizer, tracked: TrackedOptimizer) -> None:
+        """Look for parameters that no optimizer has, and for a state that another one has, too.
+
+        A search among the modules takes its time: it is made after the recorded steps that are inspected, and
+        after those before which modules were given others, as far as that is not done all the time.
+        """
         rows = 0 if tracked.recorder is None else tracked.recorder.rows
-        if rows != tracked.inspected and rows > 1 and is_inspected(rows):
+        is_due = rows != tracked.inspected and rows > 1 and is_inspected(rows)
+        if is_due:
             tracked.inspected = rows
+            self._look_for_shared_state(optimizer, tracked)
+        if is_due or self.modules.has_news():
             self._look_for_unowned(tracked)
+        else:
+            self._ownership.look_again(tracked.name, tracked.taken)
 
     def give_up(self, optimizer: Optimizer, error: BaseException) -> None:
         """Monitor an optimizer no longer, though it may not have come to be tracked."""
@@ -245,6 +255,20 @@ class OptimizerRegistry:
         optimizer = tracked.optimizer()
         if optimizer is not None and tracked.has_models:  # else a search of all objects would find none again
             self._ownership.look_at(self._models_of(parameters_of(optimizer)), tracked.name, tracked.taken)
+
+    def _look_for_shared_state(self, optimizer: Optimizer, tracked: TrackedOptimizer) -> None:
+        """Record the optimizer whose state has a tensor of this one's, which both then change."""
+        tensors = {id(entry) for entry in state_tensors(optimizer)}
+        for other in self.alive():
+            one = other.optimizer()
+            if (
+                one is None
+                or one is optimizer
+                or not {tracked.name, other.name}.isdisjoint(tracked.wrapped | other.wrapped)
+            ):
+                continue
+            if any(id(entry) in tensors for entry in state_tensors(one)):
+                tracked.shares_state_with(other)
 
     def _note_wrappers(self, optimizer: Optimizer, inner: TrackedOptimizer) -> None:
         """Record optimizers that wrap another one, whose steps and parameters are then the same."""

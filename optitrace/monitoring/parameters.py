@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -95,6 +95,13 @@ def groups_of(optimizer: Optimizer) -> list[list[Tensor]]:
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     """Return an optimizer's parameters that have numbers, group after group."""
     return [p for group in groups_of(optimizer) for p in group]
+
+
+def state_tensors(optimizer: Optimizer) -> Iterator[Tensor]:
+    """Yield the tensors of an optimizer's state that stand for more than one number."""
+    for entries in list(optimizer.state.values()):
+        if isinstance(entries, dict):
+            yield from (entry for entry in entries.values() if isinstance(entry, Tensor) and entry.ndim)
 
 
 def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:

@@ -16,7 +16,7 @@ from optitrace.monitoring.clipping import ClippingCall, ClippingTracker
 from optitrace.monitoring.continuity import ContinuityTracker
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of
-from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
+from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected
 from optitrace.monitoring.row_recorder import Row, RowRecorder, Value
 from optitrace.monitoring.step_metrics import EACH, STATE, VALUES, StepMetrics, StepStatistics
 from optitrace.monitoring.update_rule import explain_break
@@ -92,6 +92,7 @@ class SegmentRecorder:
         self._rows = RowRecorder(self._read)
         self._weights = WeightRecord(members.parameters, taken=taken) if keeps_weight_norms else None
         self.unmeasured: Mapping[str, str] = self._metrics.unmeasured
+        self._frozen = [not p.requires_grad for p in members.parameters]
         # of the step that goes on
         self._is_recorded = self._has_looked = self._is_remembered = False
         self._kind = ""
@@ -135,6 +136,7 @@ class SegmentRecorder:
 
     def after_closure(self, optimizer: Optimizer) -> None:
         """Record the gradient that a closure has left, the first time in a step."""
+        self.provenance.usage.evaluated()
         if self.is_in_step and not self._has_looked:
             self._look_at_gradient(optimizer)
 
@@ -208,6 +210,8 @@ class SegmentRecorder:
             backwards=usage.counts(),
             mixed=usage.mixed,
             undivided=usage.undivided,
+            uncleared=usage.uncleared,
+            unused_backwards=usage.unused,
         )
 
     def weight_norms(self) -> WeightNorms | None:
@@ -264,7 +268,10 @@ class SegmentRecorder:
 
     def _record(self, optimizer: Optimizer, *, is_skipped: bool = False) -> None:
         metrics = self._metrics
-        metrics.measure(self._row, optimizer.state, self._rows.rows + 1, is_skipped=is_skipped)
+        frozen = [not p.requires_grad for p in self.members.parameters]
+        is_deep = is_inspected(self._rows.rows + 1) or frozen != self._frozen
+        self._frozen = frozen
+        metrics.measure(self._row, optimizer.state, is_deep=is_deep, is_skipped=is_skipped)
         if metrics.is_broken:
             with torch.no_grad():
                 why = explain_break(optimizer, self.members.parameters, metrics.before, self._step)

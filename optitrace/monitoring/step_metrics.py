@@ -17,7 +17,7 @@ from torch import Tensor
 from optitrace.experiment.own_module import reason
 from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE
 from optitrace.monitoring.parameters import shown_name
-from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected
+from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
 from optitrace.monitoring.row_recorder import Row, Value, ratio
 from optitrace.monitoring.tensor_values import (
     has_numbers,
@@ -52,7 +52,10 @@ VALUES = "values "
 """The prefix of the columns of single weights."""
 
 LOST = "lost"
-"""The name of the three numbers of each parameter that `_lost_updates` counts."""
+"""The name of the four numbers of each parameter that `_lost_updates` counts."""
+
+PRESENCE, FROZEN = 1, 2
+"""That a parameter has a gradient, be it zero, and that it asks for none; the sum says both."""
 
 _NORMS = ("gradient_norm", "unclipped_gradient_norm", "update_norm", "weight_norm")
 
@@ -130,17 +133,16 @@ class StepMetrics:
         return gradient is not None and has_numbers(gradient) and bool(local(self.change(place)).any())
 
     def measure(
-        self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], number: int, *, is_skipped: bool = False
+        self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], *, is_deep: bool, is_skipped: bool = False
     ) -> None:
         """Add to a row what its step made.
 
         Args:
             row: the values of the step so far.
             state: the optimizer's state as it is now.
-            number: of the row, from 1, which decides whether it is inspected.
+            is_deep: whether it is inspected weight by weight.
             is_skipped: whether the step was left out, and so broke nothing.
         """
-        is_deep = is_inspected(number)
         waits = self._is_on_host or is_deep  # no other step may wait
         looks = waits and not (is_skipped or self._was_broken)
         row["update_norm"], row["weight_norm"] = self.moved(keeps=looks)
@@ -168,26 +170,27 @@ class StepMetrics:
         """Count the weights of each parameter that the step left as they were, and those that it moved.
 
         Returns:
-            How many have a gradient that is not zero and were not changed, how many have such a gradient, and
-            how many were changed and have none, shape (parameters, 3).
+            Shape (parameters, 4): how many have a gradient that is not zero and were not changed, how many
+            have such a gradient, how many were changed without one, and what of `PRESENCE` the gradient is.
         """
         counts = []
         for place, parameter in enumerate(self.parameters):
             gradient, change = parameter.grad, local(self.change(place))
+            if gradient is not None and gradient.layout is not torch.strided:
+                counts.append(torch.zeros(4))
+                continue
+            is_moved = change != 0
             if gradient is None:
-                counts.append(
-                    torch.stack([change.new_zeros(()), change.new_zeros(()), change.count_nonzero()])
-                )
-                continue
-            if gradient.layout is not torch.strided:
-                counts.append(change.new_zeros(3))
-                continue
-            magnitude = local(gradient).abs()
-            has_gradient = (magnitude > 0).logical_and_(magnitude < inf)
-            is_still = change == 0
-            lost, graded = is_still.logical_and(has_gradient), has_gradient.count_nonzero()
-            moved = (~is_still).logical_and_(magnitude == 0)
-            counts.append(torch.stack([lost.count_nonzero(), graded, moved.count_nonzero()]))
+                lost = graded = torch.zeros((), device=change.device)
+                moved = is_moved.count_nonzero()
+            else:
+                magnitude = local(gradient).abs()
+                has_gradient = (magnitude > 0).logical_and_(magnitude < inf)
+                lost, graded = (has_gradient & ~is_moved).count_nonzero(), has_gradient.count_nonzero()
+                moved = (is_moved & (magnitude == 0)).count_nonzero()
+            presence = PRESENCE if gradient is not None else 0
+            presence += FROZEN if not parameter.requires_grad else 0
+            counts.append(torch.stack([lost, graded, moved, torch.full_like(moved, presence)]))
         return torch.stack([count.to(self._device, torch.float64) for count in counts])
 
     def _weight(self, selected: SelectedWeights) -> Tensor:
@@ -322,7 +325,7 @@ class StepStatistics:
             self._look_at(name.removeprefix(STATE), step, values[name], each.get(name))
         self._look_at("weights", step, values["weight_norm"], each.get("weight_norm"))
         if LOST in values and kind not in ("skipped", "none"):
-            counts = [tuple(map(int, values[LOST][k : k + 3])) for k in range(0, len(values[LOST]), 3)]
+            counts = [tuple(map(int, values[LOST][k : k + 4])) for k in range(0, len(values[LOST]), 4)]
             if lost := sum(count[0] for count in counts):
                 self.lost.append(LostUpdate(step, lost, sum(count[1] for count in counts)))
             for place, count in enumerate(counts):
@@ -343,13 +346,17 @@ class StepStatistics:
         self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter, cause, remedy))
 
 
-def _moved_on(movement: Movement, step: int, lost: int, graded: int, moved: int) -> Movement:
+def _moved_on(movement: Movement, step: int, lost: int, graded: int, moved: int, presence: int) -> Movement:
     """Return what is known of a parameter's movement after one inspected step more."""
     if graded:
         still = movement.still + (lost == graded)
-        movement = replace(movement, graded=movement.graded + 1, still=still)
-    if moved and not graded:
+        return replace(movement, graded=one_more(movement.graded, step), still=still)
+    if presence & PRESENCE:
+        movement = replace(movement, zero=one_more(movement.zero, step))
+    if moved:
         movement = replace(movement, drifts=one_more(movement.drifts, step))
+        if presence & FROZEN:
+            movement = replace(movement, frozen_drifts=one_more(movement.frozen_drifts, step))
     return movement
 
 

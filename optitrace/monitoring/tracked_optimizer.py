@@ -17,7 +17,7 @@ from optitrace.monitoring.parameters import parameters_of
 from optitrace.monitoring.recording_config import WeightSelection
 from optitrace.monitoring.segment_recorder import SegmentRecorder
 from optitrace.monitoring.weight_norms import WeightNorms
-from optitrace.records.training import OptimizerTrace, UnloadedState
+from optitrace.records.training import OptimizerTrace, SharedState, UnloadedState
 
 
 class TrackedOptimizer:
@@ -61,6 +61,8 @@ class TrackedOptimizer:
         self.threads: set[int] = set()
         self.selections: list[WeightSelection] = []
         self._unmeasured: list[Mapping[str, str]] = []
+        self._shares_with: TrackedOptimizer | None = None
+        self._shared_since = 0
         self._unloaded: UnloadedState | None = None
         self._is_loaded = False
         self._predecessor: TrackedOptimizer | None = None
@@ -117,6 +119,11 @@ class TrackedOptimizer:
         """Record that it begins without a state that was in a checkpoint."""
         self._unloaded = state
 
+    def shares_state_with(self, other: TrackedOptimizer) -> None:
+        """Record, after a step, another optimizer whose state has the same tensors."""
+        if self._shares_with is None:
+            self._shares_with, self._shared_since = other, self.taken
+
     def comes_after(self, other: TrackedOptimizer) -> None:
         """Record an optimizer that has moved the same parameters before, if its state could have gone on.
 
@@ -147,11 +154,13 @@ class TrackedOptimizer:
         segments = list(self._finished)
         if self.recorder is not None and self.recorder.has_stepped:
             segments.append(self.recorder.trace(also_in))
+        shared = self._shares_with
         if segments:
             segments[0] = replace(
                 segments[0],
                 scheduling=self.learning_rates.scheduling,
                 follows=self._follows,
+                shares_state=None if shared is None else SharedState(shared.name, self._shared_since),
                 unloaded=self._unloaded,
                 lr_events=self.learning_rates.events,
             )

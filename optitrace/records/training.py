@@ -95,15 +95,19 @@ class Movement:
     """Whether a parameter moves, in the steps that were inspected weight by weight.
 
     Attributes:
-        graded: in how many of them it had a gradient that was not zero.
+        graded: those in which it had a gradient that was not zero; None if there is none.
         still: how many of those changed no weight that had such a gradient.
-        drifts: those that changed weights although no weight of the parameter had such a gradient; None if
-            there is none.
+        zero: those in which it had a gradient of zeros; None if there is none.
+        drifts: those that changed weights although the gradient was zero or there was none; None if there is
+            none.
+        frozen_drifts: those of them in which it was frozen; None if there is none.
     """
 
-    graded: Count = 0
+    graded: Tally | None = None
     still: Count = 0
+    zero: Tally | None = None
     drifts: Tally | None = None
+    frozen_drifts: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +306,19 @@ class LearningRateEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedState:
+    """Another optimizer whose state has tensors of this one's, so that each step of one changes both.
+
+    Attributes:
+        optimizer: its name.
+        step: the first inspected step of this one after which it was seen.
+    """
+
+    optimizer: Name
+    step: Count
+
+
+@dataclass(frozen=True, slots=True)
 class UnloadedState:
     """The state of an optimizer in a checkpoint that the program read without loading it.
 
@@ -341,13 +358,18 @@ class OptimizerTrace(Table):
         scheduling: None if no scheduler was made for it; schedulers of an optimizer whose parameters change
             go on all the time, and stand where it begins.
         backwards: how many backwards steps have used and wasted.
-        mixed: the steps whose gradient is that of a backward on which another optimizer had stepped, and of
-            one more, which has not reached that optimizer's parameters; None if there is none.
+        mixed: the steps whose gradient is that of a backward on which another optimizer had stepped before
+            the next one began, and of one on which that never stepped; None if there is none.
         undivided: the steps that used several backwards, of losses that one operation had computed, and not
             by a division; None if there is none.
+        uncleared: the steps that called a closure several times, which never cleared the gradients; None if
+            there is none.
+        unused_backwards: of how many backwards the gradient is that was there in the end, and that no step
+            used.
         follows: the name of another optimizer of the class that has moved the same parameters before and took
             no step since; this one began with the weights that it left, and without its state. Empty if there
             is none.
+        shares_state: another optimizer that has tensors of its state; None if none has.
         unloaded: a state for these parameters in a checkpoint whose weights alone were loaded; None if there
             is none, or this one did not begin without a state.
         lr_events: what happened to the learning rates beside what is meant.
@@ -426,7 +448,10 @@ class OptimizerTrace(Table):
     backwards: tuple[BackwardCount, ...] = ()
     mixed: Tally | None = None
     undivided: Tally | None = None
+    uncleared: Tally | None = None
+    unused_backwards: Count = 0
     follows: str = ""
+    shares_state: SharedState | None = None
     unloaded: UnloadedState | None = None
     lr_events: tuple[LearningRateEvent, ...] = ()
 

@@ -95,8 +95,59 @@ def mixed_gradients(optimizer: OptimizerTrace) -> Iterator[Finding]:
         count=tally.count,
         fact=f"step {tally.first} of {optimizer.name} adds its gradient to that of a backward on which "
         f"another optimizer had stepped already ({share_of_steps(tally.count, optimizer.steps_seen)})",
-        remedy=f"if the losses work against each other, as in a GAN, call zero_grad() of {optimizer.name} "
-        "before its own backward",
+        remedy=f"call zero_grad() of {optimizer.name} before its own backward, or detach() what the other "
+        "optimizer's loss is not to train, as a GAN does with the fake",
+    )
+
+
+@of_an_optimizer("closure without zero_grad", 28)
+def uncleared_closure(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Closures that never clear the gradients, so that their evaluations in a step add up."""
+    tally = optimizer.uncleared
+    if tally is None:
+        return
+    yield Finding(
+        step=tally.first,
+        count=tally.count,
+        fact=f"the closure of {optimizer.name} does not clear the gradients: in step {tally.first} its "
+        f"evaluations add up ({share_of_steps(tally.count, optimizer.steps_seen)})",
+        remedy="call optimizer.zero_grad() within the closure, before loss.backward()",
+    )
+
+
+@of_an_optimizer("step before backward", 29)
+def step_before_backward(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Steps that come before the backward of their batch: the first has no gradient, the last is not used."""
+    without = optimizer.gradients.get("none")
+    if without is None or without.first != 1 or without.count != 1 or not optimizer.unused_backwards:
+        return
+    if optimizer.steps_seen < FEWEST_STEPS:
+        return
+    yield Finding(
+        step=1,
+        fact=f"step 1 of {optimizer.name} has no gradient, and the last backward is used by no step: each "
+        "step uses the gradient of the batch before",
+        remedy="call optimizer.step() after loss.backward(), with the gradient of the same batch",
+    )
+
+
+@of_an_optimizer("dropped micro-batches", 221)
+def dropped_micro_batches(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Backwards that are cleared now and then, as the last ones of an epoch that do not fill a step."""
+    several = max((one.used for one in optimizer.backwards), default=0)
+    dropping = [one for one in optimizer.backwards if one.wasted and one.wasted < several]
+    count = sum(one.steps.count for one in dropping)
+    if several < 2 or not dropping or count >= NEARLY_ALL * optimizer.steps_seen:
+        return
+    first = min(dropping, key=lambda one: one.steps.first)
+    yield Finding(
+        step=first.steps.first,
+        count=count,
+        numbers={"wasted": first.wasted},
+        fact=f"before step {first.steps.first} of {optimizer.name}, {counted(first.wasted, 'backward')} "
+        f"{'is' if first.wasted == 1 else 'are'} cleared that no step used "
+        f"({share_of_steps(count, optimizer.steps_seen)})",
+        remedy="take a step on what is left at the end of an epoch, or let it be: these batches do not count",
         severity="remark",
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from optitrace.analysis.training.diagnoses.registry import Finding, of_a_training, of_an_optimizer
 from optitrace.records.trace import Status
-from optitrace.records.training import OptimizerTrace, Training, UnownedParameter
+from optitrace.records.training import Movement, OptimizerTrace, Training, UnownedParameter, WatchedParameter
 from optitrace.text.number_format import counted, first_of
 
 FEWEST_INSPECTED = 4
@@ -29,6 +29,8 @@ def unowned_parameters(training: Training) -> Iterator[Finding]:
         gets, are = ("gets", "is") if len(names) == 1 else ("get", "are")
         yield Finding(
             parameter=names[0],
+            parameters=tuple(names),
+            step=_first_step(training, names[0]),
             fact=f"{first_of(names, 1)} of the model's parameters {gets} gradients{since} and {are} "
             "in no optimizer",
             remedy="call optimizer.add_param_group() for parameters that are unfrozen later, "
@@ -37,6 +39,12 @@ def unowned_parameters(training: Training) -> Iterator[Finding]:
             else "make the optimizer of all of model.parameters(), "
             "or freeze what is to stay as it is with requires_grad_(False)",
         )
+
+
+def _first_step(training: Training, name: str) -> int | None:
+    """Return the first step by which a parameter has a gradient; None if it had one from the first on."""
+    first = next(parameter.by for parameter in training.unowned if parameter.name == name)
+    return first if first > 1 else None
 
 
 def _since(parameter: UnownedParameter) -> str:
@@ -70,11 +78,13 @@ def still_parameters(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
     Where rounding takes most updates of the optimizer, that is reported alone.
     """
-    graded = [p for p in optimizer.parameters if p.movement.graded >= FEWEST_INSPECTED]
-    still = [p for p in graded if p.movement.still == p.movement.graded]
+    graded = {p.name: p.movement.graded for p in optimizer.parameters if p.movement.graded is not None}
+    still = [
+        p for p in optimizer.parameters if p.name in graded and _is_still(p.movement, graded[p.name].count)
+    ]
     if not still or len(still) == len(optimizer.parameters):
         return
-    names, first = [p.name for p in still], still[0]
+    names, first, steps = [p.name for p in still], still[0], graded[still[0].name]
     lr = optimizer.hyperparameters[first.group].get("lr")
     column = optimizer.columns.get("lr")
     lrs = [] if column is None else [column.row(row) for row in range(len(optimizer.steps))]
@@ -89,36 +99,73 @@ def still_parameters(optimizer: OptimizerTrace) -> Iterator[Finding]:
     yield Finding(
         parameter=first.name,
         parameters=tuple(names),
-        count=first.movement.graded,
+        step=steps.first,
+        count=steps.count,
         fact=f"{first_of(names, 1)} of the parameters of {optimizer.name} "
         f"{'has' if len(names) == 1 else 'have'} gradients and never moved, in "
-        f"{counted(first.movement.graded, 'inspected step')}: {cause}",
+        f"{counted(steps.count, 'inspected step')} from step {steps.first} on: {cause}",
         remedy=remedy,
+    )
+
+
+@of_an_optimizer("gradient of zeros", 141)
+def zero_gradients(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """Parameters whose gradient is zero in every number of every inspected step, while others have some."""
+    zero = [p for p in optimizer.parameters if _is_always_zero(p) and not p.is_frozen]
+    if not zero or len(zero) == len(optimizer.parameters) or any(p.movement.drifts for p in zero):
+        return
+    names, steps = [p.name for p in zero], zero[0].movement.zero
+    assert steps is not None
+    yield Finding(
+        step=steps.first,
+        count=steps.count,
+        parameter=names[0],
+        parameters=tuple(names),
+        fact=f"the gradient of {first_of(names, 1)} of the parameters of {optimizer.name} is zero in "
+        f"{counted(steps.count, 'inspected step')} from step {steps.first} on, so that "
+        f"{'it never moves' if len(names) == 1 else 'they never move'}",
+        remedy="look for a hook, a mask or a product with zero on its way; "
+        "call requires_grad_(False) if it is to stay as it is",
     )
 
 
 @of_an_optimizer("parameter moves without gradient", 86)
 def drifting_parameters(optimizer: OptimizerTrace) -> Iterator[Finding]:
-    """Parameters that the optimizer moves though they never had a gradient other than zeros."""
-    drifting = [p for p in optimizer.parameters if p.movement.drifts and not p.movement.graded]
-    if not drifting:
+    """Parameters that are moved though they are frozen, or never had a gradient other than zeros."""
+    frozen = [(p, steps) for p in optimizer.parameters if (steps := p.movement.frozen_drifts) is not None]
+    moved = frozen or [
+        (p, steps)
+        for p in optimizer.parameters
+        if (steps := p.movement.drifts) is not None and _is_always_zero(p)
+    ]
+    if not moved:
         return
-    names, first = [p.name for p in drifting], drifting[0]
-    assert first.movement.drifts is not None
+    (first, steps), names = moved[0], [p.name for p, _ in moved]
     decay = optimizer.hyperparameters[first.group].get("weight_decay")
-    by = f"its weight_decay is {decay:g}" if decay else "the optimizer's state moves them on"
+    by = [f"weight_decay={decay:g}"] if decay else []
+    by += ["what the state remembers"] if first.movement.graded else []
+    is_one = len(names) == 1
     yield Finding(
-        step=first.movement.drifts.first,
+        step=steps.first,
+        count=steps.count,
         parameter=first.name,
         parameters=tuple(names),
-        count=first.movement.drifts.count,
-        fact=f"{first_of(names, 1)} of the parameters of {optimizer.name} "
-        f"{'is' if len(names) == 1 else 'are'} moved, first in step {first.movement.drifts.first}, though "
-        f"{'its gradient is' if len(names) == 1 else 'their gradients are'} zero: {by}",
+        fact=f"{first_of(names, 1)} of the parameters of {optimizer.name} {'is' if is_one else 'are'} "
+        f"{'frozen, and' if frozen else 'without a gradient but zeros, and'} moved all the same from step "
+        f"{steps.first} on{' by ' if by else ''}{' and '.join(by)}",
         remedy="leave what is frozen or unused out of the optimizer, "
         "or clear gradients with zero_grad(set_to_none=True), so that steps pass such parameters",
-        severity="fault" if first.is_frozen else "remark",
     )
+
+
+def _is_still(movement: Movement, graded: int) -> bool:
+    return graded >= FEWEST_INSPECTED and movement.still == graded
+
+
+def _is_always_zero(parameter: WatchedParameter) -> bool:
+    """Return whether a parameter has gradients, and each of them is zero."""
+    zero = parameter.movement.zero
+    return not parameter.movement.graded and zero is not None and zero.count >= FEWEST_INSPECTED
 
 
 @of_a_training("parameter in two optimizers", 20)
@@ -151,3 +198,17 @@ def idle_optimizers(training: Training) -> Iterator[Finding]:
             fact=f"{first_of(training.idle, MOST_NAMED)} {verb} made and took no step",
             remedy=f"call step() after loss.backward(), or do not make {which}",
         )
+
+
+@of_an_optimizer("shared state", 8)
+def shared_state(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """State tensors that two optimizers have, so that each step of one changes the state of the other."""
+    shared = optimizer.shares_state
+    if shared is None:
+        return
+    yield Finding(
+        step=shared.step,
+        fact=f"the state of {optimizer.name} has the same tensors as that of {shared.optimizer}, seen after "
+        f"step {shared.step}: each step of one changes the state of both",
+        remedy="load a copy: optimizer.load_state_dict(copy.deepcopy(other.state_dict()))",
+    )
