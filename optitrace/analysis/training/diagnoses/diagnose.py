@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -14,6 +16,7 @@ from optitrace.analysis.training.diagnoses.registry import (
     DiagnosisCheck,
     Finding,
 )
+from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import OptimizerTrace, Training
 from optitrace.text.number_format import counted
@@ -39,6 +42,33 @@ def diagnose(training: Training) -> tuple[Diagnosis, ...]:
     return tuple(sorted(found, key=_place))
 
 
+def without_allowed(diagnoses: Iterable[Diagnosis], allowed: Sequence[str]) -> tuple[Diagnosis, ...]:
+    """Return the diagnoses that are not allowed.
+
+    Args:
+        diagnoses: those that were found.
+        allowed: codes, as ``lost-update``, or codes with a pattern that the optimizer or a parameter that has
+            it matches, as ``lost-update:head.*``.
+    """
+    return tuple(found for found in diagnoses if not any(_allows(text, found) for text in allowed))
+
+
+def check_allowed(allowed: Sequence[str]) -> None:
+    """Check that each text allows a diagnosis that there is.
+
+    Raises:
+        UsageError: one names none.
+    """
+    codes = [check.code for checks in diagnosis_checks() for check in checks]
+    for text in allowed:
+        code = text.partition(":")[0]
+        if code not in codes:
+            guess = did_you_mean(code, codes) or "."
+            raise UsageError(
+                f"--allow {quoted(code)} is no diagnosis{guess} 'optitrace list --diagnoses' shows all."
+            )
+
+
 def unjudged(training: Training) -> str:
     """Return what the steps of a training are too few to judge, in words; empty if there is nothing.
 
@@ -61,6 +91,12 @@ def diagnosis_checks() -> tuple[list[DiagnosisCheck[OptimizerTrace]], list[Diagn
     for module in iter_modules(diagnoses.__path__, f"{diagnoses.__name__}."):
         import_module(module.name)
     return sorted(OF_AN_OPTIMIZER, key=lambda c: c.order), sorted(OF_A_TRAINING, key=lambda c: c.order)
+
+
+def _allows(text: str, found: Diagnosis) -> bool:
+    code, _, pattern = text.partition(":")
+    names = (found.optimizer, *found.parameters)
+    return code == found.code and (not pattern or any(fnmatchcase(name, pattern) for name in names))
 
 
 def _diagnosis(check: DiagnosisCheck[Any], found: Finding, optimizer: str) -> Diagnosis:
