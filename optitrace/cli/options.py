@@ -196,6 +196,15 @@ COLOR_OPTION = text_option(
     "color", metavar="WHEN", default="auto", panel=OUTPUT, help=f"Use colour: {', '.join(COLORS)}."
 )
 
+ALLOW_OPTION = repeatable_option(
+    "allow",
+    "--allow",
+    metavar="CODE[:PATTERN]",
+    panel=OUTPUT,
+    help="Accept a diagnosis, as in lost-update or 'lost-update:head.*'; 'optitrace list --diagnoses' shows "
+    "the codes; repeatable.",
+)
+
 STRICT_OPTION = flag(
     "strict", panel=OUTPUT, help="Exit with 1 if a number is not finite, or --until was not reached."
 )

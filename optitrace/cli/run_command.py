@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from optitrace.analysis.training.diagnoses.registry import check_allowed
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import Delivery, plan_delivery
 from optitrace.cli.interruption import Interruption, raising_terminated, rest_handlers
@@ -96,6 +97,7 @@ OPTIONS = (
     options.flag(
         "strict", panel=options.OUTPUT, help="Exit with 1 if a fault is found, or nothing could be recorded."
     ),
+    options.ALLOW_OPTION,
 )
 
 
@@ -105,7 +107,8 @@ def run_training(**given: Any) -> None:
     program = Program(tuple(given["arguments"]), is_module=given["module"])
     rank = Rank.of_this_process()
     delivery = _plan(given, rank)
-    report = Report(delivery, given["strict"], _command_line(program, given, rank))
+    check_allowed(given["allow"])
+    report = Report(delivery, given["strict"], tuple(given["allow"]), _command_line(program, given, rank))
     wish = RecordingConfig(
         every=whole_number("every", given["every"], least=1),
         first=whole_number("from", given["first"], least=1),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optitrace.analysis.training.diagnoses.registry import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose, without_allowed
 from optitrace.cli import terminal
 from optitrace.cli.delivery import Delivery
 from optitrace.cli.run_command_line import RunCommandLine
@@ -101,11 +101,13 @@ class Report:
     Attributes:
         delivery: the content of the table, and the files to write.
         strict: whether a fault, or an incomplete recording, makes the exit code 1.
+        allowed: the diagnoses that are accepted, as `without_allowed` takes them.
         command: the command line of the run.
     """
 
     delivery: Delivery
     strict: bool
+    allowed: tuple[str, ...]
     command: RunCommandLine
 
 
@@ -139,7 +141,9 @@ def tell(
         return _say_nothing_seen(sentences, ended, rank, report, is_failure=bool(failures))
     training, diagnoses = _diagnosed(training, failures)
     findings = TrainingFindings(
-        diagnoses=diagnoses, verified=rules.agreements(watcher.names()) if rules else (), ranks=ranks
+        diagnoses=without_allowed(diagnoses, report.allowed),
+        verified=rules.agreements(watcher.names()) if rules else (),
+        ranks=ranks,
     )
     result = TrainingPresenter(training, findings)
     if rank.number == 0:

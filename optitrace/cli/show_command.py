@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.tolerance import EXACT
+from optitrace.analysis.training.diagnoses.registry import check_allowed, without_allowed
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted
 from optitrace.cli.experiment_runner import run_experiment, say_code
@@ -47,15 +48,18 @@ OF_TRACES = ("explain", "coordinate", "theory", "update", "rerun")
 """The options for traces only."""
 
 
-@options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *REQUEST_OPTIONS, STRICT_OPTION))
+@options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *REQUEST_OPTIONS, STRICT_OPTION, options.ALLOW_OPTION))
 def show_saved(**given: Any) -> None:
     """Show a saved trace or training in any format; with --rerun, run a trace again and compare."""
     request = read_request(given)
+    check_allowed(given["allow"])
     saved = read_saved(given["file"])
     if isinstance(saved, SavedTraining):
         _check_training(saved.training, given)
-        _show_training(saved, request)
+        _show_training(saved, request, given["allow"])
         return
+    if given["allow"]:
+        raise UsageError("--allow is for trainings, and this is a trace; leave it out.")
     if given["params"]:
         raise UsageError("--params is for trainings, and this is a trace; leave it out.")
     if given["rerun"]:
@@ -84,8 +88,8 @@ def _check_training(training: TrainingRecord, given: Mapping[str, Any]) -> None:
             )
 
 
-def _show_training(saved: SavedTraining, request: TraceRequest) -> None:
-    findings = saved.findings
+def _show_training(saved: SavedTraining, request: TraceRequest, allowed: Sequence[str]) -> None:
+    findings = replace(saved.findings, diagnoses=without_allowed(saved.findings.diagnoses, allowed))
     training = saved.training.every_kth(request.every)
     with Interruption() as interruption:
         unwritten = request.delivery.deliver(

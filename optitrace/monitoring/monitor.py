@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -16,13 +17,14 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.errors import printable
 from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
+from optitrace.monitoring.checkpoints import CheckpointTracker
 from optitrace.monitoring.clipping import ClippingCall
 from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_user_class
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.norms import WeightNorms
 from optitrace.monitoring.optimizer_names import assigned_name, renamed, told_apart
 from optitrace.monitoring.optimizer_registry import OptimizerRegistry
-from optitrace.monitoring.parameters import class_name, parameters_of
+from optitrace.monitoring.parameters import parameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, complaints_about
 from optitrace.monitoring.segment_recorder import MakeProbe
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
@@ -75,6 +77,7 @@ class Monitor:
             keeps_weight_norms=keeps_weight_norms,
             make_probe=make_probe,
         )
+        self._checkpoints = CheckpointTracker()
         self._unobserved: dict[str, None] = {}
         self._taken_before_scaler = 0
         for optimizer in only or ():
@@ -99,13 +102,43 @@ class Monitor:
             tracked.variable = assigned_name()
 
     @harmless_to_others
+    def loaded(self, optimizer: Optimizer) -> None:
+        """Record that the program has loaded the state of an optimizer."""
+        if tracked := self._optimizers.add(optimizer):
+            tracked.loaded(optimizer)
+            self._checkpoints.optimizer_loaded()
+
+    @harmless
+    def checkpoint_read(self, file: Any, content: Any) -> None:
+        """Record what a checkpoint holds that the program has read."""
+        self._checkpoints.read(file, content)
+
+    @harmless
+    def weights_loaded(self) -> None:
+        """Record that the program has loaded the weights of a module."""
+        self._checkpoints.weights_loaded()
+
+    @harmless
+    def scheduler_loaded(self, scheduler: LRScheduler) -> None:
+        """Record that the program has loaded the state of a scheduler."""
+        self._checkpoints.scheduler_loaded()
+        if tracked := self._optimizers.scheduled(scheduler):
+            tracked.learning_rates.scheduler_loaded()
+
+    @harmless_to_others
     def before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> StepArguments | None:
         """Record what a step begins with; return other arguments for it if it has a closure."""
         recorder = self._optimizers.recorder(optimizer)
-        if recorder is None:
+        tracked = self._optimizers.get(optimizer)
+        if recorder is None or tracked is None:
             return None
+        if not recorder.has_stepped and not recorder.taken and not optimizer.state:
+            tracked.begins_without(self._checkpoints.unloaded(recorder.members.parameters))
+        tracked.threads.add(get_ident())
+        epoch = self._checkpoints.scheduler_epoch
+        tracked.learning_rates.before_step(optimizer, recorder.taken + 1, saved_epoch=epoch)
         if self._backwards.underway is not None:
             recorder.provenance.after_backward(self._backwards.underway)
         closure = next(filter(callable, (*args[1:], *kwargs.values())), None)
@@ -129,13 +162,13 @@ class Monitor:
             return
         self._count(tracked)
         recorder.after_step(optimizer)
-        if recorder.is_recorded:
-            self._optimizers.recorded(tracked, recorder.rows)
+        tracked.learning_rates.after_step(optimizer, tracked.taken)
+        self._optimizers.stepped(optimizer, tracked, recorder.rows if recorder.is_recorded else 0)
 
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Record which gradients were cleared before a backward of these tensors; return the backward."""
-        self._for_each_provenance(GradientProvenance.before_backward)
+        self._for_each_provenance(self._optimizers.in_this_thread(), GradientProvenance.before_backward)
         return self._backwards.begin(tensors)
 
     @harmless
@@ -143,7 +176,8 @@ class Monitor:
         """Record the loss of a backward that is done, or has failed, for those whose gradients changed."""
         self._backwards.end(backward, is_done=is_done)
         if is_done:
-            self._for_each_provenance(GradientProvenance.after_backward, backward)
+            mine = self._optimizers.in_this_thread()
+            self._for_each_provenance(mine, GradientProvenance.after_backward, backward)
 
     @harmless
     def zeroed(self, owner: Optimizer | Module) -> None:
@@ -152,7 +186,9 @@ class Monitor:
         def parameters() -> Iterable[Tensor]:
             return parameters_of(owner) if isinstance(owner, Optimizer) else owner.parameters()
 
-        self._for_each_provenance(GradientProvenance.zeroed, owner, parameters)
+        if isinstance(owner, Optimizer) and (tracked := self._optimizers.get(owner)) is not None:
+            tracked.threads.add(get_ident())
+        self._for_each_provenance(self._optimizers.alive(), GradientProvenance.zeroed, owner, parameters)
 
     @harmless
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
@@ -202,13 +238,13 @@ class Monitor:
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Record a scheduler that was constructed."""
         if tracked := self._optimizers.scheduled(scheduler):
-            tracked.scheduler_made(class_name(scheduler))
+            tracked.learning_rates.scheduler_made(scheduler, scheduler.optimizer)
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count a step of a scheduler by the program."""
         if tracked := self._optimizers.scheduled(scheduler):
-            tracked.scheduler_stepped(class_name(scheduler))
+            tracked.learning_rates.scheduler_stepped(scheduler, scheduler.optimizer)
 
     def give_up(self, optimizer: Optimizer, error: BaseException) -> None:
         """Monitor an optimizer no longer, as that has failed."""
@@ -289,9 +325,11 @@ class Monitor:
         if recorder := self._optimizers.recorder(optimizer):
             recorder.provenance.after_clipping()
 
-    def _for_each_provenance(self, tell: Callable[..., None], *args: Any) -> None:
-        """Tell the gradient provenance of each optimizer; an error ends the monitoring of that one alone."""
-        for tracked in self._optimizers.alive():
+    def _for_each_provenance(
+        self, optimizers: Sequence[TrackedOptimizer], tell: Callable[..., None], *args: Any
+    ) -> None:
+        """Tell the gradient provenance of optimizers; an error ends the monitoring of that one alone."""
+        for tracked in optimizers:
             try:
                 tell(tracked.provenance, *args)
             except BaseException as error:
@@ -309,4 +347,11 @@ class Monitor:
 def _with_names(trace: OptimizerTrace, names: Mapping[str, str]) -> OptimizerTrace:
     """Return a trace in which optimizers have the names by which they are told apart."""
     parameters = tuple(replace(p, also_in=renamed(p.also_in, names)) for p in trace.parameters)
-    return replace(trace, name=renamed(trace.name, names), parameters=parameters)
+    shared = trace.shares_state
+    return replace(
+        trace,
+        name=renamed(trace.name, names),
+        shares_state=shared and replace(shared, optimizer=renamed(shared.optimizer, names)),
+        parameters=parameters,
+        follows=renamed(trace.follows, names),
+    )

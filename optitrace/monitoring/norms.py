@@ -13,7 +13,7 @@ from torch import Tensor
 from optitrace.monitoring.tensor_values import is_sharded, numbers
 from optitrace.monitoring.torch_internals import foreach_copy_, foreach_norm
 from optitrace.records.trace import Numbers
-from optitrace.tracing.growing_column import GrowingColumn
+from optitrace.tracing.series import GrowingColumn
 
 BUFFER = 1 << 17
 """How many numbers are converted to float64 at a time: 1 MiB."""

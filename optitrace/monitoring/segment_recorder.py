@@ -13,10 +13,11 @@ from torch.optim import Optimizer
 from optitrace.errors import printable
 from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, BackwardTracker, from_scaler
 from optitrace.monitoring.clipping import ClippingCall, ClippingTracker
+from optitrace.monitoring.continuity import ContinuityTracker
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.norms import Norm, WeightNorms, WeightRecord
 from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of
-from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
+from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected
 from optitrace.monitoring.row_recorder import Row, RowRecorder, Value
 from optitrace.monitoring.step_metrics import EACH, STATE, VALUES, StepMetrics, StepStatistics
 from optitrace.monitoring.update_rule import explain_break
@@ -43,6 +44,7 @@ class SegmentRecorder:
         name: what it is called.
         provenance: where its gradients come from.
         members: its parameters.
+        continuity: what the program changes of weights and state between its steps.
         probe: what else looks at its steps, if anything does.
         is_in_scaler: whether a GradScaler is about to step it.
         is_in_step: whether a step has begun that is not done; if it fails, the next one has its number.
@@ -77,6 +79,8 @@ class SegmentRecorder:
         self.name = name
         self.provenance = provenance
         self.members = members
+        self.continuity = ContinuityTracker(members.parameters, members.names)
+        provenance.usage.read_weights = self.continuity.read_weights
         self.probe: Probe | None = None
         self.is_in_scaler = self.is_in_step = False
         self._class = type(optimizer)
@@ -90,6 +94,7 @@ class SegmentRecorder:
         self._rows = RowRecorder(self._read)
         self._weights = WeightRecord(members.parameters, taken=taken) if keeps_weight_norms else None
         self.unmeasured: Mapping[str, str] = self._metrics.unmeasured
+        self._frozen = [not p.requires_grad for p in members.parameters]
         # of the step that goes on
         self.is_recorded = self._has_looked = self._is_remembered = False
         self._kind = ""
@@ -121,6 +126,7 @@ class SegmentRecorder:
     def before_step(self, optimizer: Optimizer, *, has_closure: bool) -> None:
         """Record what a step begins with; a closure is yet to find the gradient, and may move the weights."""
         self._begin_step()
+        self.continuity.before_step(self._step, optimizer.state)
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.before()
@@ -132,6 +138,7 @@ class SegmentRecorder:
 
     def after_closure(self, optimizer: Optimizer) -> None:
         """Record the gradient that a closure has left, the first time in a step."""
+        self.provenance.usage.evaluated()
         if self.is_in_step and not self._has_looked:
             self._look_at_gradient(optimizer)
 
@@ -148,7 +155,8 @@ class SegmentRecorder:
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.after()
-        self.provenance.stepped()
+        self.provenance.stepped(self._step)
+        self.continuity.after_step(optimizer.state)
 
     def skip(self, optimizer: Optimizer) -> None:
         """Record a step that was left out."""
@@ -157,7 +165,7 @@ class SegmentRecorder:
         self._end_step()
         if self.is_recorded:
             self._record(optimizer, is_skipped=True)
-        self.provenance.stepped()
+        self.provenance.stepped(self._step)
 
     def before_clipping(
         self, call: ClippingCall, parameters: Collection[int], backwards: BackwardTracker
@@ -183,12 +191,12 @@ class SegmentRecorder:
         def part(prefix: str) -> dict[str, Any]:
             return {n.removeprefix(prefix): c for n, c in columns.items() if n.startswith(prefix)}
 
-        prefixes = (STATE, VALUES, EACH)
+        prefixes, usage = (STATE, VALUES, EACH), self.provenance.usage
         return OptimizerTrace(
             name=self.name,
             class_path=printable(f"{self._class.__module__}.{self._class.__qualname__}"),
             hyperparameters=self._hyperparameters,
-            parameters=self.members.described(self.provenance.ungraded, also_in),
+            parameters=self.members.described(self.provenance.ungraded, also_in, self._statistics.movements),
             taken=self.taken,
             steps=steps,
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
@@ -200,6 +208,12 @@ class SegmentRecorder:
             clippings=self._clippings.tallies(),
             non_finite=self._statistics.non_finite,
             lost=tuple(self._statistics.lost),
+            changes=self.continuity.changes,
+            backwards=usage.counts(),
+            mixed=usage.mixed,
+            undivided=usage.undivided,
+            uncleared=usage.uncleared,
+            unused_backwards=usage.unused,
         )
 
     def weight_norms(self) -> WeightNorms | None:
@@ -257,7 +271,10 @@ class SegmentRecorder:
 
     def _record(self, optimizer: Optimizer, *, is_skipped: bool = False) -> None:
         metrics = self._metrics
-        metrics.measure(self._row, optimizer.state, self._rows.rows + 1, is_skipped=is_skipped)
+        frozen = [not p.requires_grad for p in self.members.parameters]
+        is_deep = is_inspected(self._rows.rows + 1) or frozen != self._frozen
+        self._frozen = frozen
+        metrics.measure(self._row, optimizer.state, is_deep=is_deep, is_skipped=is_skipped)
         if metrics.is_broken:
             with torch.no_grad():
                 why = explain_break(optimizer, self.members.parameters, metrics.before, self._step)

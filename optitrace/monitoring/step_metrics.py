@@ -7,6 +7,7 @@ inspected, those of the state, and how many updates were lost in rounding.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -17,7 +18,7 @@ from optitrace.experiment.user_module import reason
 from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE
 from optitrace.monitoring.norms import Norm, NormMeter, norms, total
 from optitrace.monitoring.parameters import shown_name
-from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected
+from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
 from optitrace.monitoring.row_recorder import Row, Value, ratio
 from optitrace.monitoring.tensor_values import has_numbers, is_sharded, local, numbers
 from optitrace.monitoring.torch_internals import foreach_copy_, foreach_sub_
@@ -28,6 +29,7 @@ from optitrace.records.training import (
     WITHOUT_LOSS,
     GradientCase,
     LostUpdate,
+    Movement,
     NonFinite,
     Tally,
     one_more,
@@ -44,7 +46,10 @@ VALUES = "values "
 """The prefix of the columns of single weights."""
 
 LOST = "lost"
-"""The name of the two numbers of updates that were lost in rounding."""
+"""The name of the four numbers of each parameter that `_lost_updates` counts."""
+
+PRESENCE, FROZEN = 1, 2
+"""That a parameter has a gradient, be it zero, and that it asks for none; the sum says both."""
 
 _NORMS = ("gradient_norm", "unclipped_gradient_norm", "update_norm", "weight_norm")
 
@@ -130,17 +135,16 @@ class StepMetrics:
         return gradient is not None and has_numbers(gradient) and bool(local(self.change(place)).any())
 
     def measure(
-        self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], number: int, *, is_skipped: bool = False
+        self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], *, is_deep: bool, is_skipped: bool = False
     ) -> None:
         """Add to a row what its step made.
 
         Args:
             row: the values of the step so far.
             state: the optimizer's state as it is now.
-            number: of the row, from 1, which decides whether it is inspected.
+            is_deep: whether it is inspected weight by weight.
             is_skipped: whether the step was left out, and so broke nothing.
         """
-        is_deep = is_inspected(number)
         waits = self._is_on_host or is_deep  # no other step may wait
         looks = waits and not (is_skipped or self._was_broken)
         row["update_norm"], row["weight_norm"] = self.moved(keeps=looks)
@@ -207,23 +211,31 @@ class StepMetrics:
         return self._norm([None if tensor is None else numbers(tensor) for tensor in tensors])
 
     def _lost_updates(self) -> Tensor:
-        """Count the weights that the step left as they were though their gradient is not zero.
+        """Count the weights of each parameter that the step left as they were, and those that it moved.
 
         Returns:
-            How many they are, and how many have a gradient that is not zero, shape (2,).
+            Shape (parameters, 4): how many have a gradient that is not zero and were not changed, how many
+            have such a gradient, how many were changed without one, and what of `PRESENCE` the gradient is.
         """
         counts = []
         for place, parameter in enumerate(self.parameters):
-            gradient = parameter.grad
-            if gradient is None or gradient.layout is not torch.strided:
+            gradient, change = parameter.grad, local(self.change(place))
+            if gradient is not None and gradient.layout is not torch.strided:
+                counts.append(torch.zeros(4))
                 continue
-            magnitude = local(gradient).abs()
-            has_gradient = (magnitude > 0).logical_and_(magnitude < inf)
-            is_lost = (local(self.change(place)) == 0).logical_and_(has_gradient)
-            counts.append(torch.stack([is_lost.count_nonzero(), has_gradient.count_nonzero()]))
-        if not counts:
-            return torch.zeros(2)
-        return torch.stack([count.to(counts[0].device) for count in counts]).sum(0)
+            is_moved = change != 0
+            if gradient is None:
+                lost = graded = torch.zeros((), device=change.device)
+                moved = is_moved.count_nonzero()
+            else:
+                magnitude = local(gradient).abs()
+                has_gradient = (magnitude > 0).logical_and_(magnitude < inf)
+                lost, graded = (has_gradient & ~is_moved).count_nonzero(), has_gradient.count_nonzero()
+                moved = (is_moved & (magnitude == 0)).count_nonzero()
+            presence = PRESENCE if gradient is not None else 0
+            presence += FROZEN if not parameter.requires_grad else 0
+            counts.append(torch.stack([lost, graded, moved, torch.full_like(moved, presence)]))
+        return torch.stack([count.to(self._device, torch.float64) for count in counts])
 
     def _weight(self, selected: SelectedWeights) -> Tensor:
         whole = self.parameters[selected.parameter].detach()
@@ -238,6 +250,7 @@ class StepStatistics:
 
     Attributes:
         lost: the steps in which updates were lost in rounding.
+        movements: whether each parameter moves.
     """
 
     def __init__(self, names: Sequence[str], *, by_parameter: bool, state: bool) -> None:
@@ -249,6 +262,7 @@ class StepStatistics:
             state: whether those of the state are.
         """
         self.lost: list[LostUpdate] = []
+        self.movements = [Movement()] * len(names)
         self._names = names
         self._by_parameter = by_parameter
         self._keeps_state = state
@@ -362,9 +376,11 @@ class StepStatistics:
             self._look_at(name.removeprefix(STATE), step, values[name], each.get(name))
         self._look_at("weights", step, values["weight_norm"], each.get("weight_norm"))
         if LOST in values and kind not in ("skipped", "none"):
-            lost, coordinates = map(int, values[LOST])
-            if lost:
-                self.lost.append(LostUpdate(step, lost, coordinates))
+            counts = [tuple(map(int, values[LOST][k : k + 4])) for k in range(0, len(values[LOST]), 4)]
+            if lost := sum(count[0] for count in counts):
+                self.lost.append(LostUpdate(step, lost, sum(count[1] for count in counts)))
+            for place, count in enumerate(counts):
+                self.movements[place] = _moved_on(self.movements[place], step, *count)
 
     def _look_at(self, quantity: str, step: int, norm: float, each: Sequence[float] | None) -> None:
         if isfinite(norm):
@@ -383,6 +399,20 @@ class StepStatistics:
 
 def _kind(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
     return tensor.shape, tensor.dtype
+
+
+def _moved_on(movement: Movement, step: int, lost: int, graded: int, moved: int, presence: int) -> Movement:
+    """Return what is known of a parameter's movement after one inspected step more."""
+    if graded:
+        still = movement.still + (lost == graded)
+        return replace(movement, graded=one_more(movement.graded, step), still=still)
+    if presence & PRESENCE:
+        movement = replace(movement, zero=one_more(movement.zero, step))
+    if moved:
+        movement = replace(movement, drifts=one_more(movement.drifts, step))
+        if presence & FROZEN:
+            movement = replace(movement, frozen_drifts=one_more(movement.frozen_drifts, step))
+    return movement
 
 
 def _are_scalars(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> bool:

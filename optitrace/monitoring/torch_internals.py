@@ -70,6 +70,12 @@ CONSTRUCTION = Dependency(
     "optimizers that never take a step are not reported", "torch.optim", ("Optimizer.__init__",)
 )
 
+LOADING = Dependency(
+    "the loading of checkpoints is not observed",
+    "torch",
+    ("load", "optim.Optimizer.load_state_dict", "nn.Module.load_state_dict"),
+)
+
 SCALER = Dependency(
     "GradScaler is not observed: losses and gradients may be scaled, and skipped steps are missing",
     "torch.amp.grad_scaler",

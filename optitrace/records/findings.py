@@ -2,10 +2,11 @@
 
 # annotations are no texts here: pydantic 2.5 does not resolve those of dataclasses within others
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from optitrace.records.quantity import Count, Number
+from optitrace.records.quantity import Count, Name, Number
 
 Severity: TypeAlias = Literal["fault", "remark"]
 """Whether something is wrong, or only worth knowing: a remark does not make ``--strict`` fail."""
@@ -23,6 +24,10 @@ class Diagnosis:
         fact: the observation in one sentence, with step and parameter.
         remedy: the likely cause and what to do, in one sentence; for a remark, what follows from it.
         severity: whether something is wrong, or only worth knowing.
+        code: its name as `--allow` takes it: ``stale-gradient``; empty in files of earlier versions.
+        count: in how many steps it was seen; None if it is about no single step, or they were not counted.
+        parameters: all parameters that have it, the first of which is `parameter`.
+        numbers: what the fact says in numbers, by name; in the units of the training.
     """
 
     fault: str
@@ -32,6 +37,10 @@ class Diagnosis:
     fact: str
     remedy: str
     severity: Severity = "fault"
+    code: str = ""
+    count: Count | None = None
+    parameters: tuple[Name, ...] = ()
+    numbers: Mapping[str, Number] = field(default_factory=dict)
 
     @property
     def is_fault(self) -> bool:

@@ -73,31 +73,6 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedParameter:
-    """A parameter of an optimizer.
-
-    Attributes:
-        name: its name in the module that owns it, ``layer1.weight``; ``group 0 · parameter 3`` if no
-            module is found.
-        shape: the shape of the tensor.
-        dtype: the dtype of the tensor, such as ``float32``.
-        group: the number of its parameter group, from 0.
-        is_frozen: whether it does not require a gradient.
-        had_gradient: whether it ever had a gradient, if it required one when the optimizer was made.
-        also_in: the name of another optimizer that has it too, and steps between the steps of this one;
-            empty if none does.
-    """
-
-    name: Name
-    shape: tuple[Count, ...]
-    dtype: Name
-    group: Count = 0
-    is_frozen: bool = False
-    had_gradient: bool = True
-    also_in: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Tally:
     """How often something was observed, over all steps, recorded or not.
 
@@ -113,6 +88,53 @@ class Tally:
 def one_more(tally: Tally | None, step: int) -> Tally:
     """Return a tally with one step added."""
     return Tally(1, step) if tally is None else Tally(tally.count + 1, tally.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Whether a parameter moves, in the steps that were inspected weight by weight.
+
+    Attributes:
+        graded: those in which it had a gradient that was not zero; None if there is none.
+        still: how many of those changed no weight that had such a gradient.
+        zero: those in which it had a gradient of zeros; None if there is none.
+        drifts: those that changed weights although the gradient was zero or there was none; None if there is
+            none.
+        frozen_drifts: those of them in which it was frozen; None if there is none.
+    """
+
+    graded: Tally | None = None
+    still: Count = 0
+    zero: Tally | None = None
+    drifts: Tally | None = None
+    frozen_drifts: Tally | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedParameter:
+    """A parameter of an optimizer.
+
+    Attributes:
+        name: its name in the module that owns it, ``layer1.weight``; ``group 0 · parameter 3`` if no
+            module is found.
+        shape: the shape of the tensor.
+        dtype: the dtype of the tensor, such as ``float32``.
+        group: the number of its parameter group, from 0.
+        is_frozen: whether it does not require a gradient.
+        had_gradient: whether it ever had a gradient, if it required one when the optimizer was made.
+        also_in: the name of another optimizer that has it too, and steps between the steps of this one;
+            empty if none does.
+        movement: whether it moves.
+    """
+
+    name: Name
+    shape: tuple[Count, ...]
+    dtype: Name
+    group: Count = 0
+    is_frozen: bool = False
+    had_gradient: bool = True
+    also_in: str = ""
+    movement: Movement = Movement()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +212,53 @@ class LostUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class BackwardCount:
+    """How many backwards a step used, and how many were for nothing.
+
+    Attributes:
+        used: of how many backwards the gradient of the step was the sum.
+        wasted: how many more had computed gradients since the step before, which were cleared before any
+            step used them; those by which the program did something else do not count.
+        steps: in how many steps it was so, and the first.
+        last: the last one.
+    """
+
+    used: Count
+    wasted: Count
+    steps: Tally
+    last: Count
+
+
+WEIGHTS = "weights"
+"""What a `StateChange` calls the weights themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A change of weights or state between two steps, by anything but the optimizer's step.
+
+    Attributes:
+        quantity: ``weights``, or the name of a state entry: ``exp_avg``.
+        how: ``loaded`` by `load_state_dict` of the optimizer, ``written`` in place, or ``replaced`` by
+            another tensor or by none.
+        became: ``nothing`` if it is gone, ``zero`` if all its numbers are zero now, or the coarser dtype that
+            all of them fit, such as ``bfloat16``; empty if none of this is so.
+        steps: before how many steps, and before which first.
+        last: before which last.
+        parameters: the names of the parameters; empty if all.
+        with_weights: whether the weights of these parameters were changed, too.
+    """
+
+    quantity: Name
+    how: Literal["loaded", "written", "replaced"]
+    became: str
+    steps: Tally
+    last: Count
+    parameters: tuple[Name, ...] = ()
+    with_weights: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Scheduling:
     """The activity of the learning rate schedulers of an optimizer.
 
@@ -197,11 +266,71 @@ class Scheduling:
         schedulers: the names of their classes, such as ``StepLR``.
         steps: how often the program stepped any of them.
         early: how often it did so before the first step of the optimizer.
+        course: after how many steps of its own the only scheduler is at the end of its course, as
+            ``T_max`` and ``total_iters`` say; None if it has no such end.
     """
 
     schedulers: tuple[str, ...]
     steps: Count = 0
     early: Count = 0
+    course: Count | None = None
+
+
+LearningRateFault: TypeAlias = Literal[
+    "undone by constructor", "scheduler not resumed", "put back", "levelled", "changed inside step"
+]
+"""What can happen to the learning rates of an optimizer, beside what is meant.
+
+``undone by constructor``: the constructor of a scheduler has put back what `load_state_dict` had loaded.
+``scheduler not resumed``: the optimizer's state was loaded, and the scheduler begins anew. ``put back``: a
+scheduler has undone what the program had set. ``levelled``: the constructor of a scheduler has given the same
+lr to groups that had different ones. ``changed inside step``: by the optimizer itself.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LearningRateEvent:
+    """Something that happened to the learning rates of an optimizer.
+
+    Attributes:
+        fault: what.
+        steps: which steps were the first to have the lr afterwards; of ``changed inside step``, which did it.
+        before: the lr of each group before, the first time; of ``scheduler not resumed``, the scheduler's.
+        after: that of each group afterwards.
+    """
+
+    fault: LearningRateFault
+    steps: Tally
+    before: tuple[Number, ...]
+    after: tuple[Number, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedState:
+    """Another optimizer whose state has tensors of this one's, so that each step of one changes both.
+
+    Attributes:
+        optimizer: its name.
+        step: the first inspected step of this one after which it was seen.
+    """
+
+    optimizer: Name
+    step: Count
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadedState:
+    """The state of an optimizer in a checkpoint that the program read without loading it.
+
+    Attributes:
+        file: the name of the file.
+        step: how many steps the optimizer had taken; 0 if the file does not say.
+        lr: the lr that each group began with.
+    """
+
+    file: Name
+    step: Count
+    lr: tuple[Number, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +355,24 @@ class OptimizerTrace(Table):
         lost: the inspected steps in which updates were lost in rounding.
         scheduling: its schedulers; None if it has none. Where the parameters of an optimizer change,
             they are part of its first record.
+        changes: what the program changed of weights and state between the steps, by the first step after it;
+            of the first step, the state that was loaded before it.
+        backwards: how many backwards steps have used and wasted.
+        mixed: the steps whose gradient is that of a backward on which another optimizer had stepped before
+            the next one began, and of one on which that never stepped; None if there is none.
+        undivided: the steps that used several backwards, of losses that one operation had computed, and not
+            by a division; None if there is none.
+        uncleared: the steps that called a closure several times, which never cleared the gradients; None if
+            there is none.
+        unused_backwards: of how many backwards the gradient is that was there in the end, and that no step
+            used.
+        follows: the name of another optimizer of the class that has moved the same parameters before and took
+            no step since; this one began with the weights that it left, and without its state. Empty if there
+            is none.
+        shares_state: another optimizer that has tensors of its state; None if none has.
+        unloaded: a state for these parameters in a checkpoint whose weights alone were loaded; None if there
+            is none, or this one did not begin without a state.
+        lr_events: what happened to the learning rates beside what is meant.
     """
 
     QUANTITIES: ClassVar[tuple[Quantity, ...]] = (
@@ -296,7 +443,17 @@ class OptimizerTrace(Table):
     clippings: Mapping[ClippingKind, ClippingTally] = field(default_factory=dict)
     non_finite: tuple[NonFinite, ...] = ()
     lost: tuple[LostUpdate, ...] = ()
+    changes: tuple[StateChange, ...] = ()
     scheduling: Scheduling | None = None
+    backwards: tuple[BackwardCount, ...] = ()
+    mixed: Tally | None = None
+    undivided: Tally | None = None
+    uncleared: Tally | None = None
+    unused_backwards: Count = 0
+    follows: str = ""
+    shares_state: SharedState | None = None
+    unloaded: UnloadedState | None = None
+    lr_events: tuple[LearningRateEvent, ...] = ()
 
     @property
     def steps_seen(self) -> int:

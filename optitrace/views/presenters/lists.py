@@ -177,10 +177,14 @@ class DiagnosesPresenter(Presenter, HasJson):
     summaries: Mapping[str, str]
 
     def table(self, display: Display) -> RenderableType:
-        """Return a row for each fault."""
-        return headed_table(("fault", "what is looked for"), list(self.summaries.items()), display)
+        """Return a row for each fault, by its code."""
+        rows = [(fault.replace(" ", "-"), summary) for fault, summary in self.summaries.items()]
+        return headed_table(("code", "what is looked for"), rows, display)
 
     def json(self, display: Display) -> Iterator[str]:
         """Yield an array with an object for each fault."""
-        faults = [{"fault": fault, "summary": summary} for fault, summary in self.summaries.items()]
+        faults = [
+            {"fault": fault, "code": fault.replace(" ", "-"), "summary": summary}
+            for fault, summary in self.summaries.items()
+        ]
         yield json.dumps(faults, indent=2) + "\n"

@@ -6,21 +6,14 @@ Whether clipping shortens a step is computed by evaluating the optimizer's rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from statistics import median
-from typing import TYPE_CHECKING, Any
 
 from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer, share_of_steps, short
-from optitrace.analysis.training.diagnoses.rows import largest_lr, number, spread
+from optitrace.analysis.training.diagnoses.rows import number, spread
+from optitrace.analysis.training.diagnoses.step_size import step_growth
 from optitrace.records.training import ClippingTally, OptimizerTrace
-from optitrace.rules.catalogue import rule_of_class
-from optitrace.rules.rule import Rule
-from optitrace.rules.source_patching import extent
 from optitrace.text import counted, first_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 FEWEST_CLIPPED = 20
 """The smallest number of steps of which nearly all can be called clipped."""
@@ -39,16 +32,6 @@ MEANT_FOR_THE_SCALE = 0.01
 
 MOST_NAMED = 2
 """The number of clipped parameters that are named."""
-
-
-STEPS = 40
-"""The number of steps; the latter half is measured, when the state has left its initial value."""
-
-DIRECTION = (1.0, -0.5, 0.75, -1.25)
-"""The direction of the gradients, with distinct coordinates."""
-
-COURSE = (1.0, 0.6, -0.3, 1.2, 0.8)
-"""The factors of the direction in successive steps: they vary in size and sign, as real gradients do."""
 
 
 @of_an_optimizer("clipping without effect", 90)
@@ -199,65 +182,3 @@ def _clipped_parts(optimizer: OptimizerTrace, tally: ClippingTally) -> str:
         return optimizer.name
     named = first_of(tally.parameters, MOST_NAMED)
     return f"{counted(len(tally.parameters), 'parameter')} of {optimizer.name} ({named})"
-
-
-def step_growth(optimizer: OptimizerTrace, gradient: float, other: float) -> float | None:
-    """Return the ratio of the lengths of an optimizer's steps for gradients of two norms.
-
-    Its rule is evaluated with both from its initial state, in float64 and with its own settings, on weights
-    and gradients of the size that those of the training have.
-
-    Returns:
-        The ratio of the lengths of the steps; None if the optimizer's class has no rule.
-    """
-    rule = rule_of_class(optimizer.class_path)
-    if rule is None:
-        return None
-    moved = [p for p in optimizer.parameters if p.had_gradient and not p.is_frozen] or optimizer.parameters
-    root = math.sqrt(max(1, sum(math.prod(p.shape) for p in moved)))
-    whole = math.sqrt(max(1, sum(math.prod(p.shape) for p in optimizer.parameters)))
-    norms = [number(optimizer, "weight_norm", row) for row in spread(optimizer)]
-    weight = median([norm for norm in norms if math.isfinite(norm)] or [whole]) / whole
-    settings = _settings(rule, optimizer)
-    lengths = [_length(rule, settings, weight, norm / root) for norm in (gradient, other)]
-    return lengths[0] / lengths[1] if lengths[1] and all(map(math.isfinite, lengths)) else None
-
-
-def _settings(rule: Rule, optimizer: OptimizerTrace) -> Mapping[str, Any]:
-    """Return the settings of the first group, with the largest lr that the training had."""
-    given = optimizer.hyperparameters[0]
-    settings = {p.name: given[p.name] for p in rule.parameters if p.name in given}
-    return {**settings, "lr": largest_lr(optimizer) or settings.get("lr", 0.0)}
-
-
-def _length(rule: Rule, settings: Mapping[str, Any], weight: float, gradient: float) -> float:
-    """Return the average length of steps.
-
-    Args:
-        rule: the rule.
-        settings: its hyperparameters.
-        weight: the root mean square of the weights.
-        gradient: that of the gradient.
-    """
-    import torch
-
-    shape = (2, 2) if extent(rule) == "matrix" else (len(DIRECTION),)
-    direction = _unit(torch.tensor(DIRECTION, dtype=torch.float64)).reshape(shape)
-    course = _unit(torch.tensor(COURSE, dtype=torch.float64)).tolist()
-    defaults = {p.name: p.default for p in rule.parameters}
-    initial = rule.initial_state({**defaults, **settings})
-    state: list[Any] = [None if x is None else torch.full(shape, float(x)).double() for x in initial]
-    weights = weight * direction.flip(0)
-    total = 0.0
-    for t in range(1, STEPS + 1):
-        used = gradient * course[t % len(course)] * direction
-        new: Any
-        new, *state = rule(weights, used, t, *state, **settings)
-        if t > STEPS // 2:
-            total += float((new - weights).norm())
-    return total
-
-
-def _unit(numbers: Tensor) -> Tensor:
-    """Return numbers whose root mean square is 1."""
-    return numbers / numbers.square().mean().sqrt()

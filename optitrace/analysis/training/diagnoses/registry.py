@@ -5,14 +5,16 @@ A new diagnosis is a function in a module of this package; nothing else has to b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from optitrace.analysis.training import diagnoses
+from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.records.findings import Diagnosis, Severity
 from optitrace.records.training import OptimizerTrace, TrainingRecord
 from optitrace.text import counted
@@ -38,6 +40,9 @@ class Finding:
         parameter: the first parameter concerned; None if it is about none.
         severity: whether something is wrong, or only worth knowing.
         optimizer: the name of the optimizer concerned, in a check of a whole training.
+        count: in how many steps it was seen; None if they were not counted.
+        parameters: all parameters concerned; the first alone if none is given.
+        numbers: what the fact says in numbers, by name.
     """
 
     fact: str
@@ -46,6 +51,9 @@ class Finding:
     parameter: str | None = None
     severity: Severity = "fault"
     optimizer: str = ""
+    count: int | None = None
+    parameters: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,11 @@ class DiagnosisCheck(Generic[Checked]):
     summary: str
     check: Callable[[Checked], Iterable[Finding]]
     undecided: Callable[[Checked], str]
+
+    @property
+    def code(self) -> str:
+        """What `--allow` takes for it: ``stale-gradient``."""
+        return self.fault.replace(" ", "-")
 
 
 def of_an_optimizer(
@@ -119,17 +132,44 @@ def diagnose(training: TrainingRecord) -> tuple[Diagnosis, ...]:
     """
     of_an_optimizer, of_a_training = diagnosis_checks()
     found = [
-        _diagnosis(each.fault, finding, optimizer.name)
+        _diagnosis(each, finding, optimizer.name)
         for optimizer in training.optimizers
         for each in of_an_optimizer
         for finding in each.check(optimizer)
     ]
     found += [
-        _diagnosis(each.fault, finding, finding.optimizer)
+        _diagnosis(each, finding, finding.optimizer)
         for each in of_a_training
         for finding in each.check(training)
     ]
     return tuple(sorted(found, key=_place))
+
+
+def without_allowed(diagnoses: Iterable[Diagnosis], allowed: Sequence[str]) -> tuple[Diagnosis, ...]:
+    """Return the diagnoses that are not allowed.
+
+    Args:
+        diagnoses: those that were found.
+        allowed: codes, as ``lost-update``, or codes with a pattern that the optimizer or a parameter that has
+            it matches, as ``lost-update:head.*``.
+    """
+    return tuple(found for found in diagnoses if not any(_allows(text, found) for text in allowed))
+
+
+def check_allowed(allowed: Sequence[str]) -> None:
+    """Check that each text allows a diagnosis that there is.
+
+    Raises:
+        UsageError: one names none.
+    """
+    codes = [check.code for checks in diagnosis_checks() for check in checks]
+    for text in allowed:
+        code = text.partition(":")[0]
+        if code not in codes:
+            guess = did_you_mean(code, codes) or "."
+            raise UsageError(
+                f"--allow {quoted(code)} is no diagnosis{guess} 'optitrace list --diagnoses' shows all."
+            )
 
 
 def unjudged(training: TrainingRecord) -> str:
@@ -156,8 +196,27 @@ def diagnosis_checks() -> tuple[list[DiagnosisCheck[OptimizerTrace]], list[Diagn
     return sorted(OF_AN_OPTIMIZER, key=lambda c: c.order), sorted(OF_A_TRAINING, key=lambda c: c.order)
 
 
-def _diagnosis(fault: str, found: Finding, optimizer: str) -> Diagnosis:
-    return Diagnosis(fault, optimizer, found.step, found.parameter, found.fact, found.remedy, found.severity)
+def _allows(text: str, found: Diagnosis) -> bool:
+    code, _, pattern = text.partition(":")
+    names = (found.optimizer, *found.parameters)
+    return code == found.code and (not pattern or any(fnmatchcase(name, pattern) for name in names))
+
+
+def _diagnosis(check: DiagnosisCheck[Any], found: Finding, optimizer: str) -> Diagnosis:
+    named = () if found.parameter is None else (found.parameter,)
+    return Diagnosis(
+        check.fault,
+        optimizer,
+        found.step,
+        found.parameter,
+        found.fact,
+        found.remedy,
+        found.severity,
+        check.code,
+        found.count,
+        found.parameters or named,
+        found.numbers,
+    )
 
 
 def _place(diagnosis: Diagnosis) -> tuple[bool, bool, int]:
