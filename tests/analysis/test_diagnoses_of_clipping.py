@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from support.trainings import PARAMETERS, seen, stepped
 
-from optitrace.analysis.training.diagnoses.gradient_clipping import step_growth
 from optitrace.analysis.training.diagnoses.registry import diagnose
+from optitrace.analysis.training.diagnoses.step_size import step_growth
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import ClippingKind, ClippingTally, LostUpdate, OptimizerTrace, Tally
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS

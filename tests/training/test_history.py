@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -224,14 +225,16 @@ def test_groups_that_one_max_lr_makes_alike_are_an_event(
 
 
 def test_a_step_that_changes_its_own_lr_is_an_event() -> None:
-    class Falling(torch.optim.SGD):
-        def step(self, closure: None = None) -> None:  # type: ignore[override]
-            super().step(closure)
-            self.param_groups[0]["lr"] /= 2
+    class Falling(torch.optim.Optimizer):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            group = self.param_groups[0]
+            for p in group["params"]:
+                p.data -= group["lr"] * p.grad
+            group["lr"] /= 2
 
     task = Task()
     with watching() as watcher:
-        task.train(Falling(task.model.parameters(), lr=0.1), 3)
+        task.train(Falling(task.model.parameters(), {"lr": 0.1}), 3)
     [event] = only(watcher).lr_events
 
     assert (event.fault, event.steps, event.before, event.after) == (
@@ -250,30 +253,30 @@ def counts(loop: str, steps: int = 4) -> tuple[BackwardCount, ...]:
         for _ in range(steps):
             optimizer.zero_grad()
             if loop == "cleared":
-                (task.loss() / 2).backward()
+                (task.loss() / 2).backward()  # type: ignore[no-untyped-call]
                 optimizer.zero_grad()
             if loop == "added":
-                (task.loss() / 2).backward()
+                (task.loss() / 2).backward()  # type: ignore[no-untyped-call]
             if loop == "for an input":
                 given = task.inputs.clone().requires_grad_()
                 task.model(given).sum().backward()
                 optimizer.zero_grad()
             if loop == "as SAM":
-                task.loss().backward()
+                task.loss().backward()  # type: ignore[no-untyped-call]
                 before = [p.detach().clone() for p in task.model.parameters()]
                 for p in task.model.parameters():
-                    p.data += 0.05 * p.grad
+                    p.data += 0.05 * p.grad  # type: ignore[operator]
                 optimizer.zero_grad()
-            (task.loss() / 2).backward()
+            (task.loss() / 2).backward()  # type: ignore[no-untyped-call]
             if loop == "as SAM":
                 for p, old in zip(task.model.parameters(), before, strict=True):
                     p.data.copy_(old)
             if loop == "put together":
                 kept = [p.grad.clone() for p in task.model.parameters() if p.grad is not None]
                 optimizer.zero_grad()
-                task.loss().backward()
+                task.loss().backward()  # type: ignore[no-untyped-call]
                 for p, other in zip(task.model.parameters(), kept, strict=True):
-                    p.grad = other + p.grad
+                    p.grad = other + p.grad  # type: ignore[operator]
             optimizer.step()
     return only(watcher).backwards
 
@@ -339,7 +342,7 @@ def test_a_closure_that_never_clears_is_known_by_its_evaluations(
         if clears:
             optimizer.zero_grad()
         loss = task.loss()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     with watching() as watcher:
@@ -359,7 +362,7 @@ def test_what_moves_without_a_gradient_is_counted_from_the_step_that_freezes_it(
             if step == 7:
                 task.model.weight.requires_grad_(False)
             optimizer.zero_grad(set_to_none=False)
-            task.loss().backward()
+            task.loss().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     weight, bias = (parameter.movement for parameter in only(watcher).parameters)
 
@@ -382,7 +385,7 @@ def test_trainings_in_threads_have_the_gradients_and_losses_of_their_own() -> No
             start.wait()
             loss = task.loss()
             losses[place].append(loss.item())
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     with watching() as watcher:
@@ -404,7 +407,7 @@ def test_a_gradient_that_the_program_unscales_itself_is_fresh(how: str) -> None:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.01)
         for _ in range(3):
             optimizer.zero_grad()
-            scaler.scale(task.loss()).backward()
+            scaler.scale(task.loss()).backward()  # type: ignore[no-untyped-call]
             for p in task.model.parameters():
                 assert p.grad is not None
                 if how == "replaced":
