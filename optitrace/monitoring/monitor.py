@@ -148,7 +148,7 @@ class Monitor:
 
         def observed() -> Any:
             loss = closure()
-            self._after_closure(optimizer)
+            self._after_closure(optimizer, loss)
             return loss
 
         positional = tuple(observed if argument is closure else argument for argument in args)
@@ -310,10 +310,10 @@ class Monitor:
         ]
 
     @harmless_to_others
-    def _after_closure(self, optimizer: Optimizer) -> None:
+    def _after_closure(self, optimizer: Optimizer, loss: Any) -> None:
         tracked = self._optimizers.get(optimizer)
         if tracked is not None and tracked.recorder is not None:
-            tracked.recorder.after_closure(optimizer)
+            tracked.recorder.after_closure(optimizer, loss)
 
     @harmless_to_others
     def _before_clipping(self, optimizer: Optimizer, call: ClippingCall, parameters: set[int]) -> None:

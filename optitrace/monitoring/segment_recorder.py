@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.errors import printable
-from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, BackwardTracker, from_scaler
+from optitrace.monitoring.backward_tracker import (
+    FOUND_INF,
+    SCALE,
+    BackwardTracker,
+    Loss,
+    from_scaler,
+    loss_value,
+)
 from optitrace.monitoring.clipping import ClippingCall, ClippingTracker
 from optitrace.monitoring.continuity import ContinuityTracker
 from optitrace.monitoring.gradient_provenance import GradientProvenance
@@ -100,6 +107,7 @@ class SegmentRecorder:
         self._kind = ""
         self._parts: Mapping[str, Sequence[int]] = {}
         self._row: Row = {}
+        self._losses: list[Loss] = []
         self._moved: dict[int, bool] = {}
 
     @property
@@ -136,9 +144,11 @@ class SegmentRecorder:
             self._metrics.remember()
             self._is_remembered = True
 
-    def after_closure(self, optimizer: Optimizer) -> None:
-        """Record the gradient that a closure has left, the first time in a step."""
+    def after_closure(self, optimizer: Optimizer, loss: Any) -> None:
+        """Record the loss of a closure, and the gradient that it has left the first time in a step."""
         self.provenance.usage.evaluated()
+        if self.is_recorded:
+            self._losses.append(loss_value(loss) if isinstance(loss, Tensor | float | int) else nan)
         if self.is_in_step and not self._has_looked:
             self._look_at_gradient(optimizer)
 
@@ -234,6 +244,7 @@ class SegmentRecorder:
         self._step += not self.is_in_step
         self.is_in_step = True
         self._has_looked = self._is_remembered = False
+        self._losses = []
         self.is_recorded = self._config.takes(self._step)
 
     def _look_at_gradient(self, optimizer: Optimizer, *, is_skipped: bool = False) -> None:
@@ -252,6 +263,7 @@ class SegmentRecorder:
                 row["lr"] = lr
             row["gradient_norm"] = self._metrics.gradient_norm()
             row["gradient"] = NUMBERS[self._kind]
+            row["backwards"] = float(provenance.usage.unused)
             if unclipped is not None:
                 row["unclipped_gradient_norm"] = unclipped
             self._row = row
@@ -274,6 +286,8 @@ class SegmentRecorder:
         frozen = [not p.requires_grad for p in self.members.parameters]
         is_deep = is_inspected(self._rows.rows + 1) or frozen != self._frozen
         self._frozen = frozen
+        if len(self._losses) > 1:
+            self._row |= _evaluated(self._losses)
         metrics.measure(self._row, optimizer.state, is_deep=is_deep, is_skipped=is_skipped)
         if metrics.is_broken:
             with torch.no_grad():
@@ -287,6 +301,15 @@ class SegmentRecorder:
 
 MakeProbe = Callable[[Optimizer, SegmentRecorder], Probe | None]
 """Makes what else looks at the steps of an optimizer, before its first; None if nothing does."""
+
+
+def _evaluated(losses: Sequence[Loss]) -> Row:
+    """Return what a step that called its closure several times has beside others."""
+    last = losses[-1]
+    tensors = [torch.as_tensor(loss, dtype=torch.float64) for loss in losses]
+    device = next((loss.device for loss in losses if isinstance(loss, Tensor)), tensors[0].device)
+    largest = torch.stack([tensor.to(device) for tensor in tensors]).amax()
+    return {"evaluations": float(len(losses)), "largest_loss": largest, "last_loss": last}
 
 
 def _lr(groups: Sequence[Mapping[str, Any]]) -> Value:

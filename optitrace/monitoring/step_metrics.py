@@ -51,6 +51,12 @@ LOST = "lost"
 PRESENCE, FROZEN = 1, 2
 """That a parameter has a gradient, be it zero, and that it asks for none; the sum says both."""
 
+USUALLY: Mapping[str, float | None] = {"unclipped_gradient_norm": None, "backwards": 1.0}
+"""The columns that begin with the first step that has another value than this; None if with any value.
+
+The others then have the usual one: where nothing is clipped, the norm of the gradient.
+"""
+
 _NORMS = ("gradient_norm", "unclipped_gradient_norm", "update_norm", "weight_norm")
 
 
@@ -266,7 +272,7 @@ class StepStatistics:
         self._names = names
         self._by_parameter = by_parameter
         self._keeps_state = state
-        self._is_clipping = False
+        self._begun: set[str] = set()
         self._used: dict[str, int] = {}
         self._first_used: dict[str, int] = {}
         self._cases: dict[tuple[str, str, int | None], tuple[Tally, int]] = {}
@@ -334,9 +340,12 @@ class StepStatistics:
         self._look(step, values, each, states)
         for name in (LOST, FOUND_INF, SCALE, *(() if self._keeps_state else states)):
             values.pop(name, None)
-        self._is_clipping = self._is_clipping or "unclipped_gradient_norm" in values
-        if self._is_clipping:  # where nothing was clipped, it is the same
-            values.setdefault("unclipped_gradient_norm", values["gradient_norm"])
+        self._begun |= {name for name, usual in USUALLY.items() if values.get(name, usual) != usual}
+        for name, usual in USUALLY.items():
+            if name not in self._begun:
+                values.pop(name, None)
+            elif values.get(name) is None:
+                values[name] = values["gradient_norm"] if usual is None else usual
         values["update_ratio"] = ratio(values["update_norm"], values["weight_norm"])
         if self._by_parameter:
             values |= {f"{EACH}{name}": list(n) for name, n in each.items() if name in OF_A_PARAMETER}

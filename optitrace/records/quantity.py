@@ -48,6 +48,7 @@ class Quantity:
         is_left: whether the step leaves it; if not, the step uses it.
         each_parameter: whether it is recorded of each parameter, too, where that is asked for.
         words: what its numbers stand for, by number; empty if they are numbers.
+        counts: whether its numbers count something, and have no decimals.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Quantity:
     is_left: bool = False
     each_parameter: bool = False
     words: tuple[str, ...] = ()
+    counts: bool = False
 
     @property
     def label(self) -> str:

@@ -265,6 +265,10 @@ def _significant(display: Display) -> _Shown:
     return partial(format_significant, digits=max(1, display.precision))
 
 
+def _whole(number: float) -> str:
+    return str(int(number)) if math.isfinite(number) else str(number)
+
+
 def _step_column(steps: Sequence[int]) -> GridColumn:
     """Return the column that says which step a row is."""
     return GridColumn(("step", ""), "step", lambda rows: [str(steps[row]) for row in rows])
@@ -274,6 +278,8 @@ def _of_quantity(table: Table, quantity: Quantity, show: _Shown) -> list[GridCol
     """Return the columns of a quantity of a table."""
     column, words = table.columns[quantity.name], quantity.words
     shown = (lambda number: words[int(number)]) if words else show
+    if quantity.counts:
+        shown = _whole
     columns = _of_column(quantity.name, column, shown, per=quantity.per, title=quantity.heading)
     if not quantity.may_lack:
         return columns

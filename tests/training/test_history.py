@@ -432,3 +432,40 @@ def test_a_scheduler_that_a_hook_of_the_step_advances_is_not_early() -> None:
 
     assert scheduling is not None
     assert (scheduling.steps, scheduling.early) == (3, 0)
+
+
+def test_a_step_of_several_backwards_has_their_number_from_the_first_such_step_on() -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizer = torch.optim.SGD(task.model.parameters(), lr=0.01)
+        for count in (1, 3, 1):
+            optimizer.zero_grad()
+            for _ in range(count):
+                (task.loss() / count).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    column = only(watcher).columns["backwards"]
+
+    assert (column.first, list(column.values)) == (1, [3.0, 1.0])
+
+
+def test_a_step_with_a_closure_has_its_evaluations_and_their_losses() -> None:
+    task = Task()
+    losses: list[list[float]] = []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = task.loss()
+        losses[-1].append(loss.item())
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with watching() as watcher:
+        optimizer = torch.optim.LBFGS(task.model.parameters(), lr=0.1, max_iter=3)
+        for _ in range(2):
+            losses.append([])
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+    columns = {name: list(column.values) for name, column in only(watcher).columns.items()}
+
+    assert columns["evaluations"] == [float(len(found)) for found in losses]
+    assert columns["largest_loss"] == [max(found) for found in losses]
+    assert (columns["loss"], columns["last_loss"]) == ([f[0] for f in losses], [f[-1] for f in losses])
