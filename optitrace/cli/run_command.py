@@ -109,7 +109,7 @@ def run_training(**given: Any) -> None:
     delivery = _plan(given, rank)
     check_allowed(given["allow"])
     report = Report(delivery, given["strict"], tuple(given["allow"]), _command_line(program, given, rank))
-    wish = RecordingConfig(
+    config = RecordingConfig(
         every=whole_number("every", given["every"], least=1),
         first=whole_number("from", given["first"], least=1),
         last=whole_number("to", given["last"], least=1) if given["last"] is not None else None,
@@ -119,7 +119,7 @@ def run_training(**given: Any) -> None:
     )
     process, stderr = os.getpid(), sys.stderr
     rules = Rules() if given["verify"] else None
-    session = Session(lambda: _watcher(wish, rank, rules))
+    session = Session(lambda: _watcher(config, rank, rules))
     interruption = Interruption()
     with ExitStack() as taken_over:
         with session.watching():
@@ -183,11 +183,11 @@ def _status(session: Session, passed: float) -> str:
     return f"optitrace: step {watcher.step:,}, {watcher.step / passed:,.1f}/s"
 
 
-def _watcher(wish: RecordingConfig, rank: Rank, rules: Rules | None) -> Monitor:
+def _watcher(config: RecordingConfig, rank: Rank, rules: Rules | None) -> Monitor:
     from optitrace.monitoring.monitor import Monitor
 
     return Monitor(
-        wish,
+        config,
         keeps_weight_norms=rank.world_size > 1,
         make_probe=rules.make_probe if rules is not None else None,
     )

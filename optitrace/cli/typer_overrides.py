@@ -175,10 +175,19 @@ class _AsTyped:
 
 
 def _prepared(parameters: Any) -> Any:
-    """Return parameters whose values are passed on as typed; an eager flag that is not given is false."""
+    """Return parameters whose values are passed on as typed; an eager flag that is not given is false.
+
+    Help shows no Python type, such as ``list[str]``, beside an argument or a switch for completion.
+    """
     for parameter in parameters:
         parameter._runtime_param = _AsTyped()
+        if parameter.param_type_name == "argument" or parameter.name.endswith("_completion"):
+            parameter.display_type_rich = _no_type
         if parameter.is_eager:
             parameter.metavar = " "
             parameter.default = parameter.default or False
     return parameters
+
+
+def _no_type(ctx: Any) -> None:
+    return None

@@ -205,7 +205,7 @@ class Watching:
         self,
         optimizers: Sequence[Optimizer],
         models: Sequence[Module],
-        wish: RecordingConfig,
+        config: RecordingConfig,
         *,
         verify: bool,
     ) -> None:
@@ -216,7 +216,7 @@ class Watching:
 
         self._rules = RuleWatch()
         make_probe = self._rules.make_probe if verify else None
-        self._watcher = Monitor(wish, only=optimizers, models=models, make_probe=make_probe)
+        self._watcher = Monitor(config, only=optimizers, models=models, make_probe=make_probe)
         self._interception = TorchHooks(self._watcher)
         self._outcome = Outcome()
         self._is_over = False
@@ -315,9 +315,9 @@ def watch(
     _check_optimizers(optimizers)
     models = [model] if isinstance(model, Module) else list(model)
     patterns = tuple(map(check_pattern, [values] if isinstance(values, str) else values))
-    wish = RecordingConfig(every, parameters=params, state=state, patterns=patterns)
+    config = RecordingConfig(every, parameters=params, state=state, patterns=patterns)
     display = Display(state=state, by_parameter=params)
-    return Training(Watching(optimizers, models, wish, verify=verify), display)
+    return Training(Watching(optimizers, models, config, verify=verify), display)
 
 
 def _check_optimizers(given: Sequence[object]) -> None:

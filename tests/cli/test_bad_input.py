@@ -26,13 +26,13 @@ MISTAKES = [
     ("sgd --no-amsgrad", f"sgd has no amsgrad; {SGD}"),
     ("sgd --momentun 0.9", "sgd has no option '--momentun'; did you mean '--momentum'?"),
     ("sgd -x", "sgd has no option '-x'; 'optitrace sgd --help' shows all."),
-    ("sgd --lr", "option '--lr' requires an argument; 'optitrace sgd --help' shows what it takes."),
+    ("sgd --lr", "option '--lr' requires an argument; see 'optitrace sgd --help'."),
     (
         "sgd --nesterov=1",
-        "option '--nesterov' does not take a value; 'optitrace sgd --help' shows what it takes.",
+        "option '--nesterov' does not take a value; see 'optitrace sgd --help'.",
     ),
-    ("sgd 0.1", "got unexpected extra argument (0.1); 'optitrace sgd --help' shows what it takes."),
-    ("list a b", "got unexpected extra argument (b); 'optitrace list --help' shows what it takes."),
+    ("sgd 0.1", "got unexpected extra argument (0.1); see 'optitrace sgd --help'."),
+    ("list a b", "got unexpected extra argument (b); see 'optitrace list --help'."),
     ("notebook --formal", "notebook has no option '--formal'; did you mean '--format'?"),
     (
         "--momentum 0.1 sgd",

@@ -47,6 +47,16 @@ def test_the_help_of_the_program_lists_every_command_in_two_panels() -> None:
     assert "optitrace sgd --momentum 0.1 --steps 2" in finished.stdout
 
 
+@pytest.mark.parametrize(
+    "command", [(), *((name,) for name in ("show", "list", "compare", "verify", "sweep", "run"))]
+)
+def test_help_shows_no_type_of_python(command: tuple[str, ...]) -> None:
+    finished = run(*command, "--help")
+
+    assert finished.code == 0
+    assert not re.search(r"<(str|bool|int|list\[)", finished.stdout)
+
+
 def test_no_argument_is_a_request_for_help() -> None:
     assert run() == run("--help")
 

@@ -149,7 +149,7 @@ def test_a_file_that_is_no_trace_is_one_line_and_exit_3(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "missing argument 'FILE'; 'optitrace show --help' shows what it takes."),
+        ([], "missing argument 'FILE'; see 'optitrace show --help'."),
         (["FILE", "--every", "0"], "every is '0'; it must be a positive integer."),
         (["FILE", "--format", "jason"], "unknown format 'jason'; did you mean 'json'?"),
         (["FILE", "--explain", "--every", "2"], "an explanation needs every step"),
