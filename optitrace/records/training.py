@@ -427,7 +427,6 @@ class OptimizerTrace(Table):
             heading=("largest", "loss"),
             first=None,
             is_optional=True,
-            may_lack=True,
         ),
         Quantity(
             "last_loss",
@@ -435,7 +434,6 @@ class OptimizerTrace(Table):
             heading=("last", "loss"),
             first=None,
             is_optional=True,
-            may_lack=True,
         ),
         Quantity(
             "update_norm",

@@ -13,15 +13,21 @@ from optitrace.records.trace import Column, Outcome, Status, Versions
 from optitrace.records.training import (
     KINDS,
     WITHOUT_LOSS,
+    BackwardCount,
     ClippingTally,
     GradientCase,
+    LearningRateEvent,
     LostUpdate,
+    Movement,
     NonFinite,
     OptimizerTrace,
     Program,
     Scheduling,
+    SharedState,
+    StateChange,
     Tally,
     TrainingRecord,
+    UnloadedState,
     UnownedParameter,
     WatchedParameter,
 )
@@ -36,7 +42,7 @@ ADAMW: Mapping[str, Any] = {
 }
 
 PARAMETERS = (
-    WatchedParameter("fc1.weight", (300, 330), "float32"),
+    WatchedParameter("fc1.weight", (300, 330), "float32", movement=Movement(Tally(3, 1), 1)),
     WatchedParameter("fc1.bias", (300,), "float32"),
     WatchedParameter("fc2.weight", (1, 300), "float32", had_gradient=False),
     WatchedParameter("fc2.bias", (1,), "float32", is_frozen=True),
@@ -128,9 +134,26 @@ def with_all() -> TrainingRecord:
         },
         non_finite=(NonFinite("loss", 3), NonFinite("gradient", 3, "fc1.weight")),
         lost=(LostUpdate(2, 17, 99_000),),
-        scheduling=Scheduling(("StepLR", "LinearLR"), 3, 1),
+        changes=(StateChange("exp_avg", "loaded", "bfloat16", Tally(1, 1), 1, ("fc1.weight",)),),
+        backwards=(BackwardCount(1, 0, Tally(1, 1), 1), BackwardCount(2, 1, Tally(2, 2), 3)),
+        mixed=Tally(1, 3),
+        undivided=Tally(2, 2),
+        uncleared=Tally(1, 2),
+        unused_backwards=1,
+        scheduling=Scheduling(("StepLR", "LinearLR"), 3, 1, 10),
+        follows="Adam",
+        shares_state=SharedState("SGD 2", 2),
+        unloaded=UnloadedState("checkpoint.pt", 500, (0.001,)),
+        lr_events=(LearningRateEvent("put back", Tally(1, 3), (0.1,), (nan,)),),
     )
-    columns = {**full.columns, "unclipped_gradient_norm": scalar([30.0, 60.0], first=1)}
+    columns = {
+        **full.columns,
+        "unclipped_gradient_norm": scalar([30.0, 60.0], first=1),
+        "backwards": scalar([2.0, 2.0], first=1),
+        "evaluations": scalar([1.0, 20.0, 3.0]),
+        "largest_loss": scalar([2.5, inf, 3.0]),
+        "last_loss": scalar([2.5, 2.0, nan]),
+    }
     columns = {quantity.name: columns[quantity.name] for quantity in OptimizerTrace.QUANTITIES}
     groups = ({**ADAMW, "weight_decay": inf}, {**ADAMW, "lr": 0.01, "name": "head"})
     other = optimizer(name="SGD 2", hyperparameters=groups, steps=[2, 4, 7])
