@@ -363,7 +363,7 @@ def test_a_complex_state_of_real_weights_has_the_norm_of_both_parts() -> None:
     begin(measured)
     row: Row = {}
 
-    measured.measure(row, {given[0]: {"spectrum": torch.full((31,), 3 + 4j)}}, 1)
+    measured.measure(row, {given[0]: {"spectrum": torch.full((31,), 3 + 4j)}}, is_deep=True)
 
     assert row["state spectrum"] == pytest.approx(torch.tensor([5 * 31**0.5], dtype=torch.float64))
 
