@@ -52,14 +52,14 @@ class NormMeter:
         self._groups = list(_groups(self._shapes))
 
     def fits(self, tensors: Sequence[Tensor | None]) -> bool:
-        """Return whether tensors have the shapes, as far as there are any."""
+        """Return whether tensors are real and have the shapes, as far as there are any."""
         return all(
-            tensor is None or tensor.shape == shape
+            tensor is None or (tensor.shape == shape and not tensor.is_complex())
             for tensor, shape in zip(tensors, self._shapes, strict=True)
         )
 
     def norm(self, tensors: Sequence[Tensor | None]) -> Norm:
-        """Return the norm of real tensors that fit; None counts as zeros.
+        """Return the norm of tensors that fit; None counts as zeros.
 
         If it is not finite, each one is measured, too.
         """

@@ -21,7 +21,7 @@ from optitrace.monitoring.parameters import shown_name
 from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
 from optitrace.monitoring.row_recorder import Row, Value, ratio
 from optitrace.monitoring.tensor_values import has_numbers, is_sharded, local, numbers
-from optitrace.monitoring.torch_internals import foreach_copy_, foreach_sub_
+from optitrace.monitoring.torch_internals import foreach_copy_
 from optitrace.records.training import (
     KINDS,
     NUMBERS,
@@ -93,7 +93,7 @@ class StepMetrics:
         self._keeps_state = config is not None and config.state
         self._weights = weights
         self._meter: NormMeter | None = None
-        if self._is_on_host and not any(p.is_complex() for p in parameters):
+        if self._is_on_host:
             self._meter = NormMeter([p.shape for p in parameters], by_tensor=by_parameter)
         self._changes: list[Tensor] = []
         self._before: list[Tensor] = []
@@ -124,7 +124,8 @@ class StepMetrics:
         weight_norm = self._norm(weights)
         self.is_broken = keeps and not _is_finite(weight_norm)
         self._before = [before.clone() for before in self._changes] if self.is_broken else []
-        foreach_sub_(self._changes, weights)
+        for change, now in zip(self._changes, weights, strict=True):
+            change.sub_(now)
         return self._norm(self._changes), weight_norm
 
     def change(self, place: int) -> Tensor:

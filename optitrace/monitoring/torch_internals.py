@@ -176,16 +176,6 @@ def foreach_copy_(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
             target.copy_(source)
 
 
-def foreach_sub_(targets: Sequence[Tensor], others: Sequence[Tensor]) -> None:
-    """Subtract from each tensor another one, one by one where torch has nothing for lists."""
-    at_once = getattr(torch, "_foreach_sub_", None)
-    if at_once is not None:
-        at_once(targets, others)
-    else:
-        for target, other in zip(targets, others, strict=True):
-            target.sub_(other)
-
-
 def own_parameters(module: Module) -> Mapping[str, Tensor | None] | None:
     """Return the parameters that a module has itself; None if it is not initialized, or torch hides them."""
     return vars(module).get("_parameters")

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from optitrace.monitoring.norms import BUFFER, Norm
+from optitrace.monitoring.row_recorder import Row
 from optitrace.monitoring.step_metrics import StepMetrics
 
 SHAPES = ((1,), (31,), (4, 8), (33,), (3, 43), (1000,))
@@ -354,6 +355,17 @@ def test_the_squares_of_millions_are_added_with_all_digits() -> None:
 
     assert matches(gradient, exact([weight.grad]))
     assert matches(weights, exact([weight]))
+
+
+def test_a_complex_state_of_real_weights_has_the_norm_of_both_parts() -> None:
+    given = parameters()[1:2]
+    measured = StepMetrics(given)
+    begin(measured)
+    row: Row = {}
+
+    measured.measure(row, {given[0]: {"spectrum": torch.full((31,), 3 + 4j)}}, is_deep=True)
+
+    assert row["state spectrum"] == pytest.approx(torch.tensor([5 * 31**0.5], dtype=torch.float64))
 
 
 def test_tensors_that_fill_the_buffer_more_than_once_are_measured_whole() -> None:

@@ -188,7 +188,7 @@ def test_clipping_by_norm_is_observed_where_torch_has_no_function_for_its_second
 
 
 def test_norms_are_the_same_where_torch_has_nothing_for_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_foreach_norm", "_foreach_copy_", "_foreach_sub_"):
+    for name in ("_foreach_norm", "_foreach_copy_"):
         monkeypatch.delattr(torch, name)
     weights = nn.Parameter(torch.tensor([3.0, 4.0]))
     weights.grad = torch.tensor([5.0, 12.0])
