@@ -115,6 +115,32 @@ def training(*optimizers: OptimizerTrace, **changes: Any) -> TrainingRecord:
     return replace(made, **changes)
 
 
+def without_history(training: TrainingRecord) -> TrainingRecord:
+    """Return a training as files of schema 1 have it, which know nothing of its history."""
+
+    def of(optimizer: OptimizerTrace) -> OptimizerTrace:
+        new = ("backwards", "evaluations", "largest_loss", "last_loss")
+        scheduling = optimizer.scheduling and replace(optimizer.scheduling, course=None)
+        return replace(
+            optimizer,
+            columns={name: column for name, column in optimizer.columns.items() if name not in new},
+            parameters=tuple(replace(p, movement=Movement()) for p in optimizer.parameters),
+            changes=(),
+            backwards=(),
+            mixed=None,
+            undivided=None,
+            uncleared=None,
+            unused_backwards=0,
+            scheduling=scheduling,
+            follows="",
+            shares_state=None,
+            unloaded=None,
+            lr_events=(),
+        )
+
+    return replace(training, optimizers=tuple(map(of, training.optimizers)))
+
+
 def with_all() -> TrainingRecord:
     """Return a training that has everything that a training can have."""
     nan, inf = float("nan"), float("inf")
