@@ -85,8 +85,6 @@ class Rule:
         departures: where torch, and so this rule, differs from that source.
         classes: public names of classes beyond torch.optim that implement it: ``lion_pytorch.Lion``.
         details: what is to be known of hyperparameters that their names do not say.
-        cases: hyperparameters under which a wrong rule cannot pass for this one, for
-            `optitrace.rules.discriminating_cases`.
         fixed: arguments of the function that this optimizer fixes, and so does not offer.
         defaults: defaults of this optimizer that differ from the function's.
     """
@@ -100,7 +98,6 @@ class Rule:
     departures: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     details: Mapping[str, Detail] = field(default_factory=dict, hash=False)
-    cases: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
     defaults: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -159,7 +156,6 @@ def rule(
     departures: tuple[str, ...] = (),
     classes: tuple[str, ...] = (),
     details: Mapping[str, Detail] | None = None,
-    cases: tuple[Mapping[str, Any], ...] = (),
 ) -> Callable[[RuleFunction], Rule]:
     """Make a `Rule` of the function below, under the function's name and with its docstring as summary.
 
@@ -178,7 +174,6 @@ def rule(
             departures,
             classes,
             details or {},
-            cases,
         )
 
     return make

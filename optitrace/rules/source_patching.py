@@ -6,8 +6,11 @@ import __future__
 import ast
 import inspect
 import linecache
+import operator
 import textwrap
-from typing import TYPE_CHECKING
+from copy import copy
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from optitrace import functions
 from optitrace.errors import UsageError
@@ -16,10 +19,12 @@ from optitrace.functions import FUNCTIONS, Extent
 if TYPE_CHECKING:
     from optitrace.rules.rule import Rule, RuleFunction
 
+_Node = TypeVar("_Node", bound=ast.AST)
+
 
 def definition(function: RuleFunction) -> ast.FunctionDef:
     """Return the function's definition, without its decorators."""
-    statement = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    statement = ast.parse(_source(function)).body[0]
     if not isinstance(statement, ast.FunctionDef):
         raise UsageError(f"{function.__qualname__} is not a rule: a rule is defined by def.")
     statement.decorator_list.clear()
@@ -44,6 +49,11 @@ def extent(rule: Rule) -> Extent:
     return next((each for each in widest if each in extents), "weight")
 
 
+@lru_cache(maxsize=64)
+def _source(function: RuleFunction) -> str:
+    return textwrap.dedent(inspect.getsource(function))
+
+
 def compiled(changed: ast.FunctionDef, original: RuleFunction, title: str) -> RuleFunction:
     """Return the function that `changed` defines, among the names of `original` and of `optitrace.functions`.
 
@@ -53,10 +63,19 @@ def compiled(changed: ast.FunctionDef, original: RuleFunction, title: str) -> Ru
     source = ast.unparse(changed) + "\n"
     file_name = f"<{title}>"
     linecache.cache[file_name] = (len(source), None, source.splitlines(keepends=True), file_name)
+    return _executed(source, original, changed.name, file_name)
+
+
+def function_of(changed: ast.FunctionDef, original: RuleFunction) -> RuleFunction:
+    """Return the same function, whose source cannot be read; this takes a fifth of the time."""
+    return _executed(ast.Module([changed], []), original, changed.name, f"<{changed.name}>")
+
+
+def _executed(source: str | ast.Module, original: RuleFunction, name: str, file_name: str) -> RuleFunction:
     code = compile(source, file_name, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
     names = {**vars(functions), **original.__globals__}
     exec(code, names)
-    function: RuleFunction = names[changed.name]
+    function: RuleFunction = names[name]
     return function
 
 
@@ -70,51 +89,65 @@ def replaced(tree: ast.FunctionDef, piece: str, stead: str) -> ast.FunctionDef:
         LookupError: `piece` does not occur.
     """
     replacement = _Replacement(piece, stead)
-    changed = replacement.visit(ast.parse(ast.unparse(tree)).body[0])
+    changed = replacement.rebuilt(tree)
     if not replacement.found:
         raise LookupError(f"{tree.name} has no '{piece}'")
-    assert isinstance(changed, ast.FunctionDef)
     return changed
 
 
-class _Replacement(ast.NodeTransformer):
+class _Replacement:
     """Replaces one piece of source by another, and records whether it was there."""
 
     def __init__(self, piece: str, stead: str) -> None:
         self.stead = stead
         self.piece = ast.parse(piece).body
         self.expression = self.piece[0].value if isinstance(self.piece[0], ast.Expr) else None
-        self.dumped = [ast.dump(statement) for statement in self.piece]
         self.found = False
 
-    def visit(self, node: ast.AST) -> ast.AST:
-        if (
-            isinstance(node, ast.expr)
-            and type(node) is type(self.expression)
-            and self._is_here([ast.Expr(node)])
-        ):
-            self.found = True
-            return ast.parse(self.stead, mode="eval").body
-        self.generic_visit(node)
-        for block in ("body", "orelse"):
-            statements = getattr(node, block, None)
-            if isinstance(statements, list):
-                left = self._in_block(statements)
+    def rebuilt(self, node: _Node) -> _Node:
+        """Return a node with the piece replaced in it; what does not change is shared."""
+        changes = {
+            name: new for name, old in ast.iter_fields(node) if (new := self._field(name, old)) is not old
+        }
+        if not changes:
+            return node
+        changed = copy(node)
+        for name, new in changes.items():
+            setattr(changed, name, new)
+        return changed
+
+    def _field(self, name: str, old: Any) -> Any:
+        """Return a field of a node with the piece replaced in it; the same object if nothing changes."""
+        if isinstance(old, list):
+            new = [self._field(name, each) for each in old]
+            if old and isinstance(old[0], ast.stmt):
                 # a guard whose only line is left out
-                setattr(node, block, left or [ast.Pass()] if block == "body" else left)
-        return node
+                new = self._in_block(new) or (ast.parse("pass").body if name == "body" else [])
+            return old if len(new) == len(old) and all(map(operator.is_, new, old)) else new
+        if isinstance(old, ast.expr):
+            if self.expression is None:
+                return old
+            if _is_same(old, self.expression):
+                self.found = True
+                return ast.parse(self.stead, mode="eval").body
+        return self.rebuilt(old) if isinstance(old, ast.AST) else old
 
     def _in_block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
         length = len(self.piece)
         for start in range(len(statements) - length + 1):
-            if self._is_here(statements[start : start + length]):
+            if all(map(_is_same, statements[start : start + length], self.piece)):
                 self.found = True
                 after = self._in_block(statements[start + length :])
                 return [*statements[:start], *ast.parse(self.stead).body, *after]
         return statements
 
-    def _is_here(self, statements: list[ast.stmt]) -> bool:
-        return all(
-            type(statement) is type(part) and ast.dump(statement) == dumped
-            for statement, part, dumped in zip(statements, self.piece, self.dumped, strict=True)
-        )
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether two pieces of syntax trees are written in the same way."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, ast.AST):
+        return all(_is_same(getattr(one, name, None), getattr(other, name, None)) for name in one._fields)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return bool(one == other)

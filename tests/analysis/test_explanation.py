@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.known_mistakes import KNOWN_MISTAKES
 
 from optitrace.analysis.explanation import RuleStep, SearchStep, explain
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
 from optitrace.records.trace import Status, TraceRecord
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
-from optitrace.rules.mistakes import MISTAKES, damaged
+from optitrace.rules.mistakes import damaged
 from optitrace.tracing.tracer import trace
 
 RULED = [name for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None]
@@ -71,7 +72,7 @@ def test_sgd_with_momentum_and_decay_changes_by_three_parts() -> None:
 def test_a_damaged_rule_is_told_by_its_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     rule = TORCH_OPTIMIZERS["adam"].rule
     assert rule is not None
-    (mistake,) = (m for m in MISTAKES["adam"] if m.name == "eps is inside the square root")
+    (mistake,) = (m for m in KNOWN_MISTAKES["adam"] if m.name == "eps is inside the square root")
     wrong = damaged(rule, mistake)
     traced = trace(design("adam", {"eps": 0.01, "weight_decay": 0.1}, steps=3, dtype="float64"))
     monkeypatch.setattr(

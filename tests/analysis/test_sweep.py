@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.known_mistakes import KNOWN_MISTAKES
 from support.sweeps import everything, space
 
 from optitrace.analysis.sweeping.blocks import Block
@@ -16,7 +17,7 @@ from optitrace.analysis.sweeping.spot_check import spot_check
 from optitrace.analysis.sweeping.sweep import Workers, check_space, sweep
 from optitrace.errors import DeviceError, UsageError
 from optitrace.rules import catalogue
-from optitrace.rules.mistakes import MISTAKES, damaged
+from optitrace.rules.mistakes import damaged
 
 FINE = ["lr=log:1e-3:1:50", "momentum=0:0.9:20"]
 
@@ -139,7 +140,7 @@ def test_a_spot_check_notices_every_damaged_rule_that_shows(
     assert entry.rule is not None
     swept = space(name, dtype="float64", steps=20)
     noticed = []
-    for mistake in MISTAKES[name]:
+    for mistake in KNOWN_MISTAKES[name]:
         wrong = replace(entry, rule=damaged(entry.rule, mistake))
         monkeypatch.setattr(catalogue, "OPTIMIZERS", {**catalogue.OPTIMIZERS, name: wrong})
         noticed.append(not all(check.agrees for check in spot_check(swept, 0, others=12)))

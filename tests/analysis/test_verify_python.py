@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 from support.descents import Descent, optimizer_of
+from support.known_mistakes import KNOWN_MISTAKES
 
 import optitrace
 from optitrace.rules.families.adam_family import adam
-from optitrace.rules.mistakes import MISTAKES, damaged
+from optitrace.rules.mistakes import damaged
 
 
 def test_a_name_a_class_and_the_name_of_a_class_are_verified_together() -> None:
@@ -27,7 +28,9 @@ def test_a_class_is_held_against_a_rule() -> None:
 
 
 def test_what_departs_can_be_printed_and_read() -> None:
-    wrong = damaged(adam, next(m for m in MISTAKES["adam"] if m.name == "eps is inside the square root"))
+    wrong = damaged(
+        adam, next(m for m in KNOWN_MISTAKES["adam"] if m.name == "eps is inside the square root")
+    )
     found = optitrace.verify(optimizer_of(wrong), rule="adam", dtypes=("float64",))
 
     assert not found.passed

@@ -4,43 +4,12 @@ import inspect
 import re
 
 import pytest
+from support.known_mistakes import KNOWN_MISTAKES
 
-from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.families.gradient_descent import sgd
-from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
+from optitrace.rules.mistakes import Mistake, damaged
 
-FIRST_DAMPENED = next(m for m in MISTAKES["sgd"] if m.name == "the first momentum_buffer is dampened")
-
-
-def test_every_rule_has_mistakes() -> None:
-    assert set(MISTAKES) == {
-        name for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None
-    }
-    assert all(MISTAKES.values())
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_the_mistakes_of_a_rule_have_different_names(name: str) -> None:
-    names = [mistake.name for mistake in MISTAKES[name]]
-
-    assert sorted(set(names)) == sorted(names)
-
-
-@pytest.mark.parametrize("name", sorted({m.name for mistakes in MISTAKES.values() for m in mistakes}))
-def test_a_mistake_is_named_by_a_clause(name: str) -> None:
-    assert name == name.strip()
-    assert not name.endswith(".")
-    assert name.startswith("Newton-Schulz") or name[0].islower()
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_named_in_the_words_of_torch(name: str) -> None:
-    rule = TORCH_OPTIMIZERS[name].rule
-    assert rule is not None
-    symbols = {entry.symbol for entry in rule.state if entry.symbol != entry.key}
-    words = {word for mistake in MISTAKES[name] for word in re.split("[ ,]+", mistake.name)}
-
-    assert words.isdisjoint(symbols | {"w", "g"})
+FIRST_DAMPENED = next(m for m in KNOWN_MISTAKES["sgd"] if m.name == "the first momentum_buffer is dampened")
 
 
 def test_a_damaged_rule_computes_its_mistake() -> None:

@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.calculator import calculate
+from support.known_mistakes import KNOWN_MISTAKES
 
 from optitrace.errors import UsageError
 from optitrace.functions import FUNCTIONS
@@ -24,7 +25,7 @@ from optitrace.rules.families.adam_family import adam, adamw, radam, sparseadam
 from optitrace.rules.families.adaptive import adafactor, adagrad
 from optitrace.rules.families.gradient_descent import asgd, rprop, sgd
 from optitrace.rules.families.orthogonal import muon
-from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
+from optitrace.rules.mistakes import Mistake, damaged
 from optitrace.rules.reader import ASCII, UNICODE, RuleLine, Spelling, StepExplanation, read
 from optitrace.rules.rule import rule, takes_matrices
 from optitrace.rules.source_patching import compiled, definition
@@ -487,7 +488,7 @@ def test_every_rule_can_be_spelled_in_ascii(name: str) -> None:
     assert "\n".join(read(RULES[name]).formulas(ASCII)).isascii()
 
 
-@pytest.mark.parametrize(("name", "mistake"), [(name, m) for name in RULES for m in MISTAKES[name]])
+@pytest.mark.parametrize(("name", "mistake"), [(name, m) for name in RULES for m in KNOWN_MISTAKES[name]])
 def test_damaged_rules_can_be_read_too(name: str, mistake: Mistake) -> None:
     assert read(damaged(RULES[name], mistake)).formulas() != read(RULES[name]).formulas()
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from support.known_mistakes import KNOWN_MISTAKES
 from torch import Tensor
 
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.discriminating_cases import STEPS, VECTOR, cases_of, gradient, shapes_of, start
-from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
+from optitrace.rules.mistakes import Mistake, damaged
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import compiled, definition
 
@@ -144,7 +145,7 @@ def test_a_rule_runs_a_batch_of_settings_as_it_runs_each(name: str) -> None:
     ("name", "mistake"),
     [
         pytest.param(name, m, id=f"{name} if {m.name}")
-        for name, mistakes in MISTAKES.items()
+        for name, mistakes in KNOWN_MISTAKES.items()
         for m in mistakes
     ],
 )
@@ -157,7 +158,7 @@ def test_a_mistake_in_a_rule_is_noticed(name: str, mistake: Mistake) -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_no_two_mistakes_in_a_rule_are_the_same(name: str) -> None:
     names_by_effect = defaultdict(list)
-    for mistake in MISTAKES[name]:
+    for mistake in KNOWN_MISTAKES[name]:
         wrong = damaged(RULES[name], mistake)
         ends = (rule_steps(wrong, *case)[-1] for case in CASES if case[0] == name)
         numbers = (x for end in ends for value in end.values() for x in torch.as_tensor(value).flatten())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, islice, product
 from typing import TypeAlias
@@ -10,8 +11,8 @@ from typing import TypeAlias
 from optitrace.analysis.verification.departure import DepartingStep, first_departing_steps
 from optitrace.analysis.verification.recorded_run import RecordedRun, agrees, recompute
 from optitrace.analysis.verification.step_check import COUNT, WEIGHTS, CheckedStep
-from optitrace.rules.line_changes import derived_mistakes
-from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
+from optitrace.rules.discriminating_cases import damaged_functions, distinct_mistakes, effect_of
+from optitrace.rules.mistakes import Mistake, damaged_function
 from optitrace.rules.rule import Rule
 
 MOST_CAUSES = 3
@@ -27,9 +28,8 @@ Candidate: TypeAlias = tuple[tuple[Mistake, ...], Rule]
 def likely_causes(rule: Rule, runs: Sequence[RecordedRun]) -> tuple[str, ...]:
     """Return clauses that complete the sentence "agrees with adam if ...".
 
-    The known mistakes of the rule are tried first, then every small change of one of its lines, and then
-    two of all these at once; for each, state and weights first, and the weights alone where nothing
-    explains the state.
+    The mistakes of the rule are tried one by one, and then two at once; for each, state and weights first,
+    and the weights alone where nothing explains the state. Of mistakes with one effect the first is named.
 
     Args:
         rule: the rule of the catalogue that the class departs from.
@@ -39,51 +39,39 @@ def likely_causes(rule: Rule, runs: Sequence[RecordedRun]) -> tuple[str, ...]:
         first = list(first_departing_steps(rule, runs, trusted=trusted))
         if not first:  # it agrees, and so would a mistake that changes nothing here
             return ()
-        known, derived = _known(rule), _derived(rule)
-        for candidates in (
-            known,
-            derived,
-            _pairs(rule, first, trusted, known),
-            _pairs(rule, first, trusted, (*known, *derived)),
-        ):
-            clauses = (
-                " and ".join(mistake.name for mistake in mistakes)
-                for mistakes, wrong in candidates
-                if _agrees(wrong, runs, trusted)
-            )
-            if causes := tuple(islice(clauses, MOST_CAUSES)):
+        for candidates in (_singles(rule), _pairs(rule, first, trusted)):
+            agreeing = (candidate for candidate in candidates if _agrees(candidate[1], runs, trusted))
+            if causes := tuple(islice(_clauses(rule, agreeing), MOST_CAUSES)):
                 return causes
         if all(each.step.departing == [WEIGHTS] for each in first):  # there is no state to distrust
             return ()
     return ()
 
 
-@cache
-def _known(rule: Rule) -> tuple[Candidate, ...]:
-    return tuple(_damage(rule, ((mistake,) for mistake in MISTAKES.get(rule.name, ()))))
+def _clauses(rule: Rule, candidates: Iterable[Candidate]) -> Iterator[str]:
+    """Yield what candidates are called; of those with one effect, the first."""
+    effects: set[str] = set()
+    for mistakes, wrong in candidates:
+        if (effect := effect_of(rule, wrong.function)) not in effects:
+            effects.add(effect)
+            yield " and ".join(mistake.name for mistake in mistakes)
 
 
 @cache
-def _derived(rule: Rule) -> tuple[Candidate, ...]:
-    return tuple(_damage(rule, ((mistake,) for mistake in derived_mistakes(rule))))
+def _singles(rule: Rule) -> tuple[Candidate, ...]:
+    return tuple(
+        ((mistake,), replace(rule, function=function)) for mistake, function in damaged_functions(rule)
+    )
 
 
-def _damage(rule: Rule, choices: Iterable[tuple[Mistake, ...]]) -> Iterator[Candidate]:
-    for mistakes in choices:
-        try:
-            yield mistakes, damaged(rule, *mistakes)
-        except LookupError:  # the first mistake has removed what the second one changes
-            continue
-
-
-def _pairs(
-    rule: Rule, first: Sequence[DepartingStep], trusted: bool, singles: Sequence[Candidate]
-) -> Iterator[Candidate]:
+def _pairs(rule: Rule, first: Sequence[DepartingStep], trusted: bool) -> Iterator[Candidate]:
     """Yield two mistakes at once that may explain a departure.
 
     Where the class departs in several quantities, a first mistake is to explain the first of them by
     itself. Where none does, both mistakes are to change what departs, and nothing else.
     """
+    distinct = set(distinct_mistakes(rule))
+    singles = [single for single in _singles(rule) if single[0][0] in distinct]
     run, departing = max(first, key=lambda each: len(each.step.departing))
     quantity = next((name for name in departing.departing if name not in (WEIGHTS, COUNT)), WEIGHTS)
     explaining: list[Mistake] = []
@@ -101,7 +89,11 @@ def _pairs(
             changing += mistakes
     everything = [mistake for mistakes, _ in singles for mistake in mistakes]
     pairs = product(explaining, everything) if explaining else combinations(changing, 2)
-    yield from _damage(rule, islice((pair for pair in pairs if pair[0] is not pair[1]), MOST_PAIRS))
+    for pair in islice((pair for pair in pairs if pair[0] is not pair[1]), MOST_PAIRS):
+        try:
+            yield pair, replace(rule, function=damaged_function(rule, *pair))
+        except LookupError:  # the first mistake has removed what the second one changes
+            continue
 
 
 def _step(wrong: Rule, run: RecordedRun, number: int, trusted: bool) -> CheckedStep | None:

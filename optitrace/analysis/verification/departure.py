@@ -13,7 +13,7 @@ from torch import Tensor
 from optitrace.analysis.verification.check import Departure, Suspect
 from optitrace.analysis.verification.recorded_run import RecordedRun, recompute
 from optitrace.analysis.verification.step_check import COUNT, WEIGHTS, CheckedStep, compare
-from optitrace.rules.line_changes import OpenLine, open_lines
+from optitrace.rules.open_lines import OpenLine, open_lines
 from optitrace.rules.reader import RuleLine, read
 from optitrace.rules.rule import Rule
 

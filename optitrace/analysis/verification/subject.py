@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError
@@ -16,7 +17,7 @@ from optitrace.rules.discriminating_cases import cases_of, shapes_of
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer as CatalogueEntry
 from optitrace.rules.rule import Implementation, Rule
-from optitrace.tracing.stepping import absence, torch_class
+from optitrace.tracing.stepping import absence, construct, torch_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ def subject_of_user_class(user_class: UserClass, rule: Rule, given: Mapping[str,
     _check_names(user_class, rule, given)
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     reduced = 0
-    for telling in cases_of(rule):
+    cases = _cases_for(user_class, rule, given)
+    for telling in cases:
         wanted = {**telling, **{n: v for n, v in given.items() if n in offered}}
         settings = {name: value for name, value in wanted.items() if name in accepted}
         reduced += settings != wanted
@@ -112,7 +114,7 @@ def subject_of_user_class(user_class: UserClass, rule: Rule, given: Mapping[str,
         _configurations(rule, pairs),
         user_class.implementations,
         rule.torch is not None and rule.torch.needs == "sparse gradient",
-        tuple(_notes(user_class, rule, given, reduced)),
+        tuple(_notes(user_class, rule, given, f"{reduced} of {len(cases)}" if reduced else "")),
     )
 
 
@@ -140,18 +142,39 @@ def _configurations(
     )
 
 
+def _cases_for(user_class: UserClass, rule: Rule, given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the settings of a rule, and where a class refuses some of them, what it accepts instead."""
+    accepted = {h.name for h in user_class.hyperparameters}
+    [shape, *_] = shapes_of(rule)
+
+    def accepts(settings: Mapping[str, Any]) -> bool:
+        arguments = {name: value for name, value in settings.items() if name in accepted}
+        try:
+            construct(
+                user_class.optimizer_class, [torch.zeros(shape, requires_grad=True)], {**arguments, **given}
+            )
+        except Exception:  # a custom class can raise anything
+            return False
+        return True
+
+    cases = [*cases_of(rule)]
+    if not all(map(accepts, cases)):
+        cases += [each for each in cases_of(rule, accepts) if each not in cases]
+    return cases
+
+
 def _check_names(user_class: UserClass, rule: Rule, given: Mapping[str, Any]) -> None:
     user_class.check(given, [parameter.name for parameter in rule.parameters])
     if all(hyperparameter.name != "lr" for hyperparameter in user_class.hyperparameters):
         raise UsageError(f"{user_class.has_no('lr').rstrip('.')}, and no rule can be tried without one.")
 
 
-def _notes(user_class: UserClass, rule: Rule, given: Mapping[str, Any], reduced: int) -> list[str]:
+def _notes(user_class: UserClass, rule: Rule, given: Mapping[str, Any], reduced: str) -> list[str]:
     accepted = {h.name: h.default for h in user_class.hyperparameters}
     offered = {parameter.name: parameter.default for parameter in rule.parameters}
     notes = []
     if lacks := [name for name in offered if name not in accepted]:
-        tried = f"; {reduced} of {len(cases_of(rule))} settings were tried without" if reduced else ""
+        tried = f"; {reduced} settings were tried without" if reduced else ""
         notes.append(f"it has no {', '.join(lacks)}{tried}")
     if extra := [f"{n}={show(v)}" for n, v in accepted.items() if n not in offered and n not in given]:
         notes.append(f"{rule.name} has no {', '.join(extra)}: left at the default")
