@@ -129,9 +129,15 @@ class PrescribedRun:
         """Return the weights as they are now."""
         return [weights.detach().clone() for weights in self.weights]
 
-    def state(self, index: int = 0) -> dict[str, Tensor]:
-        """Return the numbers in the state of a tensor of weights as they are now, by the class's names."""
-        entries = self.optimizer.state.get(self.weights[index], {})
+    def state(self, index: int = 0, of_group: Collection[str] = ()) -> dict[str, Tensor]:
+        """Return the numbers in the state of a tensor of weights as they are now, by the class's names.
+
+        Args:
+            index: of the tensor.
+            of_group: what is kept in its group, the first one.
+        """
+        entries = dict(self.optimizer.state.get(self.weights[index], {}))
+        entries |= {key: value for key, value in self.optimizer.param_groups[0].items() if key in of_group}
         return {
             str(key): numbers
             for key, value in entries.items()

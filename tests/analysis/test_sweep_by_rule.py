@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.sweeps import GRIDS, everything, space
+from support.sweeps import BEYOND, GRIDS, everything, space
 
 from optitrace.analysis.sweeping.batch import Swept
 from optitrace.analysis.sweeping.classes import measured
@@ -29,7 +29,7 @@ def all_configurations(swept: Space) -> list[Any]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", GRIDS)
+@pytest.mark.parametrize("optimizer", [*GRIDS, *BEYOND])
 def test_every_configuration_ends_where_torch_ends(optimizer: str, dtype: str) -> None:
     swept = space(optimizer, dtype=dtype)
     weights = everything(swept)["weights"]
@@ -44,7 +44,7 @@ def test_every_configuration_ends_where_torch_ends(optimizer: str, dtype: str) -
         )
 
 
-@pytest.mark.parametrize("optimizer", GRIDS)
+@pytest.mark.parametrize("optimizer", [*GRIDS, *BEYOND])
 def test_neither_the_chunk_nor_the_threads_change_a_bit(optimizer: str) -> None:
     swept = space(optimizer)
     whole = everything(swept, threads=1)

@@ -14,7 +14,7 @@ REPORT = "print('torch' in sys.modules, 'pydantic' in sys.modules, file=sys.stde
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["sgd", "--help"], ["list"], ["list", "adam", "-f", "json"], ["--version"], ["adan"]],
+    [["--help"], ["sgd", "--help"], ["list"], ["list", "adam", "-f", "json"], ["--version"], ["adem"]],
 )
 def test_what_runs_nothing_loads_neither_torch_nor_pydantic(arguments: list[str]) -> None:
     program = f"{MAIN}\nsys.argv[1:] = {arguments}\ntry: main()\nfinally: {REPORT}"

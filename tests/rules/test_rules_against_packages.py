@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 
 from optitrace.rules.discriminating_cases import STEPS, gradient, start
-from optitrace.rules.families.adam_variants import adabelief, ademamix, adopt, qhadam, yogi
+from optitrace.rules.families.adam_variants import adabelief, adan, ademamix, adopt, mars, qhadam, yogi
 from optitrace.rules.families.decoupled_sgd import sgdw
+from optitrace.rules.families.layerwise import lamb, lars
 from optitrace.rules.families.schedule_free import schedule_free_adamw, schedule_free_sgd
-from optitrace.rules.families.sign_based import lion
-from optitrace.rules.rule import Rule, StateEntry
+from optitrace.rules.families.sign_based import cautious_adamw, lion
+from optitrace.rules.rule import Rule, StateEntry, takes_matrices
 
 VECTOR = (4,)
 WIDE = (2, 3)
+TALL = (3, 2)
 
 Settings = Mapping[str, Any]
 
@@ -74,6 +76,37 @@ ADOPT = (
     {**ADAM, **DECAY, "decouple": True, "maximize": True},
     {**ADAM, **DECAY, "clip_exp": None},
 )
+ADAN = (
+    {"lr": 0.1},
+    {"lr": 0.1, "betas": (0.9, 0.7, 0.8), "eps": 1e-2, **DECAY},
+    {"lr": 0.1, "betas": (0.9, 0.7, 0.8), **DECAY, "no_prox": True},
+)
+MARS = (
+    BETAS,
+    {**ADAM, **DECAY, "gamma": 0.5},
+    {**ADAM, **DECAY, "gamma": 0.1},
+)
+LAMB = (
+    {"lr": 0.1},
+    {**ADAM, **DECAY, "max_grad_norm": None, "bias_correction": False},
+    {**ADAM, **DECAY, "max_grad_norm": 2.0, "trust_clip": True, "grad_averaging": False},
+    {**ADAM, **DECAY, "decoupled_decay": True},
+    {**ADAM, "weight_decay": 0.0, "always_adapt": True},
+    {**ADAM, "weight_decay": 0.0},
+)
+LARS = (
+    {"lr": 0.1},
+    {"lr": 0.1, **DECAY, "trust_coeff": 0.5},
+    {"lr": 0.1, **DECAY, "trust_coeff": 0.5, "momentum": 0.9, "dampening": 0.5, "eps": 0.1},
+    {"lr": 0.1, "always_adapt": True, "trust_coeff": 0.5, "momentum": 0.9, "nesterov": True},
+    {"lr": 0.1, **DECAY, "trust_coeff": 0.1, "trust_clip": True},
+)
+CAUTIOUS = (
+    {"lr": 0.1},
+    {**ADAM, **DECAY, "maximize": True},
+    {**ADAM, **DECAY, "amsgrad": True},
+    {**ADAM, **DECAY, "caution": False},
+)
 SGDW = (
     {"lr": 0.1, **DECAY},
     {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, **DECAY},
@@ -112,6 +145,12 @@ PACKAGES = (
     Package("pytorch_optimizer.Yogi", yogi, YOGI + YOGI_DECOUPLED, given={"weight_decouple": False}),
     Package("adopt.ADOPT", adopt, ADOPT, given={"clip_exp": 0.25}, arguments=clip_lambda),
     Package("timm.optim.Adopt", adopt, ADOPT, called={"decouple": "decoupled"}, given={"clip_exp": 0.25}),
+    Package("timm.optim.Adan", adan, ADAN),
+    Package("timm.optim.Mars", mars, MARS, shapes=(WIDE, TALL)),
+    Package("timm.optim.Mars", mars, MARS, shapes=(VECTOR,), given={"optimize_1d": True}),
+    Package("timm.optim.Lars", lars, LARS),
+    Package("timm.optim.Lamb", lamb, LAMB),
+    Package("timm.optim.adamw.AdamWLegacy", cautious_adamw, CAUTIOUS, given={"caution": True}),
     Package(
         "pytorch_optimizer.AdEMAMix",
         ademamix,
@@ -161,14 +200,15 @@ def departure(package: Package, settings: Settings, shape: tuple[int, ...]) -> t
     rule = package.rule
     hyperparameters = {**{p.name: p.default for p in rule.parameters}, **settings}
     weights, optimizer = made(package, settings, shape)
-    w: Any = weights.detach().clone()
-    state: Any = initial_state(rule, hyperparameters, shape)
+    given = (1, *shape) if takes_matrices(rule.function) and len(shape) == 1 else shape
+    w: Any = weights.detach().reshape(given).clone()
+    state: Any = initial_state(rule, hyperparameters, given)
     worst = (0.0, "")
     for t in range(1, STEPS + 1):
         g = torch.tensor(gradient(t, math.prod(shape))).reshape(shape)
         weights.grad = g.clone()
         optimizer.step()
-        w, *state = rule(w, g, t, *state, **hyperparameters)
+        w, *state = rule(w, g.reshape(given), t, *state, **hyperparameters)
         worst = max(worst, (relative_error(w, weights.detach()), f"the weights after step {t}"))
         for entry, ours in zip(rule.state, state, strict=True):
             theirs = kept(package, entry, optimizer, weights)
@@ -197,7 +237,7 @@ def made(package: Package, settings: Settings, shape: tuple[int, ...]) -> tuple[
 def initial_state(rule: Rule, hyperparameters: Settings, shape: tuple[int, ...]) -> list[Any]:
     """Return the state before step 1, in the shapes that the rule declares."""
     return [
-        torch.full(() if entry.scalar else shape, float(value)) if value is not None else None
+        torch.full(entry.dimensions(shape), float(value)) if value is not None else None
         for entry, value in zip(rule.state, rule.initial_state(hyperparameters), strict=True)
     ]
 
@@ -205,7 +245,7 @@ def initial_state(rule: Rule, hyperparameters: Settings, shape: tuple[int, ...])
 def kept(package: Package, entry: StateEntry, optimizer: Any, weights: Tensor) -> Any:
     """Return what the optimizer remembers under an entry's name; None where it has none yet."""
     key = package.keys.get(entry.key, entry.key)
-    return {**optimizer.param_groups[0], **optimizer.state[weights]}.get(key)
+    return (optimizer.param_groups[0] if entry.shape == "group" else optimizer.state[weights]).get(key)
 
 
 def relative_error(ours: Any, theirs: Any) -> float:

@@ -61,15 +61,37 @@ GRIDS: Mapping[str, Sequence[str]] = {
 }
 """Axes by optimizer: together they make tensors of numbers, take zeros apart, and vary what is no number."""
 
+BEYOND: Mapping[str, Sequence[str]] = {
+    "adan": ("lr=0.001,0.1", "betas.1=0.5,0.9", "max_grad_norm=0,0.5,1", "no_prox=true,false"),
+    "mars": ("lr=0.001,0.1", "betas.0=0.5,0.95", "gamma=0,0.025,0.5", "amsgrad=true,false"),
+    "lars": (
+        "lr=0.01,0.1",
+        "weight_decay=0,0.1",
+        "momentum=0,0.5",
+        "trust_coeff=0.1,0.5",
+        "trust_clip=true,false",
+        "always_adapt=true,false",
+    ),
+    "lamb": (
+        "lr=0.001,0.1",
+        "weight_decay=0,0.1",
+        "max_grad_norm=none,0.5,1",
+        "trust_clip=true,false",
+        "always_adapt=true,false",
+    ),
+    "cautious_adamw": ("lr=0.1,0.3", "betas.0=0.9,0.99", "weight_decay=0,0.1", "caution=true,false"),
+}
+"""The same of rules that torch has no class of, and that look across the weights of a parameter."""
+
 STEPS = 12
 
 
 def space(
     optimizer: str, axes: Sequence[str] | None = None, samples: int | None = None, **settings: Any
 ) -> Space:
-    """Return a space of an optimizer: its grid of `GRIDS` if no axes are given."""
+    """Return a space of an optimizer: its grid if no axes are given."""
     base = design(optimizer, steps=settings.pop("steps", STEPS), **settings)
-    return lay_out(base, GRIDS[optimizer] if axes is None else axes, samples=samples, seed=7)
+    return lay_out(base, {**GRIDS, **BEYOND}[optimizer] if axes is None else axes, samples=samples, seed=7)
 
 
 def everything(swept: Space, goal: Goal | None = None, **workers: Any) -> dict[str, torch.Tensor]:

@@ -22,7 +22,7 @@ from optitrace.native.machine_code import is_compilable
 from optitrace.native.program import CompiledRun, Segment, Varied, powers
 from optitrace.native.square_root import correctly_rounded
 from optitrace.native.tape import OperandKind
-from optitrace.rules.rule import Rule
+from optitrace.rules.rule import Rule, StateEntry
 
 KEPT = 256
 """How many programs are kept."""
@@ -31,7 +31,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 class Swept(Tensor):
-    """The values of one hyperparameter: float64, shape (configurations, 1), or with one more 1 for matrices.
+    """The values of one hyperparameter: float64, shape (configurations, 1), or with one more 1: see `Batch`.
 
     A rule that is given these in the place of numbers computes for each configuration what torch does
     with a number: in float64 as long as only numbers meet, and rounded to the dtype of the weights, or
@@ -88,7 +88,7 @@ class Batch:
     Attributes:
         rule: what is run.
         hyperparameters: Python values, or `Swept` where configurations differ, by name.
-        w: the weights, shape (configurations, n), or (configurations, 1, n) for rules of matrices.
+        w: the weights, shape (configurations, n), or (configurations, 1, n) where a rule must see them whole.
         loss: the loss.
         protocol: which gradient a step uses.
         steps: how many are taken.
@@ -112,9 +112,14 @@ class Batch:
         """Return the state before step 1: numbers where torch has one for all weights, and else tensors."""
         initial = self.rule.initial_state(self.hyperparameters)
         return [
-            value if value is None or entry.scalar else torch.zeros_like(self.w) + value
+            value if value is None or entry.scalar else self._zeros(entry) + value
             for entry, value in zip(self.rule.state, initial, strict=True)
         ]
+
+    def _zeros(self, entry: StateEntry) -> Tensor:
+        if entry.shape == "weights":  # laid out as they are
+            return torch.zeros_like(self.w)
+        return self.w.new_zeros(entry.dimensions(self.w.shape))
 
 
 def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
@@ -134,7 +139,7 @@ def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
 
 
 def can_run(batch: Batch) -> bool:
-    """Return whether a batch is one of vectors on the processor, and can be had as machine code."""
+    """Return whether each weight is moved by itself, on the processor, and machine code can be had."""
     return batch.w.device.type == "cpu" and batch.w.ndim == 2 and is_compilable(batch.dtype)
 
 

@@ -25,6 +25,7 @@ from optitrace.experiment.objective import Quadratic
 from optitrace.native.listing import LANE
 from optitrace.native.machine_code import is_compilable
 from optitrace.native.tape import UnrecordableError
+from optitrace.rules.source_patching import extent
 from optitrace.tracing.devices import one_thread, open_device
 
 CHUNK_OF_CODE = 131_072
@@ -259,15 +260,15 @@ def _run_batch(
     assert base.entry.rule is not None
     device, dtype = open_device(base.device), getattr(torch, base.dtype)
     count = len(found[0])
-    is_matrix = base.entry.needs == "matrix"
-    parts = _parts(space, [_filled(column) for column in found], device, is_matrix=is_matrix)
+    is_whole = extent(base.entry.rule) != "weight"
+    parts = _parts(space, [_filled(column) for column in found], device, is_whole=is_whole)
     w = _point(parts["start"], dtype, device).expand(_lanes(count), -1)
     coefficients = None
     if any(axis.setting == "coefficients" for axis in space.axes):
         coefficients = _point(parts["coefficients"], dtype, device).expand_as(w)
     loss = batched_loss(base.objective, dtype, device, coefficients)
     w = torch.empty(w.shape[::-1], dtype=dtype, device=device).T.copy_(w)
-    if is_matrix:
+    if is_whole:  # each configuration is a matrix with one row
         w = w.unsqueeze(1)
     hyperparameters = {h.name: parts[h.name] for h in base.entry.hyperparameters}
     batch = Batch(base.entry.rule, hyperparameters, w, loss, base.gradient, base.steps, stop)
@@ -304,15 +305,15 @@ def _filled(column: Column) -> Column:
 
 
 def _parts(
-    space: Space, found: Sequence[Column], device: torch.device, *, is_matrix: bool
+    space: Space, found: Sequence[Column], device: torch.device, *, is_whole: bool
 ) -> Mapping[str, Any]:
     """Return the hyperparameters, the start and the coefficients, with what differs as `Swept`."""
     parts: dict[str, Any] = {**space.base.hyperparameters, "start": space.base.start}
     if isinstance(space.base.objective, Quadratic):
         parts["coefficients"] = space.base.objective.coefficients
     for axis, column in zip(space.axes, found, strict=True):
-        of_matrix = is_matrix and axis.setting not in ("start", "coefficients")
-        value = _value(axis, column, device, (-1, 1, 1) if of_matrix else (-1, 1))
+        meets_matrices = is_whole and axis.setting not in ("start", "coefficients")
+        value = _value(axis, column, device, (-1, 1, 1) if meets_matrices else (-1, 1))
         if axis.position is None:
             parts[axis.setting] = value
         else:
