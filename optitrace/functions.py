@@ -216,6 +216,10 @@ def minimum(a: Number, b: Number) -> Number:
     return -maximum(-a, -b)
 
 
+@overload
+def where(condition: Condition, a: Matrix, b: Matrix) -> Matrix: ...
+@overload
+def where(condition: Condition, a: Number, b: Number) -> Number: ...
 @_function(FunctionKind.CHOICE, lowering="{out} = select {conditions} {a}, {vector} {b}, {vector} {c}")
 def where(condition: Condition, a: Number, b: Number) -> Number:
     """Return `a` where the condition holds and `b` elsewhere.
@@ -315,6 +319,43 @@ def column_mean(x: Matrix) -> Matrix:
 def transpose(x: Matrix) -> Matrix:
     """Return the matrix transposed: its last two axes exchanged."""
     return x.mT
+
+
+@_function(FunctionKind.MATRIX, extent="matrix")
+def eigenvectors(x: Matrix) -> Matrix:
+    """Return the eigenvectors of a symmetric matrix as columns, that of the largest eigenvalue first."""
+    import torch
+
+    vectors: Matrix = torch.linalg.eigh(x)[1]
+    return vectors.flip(-1)
+
+
+@_function(FunctionKind.MATRIX, extent="matrix")
+def orthonormal(x: Matrix) -> Matrix:
+    """Return the columns of a matrix made orthonormal one after the other: the Q of its QR decomposition."""
+    import torch
+
+    q: Matrix = torch.linalg.qr(x)[0]
+    return q
+
+
+@_function(FunctionKind.MATRIX, extent="matrix")
+def diagonal(x: Matrix) -> Matrix:
+    """Return the diagonal of a square matrix, as a row."""
+    return x.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
+
+
+@_function(FunctionKind.MATRIX, extent="matrix")
+def sort_columns(x: Matrix, by: Matrix) -> Matrix:
+    """Return a matrix with its columns in the order of falling numbers in the row `by`."""
+    order = by.argsort(-1, descending=True)
+    return x.gather(-1, order.expand(x.shape))
+
+
+@_function()
+def is_multiple(number: int, of: int) -> bool:
+    """Return whether a whole number is a multiple of another: true every so many steps."""
+    return number % of == 0
 
 
 @_function(FunctionKind.FACT, extent="matrix")

@@ -148,7 +148,8 @@ class Hyperparameter:
         """Return `value` as this hyperparameter's type.
 
         Raises:
-            UsageError: it is of another type, not finite, or out of the bounds of what the optimizer can use.
+            UsageError: it is of another type, not finite unless that is the default, or out of the bounds of
+                what the optimizer can use.
         """
         try:
             converted: Value = _convert(value, self.type)
@@ -169,7 +170,8 @@ class Hyperparameter:
     def _out_of_bounds(self, value: Any) -> str:
         """Return what a value of the right type must be and is not; an empty text if it may be used."""
         parts = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
+        is_finite = all(not isinstance(part, float) or math.isfinite(part) for part in parts)
+        if not is_finite and value != self.default:
             return "it must be finite"
         if self.detail.is_range and not 0 < value[0] <= value[1]:
             return "it must be the smallest step size, above 0, and then the largest"

@@ -19,19 +19,24 @@ from optitrace.functions import (
     bfloat16,
     column_mean,
     columns,
+    diagonal,
+    eigenvectors,
     float32,
+    is_multiple,
     largest,
     machine_epsilon,
     maximum,
     mean,
     minimum,
     norm,
+    orthonormal,
     positive_share,
     rms,
     row_mean,
     row_total,
     rows,
     sign,
+    sort_columns,
     sqrt,
     total,
     transpose,
@@ -136,6 +141,29 @@ def test_a_reduction_never_mixes_the_parameters_of_a_batch(function: Any) -> Non
     alone = torch.stack([function.compute(vector) for vector in vectors])
 
     assert_same(function.compute(vectors.unsqueeze(1)), alone.unsqueeze(1))
+
+
+def test_bases_are_orthonormal_and_begin_with_the_largest_eigenvalue() -> None:
+    matrix = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    q = eigenvectors(matrix)
+
+    torch.testing.assert_close(q.mT @ matrix @ q, torch.diag(tensor(3.0, 1.0)))
+    assert [abs(entry) for entry in q[:, 0].tolist()] == pytest.approx([0.5**0.5] * 2)
+    q = orthonormal(matrix)
+    torch.testing.assert_close(q.mT @ q, torch.eye(2, dtype=torch.float64))
+
+
+def test_columns_are_sorted_by_falling_numbers_in_each_matrix_of_a_batch() -> None:
+    batch = torch.tensor([[[1.0, 2.0], [3.0, 6.0]], [[1.0, 2.0], [3.0, 6.0]]])
+    by = torch.tensor([[[1.0, 2.0]], [[2.0, 1.0]]])
+
+    assert sort_columns(batch, by).tolist() == [[[2.0, 1.0], [6.0, 3.0]], [[1.0, 2.0], [3.0, 6.0]]]
+    assert diagonal(batch).tolist() == [[[1.0, 6.0]], [[1.0, 6.0]]]
+
+
+@pytest.mark.parametrize(("number", "of", "expected"), [(0, 5, True), (10, 5, True), (11, 5, False)])
+def test_a_number_is_a_multiple_of_another_or_not(number: int, of: int, expected: bool) -> None:
+    assert is_multiple(number, of) is expected
 
 
 def test_rows_and_columns_are_reduced_by_themselves() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,12 @@ from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of, gradient, start
 from optitrace.rules.families.adam_variants import adabelief, adan, ademamix, adopt, mars, qhadam, yogi
 from optitrace.rules.families.decoupled_sgd import sgdw
+from optitrace.rules.families.factored import adafactor_matrix, adafactor_vector
 from optitrace.rules.families.layerwise import lamb, lars
+from optitrace.rules.families.orthogonal import muon_jordan, muon_moonlight
+from optitrace.rules.families.parameter_free import prodigy
+from optitrace.rules.families.preconditioned import soap
+from optitrace.rules.families.projected import adamp, sgdp
 from optitrace.rules.families.schedule_free import schedule_free_adamw, schedule_free_sgd
 from optitrace.rules.families.sign_based import cautious_adamw, lion
 from optitrace.rules.reader import ASCII, UNICODE, Spelling, read
@@ -28,6 +34,11 @@ W = [3.0, -4.0]
 
 G = [0.6, 0.8]
 """A gradient of norm 1."""
+
+COLUMN = [[3.0], [1.0], [1.0], [1.0]]
+
+ACROSS = [[0.8, 0.6]]
+"""A gradient at right angles to the weights."""
 
 
 def stepped(
@@ -74,6 +85,10 @@ FIRST_STEPS = [
     (lars, {"weight_decay": 0.2, "trust_coeff": 0.5, "eps": 0.0}, [1.5, -4.0]),
     # r = (1, 1) + 0.25 w = (1.75, 0), which is scaled to the norm of w
     (lamb, {"lr": 0.1, "weight_decay": 0.25, "eps": 0.0}, [2.5, -4.0]),
+    # m = 0.5 d0 g and v = 0.25 d0^2 g^2: a step of d0
+    (prodigy, {"d0": 0.1, "betas": (0.5, 0.75), "eps": 0.0}, [2.9, -4.1]),
+    # 0.01 of the root mean square of w
+    (adafactor_vector, {}, [3 - 0.01 * math.sqrt(12.5), -4 - 0.01 * math.sqrt(12.5)]),
     (schedule_free_sgd, {"lr": 0.1}, [3 - 0.06, -4 - 0.08]),
     (schedule_free_adamw, {"lr": 0.1, "eps": 0.0}, [2.9, -4.1]),
 ]
@@ -99,6 +114,37 @@ OTHER_FIRST_STEPS = [
         [G],
         [[3 - 0.1 * 0.6 / 0.8, -4 - 0.1 * 0.8 / 1.0]],
     ),
+    # (1, 1) less its part -0.2 along w / |w| = (0.6, -0.8) is (1.12, 0.84); the decay is 0.1 * 0.1 w
+    (adamp, {"lr": 0.1, "eps": 0.0, "weight_decay": 1.0}, [W], ACROSS, [[2.97 - 0.112, -3.96 - 0.084]]),
+    (sgdp, {"lr": 0.1, "weight_decay": 1.0}, [W], ACROSS, [[3 - 0.03 - 0.08, -4 + 0.04 - 0.06]]),
+    # the squares of a matrix of rank 1 are the product of their row and column means, over the mean
+    (
+        adafactor_matrix,
+        {"scale_parameter": False},
+        [[3.0, -4.0], [0.0, 1.0]],
+        [[1.0, 2.0], [2.0, 4.0]],
+        [[2.99, -4.01], [-0.01, 0.99]],
+    ),
+    # without iterations the step is g / |g|: times 1 for a row, sqrt(4 / 1) for a column, 0.2 sqrt(4)
+    (muon_jordan, {"lr": 0.1, "ns_steps": 0}, [W], [[8.0, 0.0]], [[2.9, -4.0]]),
+    (
+        muon_jordan,
+        {"lr": 0.1, "ns_steps": 0},
+        COLUMN,
+        [[8.0], [0.0], [0.0], [0.0]],
+        [[2.8], [1.0], [1.0], [1.0]],
+    ),
+    (
+        muon_moonlight,
+        {"lr": 0.1, "ns_steps": 0, "weight_decay": 1.0},
+        COLUMN,
+        [[8.0], [0.0], [0.0], [0.0]],
+        [[2.7 - 0.04], [0.9], [0.9], [0.9]],
+    ),
+    # step 1 only sets the bases
+    (soap, {"lr": 0.1}, [W, W], [G, G], [W, W]),
+    # with a gradient of zero nothing moves, decay or not
+    (prodigy, {"weight_decay": 0.5, "use_bias_correction": True}, W, [0.0, 0.0], W),
 ]
 
 
@@ -113,6 +159,10 @@ def test_a_first_step_from_elsewhere_is_what_the_paper_says(
     after, *_ = stepped(rule, settings, w, g)
 
     torch.testing.assert_close(after, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-14)
+
+
+PRODIGY_STEP = [3 - 6 / 1.4, -4 - 6 / 1.4]
+"""With betas of 0 the step is gamma d_new g / (d_old |g|), where gamma is d_old: d_new."""
 
 
 # Where the first step leaves out what is new in a rule: a later one, from a state.
@@ -136,6 +186,8 @@ LATER_STEPS = [
             -4 - (0.8 + 0.5 * 0.15 / 0.75) / (0.8 + 0.5 * 0.3),
         ],
     ),
+    # (g, w0 - w) = 6 and |s|_1 = 1.4: d goes from 0.1 to 6 / 1.4, and the step is still 0.1
+    (prodigy, {"d0": 0.1, "betas": (0.0, 0.0), "beta3": 0.0, "eps": 0.0}, {"p0": [13.0, -4.0]}, PRODIGY_STEP),
 ]
 
 
@@ -156,6 +208,39 @@ def test_the_logarithm_of_a_number_is_that_of_a_tensor() -> None:
     torch.testing.assert_close(
         torch.tensor([log(x) for x in numbers]), torch.tensor(numbers).log(), equal_nan=True
     )
+
+
+def test_soap_is_adam_where_its_bases_are_the_axes() -> None:
+    axes = torch.eye(2)
+    settings = {"lr": 0.1, "eps": 0.0, "weight_decay": 1.0}
+    after, *_ = stepped(soap, settings, [W, W], [G, G], 2, {"Q.0": axes, "Q.1": axes})
+
+    expected = torch.tensor([[2.9 * 0.9, -4.1 * 0.9]] * 2, dtype=torch.float64)
+    torch.testing.assert_close(after, expected, rtol=1e-12, atol=0)
+
+
+def test_soap_finds_the_eigenvectors_of_its_preconditioners() -> None:
+    _, _, _, left, right, q_left, q_right = stepped(soap, {}, [W, W], [[3.0, 0.0], [0.0, 1.0]])
+
+    torch.testing.assert_close(left, 0.05 * torch.tensor([[9.0, 0.0], [0.0, 1.0]], dtype=torch.float64))
+    torch.testing.assert_close(right, left)
+    for q in (q_left, q_right):
+        torch.testing.assert_close(q.abs(), torch.eye(2, dtype=torch.float64))
+
+
+def test_prodigy_estimates_the_distance_by_its_paper() -> None:
+    settings = {"d0": 0.1, "betas": (0.0, 0.0), "beta3": 0.0}
+    _, *state = stepped(prodigy, settings, W, G, 2, {"p0": [13.0, -4.0]})
+
+    # (g, w0 - w) = 6 and |s|_1 = |g|_1 = 1.4, both times gamma d / d0
+    assert [float(x) for x in state[4:6]] == pytest.approx([6 / 1.4, 6 / 1.4], rel=1e-12)
+
+
+def test_prodigy_counts_no_step_before_the_first_gradient() -> None:
+    _, *waiting = stepped(prodigy, {}, W, [0.0, 0.0])
+    _, *moving = stepped(prodigy, {}, W, G)
+
+    assert [float(waiting[-1]), float(moving[-1])] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,12 @@ FUNCTIONS: dict[str, Callable[[list[Row]], Tensor]] = {
     "row_total": _of_one(lambda x: _simplest(_matrix(x).sum(1, keepdim=True))),
     "row_mean": _of_one(lambda x: _simplest(_matrix(x).mean(1, keepdim=True))),
     "column_mean": _of_one(lambda x: _simplest(_matrix(x).mean(0, keepdim=True))),
+    "eigenvectors": _of_one(lambda x: _simplest(torch.linalg.eigh(_matrix(x))[1].flip(-1))),
+    "orthonormal": _of_one(lambda x: _simplest(torch.linalg.qr(_matrix(x))[0])),
+    "diagonal": _of_one(lambda x: _simplest(_matrix(x).diagonal())),
+    "sort_columns": _of_several(
+        lambda x, by: _simplest(_matrix(x)[:, by.reshape(-1).argsort(descending=True)])
+    ),
     "machine_epsilon": _of_one(lambda x: x.new_tensor(torch.finfo(torch.float64).eps)),
     "max": _of_several(torch.maximum),
     "min": _of_several(torch.minimum),

@@ -131,11 +131,18 @@ def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
         if batch.stop():
             return None
         used = used_gradient(batch.protocol, t, used, batch.loss.gradient, w)
-        moved, *state = rule(w, used, t, *state, **batch.hyperparameters)
+        moved, *after = rule(w, used, t, *state, **batch.hyperparameters)
+        state = [_as_kept(*pair) for pair in zip(rule.state, after, strict=True)]
         assert isinstance(moved, Tensor)
         watch.after_step(t, w, moved)
         w = moved
     return w
+
+
+def _as_kept(entry: StateEntry, value: Any) -> Any:
+    """Return a state entry after a step; what a rule found of a whole parameter goes on as a number does."""
+    is_found = entry.scalar and isinstance(value, Tensor) and not isinstance(value, Swept)
+    return value.double().as_subclass(Swept) if is_found else value
 
 
 def can_run(batch: Batch) -> bool:

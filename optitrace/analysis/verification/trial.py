@@ -147,7 +147,9 @@ def prepare(own: OwnClass, given: Arguments) -> Trial:
         UsageError: the class cannot be called, or cannot take a step.
     """
     own.check(given)
-    lr = {h.name: LR for h in own.hyperparameters if h.name == "lr"}
+    # one whose default is None may be refused beside what finds the step size in its place
+    finds = {h.name for h in own.hyperparameters if h.default is None and h.name not in own.required}
+    lr = {h.name: LR for h in own.hyperparameters if h.name == "lr" and h.name not in finds}
     refusals = []
     for dtype in (torch.float64, torch.float32):
         for shapes in SHAPES:

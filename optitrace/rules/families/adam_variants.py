@@ -245,7 +245,7 @@ def qhadam(
         "no_prox decays the weights as AdamW does; the paper divides them by 1 + lr * weight_decay.",
         "The authors clip the norm of all gradients together; here it is that of this parameter's.",
     ),
-    classes=("adan.Adan", "timm.optim.Adan"),
+    classes=("timm.optim.Adan",),
 )
 def adan(
     w: Number,
@@ -291,6 +291,7 @@ def adan(
         "The gradient before is that of the batch before, the paper's approximation; before step 1 it is 0.",
         "The rule is that of matrices; the authors step vectors by AdamW, unless optimize_1d.",
     ),
+    classes=("timm.optim.Mars",),
 )
 def mars(
     w: Matrix,

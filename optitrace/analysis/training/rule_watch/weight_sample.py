@@ -18,7 +18,7 @@ from optitrace.monitoring.parameters import groups_of
 from optitrace.monitoring.tensor_values import is_sharded, local
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import extent
-from optitrace.text.number_format import counted
+from optitrace.text.number_format import counted, listed
 
 SAMPLE = 64
 """How many weights of an optimizer are sampled, at most, where a rule moves each by itself."""
@@ -76,6 +76,8 @@ class ParameterBatch:
 
 def batches_of(rule: Rule, optimizer: Optimizer) -> tuple[tuple[ParameterBatch, ...], str]:
     """Return the batches to verify, and a note on the parameters that are left out."""
+    if rows := [entry.key for entry in rule.state if entry.is_of_matrices]:
+        return (), f"{listed(rows)} is kept of rows or columns, which is not read in a training"
     groups, whole = groups_of(optimizer), extent(rule)
     places = choose(groups, whole)
     parameters = [p for group in groups for p in group]
