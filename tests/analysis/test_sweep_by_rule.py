@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from optitrace.analysis.sweeping.space import Space
 from optitrace.analysis.sweeping.values import columns, configuration, configurations
 from optitrace.errors import UsageError
 from optitrace.experiment.landscapes import LANDSCAPES
+from optitrace.rules import source_patching
 from optitrace.tracing.tracer import trace
 
 TOLERANCE = {"float32": 2e-5, "float64": 2e-6}
@@ -52,6 +54,21 @@ def test_neither_the_chunk_nor_the_threads_change_a_bit(optimizer: str) -> None:
     for chunk, threads in ((1, 2), (7, 3), (33, 2), (10_000, 1)):
         parts = everything(swept, chunk=chunk, threads=threads)
         assert all(torch.equal(parts[name].nan_to_num(-1), whole[name].nan_to_num(-1)) for name in whole)
+
+
+def test_a_rule_is_parsed_by_no_thread_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    original = source_patching.definition
+
+    def definition(function: Any) -> Any:
+        parsed.append(threading.current_thread())
+        return original(function)
+
+    source_patching.extent.cache_clear()
+    monkeypatch.setattr(source_patching, "definition", definition)
+    everything(space("adafactor"), threads=4, chunk=2)
+
+    assert set(parsed) == {threading.main_thread()}
 
 
 @pytest.mark.parametrize("steps", [1, 6])

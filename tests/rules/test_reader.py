@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support.calculator import is_true
 
 from optitrace.errors import UsageError
-from optitrace.functions import FUNCTIONS
+from optitrace.functions import FUNCTIONS, Matrix, where
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of, gradient, start
 from optitrace.rules.families.adam_family import adam, adamw, radam, sparseadam
@@ -326,6 +326,21 @@ def test_what_is_of_a_matrix_is_refused_where_the_weights_are_none(
     with pytest.raises(UsageError, match=re.escape(sentence)):
         read(as_rule(written["mine"]))
     assert read(as_rule(written["other"])).body.is_of_matrices
+
+
+@rule(source="none")
+def chosen(w: Matrix, g: Matrix, t: int, *, lr: float = 0.1) -> tuple[Any, ...]:
+    w = w - lr * where(g > 0, g, 0 * g)
+    return (w,)
+
+
+def test_a_condition_within_a_matrix_is_no_branch_that_is_shown() -> None:
+    sentence = (
+        "the line of w has a condition that differs within a matrix, which no explanation can show; write it "
+        "with maximum, minimum or sign."
+    )
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        read(chosen).explain([[1.0, 2.0]], [[1.0, -1.0]], 1, {}, {})
 
 
 @rule(StateEntry("r", "row_mean", shape="rows"), source="none")

@@ -113,6 +113,8 @@ def blocks_by_rule(
     Raises:
         DeviceError: the device is not there, or has too little memory.
     """
+    assert space.base.entry.rule is not None
+    extent(space.base.entry.rule)  # kept from here on: Python 3.11 fails if two threads parse at once
     threads = threads or usual_threads(space.base.device)
     chunk = chunk or usual_chunk(space)
     size = chunk * min(_kinds_of(space), MOST_KINDS)
