@@ -28,7 +28,10 @@ def test_what_runs_nothing_loads_neither_torch_nor_pydantic(arguments: list[str]
 @pytest.mark.parametrize(
     ("words", "position", "proposed"),
     [
-        ("optitrace ada", "1", ["adam", "adamw", "adamax", "adagrad", "adadelta", "adafactor", "adabelief"]),
+        ("optitrace adaf", "1", ["adafactor", "adafactor_matrix", "adafactor_vector"]),
+        ("optitrace adab", "1", ["adabelief"]),
+        ("optitrace adad", "1", ["adadelta"]),
+        ("optitrace adam", "1", ["adam", "adamw", "adamax", "adamp"]),
         ("optitrace sgd --mo", "2", ["--momentum"]),
         ("optitrace SGD --mo", "2", ["--momentum"]),
         ("optitrace nothing --mo", "2", []),
