@@ -35,6 +35,13 @@ TESTED = (
     source="Heo et al. 2021, arXiv:2006.08217, algorithm 3",
     departures=(*TESTED,),
     classes=("adamp.AdamP", "timm.optim.AdamP"),
+    # nothing, something of each and everything is projected
+    cases=(
+        {"lr": 0.1},
+        {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2, "weight_decay": 0.1, "delta": 0.5, "wd_ratio": 0.3},
+        {"lr": 0.1, "weight_decay": 0.1, "delta": 1.2, "wd_ratio": 0.3},
+        {"lr": 0.1, "eps": 1e-2, "weight_decay": 0.1, "delta": 10.0, "wd_ratio": 0.3, "nesterov": True},
+    ),
 )
 def adamp(
     w: Matrix,
@@ -82,6 +89,12 @@ def adamp(
         "Without nesterov, the authors' code (adamp.SGDP) projects the momentum that it keeps, too.",
     ),
     classes=("timm.optim.SGDP", "pytorch_optimizer.SGDP"),
+    cases=(
+        {"lr": 0.1},
+        {"lr": 0.01, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1, "delta": 0.5, "wd_ratio": 0.3},
+        {"lr": 0.01, "momentum": 0.8, "weight_decay": 0.1, "delta": 1.2, "wd_ratio": 0.3, "nesterov": True},
+        {"lr": 0.01, "momentum": 0.8, "eps": 1e-2, "weight_decay": 0.1, "delta": 10.0, "wd_ratio": 0.3},
+    ),
 )
 def sgdp(
     w: Matrix,
