@@ -6,8 +6,10 @@ batch of settings that is swept), without importing torch here. What is declared
 that the rest needs to know of it: how formulas write it, what part of the weights it looks at, and what it
 is in machine code.
 
-Where a rule looks at a whole vector (`rms`) or matrix (`norm`, `transpose`), it means the last axis or the
-last two, and any axes in front are a batch. Reductions keep the axes they reduce.
+A reduction (`norm`, `rms`, `total`) is one of a whole parameter: a vector, or a matrix. Those are the last
+two axes of a tensor, or its only one; axes in front of two are a batch, so that a batch of vectors is one of
+matrices with one row. `row_total` and its like reduce the last axis, or the one before it. The axes that are
+reduced are kept with size 1.
 
 `FUNCTIONS` is the table.
 """
@@ -47,7 +49,7 @@ class FunctionKind(Enum):
     CHOICE = "choice"
     """One of two numbers in each place."""
     REDUCTION = "reduction"
-    """One number of all coordinates."""
+    """One number of all coordinates of a parameter."""
     MATRIX = "matrix"
     """A matrix whose entries come from other places."""
     FACT = "fact"
@@ -214,6 +216,10 @@ def minimum(a: Number, b: Number) -> Number:
     return -maximum(-a, -b)
 
 
+@overload
+def where(condition: Condition, a: Matrix, b: Matrix) -> Matrix: ...
+@overload
+def where(condition: Condition, a: Number, b: Number) -> Number: ...
 @_function(FunctionKind.CHOICE, lowering="{out} = select {conditions} {a}, {vector} {b}, {vector} {c}")
 def where(condition: Condition, a: Number, b: Number) -> Number:
     """Return `a` where the condition holds and `b` elsewhere.
@@ -230,29 +236,126 @@ def where(condition: Condition, a: Number, b: Number) -> Number:
     return a.where(condition, b)
 
 
-@_function(FunctionKind.REDUCTION, extent="vector", vanishes=True)
-def rms(x: Number | tuple[float, ...]) -> Number:
-    """Return the root mean square over the last axis, which is kept with size 1.
+_Vector: TypeAlias = tuple[float, ...]
+"""The coordinates of a vector as Python numbers, as which a reduction takes them, too."""
 
-    A vector may also be given as a tuple of Python numbers.
-    """
+
+def _whole(x: Tensor) -> tuple[int, ...]:
+    """Return the axes of a whole parameter."""
+    return tuple(range(-min(x.dim(), 2), 0))
+
+
+@_function(FunctionKind.REDUCTION, extent="vector", vanishes=True)
+def total(x: Number | _Vector) -> Number:
+    """Return the sum over a parameter."""
+    if isinstance(x, float | int):
+        return x
+    return sum(x) if isinstance(x, tuple) else x.sum(_whole(x), keepdim=True)
+
+
+@_function(FunctionKind.REDUCTION, extent="vector", vanishes=True)
+def mean(x: Number | _Vector) -> Number:
+    """Return the mean over a parameter."""
+    if isinstance(x, float | int):
+        return x
+    return sum(x) / len(x) if isinstance(x, tuple) else x.mean(_whole(x), keepdim=True)
+
+
+@_function(FunctionKind.REDUCTION, extent="vector", vanishes=True)
+def rms(x: Number | _Vector) -> Number:
+    """Return the root of the mean square over a parameter."""
     if isinstance(x, float | int):
         return abs(float(x))
-    if isinstance(x, tuple):
-        return sqrt(sum(entry * entry for entry in x) / len(x))
-    return x.square().mean(-1, keepdim=True).sqrt()
+    return sqrt(mean(tuple(entry * entry for entry in x) if isinstance(x, tuple) else x.square()))
 
 
-@_function(FunctionKind.REDUCTION, extent="matrix", vanishes=True)
-def norm(x: Matrix) -> Matrix:
-    """Return the Frobenius norm over the last two axes, which are kept with size 1."""
-    return x.square().sum((-2, -1), keepdim=True).sqrt()
+@overload
+def norm(x: Matrix) -> Matrix: ...
+@overload
+def norm(x: Number | _Vector) -> Number: ...
+@_function(FunctionKind.REDUCTION, extent="vector", vanishes=True)
+def norm(x: Number | _Vector) -> Number:
+    """Return the Euclidean norm of a parameter: the root of the sum of squares."""
+    if isinstance(x, float | int):
+        return abs(float(x))
+    return sqrt(total(tuple(entry * entry for entry in x) if isinstance(x, tuple) else x.square()))
+
+
+@_function(FunctionKind.REDUCTION, extent="vector")
+def largest(x: Number | _Vector) -> Number:
+    """Return the largest number of a parameter."""
+    if isinstance(x, float | int):
+        return x
+    return max(x) if isinstance(x, tuple) else x.amax(_whole(x), keepdim=True)
+
+
+@_function(FunctionKind.REDUCTION, extent="vector")
+def positive_share(x: Number | _Vector) -> Number:
+    """Return the share of the numbers of a parameter that are positive, from 0 to 1."""
+    if isinstance(x, float | int):
+        return float(x > 0)
+    return mean(tuple(float(entry > 0) for entry in x) if isinstance(x, tuple) else (x > 0).to(x.dtype))
+
+
+@_function(FunctionKind.MATRIX, extent="matrix", vanishes=True)
+def row_total(x: Matrix) -> Matrix:
+    """Return the sum of each row of a matrix, as a column."""
+    return x.sum(-1, keepdim=True)
+
+
+@_function(FunctionKind.MATRIX, extent="matrix", vanishes=True)
+def row_mean(x: Matrix) -> Matrix:
+    """Return the mean of each row of a matrix, as a column."""
+    return x.mean(-1, keepdim=True)
+
+
+@_function(FunctionKind.MATRIX, extent="matrix", vanishes=True)
+def column_mean(x: Matrix) -> Matrix:
+    """Return the mean of each column of a matrix, as a row."""
+    return x.mean(-2, keepdim=True)
 
 
 @_function(FunctionKind.MATRIX, unicode="{}ᵀ", extent="matrix")
 def transpose(x: Matrix) -> Matrix:
     """Return the matrix transposed: its last two axes exchanged."""
     return x.mT
+
+
+@_function(FunctionKind.MATRIX, extent="matrix")
+def eigenvectors(x: Matrix) -> Matrix:
+    """Return the eigenvectors of a symmetric matrix as columns, that of the largest eigenvalue first."""
+    import torch
+
+    vectors: Matrix = torch.linalg.eigh(x)[1]
+    return vectors.flip(-1)
+
+
+@_function(FunctionKind.MATRIX, extent="matrix")
+def orthonormal(x: Matrix) -> Matrix:
+    """Return the columns of a matrix made orthonormal one after the other: the Q of its QR decomposition."""
+    import torch
+
+    q: Matrix = torch.linalg.qr(x)[0]
+    return q
+
+
+@_function(FunctionKind.MATRIX, extent="matrix")
+def diagonal(x: Matrix) -> Matrix:
+    """Return the diagonal of a square matrix, as a row."""
+    return x.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
+
+
+@_function(FunctionKind.MATRIX, extent="matrix")
+def sort_columns(x: Matrix, by: Matrix) -> Matrix:
+    """Return a matrix with its columns in the order of falling numbers in the row `by`."""
+    order = by.argsort(-1, descending=True)
+    return x.gather(-1, order.expand(x.shape))
+
+
+@_function()
+def is_multiple(number: int, of: int) -> bool:
+    """Return whether a whole number is a multiple of another: true every so many steps."""
+    return number % of == 0
 
 
 @_function(FunctionKind.FACT, extent="matrix")

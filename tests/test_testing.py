@@ -42,8 +42,8 @@ def test_a_class_that_departs_fails_with_the_report() -> None:
 
 
 def test_a_rule_that_is_not_known_is_no_failure_of_the_class() -> None:
-    with pytest.raises(UsageError, match="unknown optimizer 'adan'"):
-        assert_follows_rule(Ascent, rule="adan")
+    with pytest.raises(UsageError, match="unknown optimizer 'adem'"):
+        assert_follows_rule(Ascent, rule="adem")
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -97,7 +97,8 @@ def help_text(optimizer: Optimizer, spelling: Spelling) -> str:
     if optimizer.source:
         paragraphs.append(f"[bold]Source[/] {escape(optimizer.source)}.")
     if optimizer.rule is not None and optimizer.rule.departures:
-        paragraphs.append(_listed("Where torch departs from it", optimizer.rule.departures))
+        whose = "torch" if optimizer.class_path else "this rule"
+        paragraphs.append(_listed(f"Where {whose} departs from it", optimizer.rule.departures))
     return "\n\n".join(paragraphs)
 
 

@@ -225,7 +225,7 @@ def _trace(head: Row, rows: Sequence[Row], place: Place) -> TraceRecord:
 def _experiment(given: Row) -> Experiment:
     name = given["optimizer"]
     settings = {key: value for key, value in given.items() if key not in ("optimizer", "hyperparameters")}
-    hyperparameters = {n: tuple(v) if isinstance(v, list) else v for n, v in given["hyperparameters"].items()}
+    hyperparameters = _as_values(given["hyperparameters"])
     try:
         return design(
             recorded_entry(name, hyperparameters, given["implementation"]) if is_user_class(name) else name,

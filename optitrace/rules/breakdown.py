@@ -118,7 +118,10 @@ def _at(step: TakenStep, place: int) -> TakenStep | None:
             return float(value)
         if not hasattr(value, "expand"):
             value = step.weights.new_tensor(value)
-        value = value.detach().to(device="cpu").expand(shape)
+        value = value.detach().to(device="cpu")
+        if entry is not None and entry.is_of_matrices:
+            return value.reshape(entry.dimensions(shape))
+        value = value.expand(shape)
         return value if whole != "weight" else value.reshape(-1)[place : place + 1]
 
     keyed = {entry.key: entry for entry in entries}
@@ -217,11 +220,11 @@ def _evaluated(step: TakenStep, observed: Mapping[str, Any], *, starts_anew: boo
             values[symbol] = _cast(step.before[entry.key], weights.dtype)
         elif step.number == 1 or starts_anew:
             initial = float(entry.initial_value(settings))
-            values[symbol] = initial if entry.scalar else weights.new_full(weights.shape, initial)
+            values[symbol] = _filled(weights, entry, initial)
         elif entry.scalar and (replayed := _replayed(step, entry)) is not None:
             values[symbol] = replayed
         else:
-            values[symbol] = math.nan if entry.scalar else weights.new_full(weights.shape, math.nan)
+            values[symbol] = _filled(weights, entry, math.nan)
             unknown.add(symbol)
     returned, *after = body.returned
     kept = {entry.key: symbol for entry, symbol in zip(rule.state, after, strict=True)}
@@ -243,6 +246,11 @@ def _evaluated(step: TakenStep, observed: Mapping[str, Any], *, starts_anew: boo
 
     counted = Counter(line.assignment.symbol for line in evaluation(Counter(), {}).executed)
     return evaluation(counted, seen)
+
+
+def _filled(weights: Tensor, entry: StateEntry, number: float) -> Any:
+    """Return a state entry that is the same number throughout."""
+    return number if entry.scalar else weights.new_full(entry.dimensions(weights.shape), number)
 
 
 def _replayed(step: TakenStep, entry: StateEntry) -> float | None:

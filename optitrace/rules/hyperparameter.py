@@ -16,35 +16,77 @@ Value: TypeAlias = "float | int | bool | str | tuple[float | None, ...] | None"
 SUMMARIES: Mapping[str, str] = {
     "adjust_lr_fn": "How lr is scaled with the shape of the matrix.",
     "alpha": "Smoothing constant of the running mean of squared gradients.",
+    "alpha_warmup": "Steps in which alpha grows to its value (none: no warmup).",
+    "always_adapt": "Scale the step without weight decay, too.",
     "amsgrad": "Use the largest second moment so far.",
+    "beta1": "Decay rate of the running mean of the steps (none: it is not kept).",
     "beta2_decay": "Exponent by which the second moment's smoothing grows.",
+    "beta3": "Decay rate of the estimate of the distance (none: the root of the second beta).",
+    "beta3_warmup": "Steps in which the last beta grows to its value (none: no warmup).",
     "betas": "Decay rates of the running means of the gradient and of its square.",
+    "bias_correction": "Correct both running means for their start at 0.",
+    "caution": "Leave out the weights whose momentum points against the gradient.",
     "centered": "Divide by an estimate of the standard deviation.",
+    "clip_exp": "Bound of a normalized gradient: the steps before to this power (none: no bound).",
+    "clip_threshold": "Largest root mean square of an update before it is clipped.",
+    "correct_bias": "Correct both running means for their start at 0.",
     "d": "Largest root mean square of an update before it is clipped.",
+    "d0": "Initial estimate of the distance to the solution.",
+    "d_coef": "Factor of the estimated distance.",
     "dampening": "Fraction of the gradient left out of the momentum buffer.",
+    "decay_rate": "Exponent by which the second moment's smoothing grows.",
+    "decouple": "Decouple weight decay from the gradient, as AdamW does.",
+    "decouple_weight_decay": "Decouple weight decay from the gradient, as AdamW does.",
+    "decoupled_decay": "Decouple weight decay from the scaled step, as AdamW does.",
     "decoupled_weight_decay": "Decouple weight decay from the gradient, as AdamW does.",
+    "degenerated_to_sgd": "Step by the momentum alone until the variance is tractable; else do not step.",
+    "delta": "Cosine of gradient and weights below which a step is projected.",
     "eps": "Added to the denominator for numerical stability.",
     "etas": "Factors that shrink and grow a step size.",
+    "fixed_decay": "Weight decay that is not multiplied by the learning rate.",
+    "gamma": "Strength of the variance reduction.",
+    "grad_averaging": "Average the gradients in the first moment; else add them up.",
+    "growth_rate": "Most by which the estimated distance grows in a step.",
     "history_size": "Number of past updates stored.",
+    "initial_accumulator": "Initial value of both running means.",
     "initial_accumulator_value": "Initial sum of squared gradients.",
     "lambd": "Decay term of the weights.",
     "line_search_fn": "Line search; none steps by lr.",
     "lr": "Learning rate.",
     "lr_decay": "Learning rate decay.",
     "max_eval": "Maximum closure evaluations per step (none: 1.25 max_iter).",
+    "max_grad_norm": "Norm that the gradient is scaled down to (none or 0: it is not).",
     "max_iter": "Maximum iterations per step.",
     "maximize": "Maximize the objective.",
     "momentum": "Momentum factor.",
     "momentum_decay": "Speed of the momentum schedule.",
     "nesterov": "Use Nesterov momentum.",
+    "no_prox": "Decay the weights as AdamW does, not by a proximal step.",
+    "normalize_gradient": "Scale the step to a root mean square of 1.",
     "ns_coefficients": "Coefficients of the Newton-Schulz iteration.",
     "ns_steps": "Number of Newton-Schulz iterations.",
+    "nus": "Shares of the running means in the step, the rest is of the gradient.",
+    "precondition_frequency": "Steps from one computation of the eigenvectors to the next.",
+    "r": "Exponent of the step's number in the weights of the average.",
+    "rectify": "Rectify the variance of the adaptive learning rate, as RAdam does.",
+    "relative_step": "Take steps that fall with the number of the step, in place of lr.",
     "rho": "Decay rate of both running means.",
+    "safeguard_warmup": "Leave a warmup of lr out of the estimate of the distance.",
+    "scale_parameter": "Scale the step by the root mean square of the weights.",
+    "shampoo_beta": "Decay rate of the preconditioners (none: the second beta).",
     "step_sizes": "Smallest and largest step size.",
     "t0": "Step at which averaging begins.",
     "tolerance_change": "Stop when the loss or the weights change by less.",
     "tolerance_grad": "Stop when the gradient's largest entry is smaller.",
+    "trust_clip": "Never lengthen a step.",
+    "trust_coeff": "Factor of the ratio of norms.",
+    "use_bias_correction": "Correct both running means for their start at 0.",
+    "warmup_init": "Begin with relative steps that grow from 1e-6.",
+    "warmup_steps": "Steps in which the learning rate grows to its value.",
+    "wd_ratio": "Factor of the weight decay where a step is projected.",
     "weight_decay": "Weight decay (L2 penalty).",
+    "weight_decouple": "Decouple weight decay from the gradient, as AdamW does.",
+    "weight_lr_power": "Exponent of the learning rate in the weights of the average.",
 }
 """The descriptions of hyperparameters by name, unless the rule has its own."""
 
@@ -106,7 +148,8 @@ class Hyperparameter:
         """Return `value` as this hyperparameter's type.
 
         Raises:
-            UsageError: it is of another type, not finite, or out of the bounds of what the optimizer can use.
+            UsageError: it is of another type, not finite unless that is the default, or out of the bounds of
+                what the optimizer can use.
         """
         try:
             converted: Value = _convert(value, self.type)
@@ -127,7 +170,8 @@ class Hyperparameter:
     def _out_of_bounds(self, value: Any) -> str:
         """Return the condition that a value of the right type violates; empty if it is valid."""
         parts = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
+        is_finite = all(not isinstance(part, float) or math.isfinite(part) for part in parts)
+        if not is_finite and value != self.default:
             return "it must be finite"
         if self.detail.is_range and not 0 < value[0] <= value[1]:
             return "it must be the smallest step size, above 0, and then the largest"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,11 @@ Needs = Literal["", "closure", "sparse gradient", "matrix", "create_graph"]
 
 RuleFunction = Callable[..., "tuple[Number, ...]"]
 
+Shape = Literal["weights", "rows", "columns", "rows x rows", "columns x columns", "parameter", "group"]
+"""How many numbers a state entry has: see `StateEntry`."""
+
+_NOT_NONE = " is not None"
+
 
 @dataclass(frozen=True, slots=True)
 class StateEntry:
@@ -26,20 +31,55 @@ class StateEntry:
 
     Attributes:
         symbol: the paper's symbol, which is the rule's positional parameter.
-        key: torch's name in ``optimizer.state[parameter]``.
+        key: the class's name in ``optimizer.state[parameter]``, with a position behind a dot where that is a
+            list (``Q.0``); of an entry of a parameter group, the name in the group.
         initial: the value before step 1; a text names the hyperparameter that gives it.
-        when: the hyperparameter that must be on (true, or not zero) for it to exist; always if empty.
-        scalar: whether it is one number for the whole parameter, not one for each weight.
+        when: the hyperparameter that must be on (true, or not zero) for it to exist, or ``NAME is not None``;
+            always if empty.
+        shape: one number for each of the ``weights``; for each of the ``rows`` of a matrix, as a column; for
+            each of its ``columns``, as a row; for each two of either; or one number for the whole
+            ``parameter``, or for its ``group``, where the class keeps it once.
     """
 
     symbol: str
     key: str
     initial: float | str = 0.0
     when: str = ""
-    scalar: bool = False
+    shape: Shape = "weights"
+
+    @property
+    def scalar(self) -> bool:
+        """Whether it is one number, not one for each weight."""
+        return self.shape in ("parameter", "group")
+
+    @property
+    def is_of_matrices(self) -> bool:
+        """Whether only a matrix has such an entry."""
+        return self.shape != "weights" and not self.scalar
+
+    def dimensions(self, weights: Sequence[int]) -> tuple[int, ...]:
+        """Return its shape for weights of a shape; axes in front of a matrix are a batch.
+
+        >>> StateEntry("r", "row_var", shape="rows").dimensions((2, 3))
+        (2, 1)
+        """
+        if self.scalar:
+            return ()
+        if self.shape == "weights":
+            return tuple(weights)
+        *batch, rows, columns = weights
+        of_a_matrix = {
+            "rows": (rows, 1),
+            "columns": (1, columns),
+            "rows x rows": (rows, rows),
+            "columns x columns": (columns, columns),
+        }
+        return (*batch, *of_a_matrix[self.shape])
 
     def exists(self, hyperparameters: Mapping[str, Any]) -> bool:
         """Return whether an optimizer with these hyperparameters keeps this entry."""
+        if self.when.endswith(_NOT_NONE):
+            return hyperparameters[self.when.removesuffix(_NOT_NONE)] is not None
         return not self.when or bool(hyperparameters[self.when])
 
     def initial_value(self, hyperparameters: Mapping[str, Any]) -> Any:

@@ -9,12 +9,13 @@ import linecache
 import operator
 import textwrap
 from copy import copy
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from optitrace import functions
 from optitrace.errors import UsageError
 from optitrace.functions import FUNCTIONS, Extent
+from optitrace.rules.rule import takes_matrices
 
 if TYPE_CHECKING:
     from optitrace.rules.rule import Rule, RuleFunction
@@ -37,16 +38,20 @@ def called(rule: Rule) -> frozenset[str]:
     return frozenset(function.id for function in calls if isinstance(function, ast.Name))
 
 
+@cache
 def extent(rule: Rule) -> Extent:
-    """Return what a rule must see whole: a weight alone, a vector of them, or a matrix.
+    """Return what a rule must see whole: a weight alone, a parameter as a vector, or a matrix.
+
+    Which rules take a matrix is declared by the type of the weights; the rest follows from what they call.
 
     >>> from optitrace.rules.catalogue import find
     >>> [extent(find(name).rule) for name in ("adam", "adafactor", "muon")]
     ['weight', 'vector', 'matrix']
     """
-    extents = {FUNCTIONS[name].extent for name in called(rule) if name in FUNCTIONS}
-    widest: tuple[Extent, ...] = ("matrix", "vector", "weight")
-    return next((each for each in widest if each in extents), "weight")
+    if takes_matrices(rule.function):
+        return "matrix"
+    is_whole = any(FUNCTIONS[name].extent != "weight" for name in called(rule) if name in FUNCTIONS)
+    return "vector" if is_whole else "weight"
 
 
 @lru_cache(maxsize=64)

@@ -129,13 +129,20 @@ class PrescribedRun:
         """Return the weights as they are now."""
         return [weights.detach().clone() for weights in self.weights]
 
-    def state(self, index: int = 0) -> dict[str, Tensor]:
-        """Return the numbers in the state of a tensor of weights as they are now, by the class's names."""
-        entries = self.optimizer.state.get(self.weights[index], {})
+    def state(self, index: int = 0, of_group: Collection[str] = ()) -> dict[str, Tensor]:
+        """Return the numbers in the state of a tensor of weights as they are now, by the class's names.
+
+        Args:
+            index: of the tensor.
+            of_group: what is kept in its group, the first one.
+
+        Returns:
+            The numbers by name; of a list each with its place behind a dot.
+        """
+        entries = dict(self.optimizer.state.get(self.weights[index], {}))
+        entries |= {key: value for key, value in self.optimizer.param_groups[0].items() if key in of_group}
         return {
-            str(key): numbers
-            for key, value in entries.items()
-            if isinstance(value, Tensor | float | int) and (numbers := plain(value)) is not None
+            str(key): numbers for key, value in _numbers(entries) if (numbers := plain(value)) is not None
         }
 
     def _tensors(self, numbers: Callable[[int], list[float]]) -> list[Tensor]:
@@ -163,6 +170,15 @@ class PrescribedRun:
         for group in self.optimizer.param_groups:
             if isinstance(group.get("lr"), int | float | Tensor):
                 group["lr"] = group["lr"] * self._lr_factor
+
+
+def _numbers(entries: Mapping[Any, Any]) -> Iterator[tuple[str, Tensor | float]]:
+    """Yield the entries of a state that are numbers, and those in its lists."""
+    for key, value in entries.items():
+        if isinstance(value, Tensor | float | int):
+            yield str(key), value
+        elif isinstance(value, list | tuple):
+            yield from _numbers({f"{key}.{place}": each for place, each in enumerate(value)})
 
 
 @contextmanager

@@ -30,7 +30,8 @@ class ReferenceOptimizer(Optimizer):
     """An optimizer whose step evaluates a rule, once for each parameter.
 
     It is made by `reference_class`. The state has the names that the rule gives it, and ``step``, which
-    counts the steps of the parameter; what a rule keeps once for a whole parameter is a Python number.
+    counts the steps of the parameter; what a rule keeps once for a whole parameter, or for its group, is a
+    Python number here.
 
     Attributes:
         rule: the rule.
@@ -77,7 +78,7 @@ class ReferenceOptimizer(Optimizer):
         state = self.state[parameter]
         if "step" not in state:
             state["step"] = 0
-            state.update((entry.key, _initial(entry, settings, parameter)) for entry in entries)
+            state.update((entry.key, self._initial(entry, settings, parameter)) for entry in entries)
         state["step"] += 1
         w, g = self._operand(parameter), self._operand(gradient)
         if group["maximize"] and "maximize" not in settings:
@@ -100,6 +101,16 @@ class ReferenceOptimizer(Optimizer):
             raise ValueError(f"{type(self).__name__} updates matrices, but a parameter has {dimensions}")
         return value.reshape(-1) if self.scope == "vector" else value
 
+    def _initial(self, entry: StateEntry, settings: dict[str, Any], parameter: Tensor) -> Any:
+        """Return a state entry before step 1; what is of each weight has the parameter's form."""
+        value = float(entry.initial_value(settings))
+        if entry.scalar:
+            return value
+        if entry.shape == "weights":
+            return torch.full_like(parameter, value)
+        weights = self._operand(parameter)
+        return weights.new_full(entry.dimensions(weights.shape), value)
+
     def _stored(self, place: Any, value: Any) -> Any:
         """Store the result of the rule, in place if it is a tensor, and return the stored value."""
         if not isinstance(place, Tensor):
@@ -107,11 +118,6 @@ class ReferenceOptimizer(Optimizer):
         real = torch.view_as_real(place) if place.is_complex() else place
         real.copy_(value.reshape(real.shape) if isinstance(value, Tensor) else torch.full_like(real, value))
         return place
-
-
-def _initial(entry: StateEntry, settings: dict[str, Any], parameter: Tensor) -> Any:
-    value = float(entry.initial_value(settings))
-    return value if entry.scalar else torch.full_like(parameter, value)
 
 
 def _copy(value: Any) -> Any:

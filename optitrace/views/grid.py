@@ -187,7 +187,8 @@ def make_grid(trace: TraceRecord, display: Display) -> Grid:
         columns += _of_column("update", trace.weights, show, is_change=True)
     if display.state:
         for name, column in trace.state.items():
-            columns += _of_column(name, column, show, is_state=True)
+            per = Per.COORDINATE if column.shape == trace.weights.shape else Per.ELEMENT
+            columns += _of_column(name, column, show, per=per, is_state=True)
     return grid_of(columns, len(trace.steps), display)
 
 

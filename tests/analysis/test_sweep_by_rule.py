@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from support.sweeps import GRIDS, everything, space
+from support.sweeps import BEYOND, GRIDS, everything, space
 
 from optitrace.analysis.sweeping.batch import Swept
 from optitrace.analysis.sweeping.classes import measured
@@ -17,6 +18,7 @@ from optitrace.analysis.sweeping.measures import RANKS, Goal
 from optitrace.analysis.sweeping.space import Space, columns, configuration, configurations
 from optitrace.errors import UsageError
 from optitrace.experiment.landscapes import LANDSCAPES
+from optitrace.rules import source_patching
 from optitrace.tracing.tracer import trace
 
 TOLERANCE = {"float32": 2e-5, "float64": 2e-6}
@@ -28,7 +30,7 @@ def all_configurations(swept: Space) -> list[Any]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", GRIDS)
+@pytest.mark.parametrize("optimizer", [*GRIDS, *BEYOND])
 def test_every_configuration_ends_where_torch_ends(optimizer: str, dtype: str) -> None:
     swept = space(optimizer, dtype=dtype)
     weights = everything(swept)["weights"]
@@ -43,7 +45,7 @@ def test_every_configuration_ends_where_torch_ends(optimizer: str, dtype: str) -
         )
 
 
-@pytest.mark.parametrize("optimizer", GRIDS)
+@pytest.mark.parametrize("optimizer", [*GRIDS, *BEYOND])
 def test_neither_the_chunk_nor_the_threads_change_a_bit(optimizer: str) -> None:
     swept = space(optimizer)
     whole = everything(swept, threads=1)
@@ -51,6 +53,21 @@ def test_neither_the_chunk_nor_the_threads_change_a_bit(optimizer: str) -> None:
     for chunk, threads in ((1, 2), (7, 3), (33, 2), (10_000, 1)):
         parts = everything(swept, chunk=chunk, threads=threads)
         assert all(torch.equal(parts[name].nan_to_num(-1), whole[name].nan_to_num(-1)) for name in whole)
+
+
+def test_a_rule_is_parsed_by_no_thread_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    original = source_patching.definition
+
+    def definition(function: Any) -> Any:
+        parsed.append(threading.current_thread())
+        return original(function)
+
+    source_patching.extent.cache_clear()
+    monkeypatch.setattr(source_patching, "definition", definition)
+    everything(space("adafactor"), threads=4, chunk=2)
+
+    assert set(parsed) == {threading.main_thread()}
 
 
 @pytest.mark.parametrize("steps", [1, 6])

@@ -36,7 +36,7 @@ WORDS = st.one_of(
 )
 
 COMMANDS = st.sampled_from(
-    [*OPTIMIZERS] * 3 + ["list", "show", "diff", "compare", "--version", "ADAMW", "adan", ""]
+    [*OPTIMIZERS] * 3 + ["list", "show", "diff", "compare", "--version", "ADAMW", "adem", ""]
 )
 
 NUMBERS = ["0", "1", "-1", "0.5", "0.9999", "1.5", "1e-320", "1e308", "-1e308", "1e30", "3", "none"]

@@ -15,10 +15,10 @@ SUFFIXES = "use one of .txt, .json, .jsonl, .csv, .tsv, .md, .png, .svg, .pdf, .
 
 MISTAKES = [
     # names
-    ("adan", "unknown optimizer 'adan'; did you mean 'adam'? 'optitrace list' shows all."),
+    ("adem", "unknown optimizer 'adem'; did you mean 'adam'? 'optitrace list' shows all."),
     ("zzz", "unknown optimizer 'zzz'; 'optitrace list' shows all."),
     ("''", "unknown optimizer ''; 'optitrace list' shows all."),
-    ("list adan", "unknown optimizer 'adan'; did you mean 'adam'? 'optitrace list' shows all."),
+    ("list adem", "unknown optimizer 'adem'; did you mean 'adam'? 'optitrace list' shows all."),
     ("'ad\nam'", r"unknown optimizer 'ad\nam'; did you mean 'adam'? 'optitrace list' shows all."),
     ("'\udcff'", r"unknown optimizer '\udcff'; 'optitrace list' shows all."),
     # options

@@ -190,7 +190,7 @@ def test_no_line_is_wider_than_the_terminal(columns: str) -> None:
         (["sgd", "--tolerance", "2"], 2, "tolerance is '2'; it must be a share between 0 and 1"),
         (["sgd", "-f", "jsonl"], 2, "a comparison has no format 'jsonl'; choose from: table, json, csv,"),
         (["sgd", "-o", "x.jsonl"], 2, "a comparison has no format 'jsonl'; choose from: table, json, csv,"),
-        (["sgd", "adan"], 2, "'adan' is neither an optimizer nor a file; did you mean 'adam'?"),
+        (["sgd", "adem"], 2, "'adem' is neither an optimizer nor a file; did you mean 'adam'?"),
         (["sgd", "--lr", "fast"], 2, "sgd: lr must be a number, not 'fast'."),
         (["sgd", "gone.json"], 3, "cannot read 'gone.json': there is no such file."),
         (["sgd", "-o", "/no/such/folder/x.csv"], 4, "cannot write '/no/such/folder/x.csv'"),

@@ -184,7 +184,7 @@ def test_standard_input_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["adam"], 2, "missing argument 'B'"),
         (["-", "-"], 2, "standard input can be read only once"),
-        (["adan", "adam"], 2, "'adan' is neither an optimizer nor a file; did you mean 'adam'?"),
+        (["adem", "adam"], 2, "'adem' is neither an optimizer nor a file; did you mean 'adam'?"),
         (["sgd:lr=0.1", "sgd:momentun=1"], 2, "sgd has no momentun; did you mean 'momentum'?"),
         (["gone.json", "sgd"], 3, "cannot read 'gone.json': there is no such file."),
         (["sgd", "sgd", "--ulp", "-1"], 2, "ulp is '-1'; it must be a non-negative number."),

@@ -14,7 +14,7 @@ REPORT = "print('torch' in sys.modules, 'pydantic' in sys.modules, file=sys.stde
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["sgd", "--help"], ["list"], ["list", "adam", "-f", "json"], ["--version"], ["adan"]],
+    [["--help"], ["sgd", "--help"], ["list"], ["list", "adam", "-f", "json"], ["--version"], ["adem"]],
 )
 def test_what_runs_nothing_loads_neither_torch_nor_pydantic(arguments: list[str]) -> None:
     program = f"{MAIN}\nsys.argv[1:] = {arguments}\ntry: main()\nfinally: {REPORT}"
@@ -28,7 +28,10 @@ def test_what_runs_nothing_loads_neither_torch_nor_pydantic(arguments: list[str]
 @pytest.mark.parametrize(
     ("words", "position", "proposed"),
     [
-        ("optitrace ada", "1", ["adam", "adamw", "adamax", "adagrad", "adadelta", "adafactor", "adabelief"]),
+        ("optitrace adaf", "1", ["adafactor", "adafactor_matrix", "adafactor_vector"]),
+        ("optitrace adab", "1", ["adabelief"]),
+        ("optitrace adad", "1", ["adadelta"]),
+        ("optitrace adam", "1", ["adam", "adamw", "adamax", "adamp"]),
         ("optitrace sgd --mo", "2", ["--momentum"]),
         ("optitrace SGD --mo", "2", ["--momentum"]),
         ("optitrace nothing --mo", "2", []),

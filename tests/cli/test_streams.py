@@ -154,7 +154,7 @@ def test_files_are_written_even_if_standard_output_takes_nothing(tmp_path: Path)
     assert (tmp_path / "x.csv").exists()
 
 
-@pytest.mark.parametrize(("command", "code"), [("sgd -n 1", 0), ("adan", 2), ("sgd -o /missing/x.csv", 4)])
+@pytest.mark.parametrize(("command", "code"), [("sgd -n 1", 0), ("adem", 2), ("sgd -o /missing/x.csv", 4)])
 @pytest.mark.parametrize("place", ["2>&-", "2>/dev/full"])
 def test_a_standard_error_that_takes_nothing_changes_nothing_else(
     command: str, code: int, place: str

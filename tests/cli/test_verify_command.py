@@ -178,11 +178,11 @@ def test_ascii_is_enough() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["adan"], "unknown optimizer 'adan'; did you mean 'adam'? 'optitrace list' shows all."),
+        (["adem"], "unknown optimizer 'adem'; did you mean 'adam'? 'optitrace list' shows all."),
         (["sgd", "--rule", "adam"], "--rule is for a custom class; sgd has its rule and settings."),
         (["--set", "lr=1"], "--set is for a custom class; sgd has its rule and settings."),
         (["torch.optim:Adam", "--rule", "lbfgs"], "lbfgs has no rule, so nothing can be checked against it."),
-        (["torch.optim:Adam", "--rule", "adan"], "unknown optimizer 'adan'; did you mean 'adam'? "),
+        (["torch.optim:Adam", "--rule", "adem"], "unknown optimizer 'adem'; did you mean 'adam'? "),
         (
             ["torch.optim:Adam", "--rule", "sgd"],
             "torch.optim:Adam keeps exp_avg, exp_avg_sq, the state of adam or adamw or nadam or radam or "

@@ -95,7 +95,7 @@ def test_lbfgs_takes_the_gradient_protocols_that_it_can_follow(gradient: str) ->
 @pytest.mark.parametrize(
     ("name", "settings", "sentence"),
     [
-        ("adan", {}, r"unknown optimizer 'adan'; did you mean 'adam'\? 'optitrace list' shows all\."),
+        ("adem", {}, r"unknown optimizer 'adem'; did you mean 'adam'\? 'optitrace list' shows all\."),
         ("sgd", {"hyperparameters": {"rho": 0.9}}, r"sgd has no rho; its hyperparameters are lr, .*\."),
         ("sgd", {"hyperparameters": {"lr": math.nan}}, r"sgd: lr is nan; it must be finite\."),
         (

@@ -85,7 +85,7 @@ def test_a_name_may_have_colons(text: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("adan", r"unknown optimizer 'adan'; did you mean 'adam'\? 'optitrace list' shows all\."),
+        ("adem", r"unknown optimizer 'adem'; did you mean 'adam'\? 'optitrace list' shows all\."),
         ("sgd:momentun=1", r"sgd has no momentun; did you mean 'momentum'\? its hyperparameters are lr, "),
         ("sgd:momentum", "'sgd:momentum' has a setting without a value, 'momentum'; write NAME:key=value"),
         ("sgd:", "'sgd:' has a setting without a value, ''; write"),

@@ -162,7 +162,7 @@ def test_a_name_is_found_in_any_letter_case(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("adan", "^unknown optimizer 'adan'; did you mean 'adam'\\? 'optitrace list' shows all\\.$"),
+        ("adem", "^unknown optimizer 'adem'; did you mean 'adam'\\? 'optitrace list' shows all\\.$"),
         ("RMSpop", "^unknown optimizer 'RMSpop'; did you mean 'rmsprop'\\? 'optitrace list' shows all\\.$"),
         ("zzz", "^unknown optimizer 'zzz'; 'optitrace list' shows all\\.$"),
         ("", "^unknown optimizer ''; 'optitrace list' shows all\\.$"),

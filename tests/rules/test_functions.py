@@ -13,19 +13,32 @@ from hypothesis import strategies as st
 from optitrace import functions
 from optitrace.functions import (
     FUNCTIONS,
+    FunctionKind,
     Number,
     absolute,
     bfloat16,
+    column_mean,
     columns,
+    diagonal,
+    eigenvectors,
     float32,
+    is_multiple,
+    largest,
     machine_epsilon,
     maximum,
+    mean,
     minimum,
     norm,
+    orthonormal,
+    positive_share,
     rms,
+    row_mean,
+    row_total,
     rows,
     sign,
+    sort_columns,
     sqrt,
+    total,
     transpose,
     where,
 )
@@ -98,10 +111,67 @@ def test_rms_of_a_vector_is_the_root_of_the_mean_square() -> None:
     assert rms(-3) == 3.0
 
 
-def test_rms_takes_the_rows_of_a_batch_apart() -> None:
-    batch = torch.tensor([[3.0, 4.0], [0.0, 2.0]], dtype=torch.float64)
+@pytest.mark.parametrize(
+    ("function", "expected", "of_minus_3"),
+    [
+        (total, 2.0, -3.0),
+        (mean, 0.5, -3.0),
+        (largest, 3.0, -3.0),
+        (positive_share, 0.5, 0.0),
+        (norm, 14.0**0.5, 3.0),
+        (rms, 3.5**0.5, 3.0),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_a_reduction_is_of_one_parameter_in_each_form(
+    function: Function, expected: float, of_minus_3: float
+) -> None:
+    numbers = (3.0, -2.0, 1.0, 0.0)
+    vector = tensor(*numbers)
 
-    assert_same(rms(batch), torch.tensor([[12.5**0.5], [2.0**0.5]], dtype=torch.float64))
+    assert function(-3.0) == of_minus_3
+    assert function(numbers) == pytest.approx(expected)
+    assert_same(function(vector), tensor(expected))
+    assert_same(function(vector.reshape(2, 2)), tensor(expected).reshape(1, 1))
+
+
+@pytest.mark.parametrize("function", [f for f in FUNCTIONS.values() if f.kind is FunctionKind.REDUCTION])
+def test_a_reduction_never_mixes_the_parameters_of_a_batch(function: Any) -> None:
+    vectors = torch.tensor([[3.0, 4.0], [0.0, -2.0]], dtype=torch.float64)
+    alone = torch.stack([function.compute(vector) for vector in vectors])
+
+    assert_same(function.compute(vectors.unsqueeze(1)), alone.unsqueeze(1))
+
+
+def test_bases_are_orthonormal_and_begin_with_the_largest_eigenvalue() -> None:
+    matrix = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    q = eigenvectors(matrix)
+
+    torch.testing.assert_close(q.mT @ matrix @ q, torch.diag(tensor(3.0, 1.0)))
+    assert [abs(entry) for entry in q[:, 0].tolist()] == pytest.approx([0.5**0.5] * 2)
+    q = orthonormal(matrix)
+    torch.testing.assert_close(q.mT @ q, torch.eye(2, dtype=torch.float64))
+
+
+def test_columns_are_sorted_by_falling_numbers_in_each_matrix_of_a_batch() -> None:
+    batch = torch.tensor([[[1.0, 2.0], [3.0, 6.0]], [[1.0, 2.0], [3.0, 6.0]]])
+    by = torch.tensor([[[1.0, 2.0]], [[2.0, 1.0]]])
+
+    assert sort_columns(batch, by).tolist() == [[[2.0, 1.0], [6.0, 3.0]], [[1.0, 2.0], [3.0, 6.0]]]
+    assert diagonal(batch).tolist() == [[[1.0, 6.0]], [[1.0, 6.0]]]
+
+
+@pytest.mark.parametrize(("number", "of", "expected"), [(0, 5, True), (10, 5, True), (11, 5, False)])
+def test_a_number_is_a_multiple_of_another_or_not(number: int, of: int, expected: bool) -> None:
+    assert is_multiple(number, of) is expected
+
+
+def test_rows_and_columns_are_reduced_by_themselves() -> None:
+    batch = torch.tensor([[[1.0, 2.0], [3.0, 6.0]], [[0.0, 0.0], [0.0, 4.0]]], dtype=torch.float64)
+
+    assert row_total(batch).tolist() == [[[3.0], [9.0]], [[0.0], [4.0]]]
+    assert row_mean(batch).tolist() == [[[1.5], [4.5]], [[0.0], [2.0]]]
+    assert column_mean(batch).tolist() == [[[2.0, 4.0]], [[0.0, 2.0]]]
 
 
 def test_the_matrix_functions_see_the_last_two_axes() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 import types
 from typing import Any, Literal, Union, get_args, get_origin
@@ -9,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optitrace.errors import UsageError
-from optitrace.rules.catalogue import TORCH_OPTIMIZERS
+from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import SUMMARIES, Detail, Hyperparameter, describe, show
 
-ALL = {f"{h.optimizer}.{h.name}": h for o in TORCH_OPTIMIZERS.values() for h in o.hyperparameters}
+ALL = {f"{h.optimizer}.{h.name}": h for o in OPTIMIZERS.values() for h in o.hyperparameters}
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
@@ -170,11 +171,19 @@ def test_every_summary_is_of_a_hyperparameter(name: str) -> None:
 
 
 def test_every_detail_of_a_rule_is_of_a_hyperparameter() -> None:
-    rules = [optimizer.rule for optimizer in TORCH_OPTIMIZERS.values() if optimizer.rule is not None]
+    rules = [optimizer.rule for optimizer in OPTIMIZERS.values() if optimizer.rule is not None]
     details = {f"{rule.name}.{name}" for rule in rules for name in rule.details}
 
     assert details <= set(ALL)
     assert {name for name in details if ALL[name].detail == Detail()} == set()
+
+
+def test_a_default_that_is_not_finite_is_a_value_and_no_other_is() -> None:
+    growth = ALL["prodigy.growth_rate"]
+
+    assert growth.parse("inf") == math.inf
+    with pytest.raises(UsageError, match="prodigy: growth_rate is -inf; it must be finite"):
+        growth.parse("-inf")
 
 
 def test_a_hyperparameter_that_is_not_known_has_no_summary() -> None:

@@ -14,11 +14,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.calculator import calculate
+from support.calculator import is_true
 from support.known_mistakes import KNOWN_MISTAKES
 
 from optitrace.errors import UsageError
-from optitrace.functions import FUNCTIONS
+from optitrace.functions import FUNCTIONS, Matrix, where
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of, gradient, start
 from optitrace.rules.families.adam_family import adam, adamw, radam, sparseadam
@@ -27,7 +27,7 @@ from optitrace.rules.families.gradient_descent import asgd, rprop, sgd
 from optitrace.rules.families.orthogonal import muon
 from optitrace.rules.mistakes import Mistake, damaged
 from optitrace.rules.reader import ASCII, UNICODE, RuleLine, Spelling, StepExplanation, read
-from optitrace.rules.rule import rule, takes_matrices
+from optitrace.rules.rule import StateEntry, as_rule, rule, takes_matrices
 from optitrace.rules.source_patching import compiled, definition
 
 TELLING = {o.name: cases_of(o.rule) for o in TORCH_OPTIMIZERS.values() if o.rule is not None}
@@ -57,24 +57,6 @@ def steps(name: str, index: int, **options: Any) -> Iterator[StepExplanation]:
         if t in SHOWN_STEPS:
             yield step
         weights, state = step.weights, step.state
-
-
-def is_true(filled: str, result: str) -> bool:
-    """Tell whether printed arithmetic comes to the number printed beside it, to half of its last digit."""
-    printed = calculate(result).reshape(-1)
-    calculated = calculate(filled).reshape(-1).expand(printed.shape)
-    halves = [half_of_last_digit(number) for number in re.findall(r"inf|nan|\d[\d.]*(?:e[+-]\d+)?", result)]
-    return all(
-        str(a) == str(b) or abs(a - b) <= half * (1 + 1e-6) + 1e-14 * abs(b)
-        for a, b, half in zip(calculated.tolist(), printed.tolist(), halves, strict=True)
-    )
-
-
-def half_of_last_digit(number: str) -> float:
-    if not number[0].isdigit():
-        return math.nan
-    mantissa, _, exponent = number.partition("e")
-    return 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
 
 
 @pytest.mark.parametrize("spelling", [UNICODE, ASCII], ids=["unicode", "ascii"])
@@ -320,6 +302,61 @@ def test_what_cannot_be_read_is_named_with_its_line_and_what_may_stand_there(
     sentence = str(raised.value)
     assert sentence.startswith(f"{path}, line 10: a rule cannot contain '{UNREADABLE[line]}'; ")
     assert sentence.endswith(f"and of optitrace.functions: {functions}.")
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("w = w - lr * transpose(g)", "transpose(g)"),
+        ("w = w - lr * g / row_mean(g)", "row_mean(g)"),
+        ("g = g @ g", "g @ g"),
+    ],
+)
+def test_what_is_of_a_matrix_is_refused_where_the_weights_are_none(
+    line: str, found: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from optitrace.functions import Matrix, row_mean, transpose\n\n"
+        f"def mine(w, g, t, *, lr=0.1):\n    {line}\n    return (w,)\n\n"
+        f"def other(w: Matrix, g, t, *, lr=0.1):\n    {line}\n    return (w,)\n"
+    )
+    written = runpy.run_path(str(path))
+    sentence = f"{path}, line 4: '{found}' is of a matrix; annotate the weights, w: Matrix, with"
+
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        read(as_rule(written["mine"]))
+    assert read(as_rule(written["other"])).body.is_of_matrices
+
+
+@rule(source="none")
+def chosen(w: Matrix, g: Matrix, t: int, *, lr: float = 0.1) -> tuple[Any, ...]:
+    w = w - lr * where(g > 0, g, 0 * g)
+    return (w,)
+
+
+def test_a_condition_within_a_matrix_is_no_branch_that_is_shown() -> None:
+    sentence = (
+        "the line of w has a condition that differs within a matrix, which no explanation can show; write it "
+        "with maximum, minimum or sign."
+    )
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        read(chosen).explain([[1.0, 2.0]], [[1.0, -1.0]], 1, {}, {})
+
+
+@rule(StateEntry("r", "row_mean", shape="rows"), source="none")
+def of_rows(w: Any, g: Any, t: int, r: Any, *, lr: float = 0.1) -> tuple[Any, ...]:
+    r = r + 1
+    w = w - lr * g
+    return w, r
+
+
+def test_rows_are_kept_of_a_matrix_alone() -> None:
+    sentence = (
+        "of_rows keeps row_mean in the shape rows, which only a matrix has; annotate the weights, w: Matrix, "
+    )
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        read(of_rows)
 
 
 def test_a_function_of_the_same_name_from_elsewhere_is_refused() -> None:

@@ -7,6 +7,7 @@ change the rest.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from functools import reduce
@@ -26,6 +27,24 @@ def calculate(text: str) -> Tensor:
     value = parser.sum()
     assert parser.here == "", f"'{parser.here}' is left of '{text}'"
     return value
+
+
+def is_true(filled: str, result: str) -> bool:
+    """Tell whether printed arithmetic comes to the number printed beside it, to half of its last digit."""
+    printed = calculate(result).reshape(-1)
+    calculated = calculate(filled).reshape(-1).expand(printed.shape)
+    halves = [_half_of_last_digit(number) for number in re.findall(r"inf|nan|\d[\d.]*(?:e[+-]\d+)?", result)]
+    return all(
+        str(a) == str(b) or abs(a - b) <= half * (1 + 1e-6) + 1e-14 * abs(b)
+        for a, b, half in zip(calculated.tolist(), printed.tolist(), halves, strict=True)
+    )
+
+
+def _half_of_last_digit(number: str) -> float:
+    if not number[0].isdigit():
+        return math.nan
+    mantissa, _, exponent = number.partition("e")
+    return 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
 
 
 class _Parser:
@@ -127,6 +146,20 @@ FUNCTIONS: dict[str, Callable[[list[Row]], Tensor]] = {
     "bfloat16": _of_one(lambda x: x.bfloat16().double()),
     "rms": _of_one(lambda x: (x * x).mean().sqrt()),
     "norm": _of_one(lambda x: (x * x).sum().sqrt()),
+    "total": _of_one(torch.sum),
+    "mean": _of_one(torch.mean),
+    "largest": _of_one(torch.max),
+    "positive_share": _of_one(lambda x: (x > 0).double().mean()),
+    "row_total": _of_one(lambda x: _simplest(_matrix(x).sum(1, keepdim=True))),
+    "row_mean": _of_one(lambda x: _simplest(_matrix(x).mean(1, keepdim=True))),
+    "column_mean": _of_one(lambda x: _simplest(_matrix(x).mean(0, keepdim=True))),
+    "eigenvectors": _of_one(lambda x: _simplest(torch.linalg.eigh(_matrix(x))[1].flip(-1))),
+    "orthonormal": _of_one(lambda x: _simplest(torch.linalg.qr(_matrix(x))[0])),
+    "diagonal": _of_one(lambda x: _simplest(_matrix(x).diagonal())),
+    "sort_columns": _of_several(
+        lambda x, by: _simplest(_matrix(x)[:, by.reshape(-1).argsort(descending=True)])
+    ),
+    "machine_epsilon": _of_one(lambda x: x.new_tensor(torch.finfo(torch.float64).eps)),
     "max": _of_several(torch.maximum),
     "min": _of_several(torch.minimum),
 }

@@ -61,15 +61,67 @@ GRIDS: Mapping[str, Sequence[str]] = {
 }
 """Axes by optimizer: together they make tensors of numbers, take zeros apart, and vary what is no number."""
 
+BEYOND: Mapping[str, Sequence[str]] = {
+    "adan": ("lr=0.001,0.1", "betas.1=0.5,0.9", "max_grad_norm=0,0.5,1", "no_prox=true,false"),
+    "mars": ("lr=0.001,0.1", "betas.0=0.5,0.95", "gamma=0,0.025,0.5", "amsgrad=true,false"),
+    "lars": (
+        "lr=0.01,0.1",
+        "weight_decay=0,0.1",
+        "momentum=0,0.5",
+        "trust_coeff=0.1,0.5",
+        "trust_clip=true,false",
+        "always_adapt=true,false",
+    ),
+    "lamb": (
+        "lr=0.001,0.1",
+        "weight_decay=0,0.1",
+        "max_grad_norm=none,0.5,1",
+        "trust_clip=true,false",
+        "always_adapt=true,false",
+    ),
+    "adamp": (
+        "lr=0.01,0.1",
+        "weight_decay=0,0.1",
+        "delta=0,0.1,10",
+        "wd_ratio=0.1,0.5",
+        "nesterov=true,false",
+    ),
+    "sgdp": ("lr=0.01,0.1", "weight_decay=0,0.1", "delta=0,0.1,10", "momentum=0,0.5", "nesterov=true,false"),
+    "adafactor_matrix": (
+        "beta1=none,0,0.5",
+        "decay_rate=-0.8,-0.5",
+        "clip_threshold=0.5,1",
+        "weight_decay=0,0.1",
+    ),
+    "adafactor_vector": (
+        "beta1=none,0,0.5",
+        "decay_rate=-0.8,-0.5",
+        "warmup_init=true,false",
+        "eps.1=0.001,0.1",
+    ),
+    "muon_jordan": ("lr=0.01,0.1", "momentum=0.5,0.95", "ns_steps=1:3:3", "weight_decay=0,0.1"),
+    "muon_moonlight": ("lr=0.01,0.1", "momentum=0.5,0.95", "nesterov=true,false", "weight_decay=0,0.1"),
+    "soap": ("lr=0.01,0.1", "betas.0=0.5,0.9", "precondition_frequency=1,5", "correct_bias=true,false"),
+    "prodigy": (
+        "d0=log:0.001:0.1:3",
+        "growth_rate=1.02,2",
+        "weight_decay=0,0.1",
+        "betas.0=0,0.9",
+        "use_bias_correction=true,false",
+    ),
+    "cautious_adamw": ("lr=0.1,0.3", "betas.0=0.9,0.99", "weight_decay=0,0.1", "caution=true,false"),
+}
+"""The same of rules that torch has no class of, and that look across the weights of a parameter."""
+
 STEPS = 12
 
 
 def space(
     optimizer: str, axes: Sequence[str] | None = None, samples: int | None = None, **settings: Any
 ) -> Space:
-    """Return a space of an optimizer: its grid of `GRIDS` if no axes are given."""
+    """Return a space of an optimizer: its grid if no axes are given."""
     base = design(optimizer, steps=settings.pop("steps", STEPS), **settings)
-    return lay_out(base, GRIDS[optimizer] if axes is None else axes, samples=samples, seed=7)
+    return lay_out(base, {**GRIDS, **BEYOND}[optimizer] if axes is None else axes, samples=samples, seed=7)
 
 
 def everything(swept: Space, goal: Goal | None = None, **workers: Any) -> dict[str, torch.Tensor]:

@@ -214,8 +214,8 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         "line 3: step is 1 in the last row, but the run ended after step 2",
     ),
     "an unknown optimizer": (
-        damaged('"adam"', '"adan"'),
-        "experiment: unknown optimizer 'adan'; did you mean 'adam'",
+        damaged('"adam"', '"adem"'),
+        "experiment: unknown optimizer 'adem'; did you mean 'adam'",
     ),
     "an unknown hyperparameter": (damaged('"eps"', '"epsi"'), "experiment: adam has no epsi"),
     "an unknown device": (damaged('"cpu"', '"tpu"'), "experiment: unknown device 'tpu'"),

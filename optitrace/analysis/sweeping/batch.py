@@ -21,7 +21,7 @@ from optitrace.native.machine_code import is_compilable
 from optitrace.native.program import CompiledRun, Segment, Varied, powers
 from optitrace.native.square_root import correctly_rounded
 from optitrace.native.tape import OperandKind
-from optitrace.rules.rule import Rule
+from optitrace.rules.rule import Rule, StateEntry
 
 KEPT = 256
 """The number of cached programs."""
@@ -30,7 +30,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 class Swept(Tensor):
-    """The values of one hyperparameter: float64, shape (configurations, 1), or with one more 1 for matrices.
+    """The values of one hyperparameter: float64, shape (configurations, 1), or with one more 1: see `Batch`.
 
     A rule that is given these in the place of numbers computes for each configuration what torch does
     with a number: in float64 as long as only numbers meet, and rounded to the dtype of the weights, or
@@ -87,7 +87,7 @@ class Batch:
     Attributes:
         rule: the rule.
         hyperparameters: Python values, or `Swept` where configurations differ, by name.
-        w: the weights, shape (configurations, n), or (configurations, 1, n) for rules of matrices.
+        w: the weights, shape (configurations, n), or (configurations, 1, n) where a rule must see them whole.
         loss: the loss.
         protocol: which gradient a step uses.
         steps: the number of steps.
@@ -111,9 +111,14 @@ class Batch:
         """Return the state before step 1: numbers where torch has one for all weights, and else tensors."""
         initial = self.rule.initial_state(self.hyperparameters)
         return [
-            value if value is None or entry.scalar else torch.zeros_like(self.w) + value
+            value if value is None or entry.scalar else self._zeros(entry) + value
             for entry, value in zip(self.rule.state, initial, strict=True)
         ]
+
+    def _zeros(self, entry: StateEntry) -> Tensor:
+        if entry.shape == "weights":  # laid out as they are
+            return torch.zeros_like(self.w)
+        return self.w.new_zeros(entry.dimensions(self.w.shape))
 
 
 def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
@@ -125,15 +130,22 @@ def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
         if batch.stop():
             return None
         used = used_gradient(batch.protocol, t, used, batch.loss.gradient, w)
-        moved, *state = rule(w, used, t, *state, **batch.hyperparameters)
+        moved, *after = rule(w, used, t, *state, **batch.hyperparameters)
+        state = [_as_kept(*pair) for pair in zip(rule.state, after, strict=True)]
         assert isinstance(moved, Tensor)
         watch.after_step(t, w, moved)
         w = moved
     return w
 
 
+def _as_kept(entry: StateEntry, value: Any) -> Any:
+    """Return a state entry after a step; what a rule found of a whole parameter goes on as a number does."""
+    is_found = entry.scalar and isinstance(value, Tensor) and not isinstance(value, Swept)
+    return value.double().as_subclass(Swept) if is_found else value
+
+
 def can_run(batch: Batch) -> bool:
-    """Return whether a batch can be run as machine code: vectors on the CPU."""
+    """Return whether a batch can be run as machine code: each weight is moved by itself, on the CPU."""
     return batch.w.device.type == "cpu" and batch.w.ndim == 2 and is_compilable(batch.dtype)
 
 

@@ -22,6 +22,7 @@ from optitrace.errors import DeviceError, ran_out_of_memory
 from optitrace.experiment.objective import Quadratic
 from optitrace.native.machine_code import LANE, is_compilable
 from optitrace.native.tape import UnrecordableError
+from optitrace.rules.source_patching import extent
 from optitrace.tracing.devices import one_thread, open_device
 
 CHUNK_OF_CODE = 131_072
@@ -109,6 +110,8 @@ def blocks_by_rule(
     Raises:
         DeviceError: the device is not there, or has too little memory.
     """
+    assert space.base.entry.rule is not None
+    extent(space.base.entry.rule)  # kept from here on: Python 3.11 fails if two threads parse at once
     threads = threads or usual_threads(space.base.device)
     chunk = chunk or usual_chunk(space)
     size = chunk * min(_kinds_of(space), MOST_KINDS)
@@ -256,15 +259,15 @@ def _run_batch(
     assert base.entry.rule is not None
     device, dtype = open_device(base.device), getattr(torch, base.dtype)
     count = len(found[0])
-    is_matrix = base.entry.needs == "matrix"
-    parts = _parts(space, [_filled(column) for column in found], device, is_matrix=is_matrix)
+    is_whole = extent(base.entry.rule) != "weight"
+    parts = _parts(space, [_filled(column) for column in found], device, is_whole=is_whole)
     w = _point(parts["start"], dtype, device).expand(_lanes(count), -1)
     coefficients = None
     if any(axis.setting == "coefficients" for axis in space.axes):
         coefficients = _point(parts["coefficients"], dtype, device).expand_as(w)
     loss = batched_loss(base.objective, dtype, device, coefficients)
     w = torch.empty(w.shape[::-1], dtype=dtype, device=device).T.copy_(w)
-    if is_matrix:
+    if is_whole:  # each configuration is a matrix with one row
         w = w.unsqueeze(1)
     hyperparameters = {h.name: parts[h.name] for h in base.entry.hyperparameters}
     batch = Batch(base.entry.rule, hyperparameters, w, loss, base.gradient, base.steps, stop)
@@ -301,15 +304,15 @@ def _filled(column: Column) -> Column:
 
 
 def _parts(
-    space: Space, found: Sequence[Column], device: torch.device, *, is_matrix: bool
+    space: Space, found: Sequence[Column], device: torch.device, *, is_whole: bool
 ) -> Mapping[str, Any]:
     """Return the hyperparameters, the start and the coefficients, with what differs as `Swept`."""
     parts: dict[str, Any] = {**space.base.hyperparameters, "start": space.base.start}
     if isinstance(space.base.objective, Quadratic):
         parts["coefficients"] = space.base.objective.coefficients
     for axis, column in zip(space.axes, found, strict=True):
-        of_matrix = is_matrix and axis.setting not in ("start", "coefficients")
-        value = _value(axis, column, device, (-1, 1, 1) if of_matrix else (-1, 1))
+        meets_matrices = is_whole and axis.setting not in ("start", "coefficients")
+        value = _value(axis, column, device, (-1, 1, 1) if meets_matrices else (-1, 1))
         if axis.position is None:
             parts[axis.setting] = value
         else:

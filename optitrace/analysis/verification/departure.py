@@ -72,7 +72,9 @@ def _departure(rule: Rule, run: RecordedRun, step: CheckedStep) -> Departure:
     place = int(compared.is_wrong.flatten().nonzero()[0])
     coordinate = place + 1 if compared.found.dim() else None
     symbols = {entry.key: entry.symbol for entry in rule.state} | {WEIGHTS: "w"}
-    lines = [e for e in _lines(rule, step, coordinate or 1) if e.name == symbols.get(quantity)]
+    # rows and columns are followed by no coordinate of the weights
+    followed = coordinate or 1 if compared.found.shape in ((), run.start.shape) else None
+    lines = [e for e in _lines(rule, step, followed) if e.name == symbols.get(quantity)]
     expected, found, error = (
         float(values.flatten()[place]) for values in (compared.expected, compared.found, compared.errors)
     )
@@ -84,7 +86,7 @@ def _departure(rule: Rule, run: RecordedRun, step: CheckedStep) -> Departure:
         step=int(step.inputs.number),
         quantity=quantity,
         coordinate=coordinate,
-        of=run.start.numel(),
+        of=compared.found.numel() if compared.found.dim() else run.start.numel(),
         line=str(lines[-1]) if lines else "",
         expected=expected,
         found=found,
@@ -140,7 +142,8 @@ def _suspects(rule: Rule, first: DepartingStep, quantity: str, place: int) -> It
         # of the values that give one quantity, as a square is one of two numbers, not all give another
         solutions = (_solve(replaced, given, name) for name in (quantity, *weights_first))
         if (needed := next(filter(replaced.explains, solutions), None)) is not None:
-            at = place if given.dim() else 0
+            is_reported = given.shape == step.quantities[quantity].found.shape
+            at = place if is_reported else int((needed != given).flatten().int().argmax())
             yield Suspect(line.text, given.flatten()[at].item(), needed.flatten()[at].item())
 
 
@@ -152,9 +155,10 @@ class _ReplacedLine:
         self._line = line
         self._before = step.inputs.before(rule)
         self._names = [WEIGHTS, *(entry.key for entry in rule.state)]
+        self._quantities = [each for name, each in step.quantities.items() if name != COUNT]
 
     def given(self) -> Tensor | None:
-        """Return what the line gives in the rule: one number, or one for each weight.
+        """Return what the line gives in the rule: one number, or as many as the weights or a state entry has.
 
         None if it does not act, acts several times, or has another shape.
         """
@@ -168,7 +172,10 @@ class _ReplacedLine:
         if len(seen) != 1 or isinstance(seen[0], bool):
             return None
         given = torch.as_tensor(seen[0], dtype=torch.float64)
-        return given if given.dim() == 0 or given.shape == self.step.inputs.weights.shape else None
+        shapes = {self.step.inputs.weights.shape, *(each.found.shape for each in self._quantities)}
+        if given.numel() == 1 and given.shape not in shapes:
+            given = given.reshape(())
+        return given if given.dim() == 0 or given.shape in shapes else None
 
     def error(self, value: Tensor, quantity: str) -> Tensor:
         """Return by how much a quantity exceeds the class's with this value of the line."""
@@ -207,7 +214,7 @@ def _solve(replaced: _ReplacedLine, given: Tensor, quantity: str) -> Tensor | No
     """
     compared = replaced.step.quantities[quantity]
     wrong = compared.is_wrong
-    if given.dim() > wrong.dim():
+    if given.dim() and given.shape != wrong.shape:
         return None
     furthest = int(compared.errors.flatten().argmax())  # one number must serve this coordinate first
 

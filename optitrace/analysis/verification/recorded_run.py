@@ -40,12 +40,17 @@ class RecordedStep:
     weights: Tensor
     state: Mapping[str, Tensor]
 
-    def keeps(self, entry: StateEntry, settings: Mapping[str, Any]) -> bool:
-        """Return whether the class keeps an entry of a rule's state, in the form that the rule has it."""
+    def kept(self, entry: StateEntry, settings: Mapping[str, Any]) -> Tensor | None:
+        """Return what the class keeps as an entry of a rule's state, in the rule's shape; None if nothing.
+
+        The class may have the numbers in a row, or one number in any form.
+        """
         found = self.state.get(entry.key)
         if found is None or not entry.exists(settings):
-            return False
-        return found.numel() == 1 if entry.scalar else found.shape == self.weights.shape
+            return None
+        shape = entry.dimensions(self.weights.shape)
+        is_flat = found.numel() == math.prod(shape) and (found.ndim == 1 or entry.scalar)
+        return found.reshape(shape) if is_flat or found.shape == shape else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +99,13 @@ def record(
         device=device,
         is_sparse=subject.is_sparse,
     )
+    of_group = [entry.key for entry in subject.rule.state if entry.shape == "group"]
     [start] = run.snapshot()
     steps = []
     for number in range(1, STEPS + 1):
         [gradient] = run.step()
         [weights] = run.snapshot()
-        state = {key: value.cpu() for key, value in run.state().items()}
+        state = {key: value.cpu() for key, value in run.state(of_group=of_group).items()}
         steps.append(RecordedStep(number, gradient.double().cpu(), weights.double().cpu(), state))
     return RecordedRun(configuration, dtype, start.double().cpu(), tuple(steps))
 
@@ -119,17 +125,19 @@ def recompute(rule: Rule, run: RecordedRun, *, trusted: bool = True) -> Iterator
     settings = run.settings
     weights, state = run.start, _first_state(rule, run)
     for step in run.steps:
-        kept = [entry for entry in rule.state if trusted and step.keeps(entry, settings)]
-        after = {entry.key: step.state[entry.key].double() for entry in kept} | {WEIGHTS: step.weights}
+        kept = {e.key: found for e in rule.state if trusted and (found := step.kept(e, settings)) is not None}
+        after = {key: found.double() for key, found in kept.items()} | {WEIGHTS: step.weights}
         if trusted and COUNT in step.state:
             after[COUNT] = step.state[COUNT].double().max()
-        dtypes = {entry.key: step.state[entry.key].dtype for entry in kept} | {WEIGHTS: run.dtype}
+        dtypes = {key: found.dtype for key, found in kept.items()} | {WEIGHTS: run.dtype}
         inputs = StepInputs(step.number, weights, step.gradient, tuple(state), settings, after, dtypes)
         checked = check_step(rule, inputs)
         yield checked
         weights = step.weights
         following = {**checked.expected, **after}
-        state = [float(following[e.key]) if e in kept and e.scalar else following[e.key] for e in rule.state]
+        state = [
+            float(following[e.key]) if e.key in kept and e.scalar else following[e.key] for e in rule.state
+        ]
 
 
 def agrees(rule: Rule, runs: Sequence[RecordedRun], *, trusted: bool = True) -> bool:
@@ -150,16 +158,16 @@ def run_error(rule: Rule, run: RecordedRun) -> float:
         weights, *state = rule(weights, step.gradient, step.number, *state, **settings)  # type: ignore[assignment]
         worst = max(worst, _relative(weights, step.weights))
         for entry, value in zip(rule.state, state, strict=True):
-            if step.keeps(entry, settings):
-                worst = max(worst, _relative(value, step.state[entry.key].double()))
+            if (found := step.kept(entry, settings)) is not None:
+                worst = max(worst, _relative(value, found.double()))
     return worst
 
 
 def _first_state(rule: Rule, run: RecordedRun) -> list[Any]:
     """Return the state before step 1: a Python number for a scalar, a float64 tensor for the rest."""
-    values = rule.initial_state(run.settings)
+    values, shape = rule.initial_state(run.settings), run.start.shape
     return [
-        value if value is None or entry.scalar else torch.full_like(run.start, float(value))
+        value if value is None or entry.scalar else run.start.new_full(entry.dimensions(shape), float(value))
         for entry, value in zip(rule.state, values, strict=True)
     ]
 

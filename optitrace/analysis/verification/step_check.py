@@ -170,6 +170,8 @@ def compare(before: Any, expected: Any, found: Tensor, dtype: torch.dtype, allow
         allowed: the largest error, in units of eps(dtype) × max(|before|, |found|).
     """
     before, expected = (torch.as_tensor(x, dtype=torch.float64) for x in (before, expected))
+    if expected.numel() == found.numel():  # one number may come in any form
+        expected = expected.reshape(found.shape)
     if not dtype.is_floating_point:
         dtype = torch.float64
     information = torch.finfo(dtype)

@@ -147,7 +147,11 @@ def prepare(user_class: UserClass, given: Arguments) -> Trial:
         UsageError: the class cannot be called, or cannot take a step.
     """
     user_class.check(given)
-    lr = {h.name: LR for h in user_class.hyperparameters if h.name == "lr"}
+    # one whose default is None may be refused beside what finds the step size in its place
+    finds = {
+        h.name for h in user_class.hyperparameters if h.default is None and h.name not in user_class.required
+    }
+    lr = {h.name: LR for h in user_class.hyperparameters if h.name == "lr" and h.name not in finds}
     refusals = []
     for dtype in (torch.float64, torch.float32):
         for shapes in SHAPES:

@@ -103,7 +103,7 @@ def adamax(
 @rule(
     FIRST_MOMENT,
     SECOND_MOMENT,
-    StateEntry("mu_product", "mu_product", initial=1.0, scalar=True),
+    StateEntry("mu_product", "mu_product", initial=1.0, shape="parameter"),
     torch=TorchClass("NAdam"),
     source="Dozat 2016, with the schedule of mu from its section 3",
     departures=(

@@ -1,16 +1,8 @@
-"""Rules that change one part of Adam: AdaBelief, Yogi, ADOPT, AdEMAMix, QHAdam."""
+"""Rules that change one part of Adam: AdaBelief, Yogi, ADOPT, AdEMAMix, QHAdam, Adan, MARS."""
 
 from __future__ import annotations
 
-from optitrace.functions import (
-    Number,
-    log,
-    maximum,
-    minimum,
-    sign,
-    sqrt,
-    where,
-)
+from optitrace.functions import Matrix, Number, log, maximum, minimum, norm, sign, sqrt, where
 from optitrace.rules.rule import StateEntry, rule
 
 FIRST_MOMENT = StateEntry("m", "exp_avg")
@@ -199,8 +191,8 @@ def ademamix(
 
 
 @rule(
-    StateEntry("n1", "beta1_weight", scalar=True),
-    StateEntry("n2", "beta2_weight", scalar=True),
+    StateEntry("n1", "beta1_weight", shape="parameter"),
+    StateEntry("n2", "beta2_weight", shape="parameter"),
     FIRST_MOMENT,
     SECOND_MOMENT,
     source="Ma & Yarats 2019, arXiv:1810.06801, algorithm 2",
@@ -239,3 +231,94 @@ def qhadam(
     v = (1 - 1 / n2) * v + 1 / n2 * g**2
     w = w - lr * ((1 - nu1) * g + nu1 * m) / (sqrt((1 - nu2) * g**2 + nu2 * v) + eps)
     return w, n1, n2, m, v
+
+
+@rule(
+    FIRST_MOMENT,
+    StateEntry("d", "exp_avg_diff"),
+    StateEntry("n", "exp_avg_sq"),
+    StateEntry("g_neg", "neg_pre_grad"),
+    source="Xie et al. 2022, arXiv:2208.06677, algorithm 1",
+    departures=(
+        "betas are those of Adam: 1 minus the paper's.",
+        "All three moments are corrected for their bias; the paper corrects none.",
+        "no_prox decays the weights as AdamW does; the paper divides them by 1 + lr * weight_decay.",
+        "The authors clip the norm of all gradients together; here it is that of this parameter's.",
+    ),
+    classes=("timm.optim.Adan",),
+)
+def adan(
+    w: Number,
+    g: Number,
+    t: int,
+    m: Number,
+    d: Number,
+    n: Number,
+    g_neg: Number,
+    *,
+    lr: float = 1e-3,
+    betas: tuple[float, float, float] = (0.98, 0.92, 0.99),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    max_grad_norm: float = 0.0,
+    no_prox: bool = False,
+) -> tuple[Number, ...]:
+    """Adam with Nesterov momentum, estimated from the difference of gradients."""
+    beta1, beta2, beta3 = betas
+    if max_grad_norm:
+        g = g * minimum(max_grad_norm / (norm(g) + eps), 1)
+    change = 0 * g if t == 1 else g + g_neg
+    m = beta1 * m + (1 - beta1) * g
+    d = beta2 * d + (1 - beta2) * change
+    n = beta3 * n + (1 - beta3) * (g + beta2 * change) ** 2
+    eta = lr / (sqrt(n / (1 - beta3**t)) + eps)
+    step = eta * (m / (1 - beta1**t) + beta2 * d / (1 - beta2**t))
+    if no_prox:
+        w = w - lr * weight_decay * w - step
+    else:
+        w = (w - step) / (1 + lr * weight_decay)
+    g_neg = -g
+    return w, m, d, n, g_neg
+
+
+@rule(
+    FIRST_MOMENT,
+    SECOND_MOMENT,
+    StateEntry("v_max", "max_exp_avg_sq", when="amsgrad"),
+    StateEntry("g_prev", "last_grad"),
+    source="Yuan et al. 2024, arXiv:2411.10438, algorithm 2, MARS-AdamW",
+    departures=(
+        "The gradient before is that of the batch before, the paper's approximation; before step 1 it is 0.",
+        "The rule is that of matrices; the authors step vectors by AdamW, unless optimize_1d.",
+    ),
+    classes=("timm.optim.Mars",),
+)
+def mars(
+    w: Matrix,
+    g: Matrix,
+    t: int,
+    m: Matrix,
+    v: Matrix,
+    v_max: Matrix,
+    g_prev: Matrix,
+    *,
+    lr: float = 3e-3,
+    betas: tuple[float, float] = (0.95, 0.99),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    amsgrad: bool = False,
+    gamma: float = 0.025,
+) -> tuple[Number, ...]:
+    """AdamW on gradients whose variance is reduced by their change since the step before."""
+    beta1, beta2 = betas
+    c = g + gamma * beta1 / (1 - beta1) * (g - g_prev)
+    c = c / maximum(norm(c), 1)
+    m = beta1 * m + (1 - beta1) * c
+    v = beta2 * v + (1 - beta2) * c**2
+    if amsgrad:
+        v_max = maximum(v_max, v)
+    m_hat = m / (1 - beta1**t)
+    v_hat = (v_max if amsgrad else v) / (1 - beta2**t)
+    w = w - lr * (m_hat / (sqrt(v_hat) + eps) + weight_decay * w)
+    g_prev = g
+    return w, m, v, v_max, g_prev

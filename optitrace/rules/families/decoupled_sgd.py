@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from optitrace.functions import (
-    Number,
-)
+from optitrace.functions import Number
 from optitrace.rules.rule import StateEntry, rule
 
 

@@ -43,8 +43,8 @@ def sgd(
 
 
 @rule(
-    StateEntry("eta", "eta", initial="lr", scalar=True),
-    StateEntry("mu", "mu", initial=1.0, scalar=True),
+    StateEntry("eta", "eta", initial="lr", shape="parameter"),
+    StateEntry("mu", "mu", initial=1.0, shape="parameter"),
     StateEntry("w_mean", "ax"),
     torch=TorchClass("ASGD"),
     source="Polyak & Juditsky 1992; step sizes: Bottou 2010",

@@ -10,8 +10,8 @@ from optitrace.functions import Number, maximum, minimum, sqrt
 from optitrace.rules.rule import StateEntry, rule
 
 FAST_WEIGHTS = StateEntry("z", "z")
-LARGEST_LR = StateEntry("lr_max", "lr_max", initial=-1.0, scalar=True)
-SUM_OF_SHARES = StateEntry("s", "weight_sum", scalar=True)
+LARGEST_LR = StateEntry("lr_max", "lr_max", initial=-1.0, shape="group")
+SUM_OF_SHARES = StateEntry("s", "weight_sum", shape="group")
 
 
 @rule(

@@ -105,6 +105,11 @@ class Evaluation:
         answers = [
             c.calculation.evaluate([self._value(leaf) for leaf in c.calculation.leaves]) for c in conditions
         ]
+        if any(hasattr(answer, "numel") and answer.numel() > 1 for answer in answers):
+            raise UsageError(
+                f"the line of {assignment.symbol} has a condition that differs within a matrix, which no "
+                "explanation can show; write it with maximum, minimum or sign."
+            )
         size = next((len(answer) for answer in answers if isinstance(answer, tuple)), None)
         columns = [a if isinstance(a, tuple) else repeat(a, size or 1) for a in answers]
         decisions = []

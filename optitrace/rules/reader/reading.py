@@ -173,9 +173,20 @@ class Reading:
 
 
 def read(rule: Rule) -> Reading:
-    """Read a rule; its function is taken apart once."""
+    """Read a rule; its function is taken apart once.
+
+    Raises:
+        UsageError: it contains something that cannot be read, or keeps rows or columns of no matrix.
+    """
     defaults = {parameter.name: parameter.default for parameter in rule.parameters}
-    return Reading(rule, parse(rule.function, tuple(rule.fixed.items())), defaults)
+    body = parse(rule.function, tuple(rule.fixed.items()))
+    for entry in rule.state:
+        if entry.is_of_matrices and not body.is_of_matrices:
+            raise UsageError(
+                f"{rule.name} keeps {entry.key} in the shape {entry.shape}, which only a matrix has; "
+                f"annotate the weights, {body.arguments[0]}: Matrix, with optitrace.functions.Matrix."
+            )
+    return Reading(rule, body, defaults)
 
 
 def _flat(values: Any) -> Iterator[float]:
@@ -187,12 +198,13 @@ def _flat(values: Any) -> Iterator[float]:
 
 
 def _formed(value: Any, entry: StateEntry, w: Any) -> Any:
-    """Return a state entry in the form of the weights, where one number was given for all."""
+    """Return a state entry in its own shape, where one number was given for all or all in a row."""
     if entry.scalar or isinstance(w, float):
         return value
     if isinstance(w, tuple):
         return value if isinstance(value, tuple) else (value,) * len(w)
-    return value.expand_as(w) if value.numel() == 1 else value
+    shape = entry.dimensions(w.shape)
+    return value.expand(shape) if value.numel() == 1 else value.reshape(shape)
 
 
 def _mixed(name: str, value: Any) -> Any:

@@ -193,7 +193,8 @@ def check_readable(function: ast.FunctionDef, original: RuleFunction) -> None:
         original: the function itself, for its file and the names that it sees.
 
     Raises:
-        UsageError: it contains something else, which is named with its line.
+        UsageError: it contains something else, or something of matrices where its weights are none; it is
+            named with its line.
     """
     arguments = (*function.args.args, *function.args.kwonlyargs)
     known = {argument.arg for argument in arguments}
@@ -212,6 +213,22 @@ def check_readable(function: ast.FunctionDef, original: RuleFunction) -> None:
             f"{_place(original, found)}: a rule cannot contain '{_text(original, found)}'; "
             f"it may contain {MAY_CONTAIN}: {', '.join(sorted(FUNCTIONS))}."
         )
+    found = None if takes_matrices(original) else next(_of_matrices(function), None)
+    if found is not None:
+        raise UsageError(
+            f"{_place(original, found)}: '{_text(original, found)}' is of a matrix; annotate the weights, "
+            f"{function.args.args[0].arg}: Matrix, with optitrace.functions.Matrix."
+        )
+
+
+def _of_matrices(function: ast.FunctionDef) -> Iterator[ast.expr]:
+    """Yield the parts of a rule that only a matrix has."""
+    for node in ast.walk(function):
+        match node:
+            case ast.BinOp(_, ast.MatMult(), _):
+                yield node
+            case ast.Call(ast.Name(name)) if name in FUNCTIONS and FUNCTIONS[name].extent == "matrix":
+                yield node
 
 
 def _is_docstring(line: ast.stmt) -> bool:

@@ -16,6 +16,7 @@ from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import ASCII, UNICODE, read
 from optitrace.rules.rule import StateEntry
+from optitrace.text import listed
 from optitrace.views.display import Display
 from optitrace.views.formats import HasJson, Presenter
 from optitrace.views.tables import as_text, headed_table
@@ -37,21 +38,17 @@ class CataloguePresenter(Presenter, HasJson):
     notes: Sequence[str] = ()
 
     def table(self, display: Display) -> RenderableType:
-        """Return a row for each optimizer."""
-        table = headed_table(
-            ("optimizer", "hyperparameters and their defaults", "state"),
-            [
-                (
-                    optimizer.name,
-                    ", ".join(setting(h.name, h.default) for h in optimizer.hyperparameters),
-                    ", ".join(optimizer.state),
-                )
-                for optimizer in self.optimizers
-            ],
-            display,
-        )
+        """Return a row for each optimizer, those of torch.optim first."""
         hint = "'optitrace list NAME' shows details of one, 'optitrace NAME' runs it"
-        return Group(table, Text(), *map(Text, self.notes), Text(hint))
+        of_torch = [optimizer for optimizer in self.optimizers if optimizer.class_path]
+        beyond = [optimizer for optimizer in self.optimizers if not optimizer.class_path]
+        tables = [
+            part
+            for title, optimizers in (("of torch.optim", of_torch), ("beyond torch.optim", beyond))
+            for part in (Text(title, style="bold"), _rows_of(optimizers, display), Text())
+            if optimizers
+        ]
+        return Group(*tables, *map(Text, self.notes), Text(hint))
 
     def json(self, display: Display) -> Iterator[str]:
         """Yield an array with an object for each optimizer."""
@@ -137,9 +134,26 @@ class ObjectivePresenter(Presenter, HasJson):
         yield json.dumps(data, indent=2) + "\n"
 
 
+def _rows_of(optimizers: Sequence[Optimizer], display: Display) -> RenderableType:
+    return headed_table(
+        ("optimizer", "hyperparameters and their defaults", "state"),
+        [
+            (
+                optimizer.name,
+                ", ".join(setting(h.name, h.default) for h in optimizer.hyperparameters),
+                ", ".join(optimizer.state),
+            )
+            for optimizer in optimizers
+        ],
+        display,
+    )
+
+
 def _implemented_by(optimizer: Optimizer) -> str:
     if not optimizer.class_path:
-        return "torch has no class for it: the rule itself is traced"
+        classes = optimizer.rule.classes if optimizer.rule else ()
+        implemented = f"; implemented by {listed(classes)}" if classes else ""
+        return f"torch has no class for it: the rule itself is traced{implemented}"
     return f"{optimizer.class_path}, {' or '.join(optimizer.implementations)}"
 
 
@@ -147,7 +161,9 @@ def _state(key: str, entry: StateEntry | None) -> str:
     """Return torch's name of a state entry, with the rule's symbol for it and when it is kept."""
     if entry is None:
         return key
-    return f"{key} ({entry.symbol}{f', with {entry.when}' if entry.when else ''})"
+    when = f", with {entry.when}" if entry.when else ""
+    of = f", one for the {entry.shape}" if entry.scalar else f", {entry.shape}"
+    return f"{key} ({entry.symbol}{'' if entry.shape == 'weights' else of}{when})"
 
 
 def _as_data(optimizer: Optimizer) -> dict[str, Any]:

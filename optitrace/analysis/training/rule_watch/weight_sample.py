@@ -18,7 +18,7 @@ from optitrace.monitoring.parameters import groups_of
 from optitrace.monitoring.tensor_values import is_sharded, local
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import extent
-from optitrace.text import counted
+from optitrace.text import counted, listed
 
 SAMPLE = 64
 """The largest number of weights sampled of an optimizer whose rule is elementwise."""
@@ -76,6 +76,8 @@ class ParameterBatch:
 
 def batches_of(rule: Rule, optimizer: Optimizer) -> tuple[tuple[ParameterBatch, ...], str]:
     """Return the batches to verify, and a note on the parameters that are left out."""
+    if rows := [entry.key for entry in rule.state if entry.is_of_matrices]:
+        return (), f"{listed(rows)} is kept of rows or columns, which is not read in a training"
     groups, whole = groups_of(optimizer), extent(rule)
     places = choose(groups, whole)
     parameters = [p for group in groups for p in group]
