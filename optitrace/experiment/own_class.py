@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.own_module import SEPARATOR, MissingNameError, load_name
+from optitrace.experiment.own_module import (
+    SEPARATOR,
+    MissingNameError,
+    absolute,
+    leaving_no_module,
+    load_name,
+)
 from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
 from optitrace.rules.optimizer import DEFAULT_LR
@@ -135,6 +141,36 @@ class OwnClass:
         return has_no(self.name, name, (hyperparameter.name for hyperparameter in self.hyperparameters))
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenRule:
+    """The rule that a class of a program is said to follow.
+
+    Attributes:
+        class_name: ``package.module:Class`` or ``path/file.py:Class``.
+        rule: the rule.
+    """
+
+    class_name: str
+    rule: Rule
+
+    @classmethod
+    def of(cls, text: str) -> ChosenRule:
+        """Return what a text such as ``package.module:Lion=mine.py:lion`` says; the class is not looked for.
+
+        A program that is run later finds nothing of the rule's module.
+
+        Raises:
+            UsageError: the text is of another form, or there is no such rule.
+        """
+        class_name, _, rule = text.partition("=")
+        if not is_own(class_name) or not rule:
+            raise UsageError(
+                f"--rule is {quoted(text)}; it must be CLASS=RULE, such as package.module:Lion=mine.py:lion."
+            )
+        with leaving_no_module():
+            return cls(absolute(class_name), find_rule(rule))
+
+
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -192,13 +228,22 @@ def entry_of_object(given: Any) -> Entry:
     return load(name).entry
 
 
-def find_rule(given: Any) -> Rule | None:
-    """Return the rule of a name, ``adam`` or ``mine.py:lion``, or of an object; None if there is none.
+def find_rule(given: Any) -> Rule:
+    """Return the rule of a name, ``adam`` or ``mine.py:lion``, or of an object.
 
     Raises:
-        UsageError: there is no optimizer of that name, or the rule has something that a rule cannot contain.
+        UsageError: there is none, or it has something that a rule cannot contain.
     """
-    return entry_of(given).rule if isinstance(given, str) else rule_of_object(given)
+    if isinstance(given, str) and not is_own(given):
+        known = find(given)
+        if known.rule is None:
+            raise UsageError(f"{known.name} has no rule, so nothing can be checked against it.")
+        return known.rule
+    rule = rule_of_object(_found(given) if isinstance(given, str) else given)
+    if rule is None:
+        what = quoted(given) if isinstance(given, str) else repr(given)
+        raise UsageError(f"{what} is not a rule; write one as def lion(w, g, t, exp_avg, *, lr=1e-4).")
+    return replace(rule, name=given) if isinstance(given, str) else rule
 
 
 def rule_of_object(found: Any) -> Rule | None:

@@ -83,10 +83,9 @@ def verify(
     from optitrace.analysis.verification import check
     from optitrace.analysis.verification.check import Scope
     from optitrace.analysis.verification.separate_process import Request, verify_separately
-    from optitrace.analysis.verification.subject import find_rule
     from optitrace.analysis.verification.verify import Own
     from optitrace.analysis.verification.verify import verify as verify_here
-    from optitrace.experiment.own_class import OwnClass, is_own, load
+    from optitrace.experiment.own_class import OwnClass, find_rule, is_own, load
     from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
 
     named = [o for o in optimizers or TORCH_OPTIMIZERS if isinstance(o, str)]

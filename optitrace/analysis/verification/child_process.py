@@ -58,9 +58,8 @@ def main() -> NoReturn:
 def _found(request: Request, tried: Any, report: Report) -> Verification:
     gc.disable()  # importing torch makes half a million objects, none of which can be freed
     from optitrace.analysis.verification.guard import ProcessGuard
-    from optitrace.analysis.verification.subject import find_rule
     from optitrace.analysis.verification.verify import Own, verify
-    from optitrace.experiment.own_class import load
+    from optitrace.experiment.own_class import find_rule, load
 
     gc.freeze()
     gc.enable()

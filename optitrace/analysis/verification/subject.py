@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError
-from optitrace.experiment import own_class
-from optitrace.experiment.own_class import OwnClass
+from optitrace.experiment.own_class import OwnClass, find_rule
 from optitrace.rules.discriminating_cases import cases_of, shapes_of
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer as CatalogueEntry
@@ -114,19 +113,6 @@ def subject_of_own(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> Subje
         rule.torch is not None and rule.torch.needs == "sparse gradient",
         tuple(_notes(own, rule, given, reduced)),
     )
-
-
-def find_rule(given: str | Rule | Callable[..., Any]) -> Rule:
-    """Return the rule of a name, or of an object.
-
-    Raises:
-        UsageError: there is none.
-    """
-    rule = own_class.find_rule(given)
-    if rule is None:
-        what = given.lower() if isinstance(given, str) else repr(given)
-        raise UsageError(f"{what} has no rule, so nothing can be checked against it.")
-    return rule
 
 
 def _configurations(
