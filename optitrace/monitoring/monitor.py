@@ -24,6 +24,7 @@ from optitrace.monitoring.optimizer_registry import OptimizerRegistry
 from optitrace.monitoring.parameters import class_name, parameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, complaints_about
 from optitrace.monitoring.segment_recorder import MakeProbe
+from optitrace.monitoring.torch_internals import is_nested_step
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
 from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.trace import Outcome, Status, Versions
@@ -104,8 +105,13 @@ class Monitor:
     ) -> StepArguments | None:
         """Record what a step begins with; return other arguments for it if it has a closure."""
         recorder = self._optimizers.recorder(optimizer)
-        if recorder is None:
+        tracked = self._optimizers.get(optimizer)
+        if recorder is None or tracked is None:
             return None
+        if recorder.is_in_step and is_nested_step(optimizer):
+            tracked.nested += 1
+            return None
+        tracked.nested = 0
         if self._backwards.underway is not None:
             recorder.provenance.after_backward(self._backwards.underway)
         closure = next(filter(callable, (*args[1:], *kwargs.values())), None)
@@ -125,7 +131,9 @@ class Monitor:
     def after_step(self, optimizer: Optimizer) -> None:
         """Record what a step made."""
         tracked = self._optimizers.get(optimizer)
-        if tracked is not None and tracked.recorder is not None and tracked.recorder.is_in_step:
+        if tracked is not None and tracked.nested:
+            tracked.nested -= 1
+        elif tracked is not None and tracked.recorder is not None and tracked.recorder.is_in_step:
             self._count(tracked)
             tracked.recorder.after_step(optimizer)
             self._optimizers.stepped(tracked)
