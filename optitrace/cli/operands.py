@@ -15,11 +15,11 @@ from optitrace.cli.interruption import Interruption
 from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objectives import as_settings, recorded_function
-from optitrace.experiment.own_class import is_own
+from optitrace.experiment.own_class import is_own, is_shipped
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.records.reader import STDIN, Saved, read_saved
 from optitrace.records.trace import NamedTrace, Trace
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import OPTIMIZERS, shipped_rules
 from optitrace.rules.hyperparameter import show
 
 STANDARD_INPUT = "standard input"
@@ -129,8 +129,8 @@ def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
         UsageError: it is neither an experiment nor a file.
     """
     text = parse_text(operand).over(settings)
-    if text.name.lower() not in OPTIMIZERS and not is_own(text.name):
-        guess = did_you_mean(text.name.lower(), OPTIMIZERS) or ";"
+    if text.name.lower() not in OPTIMIZERS and not is_own(text.name) and not is_shipped(text.name):
+        guess = did_you_mean(text.name.lower(), [*OPTIMIZERS, *shipped_rules()]) or ";"
         raise UsageError(
             f"{quoted(text.name)} is no optimizer and no file{guess} 'optitrace list' shows all."
         )

@@ -21,9 +21,9 @@ from optitrace.cli.output_files import OutputFile
 from optitrace.cli.trace_request import REQUEST_OPTIONS, read_request
 from optitrace.errors import DeviceError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
-from optitrace.experiment.own_class import entry_of, is_own
+from optitrace.experiment.own_class import entry_of, is_own, is_shipped
 from optitrace.records.trace import Status, Trace
-from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.catalogue import OPTIMIZERS, shipped_rules
 from optitrace.rules.hyperparameter import Hyperparameter, describe, show
 from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import Spelling, read
@@ -72,21 +72,25 @@ def command_of(name: str, cls: type[Any]) -> Any:
     """
     if is_own(name):
         load_torch()
-        with apart_from_stdout():
-            optimizer = entry_of(name)
-    else:
-        optimizer = find(name)
+    with apart_from_stdout():
+        optimizer = entry_of(name)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(
         name,
         cls=cls,
         help=optimizer.summary,
         short_help=optimizer.summary,
-        rich_help_panel="Optimizers" if optimizer.class_path else "Optimizers beyond torch.optim",
+        rich_help_panel=_panel(name, optimizer),
     )(optimizer_command(optimizer))
     command = typer.main.get_command(app)
     command.optimizer = optimizer  # type: ignore[attr-defined]
     return command
+
+
+def _panel(name: str, optimizer: Optimizer) -> str:
+    if is_shipped(name):
+        return f"Optimizers of {escape(shipped_rules()[name].package)}"
+    return "Optimizers" if optimizer.class_path else "Optimizers beyond torch.optim"
 
 
 def help_text(optimizer: Optimizer, spelling: Spelling) -> str:

@@ -17,8 +17,8 @@ from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settin
 from optitrace.cli.progress import Bar
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.command_line import command_line
+from optitrace.experiment.own_class import entry_of
 from optitrace.experiment.text import parse_text, whole_number
-from optitrace.rules.catalogue import find
 from optitrace.views.presenter import HasJson, HasJsonLines, HasRows
 from optitrace.views.presenters.sweep import Columns, SweepPresenter, columns_of
 from optitrace.views.writer import is_picture
@@ -160,7 +160,7 @@ def _read_spaces(given: dict[str, Any]) -> list[Space]:
     names = given["optimizers"]
     for name in names:
         if ":" not in (optimizer := parse_text(name).name):
-            find(optimizer)
+            entry_of(optimizer)
     if len(set(names)) < len(names):
         raise UsageError("an optimizer is named twice; name each once.")
     return [

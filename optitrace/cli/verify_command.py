@@ -12,8 +12,8 @@ from optitrace.cli.delivery import leave, plan_delivery
 from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.progress import verify_progress
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import is_own
-from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
+from optitrace.experiment.own_class import entry_of, is_own
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.optimizer import Optimizer
 from optitrace.views.presenters.verification import VerificationPresenter
 
@@ -80,9 +80,9 @@ def verify_optimizers(**given: Any) -> None:
     """Verify, show what was found, and exit with the answer."""
     delivery = plan_delivery(given, VerificationPresenter)
     names, rule = given["optimizers"] or list(TORCH_OPTIMIZERS), given["rule"]
-    chosen = [find(name) for name in names if not is_own(name)]
+    chosen = [entry_of(name) for name in names if not is_own(name)]
     if rule is not None and not is_own(rule):
-        find(rule)
+        entry_of(rule)
     if (rule or given["settings"]) and chosen:
         option = "--rule" if rule else "--set"
         raise UsageError(f"{option} is for a custom class; {chosen[0].name} has its rule and settings.")
@@ -94,7 +94,7 @@ def verify_optimizers(**given: Any) -> None:
     with verify_progress() as report:
         parts = [_verify_catalogued(chosen, scope, report)] if chosen else []
         for name in filter(is_own, names):
-            request = Request(name, scope, texts=tuple(given["settings"]), rule=rule or rule_name_of(name))
+            request = Request(name, scope, texts=tuple(given["settings"]), rule=rule)
             parts.append(verify_separately(request, report))
     verification = Verification.of(parts)
     leave(delivery.deliver(VerificationPresenter(verification)), is_no=not verification.passed)

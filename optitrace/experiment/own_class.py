@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.own_module import (
     SEPARATOR,
     MissingNameError,
@@ -16,7 +17,7 @@ from optitrace.experiment.own_module import (
     leaving_no_module,
     load_name,
 )
-from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.rules.catalogue import OPTIMIZERS, ShippedRule, find, shipped_rules
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
 from optitrace.rules.optimizer import DEFAULT_LR
 from optitrace.rules.optimizer import Optimizer as Entry
@@ -189,16 +190,74 @@ def load(name: str) -> OwnClass:
 
 
 def entry_of(name: str) -> Entry:
-    """Return what is known of an optimizer by its name: one of the catalogue, or a custom class or rule.
+    """Return what is known of an optimizer by its name: of the catalogue, shipped, or a custom class or rule.
 
     Raises:
         UsageError: there is no such optimizer, or the rule has something that a rule cannot contain.
     """
-    if not is_own(name):
-        return find(name)
-    found = _found(name)
-    rule = rule_of_object(found)
-    return OwnClass.of(found, name).entry if rule is None else Entry.of_rule(replace(rule, name=name))
+    if is_own(name):
+        found = _found(name)
+        rule = rule_of_object(found)
+        return OwnClass.of(found, name).entry if rule is None else Entry.of_rule(replace(rule, name=name))
+    if is_shipped(name):
+        return Entry.of_rule(load_shipped(shipped_rules()[name.lower()]))
+    return find(name)
+
+
+def is_shipped(name: str) -> bool:
+    """Return whether a name is that of a rule which an installed package ships."""
+    return not is_own(name) and name.lower() not in OPTIMIZERS and name.lower() in shipped_rules()
+
+
+def load_shipped(shipped: ShippedRule) -> Rule:
+    """Return a rule that a package ships.
+
+    Raises:
+        UsageError: it cannot be loaded, or is no rule.
+    """
+    try:
+        if not is_own(shipped.path):
+            raise UsageError(f"its entry point is {quoted(shipped.path)}; write package.module:function.")
+        return find_rule(shipped.path)
+    except UsageError as error:
+        what = f"the rule {quoted(shipped.name)} of the package {printable(shipped.package)}"
+        raise UsageError(f"{what} cannot be used: {error}") from None
+
+
+def load_all_shipped() -> tuple[list[Entry], list[str]]:
+    """Return the rules that installed packages ship, and a sentence for each that cannot be loaded."""
+    entries, failures = [], []
+    for shipped in shipped_rules().values():
+        try:
+            entry = Entry.of_rule(load_shipped(shipped))
+        except UsageError as error:
+            failures.append(str(error))
+        else:
+            entries.append(replace(entry, name=shipped.name))
+    return entries, failures
+
+
+def rules_with_classes(package: str) -> Iterator[Rule]:
+    """Yield the rules that say which classes implement them: of the catalogue, and those a package ships.
+
+    Args:
+        package: the package of the class that is asked for; no code of any other is loaded.
+    """
+    yield from (o.rule for o in OPTIMIZERS.values() if o.rule is not None and o.rule.classes)
+    for shipped in shipped_rules().values():
+        if shipped.path.partition(SEPARATOR)[0].partition(".")[0] == package:
+            with suppress(UsageError):  # told where rules are listed
+                yield load_shipped(shipped)
+
+
+def known_rule(name: str) -> Rule | None:
+    """Return the rule that a class is known to implement, by its name; None if none is known.
+
+    >>> known_rule("lion_pytorch:Lion").name
+    'lion'
+    """
+    path = name.replace(SEPARATOR, ".")
+    return next((rule for rule in rules_with_classes(path.partition(".")[0]) if path in rule.classes), None)
 
 
 def entry_of_object(given: Any) -> Entry:
@@ -235,7 +294,7 @@ def find_rule(given: Any) -> Rule:
         UsageError: there is none, or it has something that a rule cannot contain.
     """
     if isinstance(given, str) and not is_own(given):
-        known = find(given)
+        known = entry_of(given)
         if known.rule is None:
             raise UsageError(f"{known.name} has no rule, so nothing can be checked against it.")
         return known.rule

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.experiment.float_formats import FORMATS, dtype_name
-from optitrace.experiment.own_class import ChosenRule
+from optitrace.experiment.own_class import ChosenRule, rules_with_classes
 from optitrace.experiment.own_module import SEPARATOR
 from optitrace.monitoring.backward_tracker import SCALE
 from optitrace.monitoring.fault_isolation import is_own
 from optitrace.monitoring.tensor_values import is_sharded
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
-from optitrace.rules.catalogue import OPTIMIZERS, TORCH_OPTIMIZERS
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer as Entry
 from optitrace.rules.rule import Rule
@@ -156,11 +156,8 @@ def _match_of_class(cls: type[Any], choices: Sequence[ChosenRule]) -> RuleMatch 
             return RuleMatch(chosen.rule, chosen=chosen)
     if cls in rules_of_torch():
         return RuleMatch(rules_of_torch()[cls])
-    for optimizer in OPTIMIZERS.values():
-        rule = optimizer.rule
-        if rule is not None and any(
-            is_named(cls, SEPARATOR.join(path.rsplit(".", 1))) for path in rule.classes
-        ):
+    for rule in rules_with_classes(cls.__module__.partition(".")[0]):
+        if any(is_named(cls, SEPARATOR.join(path.rsplit(".", 1))) for path in rule.classes):
             return RuleMatch(rule)
     return None
 

@@ -85,8 +85,8 @@ def verify(
     from optitrace.analysis.verification.separate_process import Request, verify_separately
     from optitrace.analysis.verification.verify import Own
     from optitrace.analysis.verification.verify import verify as verify_here
-    from optitrace.experiment.own_class import OwnClass, find_rule, is_own, load
-    from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
+    from optitrace.experiment.own_class import OwnClass, entry_of, find_rule, is_own, load
+    from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 
     named = [o for o in optimizers or TORCH_OPTIMIZERS if isinstance(o, str)]
     its_rule = find_rule(rule) if rule is not None else None
@@ -96,11 +96,7 @@ def verify(
     if rule is not None and not isinstance(rule, str):  # a rule itself cannot go to another process
         given, apart = [*given, *map(load, apart)], []
     classes = [Own(own, hyperparameters, its_rule) for own in given]
-    chosen = [find(name) for name in named if not is_own(name)]
+    chosen = [entry_of(name) for name in named if not is_own(name)]
     here = [verify_here(chosen, classes, scope)] if chosen or classes else []
-    requests = [
-        Request(n, scope, given=hyperparameters, rule=rule or rule_name_of(n))
-        for n in apart
-        if not callable(rule)
-    ]
+    requests = [Request(n, scope, given=hyperparameters, rule=rule) for n in apart if not callable(rule)]
     return Verification(check.Verification.of([*here, *map(verify_separately, requests)]))

@@ -59,11 +59,11 @@ def _found(request: Request, tried: Any, report: Report) -> Verification:
     gc.disable()  # importing torch makes half a million objects, none of which can be freed
     from optitrace.analysis.verification.guard import ProcessGuard
     from optitrace.analysis.verification.verify import Own, verify
-    from optitrace.experiment.own_class import find_rule, load
+    from optitrace.experiment.own_class import find_rule, known_rule, load
 
     gc.freeze()
     gc.enable()
-    rule = find_rule(request.rule) if request.rule else None
+    rule = find_rule(request.rule) if request.rule else known_rule(request.name)
     guard = ProcessGuard(tried, request.avoided)
     with guard.guarding():
         own = load(request.name)

@@ -46,7 +46,7 @@ class Request:
         scope: in what ways.
         texts: hyperparameters of the class as ``NAME=VALUE``.
         given: hyperparameters of the class as values.
-        rule: the name of the rule; None if there is none to check it against.
+        rule: the name of the rule; None for the one that the class is known to implement, if any is.
         avoided: settings that ended the process, and how; they are not tried again.
     """
 
