@@ -72,6 +72,7 @@ EXAMPLES = """\
   optitrace verify adam sgd --dtype float64
   optitrace verify mine.py:Adam --rule adam
   optitrace verify package.module:Lion --set weight_decay=0.1
+  optitrace verify package.module:Lion --rule lion -o report.xml
 """
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -60,6 +61,33 @@ class HasPage(ABC):
         """Yield its sections."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReportCase:
+    """One thing that was tested, as the reports of test runners have it.
+
+    Attributes:
+        suite: what was tested.
+        name: what of it.
+        outcome: whether it holds; a test is skipped where nothing could be decided.
+        message: the outcome in a sentence; empty if it passed.
+        text: all that there is to say of a failure.
+    """
+
+    suite: str
+    name: str
+    outcome: Literal["passed", "failed", "skipped"] = "passed"
+    message: str = ""
+    text: str = ""
+
+
+class HasCases(ABC):
+    """What is tests that passed or failed."""
+
+    @abstractmethod
+    def cases(self) -> Iterator[ReportCase]:
+        """Yield each test."""
+
+
 class HasPicture(ABC):
     """What can be drawn."""
 
@@ -83,5 +111,5 @@ class HasMovingPicture(HasPicture):
     """What can be drawn step by step."""
 
 
-PARTS = (Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasPicture, HasMovingPicture)
+PARTS = (Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasCases, HasPicture, HasMovingPicture)
 """What there is to be taken by a writer, in the order in which formats are listed."""
