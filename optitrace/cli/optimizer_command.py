@@ -19,12 +19,12 @@ from optitrace.cli.experiment_runner import apart_from_stdout, load_torch, resol
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.output_files import OutputFile
 from optitrace.cli.trace_request import REQUEST_OPTIONS, read_request
-from optitrace.errors import DeviceError, UsageError, printable, quoted
+from optitrace.errors import DeviceError, UsageError, printable
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.own_class import entry_of, is_own, is_shipped
 from optitrace.records.trace import Status, Trace
 from optitrace.rules.catalogue import OPTIMIZERS, shipped_rules
-from optitrace.rules.hyperparameter import Hyperparameter, describe, show
+from optitrace.rules.hyperparameter import Hyperparameter, describe, read_settings, show
 from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import Spelling, read
 from optitrace.views.wording import documented_remark, stability_remark
@@ -191,25 +191,11 @@ def _experiment(optimizer: Optimizer, given: dict[str, Any]) -> Experiment:
         for h in _with_option(optimizer)
         if (value := given[h.name]) is not None
     }
-    also = _set_values(optimizer, given.get("set", ()))
+    also = read_settings(optimizer.name, optimizer.hyperparameters, given.get("set", ()))
     if twice := sorted(hyperparameters.keys() & also.keys()):
         raise UsageError(f"{twice[0]} is given by an option and by --set; give it once.")
     settings["device"] = resolve_device(settings["device"])
     return design(optimizer, hyperparameters | also, **settings)
-
-
-def _set_values(optimizer: Optimizer, texts: Sequence[str]) -> dict[str, Any]:
-    """Return the hyperparameters that ``--set NAME=VALUE`` gives."""
-    known = {h.name: h for h in optimizer.hyperparameters}
-    values = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise UsageError(f"{quoted(text)} sets nothing; write --set NAME=VALUE.")
-        if name not in known:
-            raise UsageError(optimizer.has_no(name))
-        values[name] = known[name].parse(value)
-    return values
 
 
 def _remarks(traced: Trace) -> list[str]:

@@ -21,7 +21,7 @@ from optitrace.rules.catalogue import OPTIMIZERS, ShippedRule, find, shipped_rul
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
 from optitrace.rules.optimizer import DEFAULT_LR
 from optitrace.rules.optimizer import Optimizer as Entry
-from optitrace.rules.reader import read
+from optitrace.rules.reader import check_declaration, read
 from optitrace.rules.rule import Implementation, Needs, Rule, as_rule
 from optitrace.text.number_format import listed
 
@@ -117,25 +117,8 @@ class OwnClass:
                 raise UsageError(self.has_no(name))
         if missing := [name for name in self.required if name not in {*given, *offered}]:
             raise UsageError(
-                f"{self.name} has no default for {listed(missing)}; give it as in --set {missing[0]}=VALUE."
+                f"{self.name} has no default for {listed(missing)}; give it as --set {missing[0]}=VALUE."
             )
-
-    def read(self, texts: Iterable[str]) -> dict[str, Any]:
-        """Return the hyperparameters that texts such as ``eps=1e-6`` stand for.
-
-        Raises:
-            UsageError: a text is of another form, or the class has no such hyperparameter or value.
-        """
-        known = {hyperparameter.name: hyperparameter for hyperparameter in self.hyperparameters}
-        values = {}
-        for text in texts:
-            name, equals, value = text.partition("=")
-            if not equals:
-                raise UsageError(f"--set is {quoted(text)}; it must be NAME=VALUE, such as eps=1e-6.")
-            if name not in known:
-                raise UsageError(self.has_no(name))
-            values[name] = known[name].parse(value)
-        return values
 
     def has_no(self, name: str) -> str:
         """Return the sentence that says that there is no such hyperparameter, and which there are."""
@@ -314,6 +297,7 @@ def rule_of_object(found: Any) -> Rule | None:
     rule = as_rule(found) if isinstance(found, types.FunctionType) else found
     if not isinstance(rule, Rule):
         return None
+    check_declaration(rule)
     read(rule)
     return rule
 

@@ -340,7 +340,7 @@ def test_settings_that_the_class_refuses_are_left_out_and_told() -> None:
 @pytest.mark.parametrize(
     ("arguments", "given", "sentence"),
     [
-        ("lr: float, gamma: float", {}, "^Made has no default for gamma; give it as in --set gamma=VALUE.$"),
+        ("lr: float, gamma: float", {}, "^Made has no default for gamma; give it as --set gamma=VALUE.$"),
         ("lr: float = 0.1", {"nu": 1}, "^Made has no nu; its hyperparameters are lr.$"),
         ("rate: float = 0.1", {}, "^Made has no lr; its hyperparameters are rate, and no rule can be tried"),
         ("", {}, "^Made has no lr; its hyperparameters are none, and no rule can be tried"),

@@ -60,6 +60,7 @@ def _found(request: Request, tried: Any, report: Report) -> Verification:
     from optitrace.analysis.verification.guard import ProcessGuard
     from optitrace.analysis.verification.verify import Own, verify
     from optitrace.experiment.own_class import find_rule, known_rule, load
+    from optitrace.rules.hyperparameter import read_settings
 
     gc.freeze()
     gc.enable()
@@ -67,7 +68,7 @@ def _found(request: Request, tried: Any, report: Report) -> Verification:
     guard = ProcessGuard(tried, request.avoided)
     with guard.guarding():
         own = load(request.name)
-    given = {**own.read(request.texts), **request.given}
+    given = {**read_settings(own.name, own.hyperparameters, request.texts), **request.given}
     return verify([], [Own(own, given, rule, guard)], request.scope, report)
 
 
