@@ -56,7 +56,7 @@ class ProcessGuard:
     def guarded(self, own: OwnClass) -> OwnClass:
         """Return a class whose optimizers are guarded."""
 
-        def make(parameters: list[Tensor], **arguments: Any) -> Optimizer:
+        def make(parameters: Any, **arguments: Any) -> Optimizer:
             settings = _settings(parameters, arguments)
             if how := first_avoided(settings, self._avoided):
                 raise ProcessEndedError(how)
@@ -149,10 +149,17 @@ def _put(holder: Any, name: str, value: Any) -> None:
         delattr(holder, name)
 
 
-def _settings(parameters: Sequence[Tensor], arguments: Mapping[str, Any]) -> dict[str, str]:
+def _settings(parameters: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an optimizer is made with, as text.
+
+    Args:
+        parameters: tensors, or groups of them, or a module.
+        arguments: what the class is given beside them.
+    """
     settings = {name: show(value) for name, value in arguments.items()}
-    first = parameters[0]
-    shapes = " and ".join("×".join(map(str, p.shape)) for p in parameters)
+    tensors = [p for each in parameters for p in (each["params"] if isinstance(each, dict) else [each])]
+    first = tensors[0]
+    shapes = " and ".join("×".join(map(str, p.shape)) for p in tensors)
     return {**settings, "weights": f"{dtype_name(first.dtype)} of {shapes}"}
 
 
