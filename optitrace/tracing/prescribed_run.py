@@ -40,6 +40,11 @@ def as_module(weights: list[Tensor]) -> Any:
     return torch.nn.ParameterList(weights)
 
 
+def as_optimizer(weights: list[Tensor]) -> Any:
+    """Return an optimizer of these parameters, for a class that wraps one."""
+    return torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+
+
 class PrescribedRun:
     """Weights, and an optimizer that moves them along prescribed gradients.
 

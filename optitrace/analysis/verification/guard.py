@@ -153,11 +153,12 @@ def _settings(parameters: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return what an optimizer is made with, as text.
 
     Args:
-        parameters: tensors, or groups of them, or a module.
+        parameters: tensors, groups or a module of them, or an optimizer.
         arguments: what the class is given beside them.
     """
     settings = {name: show(value) for name, value in arguments.items()}
-    tensors = [p for each in parameters for p in (each["params"] if isinstance(each, dict) else [each])]
+    given = parameters.param_groups if isinstance(parameters, Optimizer) else parameters
+    tensors = [p for each in given for p in (each["params"] if isinstance(each, dict) else [each])]
     first = tensors[0]
     shapes = " and ".join("×".join(map(str, p.shape)) for p in tensors)
     return {**settings, "weights": f"{dtype_name(first.dtype)} of {shapes}"}

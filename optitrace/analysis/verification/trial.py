@@ -17,7 +17,7 @@ from optitrace.experiment.own_module import reason
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.discriminating_cases import VECTOR
 from optitrace.rules.hyperparameter import Hyperparameter, show
-from optitrace.tracing.prescribed_run import PrescribedRun, Shape, as_group, as_module
+from optitrace.tracing.prescribed_run import PrescribedRun, Shape, as_group, as_module, as_optimizer
 
 STEPS = 30
 """How many steps a run takes."""
@@ -61,6 +61,7 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {
     "parameter groups with use_muon": {"given_as": as_group},
     "a gradient that can be differentiated": {"has_graph": True},
     "a module": {"given_as": as_module},
+    "an optimizer to wrap": {"given_as": as_optimizer},
 }
 """What a class may need to take a step, and the options of a run that give it."""
 
