@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from optitrace.analysis.verification.check import DTYPES, Scope, Verification
-from optitrace.analysis.verification.separate_process import Report, Request, verify_separately
+from optitrace.analysis.verification.separate_process import TIMEOUT, Report, Request, verify_separately
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery
 from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.progress import verify_progress
 from optitrace.errors import UsageError
 from optitrace.experiment.own_class import entry_of, is_own
+from optitrace.experiment.text import whole_number
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.optimizer import Optimizer
 from optitrace.views.presenters.verification import VerificationPresenter
@@ -54,6 +55,13 @@ PARAMETERS = (
         panel=SCOPE,
         help="Where to compute: cpu, cuda, cuda:N, auto.",
     ),
+    options.text_option(
+        "timeout",
+        metavar="SECONDS",
+        default=str(TIMEOUT),
+        panel=OWN,
+        help="How long one call of the class may take.",
+    ),
     *options.delivery_options(VerificationPresenter),
 )
 
@@ -92,10 +100,12 @@ def verify_optimizers(**given: Any) -> None:
         implementation=given["implementation"] or "",
         device=given["device"],
     )
+    timeout = whole_number("timeout", given["timeout"], least=1)
     with verify_progress() as report:
         parts = [_verify_catalogued(chosen, scope, report)] if chosen else []
         for name in filter(is_own, names):
-            request = Request(name, scope, texts=tuple(given["settings"]), rule=rule)
+            texts = tuple(given["settings"])
+            request = Request(name, scope, texts=texts, rule=rule, timeout=timeout)
             parts.append(verify_separately(request, report))
     verification = Verification.of(parts)
     leave(delivery.deliver(VerificationPresenter(verification)), is_no=not verification.passed)

@@ -103,7 +103,7 @@ class PrescribedRun:
         self._seed = seed
         self._device = device
         self._dtypes = [dtype] * len(shapes) if isinstance(dtype, torch.dtype) else dtype
-        self.weights = [w.requires_grad_() for w in self._tensors(start)]
+        self.weights = [torch.nn.Parameter(w) for w in self._tensors(start)]
         given = self.weights if order is None else [self.weights[index] for index in order]
         # what torch's own classes draw, they draw from torch
         self._seeded = nullcontext if optimizer_class.__module__.startswith("torch.") else _seeded

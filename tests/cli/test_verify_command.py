@@ -205,7 +205,8 @@ def test_ascii_is_enough() -> None:
             ["sgd", "--format", "svg"],
             "a verification has no format 'svg'; choose from: table, json, csv, tsv, markdown, junit.",
         ),
-        (["torch.optim:LBFGS"], "torch.optim:LBFGS cannot take a step: TypeError: "),
+        (["torch.optim:SparseAdam"], "torch.optim:SparseAdam cannot take a step: RuntimeError: "),
+        (["torch.optim:Adam", "--timeout", "0"], "timeout is 0; it must be"),
     ],
 )
 def test_what_cannot_be_verified_is_told_in_a_sentence(arguments: list[str], sentence: str) -> None:

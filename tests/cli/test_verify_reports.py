@@ -25,9 +25,9 @@ from optitrace.analysis.verification.check import (
     Verification,
     code_of,
 )
-from optitrace.analysis.verification.conformance import CLAIMS
+from optitrace.analysis.verification.conformance import CLAIMS, PLAIN_STEP
 from optitrace.analysis.verification.report_schema import verification_schema
-from optitrace.analysis.verification.separate_process import ENDS
+from optitrace.analysis.verification.separate_process import ENDS, RETURNS
 from optitrace.rules.mistakes import MISTAKES
 from optitrace.views.display import Display
 from optitrace.views.presenters.verification import VerificationPresenter
@@ -135,7 +135,7 @@ def test_verdicts_causes_and_claims_have_codes() -> None:
 
 
 def test_codes_of_claims_stay_what_they_are() -> None:
-    assert [code_of(claim) for claim in (*CLAIMS, ENDS)] == [
+    assert [code_of(claim) for claim in (*CLAIMS, PLAIN_STEP, ENDS, RETURNS)] == [
         "every-hyperparameter-counts",
         "a-zero-gradient-leaves-the-weights",
         "a-parameter-without-a-gradient-stays",
@@ -147,7 +147,9 @@ def test_codes_of_claims_stay_what_they_are() -> None:
         "the-order-of-parameters-does-not-matter",
         "parameters-of-two-dtypes-move-as-each-would-alone",
         "the-state-has-the-weights-dtype",
+        "step-needs-nothing-but-gradients",
         "no-call-ends-the-process",
+        "every-call-returns",
     ]
 
 

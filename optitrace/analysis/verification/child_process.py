@@ -8,6 +8,7 @@ import pickle
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from optitrace.analysis.verification.separate_process import NeverReturnsError
 from optitrace.errors import OptitraceError
 from optitrace.experiment.own_module import reason
 
@@ -48,6 +49,8 @@ def main() -> NoReturn:
         message: tuple[Any, ...] = "found", found
     except OptitraceError as error:
         message = "refused", (_kind(error), str(error))
+    except NeverReturnsError as error:
+        message = "refused", ("OptitraceError", f"{request.name} could not be verified: {error}.")
     except BaseException as error:  # whatever the class has made of this process
         fact = f"{request.name} could not be verified: {reason(error)}"
         message = "refused", ("OptitraceError", f"{fact}; see whether it changes torch or Python itself.")
@@ -65,7 +68,7 @@ def _found(request: Request, tried: Any, report: Report) -> Verification:
     gc.freeze()
     gc.enable()
     rule = find_rule(request.rule) if request.rule else known_rule(request.name)
-    guard = ProcessGuard(tried, request.avoided)
+    guard = ProcessGuard(tried, request.avoided, request.timeout)
     with guard.guarding():
         own = load(request.name)
     given = {**read_settings(own.name, own.hyperparameters, request.texts), **request.given}
