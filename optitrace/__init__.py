@@ -51,7 +51,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for, and no more: a command line wants none of it."""
+    """Load a public name when it is first used, so that the command line loads none of them."""
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"optitrace.{module}"), name)

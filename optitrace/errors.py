@@ -1,4 +1,4 @@
-"""The errors that a person can cause: one sentence of fact, one of remedy, one exit code each."""
+"""The errors that users can cause: a fact, a remedy and an exit code each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class OptitraceError(Exception):
-    """A mistake that is told in a sentence and never as a traceback.
+    """An error that is reported as a message, never as a traceback.
 
     Attributes:
-        exit_code: what the command line exits with.
+        exit_code: the exit code of the command line.
     """
 
     exit_code: ClassVar[int] = 1
@@ -27,19 +27,19 @@ class UsageError(OptitraceError):
 
 
 class InputFileError(OptitraceError):
-    """A file that cannot be read as what it should be."""
+    """A file that cannot be read, or has the wrong content."""
 
     exit_code = 3
 
 
 class OutputError(OptitraceError):
-    """A place that cannot be written to."""
+    """An output that cannot be written."""
 
     exit_code = 4
 
 
 class DeviceError(OptitraceError):
-    """A device that is not there, or that ran out of memory."""
+    """A device that does not exist, or that ran out of memory."""
 
     exit_code = 5
 
@@ -47,11 +47,11 @@ class DeviceError(OptitraceError):
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|bad_alloc|ALLOC_FAILED|failed to map segment"
 )
-"""What an error of torch says, or of the system while torch is loaded, if there is no memory left."""
+"""The messages of torch, and of the system while torch is loaded, when memory runs out."""
 
 
 def ran_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether an error, or the one that it was raised from, says that memory ran out.
+    """Return whether an error, or the one that it was raised from, is an out-of-memory error.
 
     torch raises a RuntimeError on the CPU, and has a class of its own, derived from that, on CUDA alone.
 
@@ -66,11 +66,11 @@ def ran_out_of_memory(error: BaseException | None) -> bool:
 
 
 LONGEST_QUOTED = 200
-"""How many characters of what a person typed a sentence repeats."""
+"""The number of characters of user input that a message repeats."""
 
 
 def quoted(text: str) -> str:
-    r"""Return what a person typed in quotes: on one line, and a long text with its middle left out.
+    r"""Return user input in quotes, on one line, a long one shortened in the middle.
 
     >>> quoted("adan"), quoted("two\nlines")
     ("'adan'", "'two\\nlines'")
@@ -85,7 +85,7 @@ def quoted(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return a text with whatever has no shape of its own, as a line break, spelled out.
+    r"""Return a text with unprintable characters, such as line breaks, escaped.
 
     >>> printable("two\nlines")
     'two\\nlines'
@@ -100,7 +100,7 @@ def one_of(what: str, value: str, known: Collection[str]) -> str:
     'csv'
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: it is not one of them.
     """
     if value not in known:
         guess = did_you_mean(value, known) or ";"

@@ -36,11 +36,11 @@ Condition: TypeAlias = "bool | Tensor"
 """A truth value, or a tensor of them."""
 
 Extent = Literal["weight", "vector", "matrix"]
-"""How much of the weights a rule, or a function in it, looks at to move one of them."""
+"""The part of the weights that a rule, or a function in it, needs to update one of them."""
 
 
 class FunctionKind(Enum):
-    """What a function makes of its arguments."""
+    """The kind of a function."""
 
     ELEMENTWISE = "elementwise"
     """A number for each number, from the numbers in the same place."""
@@ -51,7 +51,7 @@ class FunctionKind(Enum):
     MATRIX = "matrix"
     """A matrix whose entries come from other places."""
     FACT = "fact"
-    """A number that tells of the shape or the dtype, not of the numbers."""
+    """A number that depends on the shape or the dtype, not on the values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,10 @@ class Function:
     """A function that rules may call.
 
     Attributes:
-        name: what a rule calls it.
-        kind: what it makes of its arguments.
+        name: its name in a rule.
+        kind: its kind.
         compute: the function itself.
-        unicode: how a formula writes it, with ``{}`` for the arguments.
+        unicode: its notation in a formula, with ``{}`` for the arguments.
         ascii: the same in ASCII.
         extent: how much of the weights it looks at.
         vanishes: whether, for arguments that are not negative, it is 0 only where all of them are.
@@ -83,7 +83,7 @@ class Function:
     lowering: str
 
     def written(self, *, in_unicode: bool) -> tuple[str, str]:
-        """Return what a formula writes before and after the arguments."""
+        """Return the notation before and after the arguments."""
         before, _, after = (self.unicode if in_unicode else self.ascii).partition("{}")
         return before, after
 

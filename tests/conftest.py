@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 import torch
 
-collect_ignore = ["training/scripts"]
+collect_ignore = ["training/scripts", "training/silent"]
 """The scripts are run as a person runs them, each in a process, and never imported."""
 
 NEWER = {

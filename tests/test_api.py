@@ -133,9 +133,9 @@ def test_a_dtype_of_torch_is_taken() -> None:
         (lambda o: o.trace("sgd", objective=torch.sum), "the objective is <built-in .*; give a name, an exp"),
         (lambda o: o.trace("sgd", schedule=3), "schedule is 3; give it as a text, as on the command line"),
         (lambda o: o.trace("sgd", dtype=3), "unknown dtype '3'; choose from: float32"),
-        (lambda o: o.compare("sgd"), r"'sgd' is no trace; make one with trace\('sgd'\), or read"),
-        (lambda o: o.diff("sgd", "adam"), "'sgd' is no trace; make one with"),
-        (lambda o: o.explain("sgd"), "'sgd' is no trace; make one with"),
+        (lambda o: o.compare("sgd"), r"'sgd' is not a trace; make one with trace\('sgd'\), or read"),
+        (lambda o: o.diff("sgd", "adam"), "'sgd' is not a trace; make one with"),
+        (lambda o: o.explain("sgd"), "'sgd' is not a trace; make one with"),
     ],
 )
 def test_what_cannot_be_taken_is_told(call: Callable[[Any], object], message: str) -> None:

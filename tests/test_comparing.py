@@ -36,7 +36,7 @@ def test_a_difference_says_where_and_prints_the_words_of_the_command() -> None:
     assert not found.same
     assert found.first is not None
     assert (found.first.quantity, found.first.step) == ("lr", 1)
-    assert "A and B differ first at step 1, in lr:" in str(found)
+    assert "A and B first differ at step 1, in lr:" in str(found)
     assert json.loads(found.to_json())["first"]["b"] == 0.1
 
 

@@ -1,4 +1,4 @@
-"""The comparison of runs: how far each came, how fast and on what way."""
+"""The comparison of runs: their losses, speeds and paths."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import NamedTrace, Status, Trace
+from optitrace.records.trace import NamedTrace, Status, TraceRecord
 
 DEFAULT_TOLERANCE = 1e-3
-"""The share of its starting loss that a run is to reach."""
+"""The fraction of its starting loss that a run is expected to reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +19,19 @@ class Summary:
     """One run in a few numbers, all dimensionless.
 
     Attributes:
-        name: what the run is called.
-        experiment: what was run.
-        last_step: how many steps were taken.
+        name: the name of the run.
+        experiment: the experiment that was run.
+        last_step: the number of steps.
         starting_loss: the loss at the start; None if no step was taken.
         final_loss: the loss at the last weights.
         distance: the Euclidean distance of the last weights from the nearest minimum; None if the
             objective has none.
-        steps_to_tolerance: after how many steps the loss first was at most the tolerance times the
+        steps_to_tolerance: the number of steps until the loss first was at most the tolerance times the
             starting loss; None if it never was, or if the run started at 0 or below. It is known only
             at recorded steps; for a stale gradient, whose loss is not computed anew, at the last alone.
-        detour: the length of the path over the straight line from the start to the last weights: 1 is
+        detour: the path length divided by the distance from the start to the last weights: 1 is
             straight; None if the run ends where it began, or nowhere.
-        overshoot: how far, at most, any coordinate went past the minimum, on the side away from its
+        overshoot: the largest distance that any coordinate went past the minimum, on the side away from its
             start; 0 if none crossed it, None if the objective has no minimum.
         diverged_at: the first step with a number that is not finite; None if all were finite.
     """
@@ -49,14 +49,14 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RankedRuns:
     """Several runs side by side, the lowest final loss first.
 
     Attributes:
-        tolerance: the share of its starting loss that a run is to reach.
+        tolerance: the fraction of its starting loss that a run is expected to reach.
         summaries: a summary of each run.
         traces: the runs themselves, in the same order.
-        tuning: among which learning rates each run has its best; None if they were not tuned.
+        tuning: the learning rates that each run was tuned over; None if they were not tuned.
     """
 
     tolerance: float
@@ -65,7 +65,7 @@ class Comparison:
     tuning: str | None = None
 
     def best(self, column: str) -> float | None:
-        """Return the best, which is the least, number of a column; None if all are the same or none."""
+        """Return the smallest number of a column; None if all are the same or there are none."""
         values = [getattr(summary, column) for summary in self.summaries]
         numbers = [value for value in values if value is not None and not math.isnan(value)]
         return min(numbers) if len(set(values)) > 1 and numbers else None
@@ -73,23 +73,23 @@ class Comparison:
 
 def compare(
     traces: Sequence[NamedTrace], tolerance: float = DEFAULT_TOLERANCE, tuning: str | None = None
-) -> Comparison:
+) -> RankedRuns:
     """Compare runs.
 
     Args:
         traces: the runs.
-        tolerance: the share of its starting loss that a run is to reach.
-        tuning: among which learning rates each run has its best, in words; None if they were not tuned.
+        tolerance: the fraction of its starting loss that a run is expected to reach.
+        tuning: the learning rates that each run was tuned over, in words; None if they were not tuned.
     """
     ranked = sorted(
         ((summarize(named, tolerance), named) for named in traces), key=lambda pair: _rank(pair[0])
     )
     summaries, runs = tuple(s for s, _ in ranked), tuple(named for _, named in ranked)
-    return Comparison(tolerance, summaries, runs, tuning)
+    return RankedRuns(tolerance, summaries, runs, tuning)
 
 
 def summarize(named: NamedTrace, tolerance: float) -> Summary:
-    """Return a run in a few numbers."""
+    """Return the summary of a run."""
     trace = named.trace
     weights = [row for k in range(len(trace.steps)) if (row := trace.weights.row(k)) is not None]
     starting = trace.loss.values[0] if trace.loss.values else None
@@ -108,8 +108,8 @@ def summarize(named: NamedTrace, tolerance: float) -> Summary:
     )
 
 
-def losses_after(trace: Trace) -> Iterator[tuple[int, float]]:
-    """Yield the losses that are known, each with how many steps had been taken."""
+def losses_after(trace: TraceRecord) -> Iterator[tuple[int, float]]:
+    """Yield the known losses, each with the number of steps taken before it."""
     if trace.experiment.gradient != "stale":
         for step, loss in zip(trace.steps[1:], trace.loss.values, strict=True):
             yield step - 1, loss
@@ -119,13 +119,13 @@ def losses_after(trace: Trace) -> Iterator[tuple[int, float]]:
 
 
 def _rank(summary: Summary) -> tuple[float, float]:
-    """Return what runs are sorted by; a loss that is no number comes last."""
+    """Return the sort key of a run; a NaN loss comes last."""
     loss = math.inf if math.isnan(summary.final_loss) else summary.final_loss
     steps = math.inf if summary.steps_to_tolerance is None else summary.steps_to_tolerance
     return loss, steps
 
 
-def _steps_until(trace: Trace, target: float) -> int | None:
+def _steps_until(trace: TraceRecord, target: float) -> int | None:
     return next((steps for steps, loss in losses_after(trace) if loss <= target), None)
 
 

@@ -1,4 +1,4 @@
-"""The differences of two tables: where they part, in what, by how much, and how that grows."""
+"""The differences of two tables: where they first differ, in which quantity, by how much, and the growth."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from operator import ne
 from optitrace.analysis.tolerance import EXACT, Tolerance, ulps_between, unit_dtype
 from optitrace.records.quantity import Per, Quantity
 from optitrace.records.trace import Column, Numbers, Table
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 GROWTH_STEPS = frozenset(factor * 10**power for power in range(18) for factor in (1, 2, 5))
-"""The steps at which the growth of a difference is told: 1, 2, 5, 10, 20, 50 and so on."""
+"""The steps at which the growth of a difference is reported: 1, 2, 5, 10, 20, 50 and so on."""
 
 BY_PARAMETER = "by_parameter"
 """The name of the numbers of each parameter, where just one table has them."""
@@ -51,7 +51,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class QuantityDifferences:
-    """How two traces differ in one quantity.
+    """The differences of two traces in one quantity.
 
     Attributes:
         quantity: its name.
@@ -70,12 +70,12 @@ class QuantityDifferences:
 
 @dataclass(frozen=True, slots=True)
 class Incomparable:
-    """A quantity that two traces do not have alike.
+    """A quantity that two traces have in different forms.
 
     Attributes:
         quantity: its name.
-        a: what the first trace has, in words; empty if it has none.
-        b: what the second has.
+        a: its form in the first trace, in words; empty if it has none.
+        b: its form in the second.
     """
 
     quantity: str
@@ -85,21 +85,21 @@ class Incomparable:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """All that distinguishes the numbers of two runs A and B.
+    """The differences of the numbers of two runs A and B.
 
     Attributes:
-        tolerance: up to where numbers count as the same.
+        tolerance: the tolerance within which numbers count as the same.
         last_steps: the last step of each.
-        recorded: of how many steps each has a row.
-        compared: how many steps both have a row of.
+        recorded: the number of recorded steps of each.
+        compared: the number of steps that both recorded.
         compared_to: the last of those; 0 if there is none.
-        quantities: what both have, in the order in which a step has it.
-        incomparable: what they do not have alike.
-        only: what A alone was asked to record, and what B alone was; it is no difference.
+        quantities: the quantities that both have, in the order within a step.
+        incomparable: the quantities that they have in different forms.
+        only: the quantities that only A recorded on request, and those that only B did; not a difference.
         growth: the greatest difference at some of the steps from the first difference on: of what a step
             ends with, the weights, if that differs, or else of the quantity that differs first.
         declared: the quantities that were compared, by name; the program itself named all others.
-        entry: what the numbers of those others belong to.
+        entry: the scope of the numbers of those others.
         parameters: the parameters that both have numbers of, one by one.
         by_parameter: the quantities that were compared parameter by parameter.
     """
@@ -129,7 +129,7 @@ class Differences:
         return self.first is None and not self.incomparable and len(set(self.last_steps)) == 1
 
     def owner(self, difference: Difference) -> str:
-        """Return what one of several numbers belongs to; empty if it is one alone."""
+        """Return the owner of one of several numbers; empty for a single number."""
         if difference.coordinate is None:
             return ""
         place, quantity = difference.coordinate - 1, self.declared.get(difference.quantity)
@@ -201,7 +201,7 @@ class NumberPairs:
     dtypes: tuple[str, str]
 
     def differing(self, tolerance: Tolerance) -> list[int]:
-        """Return the positions of the numbers that do not count as the same."""
+        """Return the positions of the numbers that differ by more than the tolerance."""
         if self.a.tobytes() == self.b.tobytes():
             return []
         a, b = self.a, self.b
@@ -237,12 +237,12 @@ class NumberPairs:
 
 
 def _recorded(table: Table) -> int:
-    """Return how many steps have a row; row 0 of a trace is the start."""
+    """Return the number of recorded steps; row 0 of a trace is the start."""
     return sum(step > 0 for step in table.steps)
 
 
 def _compared(table: Table, parameters: Sequence[str]) -> dict[str, Column]:
-    """Return what is compared of a table, in the order in which a step has it."""
+    """Return the compared columns of a table, in the order within a step."""
     columns = {quantity.name: table.columns[quantity.name] for quantity in table.recorded}
     result = {table.RESULT: columns.pop(table.RESULT)} if table.RESULT in columns else {}
     state, values = _named(table)
@@ -262,7 +262,7 @@ def _named(table: Table) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
 
 
 def _at_places(column: Column, places: Sequence[int]) -> Column:
-    """Return a column with some of each row's numbers."""
+    """Return a column restricted to some numbers of each row."""
     if places == list(range(column.size)):
         return column
     rows = range(0, len(column.values), column.size)
@@ -271,7 +271,7 @@ def _at_places(column: Column, places: Sequence[int]) -> Column:
 
 
 def _only(table: Table, other: Table) -> tuple[str, ...]:
-    """Return what just one of two tables was asked to record."""
+    """Return the requested quantities that only one of two tables has."""
     (state, values), (others, other_values) = _named(table), _named(other)
     is_asked_for = "state" in table.ASKED_FOR and not (state and others)
     asked = [*(state if is_asked_for else ()), *values]
@@ -282,7 +282,7 @@ def _only(table: Table, other: Table) -> tuple[str, ...]:
 def _matched(
     a: Mapping[str, Column], b: Mapping[str, Column], steps: Sequence[int]
 ) -> tuple[dict[str, tuple[Column, Column]], list[Incomparable]]:
-    """Return the columns that can be compared, by name, and what cannot be, or not from the beginning."""
+    """Return the comparable columns by name, and the columns that differ in form or in their first row."""
     matched = {}
     incomparable = []
     for name in dict.fromkeys((*a, *b)):

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optitrace.experiment.experiment import Experiment, design
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 
 DECIMALS = 4
-"""How many decimals the document prints."""
+"""The number of decimals in the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Cell:
 
     Attributes:
         number: the cell's number.
-        shows: what it shows, in short.
+        shows: a short description.
         optimizer: the optimizer.
         gradient: the gradient protocol that the cell's code amounts to.
-        prints: what it prints.
-        remark: what is to be learned from it.
+        prints: the printed numbers.
+        remark: the lesson of the cell.
         hyperparameters: those that are not the default.
     """
 
@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def steps(self) -> int:
-        """How many steps the cell takes."""
+        """The number of steps of the cell."""
         return max(printed.step for printed in self.prints)
 
     @property
@@ -171,7 +171,7 @@ def reproduce(cell: Cell) -> Reproduction:
 
 
 def agrees(ours: float, printed: float) -> bool:
-    """Return whether a number of ours is the document's at the decimals that it prints."""
+    """Return whether a number agrees with the document's to its decimals."""
     return f"{ours:.{DECIMALS}f}" == f"{printed:.{DECIMALS}f}"
 
 
@@ -184,7 +184,7 @@ def as_printed(numbers: Sequence[float]) -> str:
     return f"({', '.join(f'{number:.{DECIMALS}f}' for number in numbers)})"
 
 
-def measured(trace: Trace, printed: Printed) -> tuple[float, ...]:
+def measured(trace: TraceRecord, printed: Printed) -> tuple[float, ...]:
     """Return the numbers of a trace that stand where the document prints its own."""
     row = trace.columns[printed.quantity].row(trace.steps.index(printed.step))
     assert row is not None
@@ -217,7 +217,7 @@ def results() -> list[Result]:
 
 
 def _settings(experiment: Experiment) -> Experiment:
-    """Return all that decides a run but what may differ: protocol, steps, dtype, device, implementation."""
+    """Return the settings of a run without those that may differ: protocol, steps, dtype, device, ..."""
     return replace(experiment, gradient="", steps=0, dtype="", device="", implementation="")
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from optitrace.analysis.tolerance import ulps_between
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import Trace
-from optitrace.rules.reader import UNICODE, Explanation, Part, Reading, RuleLine, Spelling, read
+from optitrace.records.trace import TraceRecord
+from optitrace.rules.reader import UNICODE, Part, Reading, RuleLine, Spelling, StepExplanation, read
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import extent
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RuleStep:
-    """One step in the words of its rule.
+    """One step, explained by its rule.
 
     It begins at torch's own weights and state of the step before, in float64, so no error adds up.
 
     Attributes:
         step: the step's number.
         lines: the rule's lines that acted, in order.
-        parts: what the weight change is the sum of, for the coordinates that are followed.
+        parts: the summands of the weight change, for the coordinates that are followed.
         weights: those after the step as they were traced, of the coordinates that are followed.
-        ulps: how far each is from the rule's, in units in the last place of the run's dtype.
+        ulps: the distance of each from the rule's, in units in the last place of the run's dtype.
         traced: what computed these weights: ``torch``, or the dtype in which the rule itself did.
         breakdown: why torch's weights or state are not finite, if this is the first such step.
     """
@@ -50,10 +50,10 @@ class SearchStep:
 
     Attributes:
         step: the step's number.
-        evaluations: how often it evaluated the loss and its gradient.
-        iterations: how many directions it went along.
+        evaluations: the number of evaluations of the loss and its gradient.
+        iterations: the number of search directions.
         step_length: the length of its last one, as a multiple of the direction; None if it took none.
-        history: how many past updates it remembers.
+        history: the number of past updates that it stores.
         weights: torch's weights after the step.
     """
 
@@ -69,7 +69,7 @@ ExplainedStep: TypeAlias = RuleStep | SearchStep
 
 
 def explain(
-    trace: Trace,
+    trace: TraceRecord,
     *,
     rows: Collection[int] | None = None,
     precision: int = 4,
@@ -79,7 +79,7 @@ def explain(
     """Return the explanation of the steps of a trace, by row.
 
     Args:
-        trace: a trace that holds every step.
+        trace: a trace with every step.
         rows: the rows to explain; all if not given. Row 0, the start, has nothing to explain.
         precision: decimals of the numbers.
         coordinate: the coordinate, from 1, to follow as plain numbers; all, as vectors, if not given.
@@ -101,12 +101,12 @@ def explain(
 
 
 def check_explainable(experiment: Experiment, coordinate: int | None) -> None:
-    """See that the steps of an experiment can be explained, for a coordinate from 1 if one is given.
+    """Check that the steps of an experiment can be explained, for a coordinate from 1 if one is given.
 
     Raises:
         UsageError: a custom class has no rule; or there is no coordinate that could be followed.
     """
-    if experiment.own is not None and experiment.own.rule is None:
+    if experiment.custom is not None and experiment.custom.rule is None:
         raise UsageError(f"{experiment.optimizer} has no rule to explain its steps by; leave out --explain.")
     if coordinate is None:
         return
@@ -119,8 +119,8 @@ def check_explainable(experiment: Experiment, coordinate: int | None) -> None:
 
 
 def explain_row(
-    trace: Trace, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
-) -> Explanation:
+    trace: TraceRecord, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
+) -> StepExplanation:
     """Return the step of a row by its rule, from what torch had before it, which the row before holds."""
     experiment = trace.experiment
     return reading.explain(
@@ -137,7 +137,7 @@ def explain_row(
 
 
 def _rule_step(
-    trace: Trace, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
+    trace: TraceRecord, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
 ) -> RuleStep:
     explained = explain_row(trace, row, reading, precision, coordinate, spelling)
     traced, rules = trace.weights.row(row) or (), _as_tuple(explained.weights)
@@ -156,7 +156,7 @@ def _rule_step(
     )
 
 
-def _breakdown(trace: Trace, row: int, rule: Rule) -> Breakdown | None:
+def _breakdown(trace: TraceRecord, row: int, rule: Rule) -> Breakdown | None:
     """Return why a step is the first to leave weights or state that are not finite; None if it is not."""
     from optitrace.rules.breakdown import TakenStep, break_down
 
@@ -198,8 +198,8 @@ def _not_finite(each: Iterable[object], size: int) -> int | None:
     return None
 
 
-def _state_at(trace: Trace, row: int) -> Mapping[str, object]:
-    """Return the state after the step of a row, without what did not exist yet."""
+def _state_at(trace: TraceRecord, row: int) -> Mapping[str, object]:
+    """Return the state after the step of a row, without entries that did not exist yet."""
     state = {}
     for name, column in trace.state.items():
         values = column.row(row)
@@ -208,7 +208,7 @@ def _state_at(trace: Trace, row: int) -> Mapping[str, object]:
     return state
 
 
-def _scheduled(trace: Trace, row: int) -> Mapping[str, object]:
+def _scheduled(trace: TraceRecord, row: int) -> Mapping[str, object]:
     """Return the hyperparameters as the step used them, where a schedule moves them."""
     moved: dict[str, object] = {"lr": _scalar(trace, "lr", row)}
     if "momentum" in trace.columns:
@@ -218,7 +218,7 @@ def _scheduled(trace: Trace, row: int) -> Mapping[str, object]:
     return moved
 
 
-def _search_step(trace: Trace, row: int) -> SearchStep:
+def _search_step(trace: TraceRecord, row: int) -> SearchStep:
     evaluations, iterations = _state(trace, "func_evals", row), _state(trace, "n_iter", row)
     lengths = trace.state["t"].row(row) if "t" in trace.state else None
     return SearchStep(
@@ -231,13 +231,13 @@ def _search_step(trace: Trace, row: int) -> SearchStep:
     )
 
 
-def _state(trace: Trace, name: str, row: int) -> float:
-    """Return a number of the state, 0 where it is not there."""
+def _state(trace: TraceRecord, name: str, row: int) -> float:
+    """Return a number of the state, 0 if it does not exist."""
     values = trace.state[name].row(row) if name in trace.state else None
     return values[0] if values else 0.0
 
 
-def _scalar(trace: Trace, name: str, row: int) -> float:
+def _scalar(trace: TraceRecord, name: str, row: int) -> float:
     values = trace.columns[name].row(row)
     assert values is not None
     return values[0]

@@ -1,4 +1,4 @@
-"""The loss around some runs of one or two coordinates, and the part of the plane that holds them."""
+"""The loss on a grid around runs of one or two coordinates, and the interval of each coordinate."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.landscapes import Landscape
 from optitrace.experiment.objective import Objective, Point
-from optitrace.experiment.objectives import OwnLoss, recorded_function
-from optitrace.records.trace import Status, Trace
+from optitrace.experiment.objectives import UserLoss, recorded_function
+from optitrace.records.trace import Status, TraceRecord
 
 MOST_COORDINATES = 2
-"""Of how many coordinates a loss can be drawn."""
+"""The largest number of coordinates whose loss can be drawn."""
 
 FARTHEST = 1e300
 """Where a loss can be drawn: whoever draws it must be able to compute with the ends of a frame."""
 
 RESOLUTION = {1: 301, 2: 161}
-"""How many points a grid has along each coordinate, by how many coordinates there are."""
+"""The number of grid points along each coordinate, by the number of coordinates."""
 
 RUNAWAY = 10.0
 """How many times as far as its first half the second half of a run goes where it is out of sight."""
@@ -32,7 +32,7 @@ FARTHEST_MINIMUM = 30.0
 """A minimum that is farther from the start than so many times the extent of a run is left out."""
 
 MARGIN = 0.08
-"""What is left free around a run, as a share of its extent."""
+"""The margin around a run, as a fraction of its extent."""
 
 MOST_UNEQUAL = 10.0
 """Up to this ratio of the extents both coordinates have one scale, on which a gradient crosses its level
@@ -55,7 +55,7 @@ class LossGrid:
     losses: Sequence[Sequence[float]]
 
 
-def terrain(traces: Sequence[Trace]) -> LossGrid | None:
+def terrain(traces: Sequence[TraceRecord]) -> LossGrid | None:
     """Return the loss around some runs; None if they have too many coordinates, not one loss, or go too far.
 
     A function that a saved trace names is not run, and the loss is NaN throughout, as it is where a function
@@ -86,14 +86,14 @@ class Interval:
 
     @property
     def extent(self) -> float:
-        """How far it is from one end to the other."""
+        """The distance between the ends."""
         return self.high - self.low
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
 
-def frame(traces: Sequence[Trace]) -> tuple[Interval, ...]:
+def frame(traces: Sequence[TraceRecord]) -> tuple[Interval, ...]:
     """Return an interval for each coordinate that holds what is of interest of some runs of one loss.
 
     Of runs that go astray only the start has a say in it, unless all of them do: then their beginnings.
@@ -108,7 +108,7 @@ def frame(traces: Sequence[Trace]) -> tuple[Interval, ...]:
     return _spacious(points or [origin], traces[0].experiment.objective)
 
 
-def rows_of_interest(trace: Trace) -> int:
+def rows_of_interest(trace: TraceRecord) -> int:
     """Return how many rows of a run, from its start on, are of interest: all, unless it goes astray.
 
     Of one that does, the second half is left out as long as it goes `RUNAWAY` times as far as the first.
@@ -162,11 +162,11 @@ def _losses(experiment: Experiment, axes: Sequence[Sequence[float]]) -> list[flo
     """
     import torch
 
-    from optitrace.analysis.sweeping.batched_loss import batched_loss
+    from optitrace.analysis.sweeping.measures import batched_loss
 
-    is_own = isinstance(experiment.objective, OwnLoss)
-    dtype = getattr(torch, experiment.dtype) if is_own else torch.float64
-    device = torch.device(experiment.device if is_own else "cpu")
+    is_user_class = isinstance(experiment.objective, UserLoss)
+    dtype = getattr(torch, experiment.dtype) if is_user_class else torch.float64
+    device = torch.device(experiment.device if is_user_class else "cpu")
     grid = torch.meshgrid([torch.tensor(axis, dtype=torch.float64) for axis in reversed(axes)], indexing="ij")
     points = torch.stack([along.flatten() for along in reversed(grid)], dim=-1).to(dtype).to(device)
     with torch.no_grad():
@@ -179,7 +179,7 @@ def _losses(experiment: Experiment, axes: Sequence[Sequence[float]]) -> list[flo
     return values
 
 
-def _is_astray(trace: Trace, farthest: float, known: float) -> bool:
+def _is_astray(trace: TraceRecord, farthest: float, known: float) -> bool:
     if trace.outcome.status is Status.NON_FINITE or farthest > ASTRAY * known > 0:
         return True
     return bool(trace.loss.values) and trace.final_loss > trace.loss.values[0]
@@ -191,7 +191,7 @@ def _known(objective: Objective) -> Iterable[Point]:
     return [*objective.minima, *corners]
 
 
-def _with_minimum(points: list[Point], trace: Trace) -> list[Point]:
+def _with_minimum(points: list[Point], trace: TraceRecord) -> list[Point]:
     """Return the points of a run and the minimum that is nearest to its end, unless that is far off."""
     minima = trace.experiment.objective.minima
     if not points or not minima:

@@ -1,4 +1,4 @@
-"""Theory beside a trace: what is known of gradient descent on a quadratic, and what the run did."""
+"""The theory of gradient descent on a quadratic, and the observed rate of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objective import Quadratic
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 
 SMALLEST = 1e-290
 """Below this distance from the minimum float64 soon loses digits, and no rate is read from it."""
@@ -27,7 +27,7 @@ class Optimum:
 
 @dataclass(frozen=True, slots=True)
 class Theory:
-    """What theory says of a run.
+    """The predictions of theory for a run.
 
     A rate is the factor by which the distance from the minimum changes a step, in the long run.
 
@@ -50,24 +50,26 @@ def check_theory(experiment: Experiment) -> LinearIteration:
     """Return the linear iteration that the theory is about.
 
     Raises:
-        UsageError: the run is none.
+        UsageError: the theory does not cover the run.
     """
     iteration = linear_iteration(experiment)
     if iteration is None:
         raise UsageError(
-            "this theory is about sgd on the quadratic, with a fresh gradient, neither noisy nor clipped, "
+            "theory covers only sgd on the quadratic, with a fresh gradient, neither noisy nor clipped, "
             "and no schedule; leave out --theory."
         )
     if not iteration.curvatures:
-        raise UsageError("a start at the minimum leaves theory nothing to say; choose another --start.")
+        raise UsageError(
+            "the start is at the minimum, where theory predicts nothing; choose another --start."
+        )
     return iteration
 
 
-def theory(trace: Trace) -> Theory:
-    """Return what theory says of a run of SGD on a quadratic, and the rate that was observed.
+def theory(trace: TraceRecord) -> Theory:
+    """Return the predictions for a run of SGD on a quadratic, and its observed rate.
 
     Raises:
-        UsageError: the run is of another kind.
+        UsageError: the theory does not cover the run.
     """
     iteration = check_theory(trace.experiment)
     radii = [iteration.radius(curvature) for curvature in iteration.curvatures]
@@ -86,7 +88,7 @@ class StabilityLimit:
 
     Attributes:
         lr: the limit; 0 where no lr converges.
-        reason: how it comes about, in numbers.
+        reason: its derivation, in numbers.
     """
 
     lr: float
@@ -94,7 +96,7 @@ class StabilityLimit:
 
 
 def stability_limit(experiment: Experiment) -> StabilityLimit | None:
-    """Return the stability limit of a run; None where this theory has nothing to say.
+    """Return the stability limit of a run; None if the theory does not cover it.
 
     Both roots of the polynomial of `LinearIteration.radius` lie inside the unit circle, by Jury's
     conditions, if and only if the momentum m is below 1 and 0 < lr·a < 2(1 + m) for every curvature a;
@@ -105,9 +107,11 @@ def stability_limit(experiment: Experiment) -> StabilityLimit | None:
         return None
     largest, momentum = max(iteration.curvatures), iteration.momentum
     if min(iteration.curvatures) < 0:
-        return StabilityLimit(0, f"a curvature is {min(iteration.curvatures):g}, where every step leads away")
+        return StabilityLimit(
+            0, f"a curvature is {min(iteration.curvatures):g}, where every step moves away from the minimum"
+        )
     if momentum >= 1:
-        return StabilityLimit(0, f"a momentum of {momentum:g} never dies away")
+        return StabilityLimit(0, f"a momentum of {momentum:g} never decays")
     if largest == 0:
         return None
     shrink = 1 + 2 * momentum if iteration.nesterov else iteration.share
@@ -227,7 +231,7 @@ def _optimum(iteration: LinearIteration) -> Optimum | None:
     return Optimum(lr=4 / (high + low) ** 2 / (share if momentum else 1), momentum=momentum)
 
 
-def _observed_rate(trace: Trace, swing: float) -> float | None:
+def _observed_rate(trace: TraceRecord, swing: float) -> float | None:
     """Return the rate of a run, from the greatest distances in the third and the last quarter of it.
 
     The greatest of many, since with momentum the distance swings, so that a quarter must be as long as

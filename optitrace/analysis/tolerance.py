@@ -27,7 +27,7 @@ _HELD_BY = {
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far two numbers a and b may be apart.
+    """The largest accepted distance of two numbers a and b.
 
     They count as the same if |a − b| ≤ atol + rtol·|b|, or if they are at most `ulps` apart. NaN is the
     same as NaN. If nothing is allowed they must have the same bits, so that 0 is not −0.
@@ -44,7 +44,7 @@ class Tolerance:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing is allowed."""
+        """Whether numbers must have the same bits."""
         return self == EXACT
 
     def allows(self, a: float, b: float, dtypes: tuple[str, str]) -> bool:
@@ -63,7 +63,7 @@ EXACT = Tolerance()
 
 
 ToleranceOf = Callable[[tuple[str, str]], Tolerance]
-"""Up to where numbers count as the same, of two runs of these dtypes."""
+"""Returns the tolerance for two runs of these dtypes."""
 
 
 def close(dtypes: tuple[str, str]) -> Tolerance:

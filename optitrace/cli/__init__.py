@@ -1,1 +1,1 @@
-"""The command line: the only room that parses, prints and exits."""
+"""The command line, which alone parses arguments, prints and exits."""

@@ -1,4 +1,4 @@
-"""The command line as a whole: the commands, and what becomes of an error."""
+"""The command line: its commands, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXAMPLES = """\
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line, this process's own if none is given; return what to exit with."""
+    """Run a command line, that of this process if none is given; return the exit code."""
     terminal.prepare_streams()
     given = sys.argv[1:] if arguments is None else arguments
     try:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not ran_out_of_memory(error):
             raise
-        terminal.say("memory ran out; use fewer coordinates, or keep fewer steps with --every.")
+        terminal.say("out of memory; use fewer coordinates, or keep fewer steps with --every.")
         return DeviceError.exit_code
     except KeyboardInterrupt:
         return 130
@@ -73,7 +73,7 @@ def _commands() -> TyperGroup:
         ("sweep", sweep_command, sweep_command.sweep_optimizers),
         ("verify", verify_command, verify_command.verify_optimizers),
     ):
-        app.command(name, cls=Command, help=verb.HELP, epilog=verb.EXAMPLES, rich_help_panel="Verbs")(
+        app.command(name, cls=Command, help=verb.HELP, epilog=verb.EXAMPLES, rich_help_panel="Commands")(
             function
         )
     app.command(
@@ -81,12 +81,12 @@ def _commands() -> TyperGroup:
         cls=Command,
         help=run_command.HELP,
         epilog=run_command.EXAMPLES,
-        rich_help_panel="Verbs",
+        rich_help_panel="Commands",
         context_settings={"allow_interspersed_args": False},
     )(run_command.run_training)
-    app.command("show", cls=Command, rich_help_panel="Verbs")(show_saved)
-    app.command("list", cls=Command, rich_help_panel="Verbs")(list_optimizers)
-    app.command("notebook", cls=Command, rich_help_panel="Verbs")(notebook)
+    app.command("show", cls=Command, rich_help_panel="Commands")(show_saved)
+    app.command("list", cls=Command, rich_help_panel="Commands")(list_optimizers)
+    app.command("notebook", cls=Command, rich_help_panel="Commands")(notebook)
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     return group

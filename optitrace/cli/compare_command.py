@@ -22,8 +22,8 @@ from optitrace.cli.operands import (
 )
 from optitrace.errors import UsageError, one_of, quoted
 from optitrace.experiment.experiment import Experiment
+from optitrace.views.comparison_view import QUANTITIES
 from optitrace.views.presenters.comparison import ComparisonPresenter
-from optitrace.views.side_by_side import QUANTITIES
 
 PARAMETERS = (
     options.argument(
@@ -38,12 +38,12 @@ PARAMETERS = (
         metavar="SHARE",
         default=f"{DEFAULT_TOLERANCE:g}",
         panel=options.OUTPUT,
-        help="Count the steps until the loss is at most this share of the starting loss.",
+        help="Count the steps until the loss is at most this fraction of the starting loss.",
     ),
     options.flag(
         "tuned",
         panel=options.EXPERIMENT,
-        help="Give each run its own best lr, found by a sweep, in place of one lr for all.",
+        help="Tune lr for each run by a sweep, instead of one lr for all.",
     ),
     options.text_option(
         "table",
@@ -64,7 +64,7 @@ Compare runs, the lowest final loss first: how far each came, how fast, and on w
 [bold]distance to minimum[/]: of the last weights, from the nearest minimum. \
 [bold]steps to tolerance[/]: until the loss is at most {DEFAULT_TOLERANCE:g} (--tolerance) of the \
 starting loss. \
-[bold]path / line[/]: the length of the way over the straight line from start to end; 1 is straight. \
+[bold]path ratio[/]: path length divided by the distance from start to end; 1 is a straight line. \
 [bold]overshoot[/]: how far, at most, a weight went past the minimum. \
 [bold]diverged at[/]: the first step with a number that is not finite.
 """
@@ -104,7 +104,7 @@ def compare_runs(**given: Any) -> None:
 def _check_effect(
     given: Mapping[str, Any], settings: Mapping[str, str], experiments: Mapping[str, Experiment]
 ) -> None:
-    """Refuse options that say how to run, where nothing is to be run."""
+    """Refuse options of runs if no run is requested."""
     asked = ["tuned"] if given["tuned"] else list(settings)
     if asked and not experiments:
         option = asked[0].replace("_", "-")
@@ -112,7 +112,7 @@ def _check_effect(
 
 
 def _tune(experiments: dict[str, Experiment]) -> str:
-    """Give each experiment its own best lr; return in words where that comes from."""
+    """Tune the lr of each experiment; return a description of the tuning."""
     load_torch()
     from optitrace.analysis.sweeping.sweep import DESCRIPTION, tune
 

@@ -16,21 +16,28 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.options import read_display
 from optitrace.cli.output_files import OutputFile, cannot_write, plan_files, write_file
 from optitrace.errors import OutputError, UsageError
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasPicture, Presenter
+from optitrace.views.formats import (
+    Chunks,
+    HasPicture,
+    Presenter,
+    Writer,
+    check_drawable,
+    find_writer,
+    is_picture,
+)
 from optitrace.views.tables import as_text
-from optitrace.views.writer import Chunks, Writer, check_drawable, find_writer, is_picture
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where a result goes.
+    """The destinations of a result.
 
     Attributes:
         writer: the format on standard output.
-        files: the files to write beside it.
-        display: what of the result is shown, and how.
+        files: the files to write.
+        display: the requested parts of the result, and their format.
     """
 
     writer: Writer
@@ -55,7 +62,7 @@ class Delivery:
             notes: lines to set below a table on standard output.
 
         Returns:
-            Why files could not be written, which was said.
+            The reasons why files could not be written, which were printed.
         """
         self._prepare(result)
         failure = None
@@ -93,7 +100,7 @@ class Delivery:
         return errors
 
     def _prepare(self, result: Presenter) -> None:
-        """Load what draws a result, if it is drawn, and say what is left out of the picture."""
+        """Load what draws a result, if it is drawn, and report what is left out of the picture."""
         is_drawn = self.display.plot or any(is_picture(writer) for writer in self.writers)
         if not is_drawn or not isinstance(result, HasPicture):
             return
@@ -110,7 +117,7 @@ class Delivery:
 
 
 def plan_delivery(given: Mapping[str, Any], result: type[Presenter]) -> Delivery:
-    """Return where a result of a kind goes, after seeing that it can.
+    """Return the destinations of a kind of result, after checking them.
 
     Args:
         given: the values of `delivery_options`, and of others that say how it is to be shown.
@@ -124,25 +131,25 @@ def plan_delivery(given: Mapping[str, Any], result: type[Presenter]) -> Delivery
     asked = find_writer(given["format"], result) if given["format"] else None
     writer = asked or find_writer("table", result)
     if display.plot and writer.takes is not Presenter:
-        raise UsageError(f"{writer.name} has no place for a plot; leave out --plot, or --format.")
+        raise UsageError(f"{writer.name} cannot include a plot; leave out --plot or --format.")
     files = plan_files(given["output"], result, asked)
     if writer.is_binary and terminal.is_terminal(sys.stdout):
         raise UsageError(
-            f"{writer.name} is no text that a terminal shows; write it with --output FILE{writer.suffix}."
+            f"{writer.name} cannot be shown in a terminal; write it with --output FILE{writer.suffix}."
         )
     check_drawable([writer, *(file.writer for file in files)])
     return Delivery(writer, files, display)
 
 
 def leave_if_interrupted(interruption: Interruption, said: str) -> None:
-    """Say something and exit as a process does that a signal ends, if one has come."""
+    """Print a message and exit as a process ended by a signal, if one was received."""
     if interruption.signal is not None:
         terminal.say(said)
         raise typer.Exit(interruption.exit_code)
 
 
 def leave(unwritten: Sequence[OutputError], *, is_no: bool = False) -> None:
-    """Exit with what it means that files could not be written, or that the answer is no, if it means any."""
+    """Exit with 4 if files could not be written, or with 1 if the answer is no."""
     if unwritten:
         raise typer.Exit(OutputError.exit_code)
     if is_no:

@@ -1,4 +1,4 @@
-"""`optitrace diff A B`: where two traces, or two trainings, part."""
+"""`optitrace diff A B`: where two traces, or two trainings, first differ."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from optitrace.cli.operands import (
 )
 from optitrace.errors import UsageError, quoted
 from optitrace.records.reader import SavedTraining
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.records.training import NamedTraining
-from optitrace.views.presenter import Presenter
+from optitrace.views.formats import Presenter
 from optitrace.views.presenters.difference import DiffPresenter, TrainingDiffPresenter
 
 TOLERANCE = "Tolerance"
@@ -36,14 +36,14 @@ PARAMETERS = (
     options.argument("a", str, metavar="A", help=AN_OPERAND),
     options.argument("b", str, metavar="B", help=AN_OPERAND),
     options.flag(
-        "close", panel=TOLERANCE, help="Allow what torch.testing.assert_close allows for the dtype."
+        "close", panel=TOLERANCE, help="Use the tolerances of torch.testing.assert_close for the dtype."
     ),
     options.text_option(
-        "rtol", metavar="NUMBER", panel=TOLERANCE, help="Allow a difference of this times B's number."
+        "rtol", metavar="NUMBER", panel=TOLERANCE, help="Relative tolerance, a fraction of B's number."
     ),
-    options.text_option("atol", metavar="NUMBER", panel=TOLERANCE, help="Allow a difference of this."),
+    options.text_option("atol", metavar="NUMBER", panel=TOLERANCE, help="Absolute tolerance."),
     options.text_option(
-        "ulp", metavar="N", panel=TOLERANCE, help="Allow N units in the last place of the coarser dtype."
+        "ulp", metavar="N", panel=TOLERANCE, help="Tolerance in units in the last place of the coarser dtype."
     ),
     *OPERAND_OPTIONS,
     options.flag(
@@ -89,7 +89,7 @@ def diff_runs(**given: Any) -> None:
         differences = _diff_trainings(operands, trainings, settings, tolerance)
         result, are_same = TrainingDiffPresenter(differences), differences.are_same
     else:
-        saved = traces_of(files, "diff takes two trainings, or two of traces and experiments")
+        saved = traces_of(files, "diff compares two trainings, or two traces or experiments")
         shared = shared_settings(operands, saved, settings, runs_code=given["rerun"])
         report = _diff_traces(operands, saved, {**shared, **settings}, tolerance)
         result, are_same = DiffPresenter(report), report.differences.are_same
@@ -116,7 +116,7 @@ def _diff_trainings(
 
 def _diff_traces(
     operands: Sequence[str],
-    saved: Mapping[str, Trace],
+    saved: Mapping[str, TraceRecord],
     settings: Mapping[str, str],
     tolerance: ToleranceOf,
 ) -> DiffReport:
@@ -130,7 +130,7 @@ def _diff_traces(
 
 
 def _tolerance(is_close: bool, amounts: Mapping[str, float | None], dtypes: tuple[str, str]) -> Tolerance:
-    """Return the tolerance that is asked for; one's own numbers are instead of torch's."""
+    """Return the requested tolerance; numbers that are given replace torch's."""
     base = close(dtypes) if is_close else EXACT
     rtol, atol, ulp = amounts["rtol"], amounts["atol"], amounts["ulp"]
     return Tolerance(
@@ -148,5 +148,5 @@ def _amount(name: str, text: str | None) -> float | None:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < float("inf"):
-        raise UsageError(f"{name} is {quoted(text)}; it must be a number from 0 on.")
+        raise UsageError(f"{name} is {quoted(text)}; it must be a non-negative number.")
     return amount

@@ -13,8 +13,8 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.progress import Progress
 from optitrace.errors import printable
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.own_module import SEPARATOR
-from optitrace.records.trace import Trace
+from optitrace.experiment.user_module import SEPARATOR
+from optitrace.records.trace import TraceRecord
 
 
 def load_torch() -> None:
@@ -35,7 +35,7 @@ def load_torch() -> None:
 
 
 def resolve_device(name: str) -> str:
-    """Return the device that a name means: what is there, for ``auto``."""
+    """Return the device of a name; ``auto`` is CUDA if available."""
     if name != "auto":
         return name
     load_torch()
@@ -44,7 +44,7 @@ def resolve_device(name: str) -> str:
     return choose_device()
 
 
-def run_experiment(experiment: Experiment, interruption: Interruption, *, every: int = 1) -> Trace:
+def run_experiment(experiment: Experiment, interruption: Interruption, *, every: int = 1) -> TraceRecord:
     """Run an experiment; an interruption ends it where it is."""
     load_torch()
     from optitrace.tracing.tracer import trace
@@ -54,11 +54,11 @@ def run_experiment(experiment: Experiment, interruption: Interruption, *, every:
 
 
 def apart_from_stdout() -> AbstractContextManager[object]:
-    """Send to standard error what a person's own code prints: standard output is for data alone."""
+    """Redirect what user code prints to standard error: standard output is only for data."""
     return redirect_stdout(sys.stderr)
 
 
 def say_code(names: Iterable[str]) -> None:
-    """Say which files or modules will be run, given the names of classes and functions in them."""
+    """Report the files or modules that will be run, given the names of classes and functions in them."""
     for place in dict.fromkeys(name.rpartition(SEPARATOR)[0] for name in names):
         terminal.say(f"--rerun runs the code of '{printable(place)}', which the saved trace names.")

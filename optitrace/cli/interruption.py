@@ -16,10 +16,10 @@ SIGNALS = (signal.SIGINT, *ENDING)
 
 
 class LeftAtOnce(BaseException):
-    """A second signal came: no exception, so that no code that a run calls is blamed for it.
+    """A second signal was received; not an `Exception`, so that no code of a run handles it.
 
     Attributes:
-        exit_code: what the process is to exit with.
+        exit_code: the exit code of the process.
     """
 
     def __init__(self, exit_code: int) -> None:
@@ -28,7 +28,7 @@ class LeftAtOnce(BaseException):
 
 
 class Terminated(BaseException):
-    """A program was told to end by SIGTERM or SIGHUP.
+    """A program received SIGTERM or SIGHUP.
 
     Attributes:
         signal: the number of the signal.
@@ -45,7 +45,7 @@ _raising_in = 0
 
 @contextmanager
 def raising_terminated() -> Iterator[None]:
-    """While entered, have SIGTERM and SIGHUP raise `Terminated`, unless somebody else has taken them over.
+    """While entered, let SIGTERM and SIGHUP raise `Terminated`, unless the program handles them itself.
 
     Processes that are forked meanwhile end by the signal, as they would otherwise.
     """
@@ -71,7 +71,7 @@ def _raise_terminated(number: int, frame: FrameType | None) -> None:
 
 
 def rest_handlers() -> None:
-    """Have no handler run any more that a program has set which has ended, as if its process had ended."""
+    """Disable the signal handlers of a program that has ended, as if its process had ended."""
     for number in signal.valid_signals() - set(SIGNALS):
         if callable(signal.getsignal(number)):
             signal.signal(number, _ignore)
@@ -82,10 +82,10 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 
 
 class Interruption:
-    """While entered, asks to be asked: calling it tells whether a signal has come.
+    """Records signals while entered; calling it returns whether one was received.
 
     Attributes:
-        signal: the number of the signal that came, or None.
+        signal: the number of the received signal, or None.
     """
 
     def __init__(self) -> None:
@@ -93,16 +93,16 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
-        """Return whether the run is to end."""
+        """Return whether the run should end."""
         return self.signal is not None
 
     @property
     def exit_code(self) -> int:
-        """What a process ended by the signal exits with: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+        """The exit code for the signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + (self.signal or 0)
 
     def __enter__(self) -> Interruption:
-        """Take over the signals, but for those that are ignored, as SIGHUP is under nohup."""
+        """Handle the signals, except those that are ignored, as SIGHUP is under nohup."""
         self._before = {}
         for number in SIGNALS:
             if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None):
@@ -116,7 +116,7 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the signals back."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

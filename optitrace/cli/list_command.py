@@ -1,4 +1,4 @@
-"""`optitrace list`: which optimizers there are, and what is known of one, or of a loss. Needs no torch."""
+"""`optitrace list`: all optimizers, or details of one, or of a loss; does not need torch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery
 from optitrace.errors import UsageError, quoted
 from optitrace.experiment.objectives import NAMES, find_objective
-from optitrace.experiment.own_class import entry_of, load_all_shipped
+from optitrace.experiment.user_class import entry_of, load_all_shipped
 from optitrace.rules.catalogue import OPTIMIZERS, absences
-from optitrace.views.presenter import Presenter
-from optitrace.views.presenters.catalogue import CataloguePresenter, ObjectivePresenter, OptimizerPresenter
+from optitrace.views.formats import Presenter
+from optitrace.views.presenters.lists import CataloguePresenter, ObjectivePresenter, OptimizerPresenter
 
 _NAME = options.argument(
     "name",
     str | None,
     default=None,
     metavar="[NAME]",
-    help=f"Tell of this optimizer alone, or of a loss: {', '.join(NAMES)}.",
+    help=f"Show only this optimizer, or this loss: {', '.join(NAMES)}.",
 )
 
 
@@ -37,8 +37,8 @@ def list_optimizers(**given: Any) -> None:
 
 
 def _diagnoses() -> Presenter:
-    from optitrace.analysis.training.diagnoses.diagnose import diagnosis_checks
-    from optitrace.views.presenters.diagnoses import DiagnosesPresenter
+    from optitrace.analysis.training.diagnoses.registry import diagnosis_checks
+    from optitrace.views.presenters.lists import DiagnosesPresenter
 
     return DiagnosesPresenter(
         {check.fault: check.summary for checks in diagnosis_checks() for check in checks}

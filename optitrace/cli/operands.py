@@ -15,10 +15,10 @@ from optitrace.cli.interruption import Interruption
 from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objectives import as_settings, recorded_function
-from optitrace.experiment.own_class import is_own, is_shipped
 from optitrace.experiment.text import design_text, parse_text
+from optitrace.experiment.user_class import is_shipped, is_user_class
 from optitrace.records.reader import STDIN, Saved, read_saved
-from optitrace.records.trace import NamedTrace, Trace
+from optitrace.records.trace import NamedTrace, TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS, shipped_rules
 from optitrace.rules.hyperparameter import show
 
@@ -29,7 +29,7 @@ SAVED_SUFFIXES = (".json", ".jsonl")
 
 
 def _without_default(parameter: Parameter) -> Parameter:
-    """Return an option that is None where it is not given; its help still tells the default."""
+    """Return an option that is None if not given; its help still shows the default."""
     option = copy(parameter.default)
     option.default = None
     return parameter.replace(default=option)
@@ -43,26 +43,26 @@ LR_OPTION = options.text_option(
 )
 
 OPERAND_OPTIONS = (LR_OPTION, *map(_without_default, options.EXPERIMENT_OPTIONS))
-"""The settings of every experiment whose text does not say its own."""
+"""The settings of every experiment whose text does not set them."""
 
 
 def given_settings(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was given of `OPERAND_OPTIONS`."""
+    """Return the given values of `OPERAND_OPTIONS`."""
     names = [option.name for option in OPERAND_OPTIONS]
     return {name: given[name] for name in names if given[name] is not None}
 
 
 def shared_settings(
-    operands: Sequence[str], saved: Mapping[str, Trace], given: Mapping[str, str], *, runs_code: bool
+    operands: Sequence[str], saved: Mapping[str, TraceRecord], given: Mapping[str, str], *, runs_code: bool
 ) -> dict[str, str]:
     """Return the settings that experiments take from the first saved trace that they are compared with.
 
-    They are those that say what is optimized and for how long, not what optimizes it.
+    They say what is optimized and for how long, but not by which optimizer.
 
     Args:
         operands: all of them.
         saved: those that are saved traces.
-        given: the settings that are given, which go before these.
+        given: the given settings, which take precedence.
         runs_code: whether a function that the trace names may be run.
 
     Raises:
@@ -92,47 +92,47 @@ def shared_settings(
 
 
 def read_files(operands: Sequence[str]) -> dict[str, Saved]:
-    """Return what is saved in those operands that are files; ``-`` is standard input.
+    """Return the records saved in those operands that are files; ``-`` is standard input.
 
     Raises:
         InputFileError: a file cannot be read, or is neither a trace nor a training.
         UsageError: standard input is named twice.
     """
     if operands.count(STDIN) > 1:
-        raise UsageError("standard input can be read once alone; give one '-', and files for the others.")
+        raise UsageError("standard input can be read only once; give one '-', and files for the others.")
     return {operand: read_saved(operand) for operand in dict.fromkeys(operands) if _is_file(operand)}
 
 
-def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, Trace]:
-    """Return what is saved in files where traces alone will do.
+def traces_of(saved: Mapping[str, Saved], remedy: str) -> dict[str, TraceRecord]:
+    """Return the traces saved in files.
 
     Raises:
-        UsageError: one holds a training; `remedy` says what to do then.
+        UsageError: one is a training; `remedy` says what to do then.
     """
-    traces = {operand: found for operand, found in saved.items() if isinstance(found, Trace)}
+    traces = {operand: found for operand, found in saved.items() if isinstance(found, TraceRecord)}
     for operand in saved:
         if operand not in traces:
             named = STANDARD_INPUT if operand == STDIN else quoted(operand)
-            raise UsageError(f"{named} is a training, and no trace; {remedy}.")
+            raise UsageError(f"{named} is a training, not a trace; {remedy}.")
     return traces
 
 
 def called(operand: str) -> str:
-    """Return what the trace or the training of an operand is called, as it can be printed."""
+    """Return the printable name of an operand's trace or training."""
     return STANDARD_INPUT if operand == STDIN else printable(operand)
 
 
 def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
-    """Return the experiment that an operand stands for.
+    """Return the experiment of an operand.
 
     Raises:
         UsageError: it is neither an experiment nor a file.
     """
     text = parse_text(operand).over(settings)
-    if text.name.lower() not in OPTIMIZERS and not is_own(text.name) and not is_shipped(text.name):
+    if text.name.lower() not in OPTIMIZERS and not is_user_class(text.name) and not is_shipped(text.name):
         guess = did_you_mean(text.name.lower(), [*OPTIMIZERS, *shipped_rules()]) or ";"
         raise UsageError(
-            f"{quoted(text.name)} is no optimizer and no file{guess} 'optitrace list' shows all."
+            f"{quoted(text.name)} is neither an optimizer nor a file{guess} 'optitrace list' shows all."
         )
     if "device" in text.settings:
         text = replace(text, settings={**text.settings, "device": resolve_device(text.settings["device"])})
@@ -141,11 +141,11 @@ def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
 
 def run_operands(
     operands: Sequence[str],
-    saved: Mapping[str, Trace],
+    saved: Mapping[str, TraceRecord],
     experiments: Mapping[str, Experiment],
     interruption: Interruption,
 ) -> list[NamedTrace]:
-    """Return the trace of each operand, in order; those that an interruption came before are left out."""
+    """Return the trace of each operand, in order, without those not run because of an interruption."""
     traces = []
     for operand in operands:
         if operand in saved:

@@ -21,8 +21,8 @@ from optitrace.cli.output_files import OutputFile
 from optitrace.cli.trace_request import REQUEST_OPTIONS, read_request
 from optitrace.errors import DeviceError, UsageError, printable
 from optitrace.experiment.experiment import Experiment, design
-from optitrace.experiment.own_class import entry_of, is_own, is_shipped
-from optitrace.records.trace import Status, Trace
+from optitrace.experiment.user_class import entry_of, is_shipped, is_user_class
+from optitrace.records.trace import Status, TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS, shipped_rules
 from optitrace.rules.hyperparameter import Hyperparameter, describe, read_settings, show
 from optitrace.rules.optimizer import Optimizer
@@ -42,11 +42,11 @@ SET_OPTION = options.repeatable_option(
     "--set",
     metavar="NAME=VALUE",
     panel=HYPERPARAMETERS,
-    help="Give a hyperparameter that has no option of its own, or needs a value of another type.",
+    help="Set a hyperparameter that has no option, or that needs a value of another type.",
 )
 
 SHARED_OPTIONS = (*options.EXPERIMENT_OPTIONS, *REQUEST_OPTIONS, options.STRICT_OPTION)
-"""The options that the command of every optimizer has."""
+"""The options of every optimizer's command."""
 
 
 def optimizer_command(optimizer: Optimizer) -> Callable[..., None]:
@@ -70,7 +70,7 @@ def command_of(name: str, cls: type[Any]) -> Any:
     Raises:
         UsageError: there is no such optimizer.
     """
-    if is_own(name):
+    if is_user_class(name):
         load_torch()
     with apart_from_stdout():
         optimizer = entry_of(name)
@@ -106,7 +106,7 @@ def help_text(optimizer: Optimizer, spelling: Spelling) -> str:
 
 
 def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
-    """Run the experiment that the options ask for, write its files, and show it."""
+    """Run the experiment of the options, write its files, and show it."""
     request = read_request(given)
     experiment = _experiment(optimizer, given)
     request.check(experiment)
@@ -135,7 +135,7 @@ def run(optimizer: Optimizer, given: dict[str, Any]) -> None:
 
 
 def _with_option(optimizer: Optimizer) -> list[Hyperparameter]:
-    """Return the hyperparameters that have an option; one named as another option is left to ``--set``."""
+    """Return the hyperparameters with an option; one with the name of another option needs ``--set``."""
     taken = {"help", SET_OPTION.name, *(option.name for option in SHARED_OPTIONS)}
     return [h for h in optimizer.hyperparameters if h.name not in taken and h.name.isidentifier()]
 
@@ -156,7 +156,7 @@ def _hyperparameter_option(hyperparameter: Hyperparameter) -> inspect.Parameter:
 
 
 def _explained(hyperparameter: Hyperparameter) -> str:
-    """Return what a hyperparameter does, and the words that it can be, if it is one of a few."""
+    """Return the description of a hyperparameter, with its choices if it has any."""
     members = (hyperparameter.type, *get_args(hyperparameter.type))
     if any(get_origin(member) is Literal for member in members):
         words = describe(hyperparameter.type)
@@ -165,7 +165,7 @@ def _explained(hyperparameter: Hyperparameter) -> str:
 
 
 def _metavar(hyperparameter: Hyperparameter) -> str:
-    """Return what stands for a value in help: NUMBER, N, the words there are, or A,B for a pair."""
+    """Return the metavar of a value: NUMBER, N, the choices, or A,B for a pair."""
     kind = hyperparameter.type
     if get_origin(kind) is tuple:
         return ",".join("ABCDEFGH"[: len(get_args(kind))])
@@ -176,7 +176,7 @@ def _metavar(hyperparameter: Hyperparameter) -> str:
 
 
 def _listed(title: str, lines: Iterable[str]) -> str:
-    """Return lines under their title, each indented by as much as it is and a little more."""
+    """Return lines under their title, indented, with their own indentation kept."""
     said = [f"[bold]{title}[/]"]
     for line in map(escape, lines):
         text = line.lstrip()
@@ -198,7 +198,7 @@ def _experiment(optimizer: Optimizer, given: dict[str, Any]) -> Experiment:
     return design(optimizer, hyperparameters | also, **settings)
 
 
-def _remarks(traced: Trace) -> list[str]:
+def _remarks(traced: TraceRecord) -> list[str]:
     """Return what theory and the document have to say of the run."""
     experiment = traced.experiment
     remarks = []
@@ -209,7 +209,7 @@ def _remarks(traced: Trace) -> list[str]:
 
 
 def _say_how_to_show_again(files: Sequence[OutputFile]) -> None:
-    """Say how to show the trace again, if it was saved in a file that can be read back."""
+    """Print the command that shows the trace again, if it was saved in a readable format."""
     saved = [file.path for file in files if file.writer.name in READABLE and file.path.is_file()]
     if saved:
         terminal.say(f"to see this again: optitrace show {shlex.quote(printable(str(saved[0])))}")

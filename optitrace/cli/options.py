@@ -1,7 +1,7 @@
 """The options that commands share, each declared once.
 
-Values come as text: what they mean, and what is wrong with them, is said by the rooms below, in the
-same words from a shell as from Python.
+Values are passed on as text; the packages below parse and check them, with the same messages from a shell
+and from Python.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from optitrace.experiment.objectives import NAMES
 from optitrace.experiment.settings import DTYPES
 from optitrace.experiment.text import SETTINGS, whole_number
 from optitrace.views.display import Display
-from optitrace.views.presenter import Presenter
-from optitrace.views.writer import writers_of
+from optitrace.views.formats import Presenter, writers_of
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -31,7 +30,7 @@ NO_VALUE = " "
 def text_option(
     name: str, *names: str, metavar: str, help: str, panel: str, default: str | None = None
 ) -> inspect.Parameter:
-    """Return an option that takes a text."""
+    """Return an option with a text value."""
     option = typer.Option(
         default,
         *names or (f"--{name.replace('_', '-')}",),
@@ -57,7 +56,7 @@ def argument(
 
 
 def takes(parameters: Sequence[inspect.Parameter]) -> Callable[[Function], Function]:
-    """Give a command's function, which takes any keywords, the parameters that Typer makes options of."""
+    """Decorate a command's function, which takes any keywords, with the parameters of its options."""
 
     def with_signature(function: Function) -> Function:
         function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -68,13 +67,13 @@ def takes(parameters: Sequence[inspect.Parameter]) -> Callable[[Function], Funct
 
 
 def flag(name: str, *, help: str, panel: str) -> inspect.Parameter:
-    """Return an option that is on or off."""
+    """Return a flag."""
     option = typer.Option(False, f"--{name}", metavar=NO_VALUE, help=help, rich_help_panel=panel)
     return parameter(name, bool, option)
 
 
 def with_default(help: str, default: str | None) -> str:
-    """Return a help text with the default behind it; Typer would set it in two kinds of brackets."""
+    """Return a help text followed by the default; Typer would put it in two kinds of brackets."""
     return help if default is None else rf"{help} [dim]\[{default}][/]"
 
 
@@ -86,7 +85,9 @@ def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 EXPERIMENT = "Experiment"
 
 EXPERIMENT_OPTIONS = (
-    text_option("steps", "--steps", "-n", metavar="N", default="10", panel=EXPERIMENT, help="Steps to take."),
+    text_option(
+        "steps", "--steps", "-n", metavar="N", default="10", panel=EXPERIMENT, help="Number of steps."
+    ),
     text_option(
         "gradient",
         metavar="WHEN",
@@ -96,9 +97,7 @@ EXPERIMENT_OPTIONS = (
         + "; ".join(f"[bold]{name}[/]: {what}" for name, what in GRADIENTS.items())
         + ".",
     ),
-    text_option(
-        "start", metavar="W1,W2", panel=EXPERIMENT, help=r"Weights at the start. [dim]\[0.5 each][/]"
-    ),
+    text_option("start", metavar="W1,W2", panel=EXPERIMENT, help=r"Initial weights. [dim]\[0.5 each][/]"),
     text_option(
         "objective",
         metavar="LOSS",
@@ -113,16 +112,21 @@ EXPERIMENT_OPTIONS = (
         help=r"The quadratic is C1·w1² + C2·w2² + …, a weight for each coefficient. [dim]\[1,2][/]",
     ),
     text_option(
-        "dimension", metavar="N", panel=EXPERIMENT, help="Weights of a quadratic without coefficients."
+        "dimension",
+        metavar="N",
+        panel=EXPERIMENT,
+        help="Number of weights of a quadratic without --coefficients.",
     ),
-    text_option("condition", metavar="NUMBER", panel=EXPERIMENT, help="Its condition number."),
-    text_option("rotate", metavar="SEED", panel=EXPERIMENT, help="Rotate the quadratic."),
+    text_option("condition", metavar="NUMBER", panel=EXPERIMENT, help="Condition number of that quadratic."),
+    text_option(
+        "rotate", metavar="SEED", panel=EXPERIMENT, help="Rotate the quadratic at random, by this seed."
+    ),
     text_option(
         "dtype",
         metavar="DTYPE",
         default="float32",
         panel=EXPERIMENT,
-        help=f"Of the weights: {', '.join(DTYPES)}.",
+        help=f"Data type of the weights: {', '.join(DTYPES)}.",
     ),
     text_option(
         "device",
@@ -140,13 +144,18 @@ EXPERIMENT_OPTIONS = (
     ),
     text_option("noise", metavar="SIGMA", panel=EXPERIMENT, help="Add Gaussian noise to each gradient."),
     text_option("seed", metavar="N", default="0", panel=EXPERIMENT, help="Seed of the noise."),
-    text_option("clip_norm", metavar="X", panel=EXPERIMENT, help="Largest norm of a gradient that is used."),
-    text_option("clip_value", metavar="X", panel=EXPERIMENT, help="Largest value of a coordinate of it."),
+    text_option("clip_norm", metavar="X", panel=EXPERIMENT, help="Clip the gradient to this norm."),
+    text_option(
+        "clip_value",
+        metavar="X",
+        panel=EXPERIMENT,
+        help="Clip each coordinate of the gradient to this absolute value.",
+    ),
     text_option(
         "schedule",
         metavar="NAME:KEY=VALUE,…",
         panel=EXPERIMENT,
-        help="Move lr by a scheduler of torch, as in StepLR:step_size=10,gamma=0.5.",
+        help="Change lr by a scheduler of torch, such as StepLR:step_size=10,gamma=0.5.",
     ),
     text_option(
         "until",
@@ -159,23 +168,25 @@ EXPERIMENT_OPTIONS = (
 OUTPUT = "Output"
 
 PRECISION_OPTION = text_option(
-    "precision", metavar="N", default="4", panel=OUTPUT, help="Decimals in a table."
+    "precision", metavar="N", default="4", panel=OUTPUT, help="Decimal places in tables."
 )
 
-PLOT_OPTION = flag("plot", panel=OUTPUT, help="Draw what the table shows below it.")
+PLOT_OPTION = flag("plot", panel=OUTPUT, help="Plot the numbers of the table below it.")
 
 ALL_OPTION = flag("all", panel=OUTPUT, help="Show every row of a long table.")
 
 DISPLAY_OPTIONS = (
     flag("state", panel=OUTPUT, help="Show the optimizer's state, under torch's names."),
-    flag("update", panel=OUTPUT, help="Show the change of the weights."),
+    flag("update", panel=OUTPUT, help="Show the change of the weights in each step."),
     PRECISION_OPTION,
     text_option(
         "every", metavar="K", default="1", panel=OUTPUT, help="Keep the first, every K-th and the last step."
     ),
-    flag("explain", panel=OUTPUT, help="Show how the rule makes each number of an update."),
-    text_option("coordinate", metavar="I", panel=OUTPUT, help="Explain this coordinate alone, from 1."),
-    flag("theory", panel=OUTPUT, help="Say what theory predicts of sgd on the quadratic."),
+    flag("explain", panel=OUTPUT, help="Show how the rule computes each number of an update."),
+    text_option(
+        "coordinate", metavar="I", panel=OUTPUT, help="Explain only this coordinate, counted from 1."
+    ),
+    flag("theory", panel=OUTPUT, help="Show what theory predicts for sgd on the quadratic."),
     PLOT_OPTION,
     ALL_OPTION,
 )
@@ -185,13 +196,22 @@ COLOR_OPTION = text_option(
     "color", metavar="WHEN", default="auto", panel=OUTPUT, help=f"Use colour: {', '.join(COLORS)}."
 )
 
+ALLOW_OPTION = repeatable_option(
+    "allow",
+    "--allow",
+    metavar="CODE[:PATTERN]",
+    panel=OUTPUT,
+    help="Accept a diagnosis, as in lost-update or 'lost-update:head.*'; 'optitrace list --diagnoses' shows "
+    "the codes; repeatable.",
+)
+
 STRICT_OPTION = flag(
     "strict", panel=OUTPUT, help="Exit with 1 if a number is not finite, or --until was not reached."
 )
 
 
 def delivery_options(result: type[Presenter]) -> tuple[inspect.Parameter, ...]:
-    """Return the options that say in which of its formats a result is shown and written, and its colour."""
+    """Return the options for the formats, files and colour of a kind of result."""
     formats = ", ".join(writers_of(result))
     format_option = text_option(
         "format",
@@ -199,7 +219,7 @@ def delivery_options(result: type[Presenter]) -> tuple[inspect.Parameter, ...]:
         "-f",
         metavar="FORMAT",
         panel=OUTPUT,
-        help=rf"On standard output: {formats}. [dim]\[table][/]",
+        help=rf"Format of standard output: {formats}. [dim]\[table][/]",
     )
     return format_option, output_option(result), COLOR_OPTION
 
@@ -213,12 +233,12 @@ def output_option(result: type[Presenter]) -> inspect.Parameter:
         "-o",
         metavar="FILE",
         panel=OUTPUT,
-        help=f"Write a file as well, its format by its suffix ({suffixes}); repeatable.",
+        help=f"Also write a file, in the format of its suffix ({suffixes}). Repeatable.",
     )
 
 
 def read_display(given: Mapping[str, Any]) -> Display:
-    """Return what the options ask to see, and how; what a command has no option for is as usual.
+    """Return the display that the options request; settings without an option have their default.
 
     Raises:
         UsageError: a value is wrong.
@@ -235,5 +255,5 @@ def read_display(given: Mapping[str, Any]) -> Display:
 
 
 def experiment_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `design` that the experiment's options stand for."""
+    """Return the arguments of `design` for the experiment's options."""
     return {name: read(name, given[name]) for name, read in SETTINGS.items() if given[name] is not None}

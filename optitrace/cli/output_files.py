@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optitrace.errors import OutputError, UsageError, quoted
-from optitrace.views.presenter import Presenter
-from optitrace.views.writer import Chunks, Writer, writer_of_file
+from optitrace.views.formats import Chunks, Presenter, Writer, writer_of_file
 
 STDOUT = "-"
 
@@ -28,7 +27,7 @@ class OutputFile:
 
 
 def plan_files(paths: Sequence[str], result: type[Presenter], format: Writer | None) -> list[OutputFile]:
-    """Return the files to write, after seeing that each can be; ``-`` is standard output and no file.
+    """Return the files to write, after checking each; ``-`` is standard output.
 
     Args:
         paths: where to write.
@@ -147,7 +146,7 @@ def _mode(path: Path) -> int:
 
 
 def _check_once(paths: Iterable[Path]) -> None:
-    """See that no two paths are of one file, of which the later writing would replace the earlier."""
+    """Check that no two paths are the same file."""
     named: dict[str, Path] = {}
     for path in paths:
         if path.exists() and not path.is_file():  # a device or a pipe takes one after the other
@@ -172,7 +171,7 @@ def _check(path: Path) -> None:
 
 
 def _obstacle(path: Path) -> str:
-    """Return why a path cannot be written to, and what to do; an empty text if nothing is known."""
+    """Return why a path cannot be written to, and the remedy; empty if no obstacle is found."""
     with suppress(FileNotFoundError, NotADirectoryError):
         path.lstat()  # refuses a name that is too long, of which Path.exists() is silent from Python 3.14 on
     if path.is_dir():

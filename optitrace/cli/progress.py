@@ -1,4 +1,4 @@
-"""Progress of what takes long, on standard error, and only for a person at a terminal."""
+"""Progress of long operations, on standard error, only at a terminal."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ STRIDE = 512
 
 
 class Bar:
-    """A bar with the remaining time, which appears after a while, and only to a person at a terminal.
+    """A progress bar with the remaining time, which appears after a while, only at a terminal.
 
     Args:
-        what: what is counted.
-        total: how many there will be.
-        with_rate: show how many are done a second, too.
+        what: the noun that is counted.
+        total: the total number.
+        with_rate: whether to show the rate per second.
     """
 
     def __init__(self, what: str, total: int, *, with_rate: bool = False) -> None:
@@ -76,11 +76,11 @@ class Bar:
 
 
 class Progress(Bar):
-    """A question to be asked before each step, which shows how many steps were taken when it is asked.
+    """A stop condition that shows the number of steps taken each time it is called.
 
     Args:
-        steps: how many steps are planned.
-        question: what is asked in turn; its answer is passed on.
+        steps: the number of planned steps.
+        question: the stop condition that it wraps.
     """
 
     def __init__(self, steps: int, question: Callable[[], bool]) -> None:
@@ -89,7 +89,7 @@ class Progress(Bar):
         self._asked = 0
 
     def __call__(self) -> bool:
-        """Pass the question on, and move the bar now and then."""
+        """Return the wrapped condition, and update the bar now and then."""
         self._asked += 1
         if self._asked % STRIDE == 0:
             self.advance(STRIDE)

@@ -1,4 +1,4 @@
-"""`optitrace run script.py`: the optimizers of a training script, seen while it runs unchanged."""
+"""`optitrace run script.py`: trace the optimizers of a training script, which runs unchanged."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from optitrace.analysis.training.diagnoses.registry import check_allowed
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import Delivery, plan_delivery
 from optitrace.cli.experiment_runner import apart_from_stdout
@@ -21,14 +22,14 @@ from optitrace.cli.run_ending import Ending
 from optitrace.cli.run_report import Rank, Report, Rules, tell
 from optitrace.cli.run_status import RunStatus
 from optitrace.errors import UsageError, quoted
-from optitrace.experiment.own_class import ChosenRule
 from optitrace.experiment.text import whole_number
+from optitrace.experiment.user_class import ChosenRule
 from optitrace.monitoring.fault_isolation import forget_waiting, undisturbed
 from optitrace.monitoring.recording_config import RecordingConfig, check_pattern
 from optitrace.monitoring.script_runner import check_program, run_program
 from optitrace.monitoring.session import Session
 from optitrace.records.training import Program
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 from optitrace.views.presenters.training import TrainingPresenter
 
 if TYPE_CHECKING:
@@ -61,16 +62,16 @@ _MODULE = typer.Option(
     False,
     "-m",
     metavar=options.NO_VALUE,
-    help="Run a module by its name, as python -m.",
+    help="Run a module by its name, like python -m.",
     rich_help_panel=RECORDING,
 )
 
 _ARGUMENTS = options.argument(
-    "arguments", list[str], metavar="SCRIPT [ARGS]…", help="The script, and what it is given."
+    "arguments", list[str], metavar="SCRIPT [ARGS]…", help="The script and its arguments."
 )
 
 OPTIONS = (
-    options.flag("params", panel=RECORDING, help="Record every parameter by itself, too."),
+    options.flag("params", panel=RECORDING, help="Also record each parameter separately."),
     options.flag("state", panel=RECORDING, help="Record the norms of the optimizer's state."),
     options.repeatable_option(
         "watch",
@@ -89,7 +90,7 @@ OPTIONS = (
     options.flag(
         "verify",
         panel=RECORDING,
-        help="Recompute each step from the published rule, on some coordinates.",
+        help="Recompute each step from the published rule, on a sample of the weights.",
     ),
     options.repeatable_option(
         "rule",
@@ -101,21 +102,23 @@ OPTIONS = (
     options.output_option(TrainingPresenter),
     options.PLOT_OPTION,
     options.PRECISION_OPTION,
-    options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer, however many."),
+    options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer."),
     options.COLOR_OPTION,
     options.flag(
         "strict", panel=options.OUTPUT, help="Exit with 1 if a fault is found, or nothing could be recorded."
     ),
+    options.ALLOW_OPTION,
 )
 
 
 @options.takes((_ARGUMENTS, options.parameter("module", bool, _MODULE), *OPTIONS))
 def run_training(**given: Any) -> None:
-    """Run a program, watch its optimizers, show what was seen, and exit as the program does."""
+    """Run a program, watch its optimizers, show the training, and exit as the program does."""
     program = Program(tuple(given["arguments"]), is_module=given["module"])
     rank = Rank.of_this_process()
     delivery = _plan(given, rank)
-    report = Report(delivery, given["strict"], _command_line(program, given, rank))
+    check_allowed(given["allow"])
+    report = Report(delivery, given["strict"], tuple(given["allow"]), _command_line(program, given, rank))
     wish = RecordingConfig(
         every=whole_number("every", given["every"], least=1),
         first=whole_number("from", given["first"], least=1),
@@ -165,7 +168,7 @@ def _command_line(program: Program, given: Mapping[str, Any], rank: Rank) -> Run
 
 
 def _say_passed_on(command: RunCommandLine) -> None:
-    """Say which options go to the script though optitrace has them, too: they stand behind it."""
+    """Report options of optitrace that are passed to the script because they follow it."""
     passed, moved = command.passed_on()
     if passed:
         terminal.say(
@@ -192,14 +195,14 @@ def _run(program: Program, session: Session, when_ended: Callable[[], None]) -> 
 
 @undisturbed
 def _take_over(taken_over: ExitStack, interruption: Interruption) -> None:
-    """Have signals end no report of what was seen: neither those that end a process nor the program's."""
+    """Keep signals from interrupting the report, and disable the program's handlers."""
     taken_over.enter_context(interruption)
     rest_handlers()
     forget_waiting()
 
 
 def _status(session: Session, passed: float) -> str:
-    """Return where a training is, in a line."""
+    """Return the progress of a training, in one line."""
     watcher = session.monitor
     if watcher is None or not watcher.step:
         return ""
@@ -217,10 +220,10 @@ def _watcher(wish: RecordingConfig, rank: Rank, rules: Rules | None) -> Monitor:
 
 
 def _plan(given: Mapping[str, Any], rank: Rank) -> Delivery:
-    """Return where the training goes: into files, one of each for every process, and to standard error."""
+    """Return the destinations of the training: files, one for each rank, and standard error."""
     if STDOUT in given["output"]:
         raise UsageError("standard output is the script's own; name a file, as in -o trace.json.")
-    own = [rank.own_file(path) for path in given["output"]]
+    own = [rank.path_of_rank(path) for path in given["output"]]
     planned = plan_delivery({**given, "format": None, "output": own}, TrainingPresenter)
     # the program may go elsewhere
     return replace(planned, files=[replace(file, path=file.path.absolute()) for file in planned.files])

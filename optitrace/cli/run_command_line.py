@@ -1,4 +1,4 @@
-"""The command line of a run: what was typed, and what may have been meant."""
+"""The command line of a run, and the command lines that messages suggest."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class RunCommandLine:
     """The command line of a run.
 
     Attributes:
-        parameters: the options that a run takes.
-        given: the values of those that were typed, and of others, by their names.
-        program: what is run.
+        parameters: the options of a run.
+        given: the values of the options by name.
+        program: the program.
         launcher: the words before ``optitrace run``'s options.
     """
 
@@ -30,12 +30,12 @@ class RunCommandLine:
 
     @property
     def text(self) -> str:
-        """The command, to be typed in a shell."""
+        """The command as typed in a shell."""
         words = [*self.launcher, *self._options(), *(["-m"] if self.program.is_module else [])]
         return printable(shlex.join([*words, *self.program.arguments]))
 
     def having(self, more: Mapping[str, Any]) -> RunCommandLine:
-        """Return the command line with options added: those of flags, and values where there is none."""
+        """Return the command line with options added: flags, and values of options without one."""
         missing = {name: value for name, value in more.items() if not self.given[name]}
         return replace(self, given={**self.given, **missing})
 

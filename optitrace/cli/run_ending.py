@@ -1,4 +1,4 @@
-"""How a program that was run ended: its exit code and its traceback stand as Python would have them."""
+"""The ending of a program that was run: its exit code and traceback are those of Python."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from optitrace import monitoring
 from optitrace.cli import terminal
 from optitrace.cli.interruption import Terminated
 from optitrace.errors import OutputError
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.records.trace import Outcome, Status
 
 LISTENERS = str(Path(monitoring.__file__).parent)
-"""Where the code lies that is called in the midst of a program, and is no part of it."""
+"""The folders of code that a program calls without being part of it."""
 
 RUNNERS = ("runpy", "optitrace.cli.run_command", __name__)
-"""The modules that stand in a traceback before the program begins."""
+"""The modules that precede the program in a traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a program ended.
+    """The ending of a program.
 
     Attributes:
-        error: what it raised; None if it came to its end.
+        error: the exception that it raised; None if it completed.
     """
 
     error: BaseException | None = None
 
     @property
     def code(self) -> int:
-        """What the process is to exit with, as Python does."""
+        """The exit code of the process, that of Python."""
         match self.error:
             case None | SystemExit(code=None):
                 return 0
@@ -48,11 +48,11 @@ class Ending:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the program did not end well: what it says of that itself is enough."""
+        """Whether the program failed, and has reported that itself."""
         return self.code != 0
 
     def outcome(self, steps: int) -> Outcome:
-        """Return how the training ended after so many steps."""
+        """Return the outcome of the training after this many steps."""
         if not self.has_failed:
             return Outcome()
         if isinstance(self.error, KeyboardInterrupt | Terminated):
@@ -60,7 +60,7 @@ class Ending:
         return Outcome(Status.FAILED, steps, reason=self._reason())
 
     def say(self) -> int:
-        """Say on standard error what Python says of it there; return what Python exits with then."""
+        """Print what Python prints on standard error; return the exit code of Python."""
         error = self.error
         with terminal.streams_of_a_program():
             if isinstance(error, SystemExit):
@@ -81,15 +81,15 @@ class Ending:
 
 
 def _call_hook(error: BaseException) -> None:
-    """Have an error printed as Python does, by the hook that the program may have set."""
+    """Print an error by sys.excepthook, which the program may have replaced."""
     for each in _chain(error):
-        each.__traceback__ = _own_traceback(each)
+        each.__traceback__ = _program_traceback(each)
     try:
         sys.excepthook(type(error), error, error.__traceback__)
     except SystemExit:
         raise
     except BaseException as failed:
-        failed.__context__, failed.__traceback__ = None, _own_traceback(failed)
+        failed.__context__, failed.__traceback__ = None, _program_traceback(failed)
         _print("Error in sys.excepthook:\n")
         sys.__excepthook__(type(failed), failed, failed.__traceback__)
         _print("\nOriginal exception was:\n")
@@ -119,8 +119,8 @@ def _text(code: object) -> str:
         return ""
 
 
-def _own_traceback(error: BaseException) -> TracebackType | None:
-    """Return where an error happened, without what runs the program and what listens to it."""
+def _program_traceback(error: BaseException) -> TracebackType | None:
+    """Return a traceback without the frames that run or observe the program."""
     frames = []
     traceback = error.__traceback__
     while traceback is not None:

@@ -1,4 +1,4 @@
-"""What `optitrace run` tells once the program has ended: files, tables, sentences, and the exit code."""
+"""The report of `optitrace run` after the program has ended: files, tables, messages, and the exit code."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose, without_allowed
 from optitrace.cli import terminal
 from optitrace.cli.delivery import Delivery
 from optitrace.cli.run_command_line import RunCommandLine
 from optitrace.cli.run_ending import Ending
 from optitrace.errors import OutputError, UsageError, quoted
-from optitrace.experiment.own_class import ChosenRule
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_class import ChosenRule
+from optitrace.experiment.user_module import reason
 from optitrace.monitoring.session import Session
 from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Outcome, Status
-from optitrace.records.training import Program, Training
-from optitrace.text.number_format import first_of, listed, tallied
+from optitrace.records.training import Program, TrainingRecord
+from optitrace.text import first_of, listed, tallied
 from optitrace.views.presenters.training import TrainingPresenter
 
 if TYPE_CHECKING:
@@ -39,20 +39,20 @@ NO_TORCH = (
 
 NO_OPTIMIZER = (
     "the program made no torch.optim optimizer in this process, and updates by Keras or by hand are not "
-    "observed; start processes of its own with torchrun -m optitrace run."
+    "observed; to trace the processes that it starts, start them with torchrun -m optitrace run."
 )
 
 MOST_NAMED = 3
-"""How many optimizers a message lists."""
+"""The number of optimizers that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """Which process this is, as torchrun tells it.
+    """The rank of this process, as set by torchrun.
 
     Attributes:
         number: its number, from 0.
-        world_size: how many processes there are.
+        world_size: the number of processes.
     """
 
     number: int = 0
@@ -60,14 +60,14 @@ class Rank:
 
     @classmethod
     def of_this_process(cls) -> Rank:
-        """Return what the environment gives; the rank of a process alone if it gives none."""
+        """Return the rank from the environment; that of a single process if not set."""
         number, size = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
         return cls(int(number), int(size)) if number.isdigit() and size.isdigit() else cls()
 
-    def own_file(self, path: str) -> str:
-        """Return the path at which this process writes what it would write at another if it were alone.
+    def path_of_rank(self, path: str) -> str:
+        """Return the path of this rank's file for a given path.
 
-        >>> Rank(1, 2).own_file("runs/trace.json"), Rank().own_file("trace.json")
+        >>> Rank(1, 2).path_of_rank("runs/trace.json"), Rank().path_of_rank("trace.json")
         ('runs/trace.rank1.json', 'trace.json')
         """
         if self.world_size == 1 or not path:
@@ -77,14 +77,14 @@ class Rank:
 
 
 class Rules:
-    """The rules that steps are checked against, loaded with the first optimizer, as that needs torch."""
+    """The rule checks of a run, loaded with the first optimizer, since they need torch."""
 
     def __init__(self, choices: Sequence[ChosenRule] = ()) -> None:
         self._choices = choices
         self._watch: RuleWatch | None = None
 
     def make_probe(self, optimizer: Optimizer, watched: SegmentRecorder) -> Probe | None:
-        """Return what is to look at each step of an optimizer; None if nothing can be verified."""
+        """Return the probe of an optimizer's steps; None if nothing can be verified."""
         if self._watch is None:
             from optitrace.analysis.training.rule_watch import RuleWatch
 
@@ -92,10 +92,10 @@ class Rules:
         return self._watch.make_probe(optimizer, watched)
 
     def agreements(self, names: Mapping[str, str]) -> tuple[RuleAgreement, ...]:
-        """Return how each optimizer stands to its rule, under the names that they have in the end."""
+        """Return the agreement of each optimizer with its rule, under its final name."""
         return () if self._watch is None else self._watch.agreements(names)
 
-    def complaints(self, training: Training) -> list[str]:
+    def complaints(self, training: TrainingRecord) -> list[str]:
         """Return a sentence for each class that was given a rule and took no step."""
         there = listed(list(dict.fromkeys(optimizer.class_path for optimizer in training.optimizers)))
         unused = self._choices if self._watch is None else self._watch.unused
@@ -108,16 +108,18 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How what was seen is to be told.
+    """The options of a report.
 
     Attributes:
-        delivery: what the table shows, and what to write.
-        strict: whether a fault makes the exit code 1, or that nothing could be recorded.
+        delivery: the content of the table, and the files to write.
+        strict: whether a fault, or an incomplete recording, makes the exit code 1.
+        allowed: the diagnoses that are accepted, as `without_allowed` takes them.
         command: the command line of the run.
     """
 
     delivery: Delivery
     strict: bool
+    allowed: tuple[str, ...]
     command: RunCommandLine
 
 
@@ -130,7 +132,7 @@ def tell(
     rules: Rules | None,
     is_interrupted: Callable[[], bool],
 ) -> int:
-    """Show and write what was seen; return the exit code that this asks for."""
+    """Show and write the training; return the exit code."""
     watcher = session.monitor
     if session.failure is not None:
         if rank.number == 0:
@@ -151,7 +153,9 @@ def tell(
         return _say_nothing_seen(sentences, ended, rank, report, is_failure=bool(failures))
     training, diagnoses = _diagnosed(training, failures)
     findings = TrainingFindings(
-        diagnoses=diagnoses, verified=rules.agreements(watcher.names()) if rules else (), ranks=ranks
+        diagnoses=without_allowed(diagnoses, report.allowed),
+        verified=rules.agreements(watcher.names()) if rules else (),
+        ranks=ranks,
     )
     result = TrainingPresenter(training, findings)
     if rank.number == 0:
@@ -171,7 +175,7 @@ def tell(
 def _say_nothing_seen(
     sentences: Sequence[str], ended: Ending, rank: Rank, report: Report, *, is_failure: bool = False
 ) -> int:
-    """Say why nothing is shown and written, unless the program failed; return the exit code for it."""
+    """Report why nothing is shown and written, unless the program failed; return the exit code."""
     if rank.number == 0 and (is_failure or not ended.has_failed):
         for sentence in sentences:
             terminal.say(sentence)
@@ -184,12 +188,12 @@ def _was(things: Sequence[str]) -> str:
     return "was" if len(things) == 1 else "were"
 
 
-def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, tuple[Diagnosis, ...]]:
-    """Return a training and its faults; where those cannot be told, it is kept as one that failed."""
+def _diagnosed(training: TrainingRecord, failures: list[str]) -> tuple[TrainingRecord, tuple[Diagnosis, ...]]:
+    """Return a training and its findings; if the diagnosis fails, the outcome says so."""
     try:
         return training, diagnose(training)
     except Exception as error:  # a fault of this program costs no record
-        failures.append(f"the training was not diagnosed: {reason(error)}.")
+        failures.append(f"the training could not be diagnosed: {reason(error)}.")
         if training.outcome.status is Status.COMPLETED:
             what = f"the diagnosis failed: {reason(error)}"
             training = replace(training, outcome=Outcome(Status.FAILED, reason=what))
@@ -197,7 +201,7 @@ def _diagnosed(training: Training, failures: list[str]) -> tuple[Training, tuple
 
 
 def _compare_ranks(
-    watcher: Monitor, training: Training, is_interrupted: Callable[[], bool]
+    watcher: Monitor, training: TrainingRecord, is_interrupted: Callable[[], bool]
 ) -> RankAgreement | None:
     from optitrace.analysis.training.rank_agreement import compare_ranks
 
@@ -205,27 +209,27 @@ def _compare_ranks(
 
 
 def _failures(watcher: Monitor) -> list[str]:
-    """Return the sentences for watchings that have ended before the program."""
+    """Return the messages on optimizers whose watching failed."""
     sentences = [failure.sentence for failure in watcher.failures]
     more = len(sentences) - MOST_NAMED
     if more > 0:
-        sentences[MOST_NAMED:] = [f"the watching of {tallied(more, 'other optimizer')} failed, too."]
+        sentences[MOST_NAMED:] = [f"watching {tallied(more, 'other optimizer')} failed, too."]
     return sentences
 
 
-def _nothing(training: Training, numberless: Sequence[str]) -> str:
-    """Return the sentence for a program none of whose optimizers took a step that could be watched."""
+def _nothing(training: TrainingRecord, numberless: Sequence[str]) -> str:
+    """Return the message for a program without an observed step."""
     if training.idle:
         made = first_of(training.idle, MOST_NAMED)
         return f"the program made {made} and never stepped it; call optimizer.step()."
     if numberless:
         of = first_of(numberless, MOST_NAMED)
-        return f"the parameters of {of} are on meta or lazy, with no numbers to trace; give them some."
+        return f"the parameters of {of} are meta or lazy tensors, without numbers to trace; initialize them."
     return NO_OPTIMIZER
 
 
 def _show(result: TrainingPresenter, report: Report) -> list[str]:
-    """Show the table; return a sentence if that fails, as the files are still to be written."""
+    """Show the table; return a message if that fails, since the files are still to be written."""
     try:
         with suppress(OutputError):  # whoever closed standard error does not want to read it
             report.delivery.print_table(result, stream=sys.stderr)
@@ -236,8 +240,8 @@ def _show(result: TrainingPresenter, report: Report) -> list[str]:
     return []
 
 
-def _more(training: Training, report: Report) -> str:
-    """Return the command that shows and writes what this one has not; empty if there is no more."""
+def _more(training: TrainingRecord, report: Report) -> str:
+    """Return the command that shows and writes the rest; empty if nothing is left."""
     watched = next(iter(_watchable(training)), None)
     command = report.command.having(
         {
@@ -252,7 +256,7 @@ def _more(training: Training, report: Report) -> str:
     return "" if command == report.command else command.text
 
 
-def _watchable(training: Training) -> Iterator[str]:
+def _watchable(training: TrainingRecord) -> Iterator[str]:
     """Yield patterns that name the first weight of each parameter."""
     for optimizer in training.optimizers:
         for parameter in optimizer.parameters:

@@ -14,23 +14,23 @@ from optitrace.cli.terminal import can_rewrite, is_terminal, width
 from optitrace.monitoring.fault_isolation import undisturbed
 
 INTERVAL = 0.5
-"""Seconds between two looks at where the training is."""
+"""The seconds between two updates."""
 
 CLEAR = "\r\x1b[K"
-"""Goes to the beginning of the line and makes it empty."""
+"""The control sequence that returns to the beginning of the line and erases it."""
 
 
 class RunStatus:
-    """While entered, shows now and then what it is told, and takes it away before the program prints.
+    """Shows a status line while entered, and erases it before the program prints.
 
-    What the program prints stays as it is: the line is no part of it, and it is gone when that comes.
+    The output of the program is not changed.
     """
 
     def __init__(self, tell: Callable[[float], str]) -> None:
-        """Begin nothing yet.
+        """Prepare the status, which starts when entered.
 
         Args:
-            tell: given the seconds that have passed, returns the line; an empty one shows nothing.
+            tell: returns the line, given the seconds passed; an empty one shows nothing.
         """
         self._tell = tell
         self._is_seen = can_rewrite(sys.stderr)
@@ -84,7 +84,7 @@ class RunStatus:
             self._stderr.flush()
 
     def _watch_writes(self, stream: TextIO) -> None:
-        """Take the line away before what is written to a stream, and know whether that ends a line."""
+        """Erase the line before a write to a stream, and record whether the write ends a line."""
         write = stream.write
 
         def clearing(text: Any) -> int:

@@ -1,24 +1,25 @@
-"""`optitrace show FILE`: a saved trace or training, shown as a fresh one is."""
+"""`optitrace show FILE`: show a saved trace or training like a new one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.tolerance import EXACT
+from optitrace.analysis.training.diagnoses.registry import check_allowed, without_allowed
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted
 from optitrace.cli.experiment_runner import run_experiment, say_code
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
 from optitrace.errors import UsageError, printable
-from optitrace.experiment.objectives import OwnLoss
-from optitrace.experiment.own_class import entry_of
+from optitrace.experiment.objectives import UserLoss
+from optitrace.experiment.user_class import entry_of
 from optitrace.records.reader import SavedTraining, read_saved
-from optitrace.records.trace import NamedTrace, Trace
-from optitrace.records.training import Training
+from optitrace.records.trace import NamedTrace, TraceRecord
+from optitrace.records.training import TrainingRecord
 from optitrace.views.presenters.training import TrainingPresenter
 
 FILE = options.argument(
@@ -44,23 +45,26 @@ STRICT_OPTION = options.flag(
 )
 
 OF_TRACES = ("explain", "coordinate", "theory", "update", "rerun")
-"""The options that say how to show a trace, and nothing of a training."""
+"""The options for traces only."""
 
 
-@options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *REQUEST_OPTIONS, STRICT_OPTION))
+@options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *REQUEST_OPTIONS, STRICT_OPTION, options.ALLOW_OPTION))
 def show_saved(**given: Any) -> None:
     """Show a saved trace or training in any format; with --rerun, run a trace again and compare."""
     request = read_request(given)
+    check_allowed(given["allow"])
     saved = read_saved(given["file"])
     if isinstance(saved, SavedTraining):
         _check_training(saved.training, given)
-        _show_training(saved, request)
+        _show_training(saved, request, given["allow"])
         return
+    if given["allow"]:
+        raise UsageError("--allow is for trainings, and this is a trace; leave it out.")
     if given["params"]:
         raise UsageError("--params is for trainings, and this is a trace; leave it out.")
     if given["rerun"]:
         saved = _with_code(saved)
-    elif request.explains and saved.experiment.own is not None:
+    elif request.explains and saved.experiment.custom is not None:
         raise UsageError(
             f"{printable(saved.experiment.optimizer)} is code that the trace names, and only --rerun runs "
             "it; add --rerun to explain by its rule."
@@ -77,8 +81,8 @@ def show_saved(**given: Any) -> None:
     leave(unwritten, is_no=request.is_failed(trace))
 
 
-def _check_training(training: Training, given: Mapping[str, Any]) -> None:
-    """Refuse options that mean nothing for this training."""
+def _check_training(training: TrainingRecord, given: Mapping[str, Any]) -> None:
+    """Refuse options that do not apply to this training."""
     for name in OF_TRACES:
         if given[name]:
             raise UsageError(f"--{name} is for traces, and this is a training; leave it out.")
@@ -89,8 +93,8 @@ def _check_training(training: Training, given: Mapping[str, Any]) -> None:
             )
 
 
-def _show_training(saved: SavedTraining, request: TraceRequest) -> None:
-    findings = saved.findings
+def _show_training(saved: SavedTraining, request: TraceRequest, allowed: Sequence[str]) -> None:
+    findings = replace(saved.findings, diagnoses=without_allowed(saved.findings.diagnoses, allowed))
     training = saved.training.every_kth(request.every)
     with Interruption() as interruption:
         unwritten = request.delivery.deliver(
@@ -100,8 +104,8 @@ def _show_training(saved: SavedTraining, request: TraceRequest) -> None:
     leave(unwritten, is_no=request.strict and findings.has_faults)
 
 
-def _training_hint(training: Training, delivery: Delivery) -> str:
-    """Return the line that says what else there is to see of what was recorded."""
+def _training_hint(training: TrainingRecord, delivery: Delivery) -> str:
+    """Return the line that names further options for this training."""
     display = delivery.display
     more = [] if display.plot else ["--plot"]
     entries = dict.fromkeys(name for optimizer in training.optimizers for name in optimizer.state)
@@ -112,20 +116,20 @@ def _training_hint(training: Training, delivery: Delivery) -> str:
     return f"more: {', '.join([*more, '--format json'])}"
 
 
-def _with_code(trace: Trace) -> Trace:
-    """Return a saved trace with the code that it names, after naming each file of it."""
+def _with_code(trace: TraceRecord) -> TraceRecord:
+    """Return a saved trace with the code that it names, after reporting its files."""
     experiment = trace.experiment
     objective = experiment.objective
-    named = [] if experiment.own is None else [experiment.optimizer]
-    if isinstance(objective, OwnLoss) and objective.is_recorded:
+    named = [] if experiment.custom is None else [experiment.optimizer]
+    if isinstance(objective, UserLoss) and objective.is_recorded:
         named.append(objective.function)
         experiment = replace(experiment, objective=replace(objective, is_recorded=False))
     say_code(named)
-    own = None if experiment.own is None else entry_of(experiment.optimizer)
-    return replace(trace, experiment=replace(experiment, own=own))
+    custom = None if experiment.custom is None else entry_of(experiment.optimizer)
+    return replace(trace, experiment=replace(experiment, custom=custom))
 
 
-def _run_again(trace: Trace) -> DiffReport:
+def _run_again(trace: TraceRecord) -> DiffReport:
     """Run the experiment of a trace as far as it went, and compare bit for bit."""
     experiment = trace.experiment
     with Interruption() as interruption:
@@ -137,7 +141,7 @@ def _run_again(trace: Trace) -> DiffReport:
 
 
 def _show_whether_same(report: DiffReport, delivery: Delivery) -> None:
-    """Say whether the two are the same: below a table, and on standard error beside other formats."""
+    """Report whether the two are the same: below a table, or on standard error for other formats."""
     is_same = report.differences.are_same
     answer = "the same bit for bit" if is_same else "not the same"
     said = f"run again with torch {report.b.trace.versions.torch}: {answer}"

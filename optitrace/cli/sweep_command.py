@@ -1,4 +1,4 @@
-"""`optitrace sweep OPTIMIZER … -P lr=log:1e-4:1:200`: which settings are best."""
+"""`optitrace sweep OPTIMIZER … -P lr=log:1e-4:1:200`: find the best settings."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings
 from optitrace.cli.progress import Bar
 from optitrace.errors import OutputError, UsageError, quoted
-from optitrace.experiment.command_line import command_line
-from optitrace.experiment.own_class import entry_of
-from optitrace.experiment.text import parse_text, whole_number
-from optitrace.views.presenter import HasJson, HasJsonLines, HasRows
+from optitrace.experiment.text import command_line, parse_text, whole_number
+from optitrace.experiment.user_class import entry_of
+from optitrace.views.formats import HasJson, HasJsonLines, HasRows, is_picture
 from optitrace.views.presenters.sweep import Columns, SweepPresenter, columns_of
-from optitrace.views.writer import is_picture
 
 if TYPE_CHECKING:
     from optitrace.analysis.sweeping.blocks import Block
     from optitrace.analysis.sweeping.measures import Goal
     from optitrace.analysis.sweeping.space import Space
-    from optitrace.analysis.sweeping.sweep import Sweep, Workers
+    from optitrace.analysis.sweeping.sweep import SweepResult, Workers
 
 HELP = """\
 Run an optimizer under every combination of settings, and rank them.
@@ -60,7 +58,7 @@ PARAMETERS = (
         "optimizers",
         list[str],
         metavar="OPTIMIZER",
-        help="One or several, as adam or sgd:momentum=0.9.",
+        help="One or more optimizers, such as adam or sgd:momentum=0.9.",
     ),
     options.repeatable_option(
         "varied",
@@ -68,7 +66,7 @@ PARAMETERS = (
         "-P",
         metavar="NAME=VALUES",
         panel=SWEEP,
-        help="What is varied, and over which values; repeatable.",
+        help="A setting to vary, and its values. Repeatable.",
     ),
     options.text_option(
         "random", metavar="N", panel=SWEEP, help="Draw N configurations from the ranges, by --seed."
@@ -85,15 +83,17 @@ PARAMETERS = (
         metavar="X",
         default="1e-6",
         panel=SWEEP,
-        help="A loss this close to the minimum's has converged.",
+        help="A run whose final loss is this close to the minimum has converged.",
     ),
-    options.text_option("threads", metavar="N", panel=SWEEP, help="Threads. [dim]\\[one a core][/]"),
+    options.text_option(
+        "threads", metavar="N", panel=SWEEP, help="Number of threads. [dim]\\[one a core][/]"
+    ),
     options.text_option(
         "backend",
         metavar="NAME",
         default="loky",
         panel=SWEEP,
-        help="Where a class without a rule is stepped: loky, this machine; dask or ray, a cluster.",
+        help="Where optimizers without a rule run: loky (this machine), dask or ray (a cluster).",
     ),
     options.flag("yes", panel=SWEEP, help="Run more than 100 million configurations."),
     *OPERAND_OPTIONS,
@@ -176,10 +176,10 @@ def _read_spaces(given: dict[str, Any]) -> list[Space]:
 
 
 def _read_goal(given: dict[str, Any]) -> Goal:
-    """Return what is looked for.
+    """Return the goal.
 
     Raises:
-        UsageError: the tolerance is no number.
+        UsageError: the tolerance is not a number.
     """
     from optitrace.analysis.sweeping.measures import Goal
 
@@ -189,7 +189,7 @@ def _read_goal(given: dict[str, Any]) -> Goal:
         tolerance = math.nan
     if not 0 <= tolerance < math.inf:
         raise UsageError(
-            f"tolerance is {quoted(given['tolerance'])}; it must be a number from 0 on, such as 1e-6."
+            f"tolerance is {quoted(given['tolerance'])}; it must be a non-negative number, such as 1e-6."
         )
     return Goal(given["rank"], tolerance)
 
@@ -202,7 +202,7 @@ def _read_workers(given: dict[str, Any]) -> Workers:
 
 
 def _check_pictures(spaces: Sequence[Space], delivery: Delivery) -> None:
-    """Refuse a picture of what is varied if it cannot be drawn."""
+    """Refuse a picture if the varied settings cannot be drawn."""
     from optitrace.analysis.sweeping.loss_map import drawn_axes
 
     asked = [writer.name for writer in delivery.writers if is_picture(writer)]
@@ -218,7 +218,7 @@ def _swept(
     workers: Workers,
     rows: SweptRows | None,
     interruption: Interruption,
-) -> list[Sweep]:
+) -> list[SweepResult]:
     from optitrace.analysis.sweeping.sweep import sweep
 
     sweeps = []
@@ -245,5 +245,5 @@ def _temporary_file() -> IO[bytes]:
         ) from error
 
 
-def _command(sweep: Sweep) -> str:
+def _command(sweep: SweepResult) -> str:
     return command_line(sweep.experiment(sweep.best[0].configuration)) if sweep.best else ""

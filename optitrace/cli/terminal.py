@@ -1,4 +1,4 @@
-"""Standard output and standard error: width, colour, encoding, and a reader that has gone."""
+"""Standard output and standard error: width, colour, encoding, and closed pipes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Literal, TextIO
 from rich.console import Console, RenderableType
 
 from optitrace.errors import OutputError, one_of, printable
-from optitrace.text.ascii import spell_unencodable
+from optitrace.text import spell_unencodable
 from optitrace.views.display import WIDE_ENOUGH, Display
 
 COLOR_SYSTEMS: Mapping[str, Literal["auto", "standard"] | None] = {
@@ -44,13 +44,13 @@ def check_color(color: str) -> str:
 
 
 def prepare_streams() -> None:
-    """See to it that no character can make printing fail: what cannot be shown is spelled in ASCII."""
+    """Make printing safe for every character: those that cannot be encoded are spelled in ASCII."""
     _set_errors(dict.fromkeys(("stdout", "stderr"), SPELL_IN_ASCII))
 
 
 @contextmanager
 def streams_of_a_program() -> Iterator[None]:
-    """Leave standard output and standard error for a while as Python gives them to a program."""
+    """Restore the standard streams of Python while a program runs."""
     _set_errors({"stdout": "strict", "stderr": "backslashreplace"})
     try:
         yield
@@ -73,7 +73,7 @@ def standard_error(stream: TextIO | None) -> Iterator[None]:
 
 
 def width(stream: TextIO | None = None) -> int | None:
-    """Return how many characters a line may have: the terminal's, or COLUMNS; None if it is neither.
+    """Return the width of a line: the terminal's, or COLUMNS; None if there is neither.
 
     Args:
         stream: where it is printed; standard output if not given.
@@ -84,7 +84,7 @@ def width(stream: TextIO | None = None) -> int | None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person sees what is written to a stream."""
+    """Return whether a stream is a terminal."""
     return stream is not None and stream.isatty()
 
 
@@ -94,12 +94,12 @@ def can_rewrite(stream: TextIO | None) -> bool:
 
 
 def ascii_only(stream: TextIO | None = None) -> bool:
-    """Return whether a stream, standard output if not given, can show ASCII alone, or a few signs more."""
+    """Return whether a stream, standard output if not given, can show little more than ASCII."""
     return not (getattr(stream or sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")
 
 
 def fit(display: Display, stream: TextIO | None = None) -> Display:
-    """Return a display that has room for what a stream can show; standard output if not given."""
+    """Return a display fitted to a stream, standard output if not given."""
     return replace(display, width=width(stream), ascii=ascii_only(stream))
 
 
@@ -126,7 +126,7 @@ def print_rich(renderable: RenderableType, color: str, stream: TextIO | None = N
 def print_content(chunks: Iterable[str | bytes], stream: TextIO | None = None) -> None:
     """Print text or bytes, on standard output if no other stream is given.
 
-    A stream is left quietly once nobody reads it.
+    A closed pipe is not an error.
 
     Raises:
         OutputError: the stream cannot be written to.
@@ -144,7 +144,7 @@ def print_content(chunks: Iterable[str | bytes], stream: TextIO | None = None) -
 
 @contextmanager
 def _told(stream: TextIO) -> Iterator[None]:
-    """Leave a stream quietly that nobody reads, and say what else is wrong with it."""
+    """Exit quietly if a pipe is closed, and report other errors of a stream."""
     try:
         yield
     except OSError as error:
@@ -159,12 +159,12 @@ def _told(stream: TextIO) -> Iterator[None]:
 
 
 def _has_hung_up(stream: TextIO, error: OSError) -> bool:
-    """Return whether a stream is a terminal that is gone: no terminal any more, but still a device."""
+    """Return whether a stream is a terminal that was closed."""
     return error.errno == errno.EIO and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
 
 
 def say(message: str) -> None:
-    """Say something to the person, in one line on standard error."""
+    """Print a message in one line on standard error."""
     if sys.stderr is not None:
         try:
             print(f"optitrace: {printable(message)}", file=sys.stderr, flush=True)  # noqa: T201
@@ -181,7 +181,7 @@ def _set_errors(errors: Mapping[str, str]) -> None:
 
 
 def _leave(stream: TextIO) -> None:
-    """Send what is still to be flushed nowhere, so that the end of the process cannot fail on it."""
+    """Discard unflushed output, so that the process can exit without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

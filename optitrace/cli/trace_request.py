@@ -1,4 +1,4 @@
-"""What the options of a trace ask for, whether it was just run or saved."""
+"""The options for showing a trace, whether new or saved."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from optitrace.cli.delivery import Delivery, plan_delivery
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.text import whole_number
-from optitrace.records.trace import Status, Trace
-from optitrace.views.presenter import HasJson, HasJsonLines, Presenter
+from optitrace.records.trace import Status, TraceRecord
+from optitrace.views.formats import HasJson, HasJsonLines, Presenter, writers_of
 from optitrace.views.presenters.trace import TracePresenter
-from optitrace.views.writer import writers_of
 
 TELLING = (Presenter, HasJson, HasJsonLines)
-"""The parts of a trace that have a place for an explanation and for theory."""
+"""The parts of a presenter that can include an explanation and theory."""
 
 REQUEST_OPTIONS = (*options.DISPLAY_OPTIONS, *options.delivery_options(TracePresenter))
 """The options that `read_request` reads, but ``--strict``."""
@@ -26,14 +25,14 @@ REQUEST_OPTIONS = (*options.DISPLAY_OPTIONS, *options.delivery_options(TracePres
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
-    """What is asked of a trace.
+    """The requested view of a trace.
 
     Attributes:
-        delivery: where it goes.
-        every: which steps of it are kept: the first, every such one, and the last.
+        delivery: the destinations.
+        every: keeps the first, every k-th and the last step.
         explains: whether its steps are explained.
         coordinate: the only coordinate to explain, from 1; all if None.
-        theorizes: whether to say what theory predicts.
+        theorizes: whether to show the predictions of theory.
         strict: whether a number that is not finite or a target that was not reached is a failure.
     """
 
@@ -45,25 +44,25 @@ class TraceRequest:
     strict: bool
 
     def check(self, experiment: Experiment) -> None:
-        """See that what is asked for can be told of an experiment.
+        """Check that the request applies to an experiment.
 
         Raises:
-            UsageError: theory has nothing to say of it.
+            UsageError: theory does not cover it.
         """
         if self.theorizes:
             check_theory(experiment)
 
-    def present(self, trace: Trace) -> TracePresenter:
-        """Return a trace as it was asked for."""
+    def present(self, trace: TraceRecord) -> TracePresenter:
+        """Return the presenter of a trace."""
         return TracePresenter(
             trace, self.explains, self.coordinate, theory(trace) if self.theorizes else None
         )
 
-    def hint(self, trace: Trace) -> str:
-        """Return the line that says what else there is to see."""
+    def hint(self, trace: TraceRecord) -> str:
+        """Return the line that names further options."""
         display = self.delivery.display
         more = []
-        if not self.explains and trace.experiment.own is None:
+        if not self.explains and trace.experiment.custom is None:
             more.append("--explain")
         if not display.plot:
             more.append("--plot")
@@ -75,16 +74,16 @@ class TraceRequest:
             f"more: {', '.join([*more, '--format json', f'optitrace {trace.experiment.optimizer} --help'])}"
         )
 
-    def is_failed(self, trace: Trace) -> bool:
+    def is_failed(self, trace: TraceRecord) -> bool:
         """Return whether the outcome of a trace is a failure."""
         return self.strict and trace.outcome.status in (Status.NON_FINITE, Status.TARGET_NOT_REACHED)
 
 
 def read_request(given: Mapping[str, Any]) -> TraceRequest:
-    """Return what options ask for, after seeing that it can be done.
+    """Return the request of the options, after checking it.
 
     Raises:
-        UsageError: a value is wrong, or a format has no place for what is asked for.
+        UsageError: a value is wrong, or a format cannot include what is requested.
         OutputError: a file cannot be written.
     """
     coordinate = given["coordinate"]
@@ -93,7 +92,7 @@ def read_request(given: Mapping[str, Any]) -> TraceRequest:
     if (explains or given["theory"]) and delivery.writer.takes not in TELLING:
         telling = [name for name, writer in writers_of(TracePresenter).items() if writer.takes in TELLING]
         raise UsageError(
-            f"{delivery.writer.name} has no place for an explanation or for theory; use {', '.join(telling)}."
+            f"{delivery.writer.name} cannot include an explanation or theory; use {', '.join(telling)}."
         )
     return TraceRequest(
         delivery=delivery,

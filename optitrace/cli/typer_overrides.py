@@ -1,4 +1,4 @@
-"""Every override of Typer's classes, and everything that is known of its insides."""
+"""The overrides of Typer's classes, and all uses of its internals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from optitrace.cli import terminal
 from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.own_class import is_own, is_shipped, load_all_shipped
+from optitrace.experiment.user_class import is_shipped, is_user_class, load_all_shipped
 from optitrace.rules.catalogue import OPTIMIZERS, shipped_rules
 from optitrace.rules.optimizer import Optimizer
 
@@ -22,26 +22,26 @@ ParseError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def parse_error_sentence(error: Exception, command: str = "optitrace") -> str:
-    """Return what Typer says of a command line that it cannot read, and where to find what it could."""
+    """Return Typer's message for an invalid command line, with a reference to the help."""
     message: str = error.format_message()  # type: ignore[attr-defined]
     fact = message.rstrip(".").replace("argument(s)", "argument")
-    return f"{fact[:1].lower()}{fact[1:]}; '{command} --help' shows what it takes."
+    return f"{fact[:1].lower()}{fact[1:]}; see '{command} --help'."
 
 
 def _unknown_option(error: Exception) -> str | None:
-    """Return the option of which an error says that there is none; None if it says something else."""
+    """Return the unknown option of an error; None for another error."""
     return getattr(error, "option_name", None) if hasattr(error, "possibilities") else None
 
 
 def _print_help(show: Callable[..., Any], ctx: Any, formatter: Any) -> None:
-    """Print the help that Typer shows, in the way in which everything is printed."""
+    """Print Typer's help by `terminal`."""
     with redirect_stdout(_InPlaceOfStdout()) as stream:
         show(ctx, formatter)
     terminal.print_content([stream.getvalue()])
 
 
 class _InPlaceOfStdout(io.StringIO):
-    """What Typer prints to, as much of a terminal as standard output is, and as able to show signs."""
+    """A stand-in for standard output that Typer prints to, with its encoding and terminal status."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class _InPlaceOfStdout(io.StringIO):
 
 
 class Command(TyperCommand):
-    """A command that does not make Typer load pydantic, and tells of mistakes in sentences of our own."""
+    """A command that does not load pydantic, and reports errors in the style of this program."""
 
     def get_params(self, ctx: Any) -> Any:
         """Return the parameters, prepared for this program."""
@@ -67,7 +67,7 @@ class Command(TyperCommand):
         return parameters
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and tell of a mistake in a sentence of our own."""
+        """Parse the arguments, and report errors in the style of this program."""
         try:
             return super().parse_args(ctx, args)
         except ParseError as error:
@@ -86,7 +86,7 @@ class Command(TyperCommand):
 
 
 class OptimizerCommand(Command):
-    """The command of an optimizer, which knows what to say to a hyperparameter that it does not have.
+    """The command of an optimizer, which reports unknown hyperparameters.
 
     Attributes:
         optimizer: the optimizer.
@@ -114,9 +114,9 @@ class OptimizerCommand(Command):
 
 
 class Group(TyperGroup):
-    """The root command: takes names in any letter case, and says where to find those it has.
+    """The root command, which takes names in any letter case.
 
-    The command of an optimizer is made when it is asked for: all of them take longer than most runs.
+    The command of an optimizer is created on demand: creating all takes longer than most runs.
     """
 
     def get_params(self, ctx: Any) -> Any:
@@ -125,8 +125,8 @@ class Group(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a name, in any letter case, or that of a custom class or rule."""
-        name = cmd_name if is_own(cmd_name) else cmd_name.lower()
-        if name not in self.commands and (is_own(name) or name in OPTIMIZERS or is_shipped(name)):
+        name = cmd_name if is_user_class(cmd_name) else cmd_name.lower()
+        if name not in self.commands and (is_user_class(name) or name in OPTIMIZERS or is_shipped(name)):
             from optitrace.cli.optimizer_command import command_of
 
             self.commands[name] = command_of(name, OptimizerCommand)
@@ -148,14 +148,14 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and tell of an option that stands before the command and is none of the program's."""
+        """Parse the arguments; an unknown option before the command is reported with a remedy."""
         try:
             return super().parse_args(ctx, args)
         except ParseError as error:
             if option := _unknown_option(error):
                 raise UsageError(
-                    f"{quoted(option)} is no option of the program itself; those of an optimizer "
-                    "follow its name, as in 'optitrace sgd --lr 0.1'."
+                    f"{quoted(option)} is not an option of optitrace itself; options of an "
+                    "optimizer follow its name, as in 'optitrace sgd --lr 0.1'."
                 ) from None
             raise
 
@@ -170,9 +170,9 @@ def _unknown_command(name: str, known: list[str]) -> str:
 
 
 class _AsTyped:
-    """Takes every value as it was typed: what a text means is said by the rooms below.
+    """A parameter type that passes values on as typed.
 
-    Typer's own way to take a value, even a text, loads pydantic, which takes longer than all else.
+    Typer's conversion, even of a text, would load pydantic, which is slow.
     """
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
@@ -180,7 +180,7 @@ class _AsTyped:
 
 
 def _prepared(parameters: Any) -> Any:
-    """Return parameters that take their values as typed; an eager flag that is not given is false."""
+    """Return parameters whose values are passed on as typed; an eager flag that is not given is false."""
     for parameter in parameters:
         parameter._runtime_param = _AsTyped()
         if parameter.is_eager:

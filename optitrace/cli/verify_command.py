@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from optitrace.analysis.verification.check import DTYPES, Scope, Verification
+from optitrace.analysis.verification.check import DTYPES, Scope, VerificationResult
 from optitrace.analysis.verification.separate_process import TIMEOUT, Report, Request, verify_separately
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery
 from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.progress import verify_progress
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import entry_of, is_own
 from optitrace.experiment.text import whole_number
+from optitrace.experiment.user_class import entry_of, is_user_class
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.optimizer import Optimizer
 from optitrace.views.presenters.verification import VerificationPresenter
@@ -89,8 +89,8 @@ def verify_optimizers(**given: Any) -> None:
     """Verify, show what was found, and exit with the answer."""
     delivery = plan_delivery(given, VerificationPresenter)
     names, rule = given["optimizers"] or list(TORCH_OPTIMIZERS), given["rule"]
-    chosen = [entry_of(name) for name in names if not is_own(name)]
-    if rule is not None and not is_own(rule):
+    chosen = [entry_of(name) for name in names if not is_user_class(name)]
+    if rule is not None and not is_user_class(rule):
         entry_of(rule)
     if (rule or given["settings"]) and chosen:
         option = "--rule" if rule else "--set"
@@ -103,15 +103,15 @@ def verify_optimizers(**given: Any) -> None:
     timeout = whole_number("timeout", given["timeout"], least=1)
     with verify_progress() as report:
         parts = [_verify_catalogued(chosen, scope, report)] if chosen else []
-        for name in filter(is_own, names):
+        for name in filter(is_user_class, names):
             texts = tuple(given["settings"])
             request = Request(name, scope, texts=texts, rule=rule, timeout=timeout)
             parts.append(verify_separately(request, report))
-    verification = Verification.of(parts)
+    verification = VerificationResult.of(parts)
     leave(delivery.deliver(VerificationPresenter(verification)), is_no=not verification.passed)
 
 
-def _verify_catalogued(chosen: Sequence[Optimizer], scope: Scope, report: Report) -> Verification:
+def _verify_catalogued(chosen: Sequence[Optimizer], scope: Scope, report: Report) -> VerificationResult:
     load_torch()
     from optitrace.analysis.verification.verify import verify
 

@@ -1,1 +1,1 @@
-"""What is run: objectives, and the frozen settings of one run. Building one imports no torch."""
+"""Objectives, and the settings of one run; neither imports torch."""

@@ -10,8 +10,8 @@ from optitrace.errors import one_of
 from optitrace.experiment import settings
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.objectives import choose_objective
-from optitrace.experiment.own_class import entry_of
 from optitrace.experiment.settings import DEFAULT_COORDINATE, DTYPES, Schedule, Target, parse_schedule
+from optitrace.experiment.user_class import entry_of
 from optitrace.rules.catalogue import OPTIMIZERS, find
 from optitrace.rules.hyperparameter import Value
 from optitrace.rules.optimizer import Optimizer
@@ -19,7 +19,7 @@ from optitrace.rules.optimizer import Optimizer
 GRADIENTS: Mapping[str, str] = {
     "fresh": "cleared and computed anew before each step, as in training",
     "stale": "computed once, at the start, and used for every step",
-    "accumulated": "computed before each step and never cleared, the forgotten zero_grad",
+    "accumulated": "computed before each step and never cleared, as when zero_grad() is forgotten",
 }
 """The gradient protocols, and what each does."""
 
@@ -29,9 +29,9 @@ def used_gradient(protocol: str, step: int, used: Any, gradient: Callable[[Any],
 
     Args:
         protocol: ``fresh``, ``stale`` or ``accumulated``.
-        step: its number, from 1.
-        used: what the step before used; zeros before step 1.
-        gradient: the gradient of weights; asked for only where it is needed.
+        step: the step number, from 1.
+        used: the gradient that the previous step used; zeros before step 1.
+        gradient: returns the gradient of weights; called only if needed.
         w: the weights before the step.
     """
     if protocol == "fresh":
@@ -43,25 +43,25 @@ def used_gradient(protocol: str, step: int, used: Any, gradient: Callable[[Any],
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """All that decides a run, and nothing else.
+    """The settings that determine a run.
 
     Attributes:
         optimizer: the optimizer's name, in lower case.
-        hyperparameters: every effective one, by torch's name.
+        hyperparameters: every effective value, by torch's name.
         objective: the loss.
         start: the weights before step 1, one for each coordinate.
-        steps: how many steps are taken; 0 shows just the start.
+        steps: the number of steps; 0 shows just the start.
         gradient: the gradient protocol, a key of `GRADIENTS`.
         dtype: the dtype of the weights, one of `DTYPES`.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         implementation: how torch computes the step: ``single``, ``foreach`` or ``fused``.
         noise: the standard deviation of the Gaussian noise that is added to each gradient.
-        seed: of the noise.
-        clip_norm: the largest Euclidean norm of a gradient that is used; None for any.
-        clip_value: the largest absolute value of a coordinate of it; None for any.
-        schedule: how lr moves; None if it stays.
-        until: what the run stops at before its last step; None if at nothing.
-        own: what is known of an optimizer that is not in the catalogue.
+        seed: the seed of the noise.
+        clip_norm: the Euclidean norm that gradients are clipped to; None for no clipping.
+        clip_value: the absolute value that each coordinate is clipped to; None for no clipping.
+        schedule: the schedule of lr; None if it is constant.
+        until: the target at which the run stops early; None if there is none.
+        custom: the entry of an optimizer that is not in the catalogue.
     """
 
     optimizer: str
@@ -79,16 +79,16 @@ class Experiment:
     clip_value: float | None = None
     schedule: Schedule | None = None
     until: Target | None = None
-    own: Optimizer | None = field(default=None, compare=False, repr=False)
+    custom: Optimizer | None = field(default=None, compare=False, repr=False)
 
     @property
     def entry(self) -> Optimizer:
-        """The optimizer's entry in the catalogue, or what stands for it."""
-        return self.own or find(self.optimizer)
+        """The optimizer's entry in the catalogue, or that of a custom optimizer."""
+        return self.custom or find(self.optimizer)
 
 
 class Settings(TypedDict, total=False):
-    """What decides a run beside the optimizer and its hyperparameters, as a caller gives it."""
+    """The settings of a run other than the optimizer and its hyperparameters, as passed by a caller."""
 
     objective: Objective | str | None
     """The loss, as a value, a name, an expression such as ``w1**2 + sin(w2)``, or a function such as
@@ -110,22 +110,22 @@ class Settings(TypedDict, total=False):
     dtype: str
     """One of `DTYPES`; ``float32`` if not given."""
     device: str
-    """``cpu``, ``cuda`` or ``cuda:N``. Whether it is there is seen when it is used."""
+    """``cpu``, ``cuda`` or ``cuda:N``. Whether it exists is checked when it is used."""
     implementation: str
     """``single``, ``foreach``, ``fused``; if not given ``auto``, which is torch's own choice: foreach on CUDA
     where there is one, and else single."""
     noise: float
     """The standard deviation of Gaussian noise on each gradient."""
     seed: int
-    """Of the noise."""
+    """The seed of the noise."""
     clip_norm: float | None
-    """The largest Euclidean norm of a gradient that is used."""
+    """The Euclidean norm that gradients are clipped to."""
     clip_value: float | None
-    """The largest absolute value of a coordinate of it."""
+    """The absolute value that each coordinate of a gradient is clipped to."""
     schedule: str | None
     """A scheduler of torch, such as ``StepLR:step_size=10``."""
     until: str | None
-    """What to stop at, such as ``loss<1e-6``."""
+    """The target at which to stop early, such as ``loss<1e-6``."""
 
 
 def design(
@@ -138,7 +138,7 @@ def design(
     Args:
         optimizer: a name of the catalogue, in any letter case; a custom class, such as ``mine.py:Lion``; or
             what is known of an optimizer.
-        hyperparameters: those that are not to have their default.
+        hyperparameters: those without their default value.
         **given: the settings of `Settings`.
 
     Raises:
@@ -169,7 +169,7 @@ def design(
         clip_value=None if value is None else settings.amount("the largest gradient value", value),
         schedule=None if schedule is None else parse_schedule(schedule),
         until=None if until is None else settings.target(until, loss),
-        own=None if entry.name in OPTIMIZERS else entry,
+        custom=None if entry.name in OPTIMIZERS else entry,
     )
 
 

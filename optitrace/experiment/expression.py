@@ -72,7 +72,7 @@ def parse_expression(text: str) -> Expression:
     """Read an expression.
 
     Raises:
-        UsageError: it is none, it uses what is not allowed, or it is too long, too deep or too large.
+        UsageError: it is invalid, uses something that is not allowed, or is too long, too deep or too large.
     """
     if len(text) > LONGEST:
         raise UsageError(f"the expression has {len(text)} characters; it may have at most {LONGEST}.")
@@ -111,7 +111,9 @@ def _check(node: ast.AST, depth: int) -> Iterator[int]:
             yield from _check(argument, depth + 1)
         case ast.Constant(int() | float() as number) if not isinstance(number, bool):
             if not math.isfinite(_as_float(number)):
-                raise UsageError("the expression has a number that no dtype holds; write a smaller one.")
+                raise UsageError(
+                    "the expression has a number that is too large for every dtype; write a smaller one."
+                )
         case ast.Name(name) if name in FUNCTIONS:
             raise UsageError(f"the function {name} of an expression has no argument; write {name}(w1), say.")
         case ast.Name(name):
@@ -152,7 +154,7 @@ def _weight(name: str) -> int:
     if match is None:
         known = [*CONSTANTS, *FUNCTIONS, "w1", "w2"]
         guess = did_you_mean(name, known) or "; weights are called w1, w2 and so on."
-        raise UsageError(f"{_named(name)} means nothing in an expression{guess}")
+        raise UsageError(f"{_named(name)} is unknown in an expression{guess}")
     if int(match[1]) > MOST_WEIGHTS:
         raise UsageError(f"there is no weight {name}; they end at w{MOST_WEIGHTS}.")
     return int(match[1])
@@ -215,5 +217,5 @@ def _shortened(text: str, most: int = 40) -> str:
 
 
 def _named(text: str) -> str:
-    """Return a piece of an expression as it stands in a sentence."""
+    """Return a part of an expression as quoted in a message."""
     return quoted(_shortened(text))

@@ -38,7 +38,7 @@ FORMATS: Mapping[str, FloatFormat] = {
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Return what files and sentences call a dtype.
+    """Return the name of a dtype.
 
     >>> import torch
     >>> dtype_name(torch.float32)

@@ -1,4 +1,4 @@
-"""Landscapes: losses given by an expression, and the classic ones by name.
+"""Landscapes: losses given by an expression, and named test functions.
 
 The classic ones are test functions of the literature, with the start, the minima and the bounds that
 are usual for them.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optitrace.experiment.objective import LossFunction, Point
 
 Bounds = tuple[tuple[float, float], ...]
-"""The interval of each coordinate in which a loss is usually looked at."""
+"""The usual interval of each coordinate."""
 
 
 EXPRESSION = "expression"
@@ -33,10 +33,10 @@ class Landscape:
     Attributes:
         name: its name; ``expression`` for a custom one.
         text: the expression.
-        usual_start: where it is usually started; None for a custom one.
-        minima: the points where it is least, as far as they are known.
-        bounds: where it is usually looked at; empty if not known.
-        source: where it comes from; empty for a custom one.
+        usual_start: the usual start; None for a custom one.
+        minima: the known points of its minimum.
+        bounds: its usual domain; empty if not known.
+        source: its source; empty for a custom one.
 
     Raises:
         UsageError: the expression cannot be read.
@@ -69,7 +69,7 @@ class Landscape:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What a trace file says of it: all that it takes to make it again."""
+        """Its settings in a trace file, from which it can be recreated."""
         return (
             {"name": self.name, "expression": self.text} if self.name == EXPRESSION else {"name": self.name}
         )
@@ -104,7 +104,7 @@ LANDSCAPES: Mapping[str, Landscape] = {
             usual_start=(0.0, 0.0),
             minima=((1.0, 3.0),),
             bounds=((-10.0, 10.0), (-10.0, 10.0)),
-            source="Booth's function (Jamil & Yang 2013, no. 17): a quadratic off the axes",
+            source="Booth's function (Jamil & Yang 2013, no. 17): a rotated quadratic",
         ),
         Landscape(
             "himmelblau",
@@ -126,7 +126,7 @@ LANDSCAPES: Mapping[str, Landscape] = {
             usual_start=(2.2, -1.8),
             minima=((0.0, 0.0),),
             bounds=((-5.12, 5.12), (-5.12, 5.12)),
-            source="Rastrigin 1974: a bowl full of dents",
+            source="Rastrigin 1974: a bowl with many local minima",
         ),
         Landscape(
             "ackley",
@@ -134,14 +134,14 @@ LANDSCAPES: Mapping[str, Landscape] = {
             usual_start=(2.2, -1.8),
             minima=((0.0, 0.0),),
             bounds=((-5.0, 5.0), (-5.0, 5.0)),
-            source="Ackley 1987: a rippled plain with a hole, not differentiable at its bottom",
+            source="Ackley 1987: many local minima around one deep minimum, where it is not differentiable",
         ),
         Landscape(
             "saddle",
             "w1**2 - w2**2",
             usual_start=(1.0, 0.001),
             bounds=((-1.5, 1.5), (-1.5, 1.5)),
-            source="the simplest saddle: no minimum, and a slow way past the origin",
+            source="a saddle point at the origin, and no minimum",
         ),
         Landscape(
             "plateau",
@@ -149,7 +149,7 @@ LANDSCAPES: Mapping[str, Landscape] = {
             usual_start=(2.5, 2.5),
             minima=((0.0, 0.0),),
             bounds=((-4.0, 4.0), (-4.0, 4.0)),
-            source="a Gaussian well: far out the gradient all but vanishes",
+            source="a Gaussian well: far from the center the gradient nearly vanishes",
         ),
     )
 }

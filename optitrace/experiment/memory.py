@@ -1,4 +1,4 @@
-"""The memory of this machine: what cannot fit is refused before it is tried."""
+"""The memory of this machine, and the refusal of runs that cannot fit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from optitrace.errors import DeviceError
 
 
 def check_memory(what: str, needed: int, remedy: str) -> None:
-    """Refuse what takes more memory than there is, used or not.
+    """Refuse an operation that needs more memory than the machine has.
 
     Args:
-        what: what takes it.
-        needed: the bytes that it takes at least.
+        what: the operation.
+        needed: the minimum number of bytes.
         remedy: what to do instead.
 
     Raises:
-        DeviceError: this process cannot have so much.
+        DeviceError: this process cannot have that much.
     """
     most = most_memory()
     if most is not None and needed > most:
@@ -28,7 +28,7 @@ def check_memory(what: str, needed: int, remedy: str) -> None:
 
 
 def most_memory() -> int | None:
-    """Return how many bytes this process can have at most, swap included; None if that is not known."""
+    """Return the largest number of bytes of this process, including swap; None if unknown."""
     limits = [limit for limit in (_of_machine(), _of_process()) if limit is not None]
     return min(limits, default=None)
 
@@ -45,7 +45,7 @@ def _of_machine() -> int | None:
 
 
 def _of_process() -> int | None:
-    """Return what ``ulimit -v`` allows."""
+    """Return the limit of ``ulimit -v``."""
     try:
         from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
     except ImportError:  # not on Windows

@@ -32,7 +32,7 @@ class Objective(Protocol):
 
     @property
     def name(self) -> str:
-        """What kind of loss it is."""
+        """The kind of loss."""
 
     @property
     def dimension(self) -> int:
@@ -44,15 +44,15 @@ class Objective(Protocol):
 
     @property
     def usual_start(self) -> Point | None:
-        """Where it is usually started; None where nothing is usual."""
+        """The usual start; None if there is none."""
 
     @property
     def minima(self) -> tuple[Point, ...]:
-        """Where the loss is least, as far as that is known."""
+        """The known points of its minimum."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What a trace file says of it: all that it takes to make it again."""
+        """Its settings in a trace file, from which it can be recreated."""
 
     def loss(self, dtype: torch.dtype, device: torch.device) -> LossFunction:
         """Return the loss as a function of weights of this dtype on this device."""
@@ -60,7 +60,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Quadratic:
-    """The loss Σ cᵢ·uᵢ², whose curvature along uᵢ is 2cᵢ; u is w, or w turned by a rotation.
+    """The loss Σ cᵢ·uᵢ², whose curvature along uᵢ is 2cᵢ; u is w, or a rotation of w.
 
     Its minimum is 0 at the origin where all coefficients are positive; with a negative one it falls
     without bound.
@@ -105,7 +105,7 @@ class Quadratic:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What a trace file says of it."""
+        """Its settings in a trace file."""
         settings: dict[str, Any] = {"name": self.name, "coefficients": self.coefficients}
         return settings if self.rotation is None else {**settings, "rotation": self.rotation}
 
@@ -121,7 +121,7 @@ class Quadratic:
             if self.dimension >= MOST_TERMS_SHOWN:
                 shown.append(f"…, {self.coefficients[-1]:.4g}")
             u, turned = (
-                ("w", "") if self.rotation is None else ("u", f", u = w turned by seed {self.rotation}")
+                ("w", "") if self.rotation is None else ("u", f", u = w rotated by seed {self.rotation}")
             )
             return f"Σ cᵢ·{u}ᵢ², c = ({', '.join(shown)}), {self.dimension} coordinates{turned}"
         first, *rest = enumerate(self.coefficients, start=1)
@@ -175,7 +175,7 @@ def spread(dimension: int, condition: float) -> Point:
     """
     check_dimension(dimension)
     if not 1 <= condition < math.inf:
-        raise UsageError(f"the condition number is {show(condition)}; it must be a number from 1 on.")
+        raise UsageError(f"the condition number is {show(condition)}; it must be at least 1.")
     if dimension == 1:
         return (1.0,)
     return tuple(condition ** (k / (dimension - 1) - 1) for k in range(dimension))

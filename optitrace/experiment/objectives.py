@@ -16,7 +16,7 @@ from optitrace.experiment.objective import (
     check_dimension,
     spread,
 )
-from optitrace.experiment.own_module import load_name, reason
+from optitrace.experiment.user_module import load_name, reason
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ NAMES = (Quadratic.name, *LANDSCAPES)
 
 
 def find_objective(text: str) -> Objective:
-    """Return the objective that a text names or is.
+    """Return the objective of a name or an expression.
 
     >>> find_objective("booth").formula
     '(w1 + 2·w2 − 7)² + (2·w1 + w2 − 5)²'
@@ -48,7 +48,7 @@ def find_objective(text: str) -> Objective:
     if text.lower() in LANDSCAPES:
         return LANDSCAPES[text.lower()]
     if names_a_function(text):
-        return OwnLoss(text)
+        return UserLoss(text)
     if text.isalpha():
         guess = did_you_mean(text.lower(), NAMES) or ";"
         raise UsageError(
@@ -66,7 +66,7 @@ def choose_objective(
     rotate: int | None = None,
     coordinates: int | None = None,
 ) -> Objective:
-    """Return the objective that some settings stand for.
+    """Return the objective of some settings.
 
     Args:
         text: a name, an expression, or a function; the quadratic if not given.
@@ -81,7 +81,7 @@ def choose_objective(
         UsageError: there is no such objective, or a setting is not one of its own.
     """
     objective = find_objective(text) if text is not None else Quadratic()
-    if isinstance(objective, OwnLoss):
+    if isinstance(objective, UserLoss):
         size = dimension if dimension is not None else coordinates or objective.dimension
         check_dimension(size)
         objective, dimension = replace(objective, dimension=size), None
@@ -91,7 +91,7 @@ def choose_objective(
             raise UsageError(f"{foreign[0]} is a setting of the quadratic, not of this loss; leave it out.")
         return objective
     if coefficients is not None and (dimension is not None or condition is not None):
-        raise UsageError("coefficients say all of the quadratic; leave out dimension and condition.")
+        raise UsageError("coefficients define the quadratic; leave out dimension and condition.")
     if coefficients is None and (dimension is not None or condition is not None):
         coefficients = spread(2 if dimension is None else dimension, 1.0 if condition is None else condition)
     return replace(objective, coefficients=tuple(coefficients or objective.coefficients), rotation=rotate)
@@ -102,7 +102,7 @@ def as_settings(objective: Objective) -> dict[str, Any]:
     if isinstance(objective, Quadratic):
         turned = {} if objective.rotation is None else {"rotate": objective.rotation}
         return {"coefficients": objective.coefficients, **turned}
-    if isinstance(objective, OwnLoss):
+    if isinstance(objective, UserLoss):
         return {"objective": objective.function, "dimension": objective.dimension}
     if isinstance(objective, Landscape) and objective.name == EXPRESSION:
         return {"objective": objective.text}
@@ -128,7 +128,7 @@ def as_short_settings(objective: Objective) -> dict[str, Any]:
 
 
 def objective_of(settings: Mapping[str, Any]) -> Objective:
-    """Return the objective that a trace file speaks of; a function in it is named and never run.
+    """Return the objective of a trace file; a function in it is never run.
 
     Raises:
         UsageError: there is no such objective.
@@ -139,8 +139,8 @@ def objective_of(settings: Mapping[str, Any]) -> Objective:
             return Quadratic(tuple(map(float, settings["coefficients"])), settings.get("rotation"))
         if name == EXPRESSION:
             return Landscape(EXPRESSION, settings["expression"])
-        if name == OwnLoss.name:
-            return OwnLoss(settings["function"], settings["dimension"], is_recorded=True)
+        if name == UserLoss.name:
+            return UserLoss(settings["function"], settings["dimension"], is_recorded=True)
     except KeyError as missing:
         raise UsageError(f"the objective {name} needs {missing.args[0]}, which is not there.") from None
     if name in LANDSCAPES:
@@ -154,7 +154,7 @@ def names_a_function(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnLoss:
+class UserLoss:
     """A loss that a custom function computes from weights of shape (n,).
 
     Attributes:
@@ -178,7 +178,7 @@ class OwnLoss:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What a trace file says of it."""
+        """Its settings in a trace file."""
         return {"name": self.name, "function": self.function, "dimension": self.dimension}
 
     def loss(self, dtype: torch.dtype, device: torch.device) -> LossFunction:
@@ -196,7 +196,9 @@ class OwnLoss:
 
         found, _ = load_name(self.function)
         if not callable(found):
-            raise UsageError(f"{quoted(self.function)} is no function; a loss is a function of the weights.")
+            raise UsageError(
+                f"{quoted(self.function)} is not a function; a loss is a function of the weights."
+            )
         function: Callable[[Tensor], Any] = found
 
         def loss(w: Tensor) -> Tensor:
@@ -208,7 +210,7 @@ class OwnLoss:
             if follows and isinstance(value, torch.Tensor) and not value.requires_grad:
                 raise UsageError(
                     f"{quoted(self.function)} does not depend on the weights; "
-                    "make it of them, by functions of torch."
+                    "compute it from them with torch functions."
                 )
             if not isinstance(value, torch.Tensor) or value.numel() != 1:
                 raise UsageError(
@@ -221,7 +223,7 @@ class OwnLoss:
 
 def recorded_function(objective: Objective) -> str:
     """Return the function that a saved trace names as its loss; empty where the loss is anything else."""
-    return objective.function if isinstance(objective, OwnLoss) and objective.is_recorded else ""
+    return objective.function if isinstance(objective, UserLoss) and objective.is_recorded else ""
 
 
 def _described(value: object) -> str:

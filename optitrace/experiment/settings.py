@@ -1,4 +1,4 @@
-"""The settings of an experiment: schedules, targets, and the checks of all that decides a run."""
+"""The settings of an experiment: schedules, targets, and the checks of all settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from optitrace.experiment.float_formats import FORMATS
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 DTYPES: Mapping[str, float] = {name: form.largest for name, form in FORMATS.items()}
 """The dtypes that weights can have, and the largest number of each."""
 
 DEFAULT_COORDINATE = 0.5
-"""Where each weight starts, as in the documented experiment."""
+"""The start of each weight, as in the documented experiment."""
 
 SCHEDULERS = (
     "ConstantLR",
@@ -48,7 +48,7 @@ QUANTITIES = {
     "gradient": "the Euclidean norm of the gradient",
     "distance": "the distance from the nearest known minimum",
 }
-"""What can be a target, and what it is."""
+"""The quantities that can be a target, and their meanings."""
 
 
 def device(name: str) -> str:
@@ -77,7 +77,7 @@ def seed(number: int) -> int:
 def amount(what: str, value: float) -> float:
     """Return a number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise UsageError(f"{what} is {value}; it must be a number from 0 on.")
+        raise UsageError(f"{what} is {value}; it must be a non-negative number.")
     return float(value)
 
 
@@ -181,7 +181,7 @@ def parse_schedule(text: str) -> Schedule:
         key, sign, value = part.partition("=")
         if not sign or not key.strip() or not value.strip():
             raise UsageError(
-                f"the schedule's '{part}' is no argument; write key=value, as in StepLR:step_size=10."
+                f"the schedule's '{part}' is not an argument; write key=value, as in StepLR:step_size=10."
             )
         if key.strip() in arguments:
             raise UsageError(f"the schedule gives {key.strip()} twice; give it once.")
@@ -197,7 +197,7 @@ class Target:
 
     Attributes:
         quantity: one of `QUANTITIES`.
-        limit: what it is to fall below.
+        limit: the number that it must fall below.
     """
 
     quantity: str
@@ -236,24 +236,24 @@ def _numbers(what: str, given: Sequence[float]) -> Point:
     except TypeError:
         raise UsageError(f"{what} must be numbers such as 0.5,0.5, not {given!r}.") from None
     except OverflowError:
-        raise UsageError(f"{what} hold an integer that is too large; no dtype holds it.") from None
+        raise UsageError(f"{what} contain an integer that is too large for every dtype.") from None
 
 
 def _check_range(what: str, values: Sequence[float], dtype: str) -> None:
     for value in values:
         if abs(value) > DTYPES[dtype]:
-            raise UsageError(f"{what} is {show(value)}; {dtype} holds numbers up to {DTYPES[dtype]:g}.")
+            raise UsageError(f"{what} is {show(value)}; the largest {dtype} number is {DTYPES[dtype]:g}.")
 
 
 def _unknown(name: str) -> str:
     if name.lower() in {other.lower() for other in OF_OBJECTS}:
-        return f"the scheduler {name} takes Python objects, which no text can name; use another one."
+        return f"the scheduler {name} takes Python objects, which cannot be written as text; use another one."
     guess = did_you_mean(name, SCHEDULERS) or ";"
     return f"unknown scheduler '{name}'{guess} choose from: {', '.join(SCHEDULERS)}."
 
 
 def _value(text: str) -> Any:
-    """Return the number, the switch, the tuple or the word that a text is."""
+    """Return the number, boolean, tuple or word of a text."""
     if ";" in text:
         return tuple(_value(part.strip()) for part in text.split(";") if part.strip())
     words = {"true": True, "false": False, "none": None}

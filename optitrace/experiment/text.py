@@ -1,8 +1,9 @@
-"""An experiment as text, ``NAME:key=value,…``, as it stands in a command that names several."""
+"""An experiment as text: ``NAME:key=value,…`` as an operand of a command, or a command that traces it."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,25 +13,25 @@ from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
 from optitrace.experiment.objectives import as_short_settings
-from optitrace.experiment.own_class import entry_of
+from optitrace.experiment.user_class import entry_of
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentText:
-    """A text taken apart, nothing of it looked up yet.
+    """A parsed text, whose names are not looked up yet.
 
     Attributes:
         name: the optimizer's name, or the path of a class.
-        settings: what follows the name, by key: hyperparameters and settings of the experiment.
+        settings: the hyperparameters and settings after the name, by key.
     """
 
     name: str
     settings: Mapping[str, str]
 
     def over(self, defaults: Mapping[str, str]) -> ExperimentText:
-        """Return this text with further settings for what it does not say."""
+        """Return this text with defaults for settings that it does not have."""
         return ExperimentText(self.name, {**defaults, **self.settings})
 
 
@@ -61,10 +62,10 @@ def parse_text(text: str) -> ExperimentText:
 
 
 def design_text(text: ExperimentText) -> Experiment:
-    """Return the experiment that a text stands for.
+    """Return the experiment of a text.
 
     Raises:
-        UsageError: a name is not known, or what the text stands for cannot be run.
+        UsageError: a name is not known, or the experiment cannot be run.
     """
     entry = entry_of(text.name)
     known = {h.name: h.parse for h in entry.hyperparameters}
@@ -81,7 +82,7 @@ def design_text(text: ExperimentText) -> Experiment:
 
 
 def text_of(experiment: Experiment) -> str:
-    """Return the shortest text that stands for an experiment.
+    """Return the shortest text of an experiment.
 
     >>> text_of(design("adam", {"betas": (0.9, 0.99)}, dtype="float64"))
     'adam:betas=0.9;0.99,dtype=float64'
@@ -110,10 +111,10 @@ def text_of(experiment: Experiment) -> str:
 
 
 def whole_number(name: str, text: str, *, least: int = 0, most: int | None = None) -> int:
-    """Return the whole number that a text stands for.
+    """Return the integer of a text.
 
     Raises:
-        UsageError: it is none, or out of its range.
+        UsageError: it is not an integer, or out of range.
     """
     positive = {0: "a non-negative integer", 1: "a positive integer"}
     allowed = positive[least] if most is None else f"an integer from {least} to {most}"
@@ -127,10 +128,10 @@ def whole_number(name: str, text: str, *, least: int = 0, most: int | None = Non
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:
-    """Return the numbers that a text stands for, separated by commas or semicolons.
+    """Return the numbers of a text, separated by commas or semicolons.
 
     Raises:
-        UsageError: a part of it is no number.
+        UsageError: a part of it is not a number.
     """
     parts = text.replace(";", ",").split(",")
     try:
@@ -142,10 +143,10 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
 
 
 def number(name: str, text: str) -> float:
-    """Return the number that a text stands for.
+    """Return the number of a text.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a number.
     """
     try:
         return float(text)
@@ -209,3 +210,27 @@ def _unknown(entry: Optimizer, key: str) -> str:
         f"{entry.name} has no {printable(key)}{guess} its hyperparameters are {', '.join(names)}, "
         f"and an experiment has {', '.join(SETTINGS)}."
     )
+
+
+def command_line(experiment: Experiment) -> str:
+    """Return the shortest command that traces an experiment.
+
+    >>> from optitrace.experiment.experiment import design
+    >>> command_line(design("sgd", {"momentum": 0.9, "nesterov": True}, start=(-1, 1), steps=100))
+    'optitrace sgd --momentum 0.9 --nesterov --steps 100 --start=-1,1'
+    >>> command_line(design("sgd", schedule="MultiStepLR:milestones=3;6,gamma=0.5"))
+    "optitrace sgd --schedule 'MultiStepLR:milestones=3;6,gamma=0.5'"
+    """
+    text = parse_text(text_of(experiment))
+    switches = {h.name for h in experiment.entry.hyperparameters if h.type is bool}
+    words = ["optitrace", text.name]
+    for name, value in text.settings.items():
+        value = str(experiment.schedule) if name == "schedule" else value.replace(";", ",")
+        option = f"--{name.replace('_', '-')}"
+        if name in switches:
+            words.append(option if value == "true" else f"--no-{option.removeprefix('--')}")
+        elif value.startswith("-"):
+            words.append(f"{option}={value}")
+        else:
+            words += [option, value]
+    return shlex.join(words)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from threading import get_ident
+from typing import Any
 
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
+from torch.autograd.graph import Node
 from torch.optim import Optimizer
+
+from optitrace.monitoring.torch_internals import is_in_backward
 
 Loss = float | Tensor
 """A loss that was read: a number, or a tensor that is still on an accelerator."""
@@ -23,28 +28,43 @@ FOUND_INF = "found_inf"
 """The attribute by which it passes whether gradients are not finite, so that the step is left out."""
 
 
-class Backward(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Backward:
     """A backward.
 
     Attributes:
         loss: what it is called on, before a GradScaler scaled it: a number, a tensor, or a list of such.
         is_scaled: whether one did.
+        tracker: what has recorded it.
+        root: the name of what computed the loss; empty if it is not one tensor with a graph.
+        node: the graph, where that is still to be looked at.
+        reached: what follows the optimizers whose parameters it has computed gradients of, by id.
+        number: its number among all.
+        used_by: those of them that have stepped on its gradient, and how many backwards had begun by then.
     """
 
     loss: Any
     is_scaled: bool
+    tracker: BackwardTracker
+    root: str = ""
+    node: Node | None = None
+    reached: set[int] = field(default_factory=set)
+    number: int = 0
+    used_by: dict[int, int] = field(default_factory=dict)
 
 
 class BackwardTracker:
     """Follows the backwards of a program, and what a GradScaler does to their losses.
 
     Attributes:
-        underway: the one that goes on, in which an optimizer may step: the last begun, where several threads
-            train; None if none does.
+        begun: how many backwards have begun.
+        keeps_graphs: whether the graphs of backwards are to be looked at later.
     """
 
     def __init__(self) -> None:
-        self.underway: Backward | None = None
+        self.begun = 0
+        self.keeps_graphs = False
+        self._underway: dict[int, Backward] = {}
         self._losses: list[Any] = []
         self._is_scaled = False
         self._is_used = False
@@ -52,17 +72,37 @@ class BackwardTracker:
         self._scaled: weakref.ref[Tensor] | None = None
         self._unscaled: Loss = 0.0
 
+    @property
+    def underway(self) -> Backward | None:
+        """The backward that goes on, in which an optimizer may step; None if none does in this thread.
+
+        torch may compute it in a thread of its own, and calls hooks there.
+        """
+        own = self._underway.get(get_ident())
+        if own is None and self._underway and is_in_backward():
+            return next(reversed(self._underway.values()))
+        return own
+
     def begin(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Record that a backward begins; return it."""
         is_scaled = self._scaled is not None and self._scaled() is tensors
-        backward = Backward(self._unscaled if is_scaled else _unread(tensors), is_scaled)
-        self.underway = backward
+        node = tensors.grad_fn if isinstance(tensors, Tensor) else None
+        backward = Backward(
+            self._unscaled if is_scaled else _unread(tensors),
+            is_scaled,
+            self,
+            "" if node is None or is_scaled else node.name(),
+            node if self.keeps_graphs else None,
+            number=self.begun,
+        )
+        self.begun += 1
+        self._underway[get_ident()] = backward
         return backward
 
     def end(self, backward: Backward, *, is_done: bool) -> None:
         """Record that a backward has ended: it is done, or it has failed."""
-        if self.underway is backward:
-            self.underway = None
+        if self._underway.get(get_ident()) is backward:
+            del self._underway[get_ident()]
         if is_done:
             if self._is_used:
                 self._losses, self._is_used = [], False
@@ -79,10 +119,10 @@ class BackwardTracker:
         It is the one that goes on, and those since the last step; or, if there are none, those before it,
         since several optimizers may step one after another on the gradients of the same.
         """
-        if self.underway is not None:
-            losses = [*([] if self._is_used else self._losses), self.underway.loss]
-            return Backward(losses, self.underway.is_scaled)
-        return Backward(list(self._losses), self._is_scaled) if self._losses else None
+        if (underway := self.underway) is not None:
+            losses = [*([] if self._is_used else self._losses), underway.loss]
+            return Backward(losses, underway.is_scaled, self)
+        return Backward(list(self._losses), self._is_scaled, self) if self._losses else None
 
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
         """Record that a GradScaler has scaled outputs, of which the loss may be one."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.monitoring.gradient_provenance import GradientMark
+from optitrace.monitoring.norms import Norm
 from optitrace.monitoring.parameters import ParameterSet
 from optitrace.monitoring.row_recorder import BLOCK, fetch
 from optitrace.monitoring.tensor_values import is_sharded, local
@@ -65,7 +66,7 @@ class ClippingTracker:
         call: ClippingCall,
         parameters: Collection[int],
         mark: GradientMark,
-        measure: Callable[[], Tensor] | None,
+        measure: Callable[[], Norm | Tensor] | None,
     ) -> None:
         """Record a clipping that is about to be done.
 
@@ -83,7 +84,7 @@ class ClippingTracker:
         if len(clipped.calls) < MOST_CALLS:
             clipped.calls.append(call)
 
-    def used_by(self, step: int, kind: str, mark: Callable[[], GradientMark]) -> Tensor | None:
+    def used_by(self, step: int, kind: str, mark: Callable[[], GradientMark]) -> Norm | Tensor | None:
         """Decide what the clippings since the last step were to this one.
 
         Args:
@@ -180,7 +181,7 @@ class _Clipped:
     """
 
     mark: GradientMark
-    unclipped: Tensor | None
+    unclipped: Norm | Tensor | None
     calls: list[ClippingCall] = field(default_factory=list)
     parameters: set[int] = field(default_factory=set)
 

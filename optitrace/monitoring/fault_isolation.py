@@ -23,7 +23,7 @@ from types import CodeType, FrameType
 from typing import Any, TypeVar
 
 import optitrace
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.monitoring.patching import Attribute, wrap
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -115,7 +115,7 @@ def harmless_to_others(method: Function) -> Function:
     return _isolated(method, lose)
 
 
-def is_own(error: BaseException) -> bool:
+def is_user_class(error: BaseException) -> bool:
     """Return whether the monitor, or something that it called, raised an error.
 
     Another thread can raise one at any line (`PyThreadState_SetAsyncExc`, which timeout libraries use): it is
@@ -147,7 +147,7 @@ def _isolated(method: Function, lose: Callable[..., None]) -> Function:
         try:
             return method(self, *args)
         except BaseException as error:
-            passes = not is_own(error)
+            passes = not is_user_class(error)
             lose(self, error, *args)
             if passes:
                 raise

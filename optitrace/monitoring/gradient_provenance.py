@@ -19,6 +19,7 @@ from torch.nn import Module
 from torch.optim import Optimizer
 
 from optitrace.monitoring.backward_tracker import Backward, Loss, add, loss_value
+from optitrace.monitoring.backward_usage import BackwardUsage
 from optitrace.monitoring.tensor_values import has_numbers, is_zero, local, numbers, size
 from optitrace.monitoring.torch_internals import version
 
@@ -74,6 +75,7 @@ class GradientProvenance:
             that is not so of all.
         cleared_by: after `kind` has returned ``cleared``, what did it: ``zero_grad``, ``by hand``; or
             ``not finite`` if the gradient was not, whatever has cleared it.
+        usage: which backwards the gradients are made of.
     """
 
     def __init__(self, parameters: Sequence[Tensor], source: Backward | None = None) -> None:
@@ -87,6 +89,8 @@ class GradientProvenance:
         self.ungraded = {k for k, p in enumerate(parameters) if p.requires_grad and p.numel()}
         self.parts: Mapping[str, Sequence[int]] = {}
         self.cleared_by = ""
+        self.usage = BackwardUsage()
+        self._is_rewritten = False
         self._marks = self._marks_now()
         self._origins: list[Origin] = ["nothing"] * len(parameters)
         self._unclipped = self._marks
@@ -185,7 +189,10 @@ class GradientProvenance:
         """
         self._is_underway = False
         before, self._marks = self._marks, self._marks_now()
-        reached = [k for k, mark in enumerate(self._marks) if mark != before[k]]
+        if before is self._none and NO_GRADIENT not in self._marks:
+            reached: Sequence[int] = range(len(before))
+        else:
+            reached = [k for k, mark in enumerate(self._marks) if mark != before[k]]
         if self._is_told:  # what came after that step
             for k in reached:
                 self._origins[k] = "nothing" if self._marks[k] == NO_GRADIENT else "old"
@@ -205,9 +212,12 @@ class GradientProvenance:
         self._is_scaled = backward.is_scaled
         self._backwards += 1
         self._reached += 1
+        self._is_rewritten = False
+        self.usage.reached(backward)
         self._was_clear, self._lost_by = False, ""
         self._read_sample(COMPUTED)
-        self._note_gradients()
+        if self.ungraded:
+            self._note_gradients()
 
     def kind(self) -> str:
         """Return which of `GRADIENT_KINDS` the gradient of the step is that is about to be taken.
@@ -215,8 +225,11 @@ class GradientProvenance:
         Where parameters differ, that is the kind of most new gradients; `parts` then has the others.
         """
         self.parts, self.cleared_by = {}, ""
-        self._note_gradients()
+        if self.ungraded:
+            self._note_gradients()
         self._observe(is_before_step=True)
+        if self._is_scaled and (self._is_rewritten or self._is_written_uncounted()):
+            self._is_scaled = False  # the program has taken the scale out itself, as far as one can see
         if self._backwards:
             kind = self._kind_of_new() if self._has(LEFT) else "fresh"
             return "scaled" if self._is_scaled else kind
@@ -284,8 +297,10 @@ class GradientProvenance:
         if self._sample is not None:
             self._size, self._version = size(self._sample), version(self._sample)
 
-    def stepped(self) -> None:
-        """Record that a step was taken."""
+    def stepped(self, step: int) -> None:
+        """Record that a step was taken, by its number."""
+        self.usage.stepped(step, is_rewritten=self._is_rewritten)
+        self._is_rewritten = False
         self._marks = self._after_step = now = self._marks_now()
         self._origins = [
             "nothing" if now[k] == NO_GRADIENT or origin == "nothing" else "old"
@@ -337,6 +352,7 @@ class GradientProvenance:
                 written.append(k)
         if written:
             is_sure = self._observe_written(written, before, is_before_step=is_before_step) and is_sure
+        self._is_rewritten = bool(is_before_step and written) and self._has(PRESENT)
         if not is_before_step:
             self._drop_zeros(written)
         if had_any and not self._has(PRESENT):
@@ -377,6 +393,7 @@ class GradientProvenance:
     def _lose(self, by: str) -> None:
         """Record the clearing of gradients that a backward has computed since the last step."""
         if self._backwards:
+            self.usage.cleared()
             is_replaced = all(p.grad is not self._sample for p in self.parameters)
             self._lost_by, self._lost = by, (self._size, self._sample if is_replaced else None)
         self._backwards = 0
@@ -446,9 +463,12 @@ class GradientProvenance:
     def _has_numbers(self) -> bool:
         return not all(map(is_zero, self.parameters))
 
+    def _is_written_uncounted(self) -> bool:
+        """Return whether the sample was written in a way that torch does not count, as through ``data``."""
+        return self._size is not None and self._is_sample_unchanged() and size(self._sample) != self._size
+
     def _note_gradients(self) -> None:
-        if self.ungraded:
-            self.ungraded = {k for k in self.ungraded if self.parameters[k].grad is None}
+        self.ungraded = {k for k in self.ungraded if self.parameters[k].grad is None}
 
     def _others(self, owner: Module | Optimizer, parameters: Callable[[], Iterable[Tensor]]) -> list[int]:
         """Return the places of the parameters that an owner has not; remember them, as it takes time."""

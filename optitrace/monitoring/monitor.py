@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -16,19 +17,20 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from optitrace.errors import printable
 from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
+from optitrace.monitoring.checkpoints import CheckpointTracker
 from optitrace.monitoring.clipping import ClippingCall
-from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_own
+from optitrace.monitoring.fault_isolation import Failure, harmless, harmless_to_others, is_user_class
 from optitrace.monitoring.gradient_provenance import GradientProvenance
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.monitoring.optimizer_names import assigned_name, renamed, told_apart
 from optitrace.monitoring.optimizer_registry import OptimizerRegistry
-from optitrace.monitoring.parameters import class_name, parameters_of
+from optitrace.monitoring.parameters import parameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, complaints_about
 from optitrace.monitoring.segment_recorder import MakeProbe
 from optitrace.monitoring.torch_internals import is_nested_step
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
-from optitrace.monitoring.weight_norms import WeightNorms
 from optitrace.records.trace import Outcome, Status, Versions
-from optitrace.records.training import OptimizerTrace, Program, Training
+from optitrace.records.training import OptimizerTrace, Program, TrainingRecord
 from optitrace.version import __version__
 
 StepArguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -76,6 +78,7 @@ class Monitor:
             keeps_weight_norms=keeps_weight_norms,
             make_probe=make_probe,
         )
+        self._checkpoints = CheckpointTracker()
         self._unobserved: dict[str, None] = {}
         self._taken_before_scaler = 0
         for optimizer in only or ():
@@ -100,6 +103,30 @@ class Monitor:
             tracked.variable = assigned_name()
 
     @harmless_to_others
+    def loaded(self, optimizer: Optimizer) -> None:
+        """Record that the program has loaded the state of an optimizer."""
+        if tracked := self._optimizers.add(optimizer):
+            tracked.loaded(optimizer)
+            self._checkpoints.optimizer_loaded()
+
+    @harmless
+    def checkpoint_read(self, file: Any, content: Any) -> None:
+        """Record what a checkpoint holds that the program has read."""
+        self._checkpoints.read(file, content)
+
+    @harmless
+    def weights_loaded(self) -> None:
+        """Record that the program has loaded the weights of a module."""
+        self._checkpoints.weights_loaded()
+
+    @harmless
+    def scheduler_loaded(self, scheduler: LRScheduler) -> None:
+        """Record that the program has loaded the state of a scheduler."""
+        self._checkpoints.scheduler_loaded()
+        if tracked := self._optimizers.scheduled(scheduler):
+            tracked.learning_rates.scheduler_loaded()
+
+    @harmless_to_others
     def before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> StepArguments | None:
@@ -112,6 +139,11 @@ class Monitor:
             tracked.nested += 1
             return None
         tracked.nested = 0
+        if not recorder.has_stepped and not recorder.taken and not optimizer.state:
+            tracked.begins_without(self._checkpoints.unloaded(recorder.members.parameters))
+        tracked.threads.add(get_ident())
+        epoch = self._checkpoints.scheduler_epoch
+        tracked.learning_rates.before_step(optimizer, recorder.taken + 1, saved_epoch=epoch)
         if self._backwards.underway is not None:
             recorder.provenance.after_backward(self._backwards.underway)
         closure = next(filter(callable, (*args[1:], *kwargs.values())), None)
@@ -133,15 +165,18 @@ class Monitor:
         tracked = self._optimizers.get(optimizer)
         if tracked is not None and tracked.nested:
             tracked.nested -= 1
-        elif tracked is not None and tracked.recorder is not None and tracked.recorder.is_in_step:
-            self._count(tracked)
-            tracked.recorder.after_step(optimizer)
-            self._optimizers.stepped(tracked)
+            return
+        if tracked is None or (recorder := tracked.recorder) is None or not recorder.is_in_step:
+            return
+        self._count(tracked)
+        recorder.after_step(optimizer)
+        tracked.learning_rates.after_step(optimizer, tracked.taken)
+        self._optimizers.stepped(optimizer, tracked, recorder.rows if recorder.is_recorded else 0)
 
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
         """Record which gradients were cleared before a backward of these tensors; return the backward."""
-        self._for_each_provenance(GradientProvenance.before_backward)
+        self._for_each_provenance(self._optimizers.in_this_thread(), GradientProvenance.before_backward)
         return self._backwards.begin(tensors)
 
     @harmless
@@ -149,7 +184,8 @@ class Monitor:
         """Record the loss of a backward that is done, or has failed, for those whose gradients changed."""
         self._backwards.end(backward, is_done=is_done)
         if is_done:
-            self._for_each_provenance(GradientProvenance.after_backward, backward)
+            mine = self._optimizers.in_this_thread()
+            self._for_each_provenance(mine, GradientProvenance.after_backward, backward)
 
     @harmless
     def zeroed(self, owner: Optimizer | Module) -> None:
@@ -158,7 +194,9 @@ class Monitor:
         def parameters() -> Iterable[Tensor]:
             return parameters_of(owner) if isinstance(owner, Optimizer) else owner.parameters()
 
-        self._for_each_provenance(GradientProvenance.zeroed, owner, parameters)
+        if isinstance(owner, Optimizer) and (tracked := self._optimizers.get(owner)) is not None:
+            tracked.threads.add(get_ident())
+        self._for_each_provenance(self._optimizers.alive(), GradientProvenance.zeroed, owner, parameters)
 
     @harmless
     def scaled(self, scaler: GradScaler, outputs: Any, scaled: Any) -> None:
@@ -208,13 +246,13 @@ class Monitor:
     def scheduler_made(self, scheduler: LRScheduler) -> None:
         """Record a scheduler that was constructed."""
         if tracked := self._optimizers.scheduled(scheduler):
-            tracked.scheduler_made(class_name(scheduler))
+            tracked.learning_rates.scheduler_made(scheduler, scheduler.optimizer)
 
     @harmless
     def scheduler_stepped(self, scheduler: LRScheduler) -> None:
         """Count a step of a scheduler by the program."""
         if tracked := self._optimizers.scheduled(scheduler):
-            tracked.scheduler_stepped(class_name(scheduler))
+            tracked.learning_rates.scheduler_stepped(scheduler, scheduler.optimizer)
 
     def give_up(self, optimizer: Optimizer, error: BaseException) -> None:
         """Monitor an optimizer no longer, as that has failed."""
@@ -230,13 +268,15 @@ class Monitor:
         failures = self._optimizers.failures
         return [*of_all, *(replace(f, optimizer=renamed(f.optimizer, names)) for f in failures)]
 
-    def training(self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1) -> Training:
+    def training(
+        self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1
+    ) -> TrainingRecord:
         """Return what was seen so far; what was not watched to its end has failed, though it completed."""
         names, registry = self.names(), self._optimizers
         traces = registry.collect(lambda tracked: tracked.traces(registry.also_in(tracked)))
         if self.failures and outcome.status is Status.COMPLETED:
             outcome = Outcome(Status.FAILED, self.step, reason=self.failures[0].clause)
-        return Training(
+        return TrainingRecord(
             program=replace(program, arguments=tuple(map(printable, program.arguments))),
             versions=Versions(optitrace=__version__, torch=torch.__version__),
             outcome=outcome,
@@ -293,13 +333,15 @@ class Monitor:
         if recorder := self._optimizers.recorder(optimizer):
             recorder.provenance.after_clipping()
 
-    def _for_each_provenance(self, tell: Callable[..., None], *args: Any) -> None:
-        """Tell the gradient provenance of each optimizer; an error ends the monitoring of that one alone."""
-        for tracked in self._optimizers.alive():
+    def _for_each_provenance(
+        self, optimizers: Sequence[TrackedOptimizer], tell: Callable[..., None], *args: Any
+    ) -> None:
+        """Tell the gradient provenance of optimizers; an error ends the monitoring of that one alone."""
+        for tracked in optimizers:
             try:
                 tell(tracked.provenance, *args)
             except BaseException as error:
-                if not is_own(error):
+                if not is_user_class(error):
                     raise
                 self._optimizers.lose(tracked, error)
 
@@ -313,4 +355,11 @@ class Monitor:
 def _with_names(trace: OptimizerTrace, names: Mapping[str, str]) -> OptimizerTrace:
     """Return a trace in which optimizers have the names by which they are told apart."""
     parameters = tuple(replace(p, also_in=renamed(p.also_in, names)) for p in trace.parameters)
-    return replace(trace, name=renamed(trace.name, names), parameters=parameters)
+    shared = trace.shares_state
+    return replace(
+        trace,
+        name=renamed(trace.name, names),
+        shares_state=shared and replace(shared, optimizer=renamed(shared.optimizer, names)),
+        parameters=parameters,
+        follows=renamed(trace.follows, names),
+    )

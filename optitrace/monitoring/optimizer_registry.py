@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from threading import get_ident
 from typing import TypeVar
 
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from optitrace.monitoring.backward_tracker import BackwardTracker
 from optitrace.monitoring.fault_isolation import Failure, undisturbed_callback, without_traceback
@@ -22,6 +24,7 @@ from optitrace.monitoring.parameters import (
     models_of,
     names_of,
     parameters_of,
+    state_tensors,
 )
 from optitrace.monitoring.recording_config import RecordingConfig, is_inspected, select
 from optitrace.monitoring.segment_recorder import MakeProbe, SegmentRecorder
@@ -68,6 +71,7 @@ class OptimizerRegistry:
         self._references: dict[int, weakref.ref[Optimizer]] = {}
         self._class_counts: dict[str, int] = {}
         self._ownership = Ownership()
+        self._movers: MutableMapping[Tensor, TrackedOptimizer] = WeakTensorKeyDictionary()
 
     def __iter__(self) -> Iterator[TrackedOptimizer]:
         return iter(self._tracked)
@@ -101,6 +105,17 @@ class OptimizerRegistry:
         """Return all that are monitored and live: as they are now, for any may go at any moment."""
         return tuple(self._alive.values())
 
+    def in_this_thread(self) -> Sequence[TrackedOptimizer]:
+        """Return those whose gradients a backward of this thread may compute.
+
+        Where a program trains several in threads of their own, these are the thread's, and those that no
+        thread has used so far; a thread that has none of its own computes for all.
+        """
+        thread, alive = get_ident(), self.alive()
+        if not any(thread in one.threads for one in alive):
+            return alive
+        return [one for one in alive if thread in one.threads or not one.threads]
+
     def recorder(self, optimizer: Optimizer) -> SegmentRecorder | None:
         """Return what records an optimizer, made before its first step and whenever its parameters change."""
         tracked = self._alive.get(id(optimizer)) or self.add(optimizer)
@@ -127,12 +142,24 @@ class OptimizerRegistry:
         inner = (value for value in vars(optimizer).values() if isinstance(value, Optimizer))
         return next((known for one in (optimizer, *inner) if (known := self.get(one)) is not None), None)
 
-    def stepped(self, tracked: TrackedOptimizer) -> None:
-        """Look for parameters that no optimizer has, after the recorded steps that are inspected."""
-        rows = 0 if tracked.recorder is None else tracked.recorder.rows
-        if rows != tracked.inspected and rows > 1 and is_inspected(rows):
-            tracked.inspected = rows
+    def stepped(self, optimizer: Optimizer, tracked: TrackedOptimizer, row: int) -> None:
+        """Look for parameters that no optimizer has, and for a state that another one has, too.
+
+        A search among the modules takes its time: it is made after the recorded steps that are inspected, and
+        after those before which modules were given others, as far as that is not done all the time.
+
+        Args:
+            optimizer: the optimizer that has stepped.
+            tracked: what is known of it.
+            row: the number of the step among the recorded ones; 0 if it is not recorded.
+        """
+        is_due = row > 1 and is_inspected(row)
+        if is_due:
+            self._look_for_shared_state(optimizer, tracked)
+        if is_due or self.modules.has_news():
             self._look_for_unowned(tracked)
+        else:
+            self._ownership.look_again(tracked.name, tracked.taken)
 
     def give_up(self, optimizer: Optimizer, error: BaseException) -> None:
         """Monitor an optimizer no longer, though it may not have come to be tracked."""
@@ -208,9 +235,21 @@ class OptimizerRegistry:
             taken=taken,
         )
         tracked.begin(recorder, selection)
+        self._look_for_predecessor(optimizer, tracked)
         if self._make_probe is not None:
             recorder.probe = self._make_probe(optimizer, recorder)
         return recorder
+
+    def _look_for_predecessor(self, optimizer: Optimizer, tracked: TrackedOptimizer) -> None:
+        """Record which optimizer has moved all the parameters before, and that this one does from now on."""
+        assert tracked.recorder is not None
+        movers = set()
+        for parameter in tracked.recorder.members.parameters:
+            movers.add(self._movers.get(parameter, tracked))
+            self._movers[parameter] = tracked
+        [*other] = movers - {tracked}
+        if len(movers) == len(other) == 1 and not optimizer.state:
+            tracked.comes_after(other[0])
 
     def _models_of(self, parameters: Sequence[Tensor]) -> list[list[NamedParameter]]:
         return models_of(parameters, self._models or self.modules.owning(parameters))
@@ -219,6 +258,20 @@ class OptimizerRegistry:
         optimizer = tracked.optimizer()
         if optimizer is not None and tracked.has_models:  # else a search of all objects would find none again
             self._ownership.look_at(self._models_of(parameters_of(optimizer)), tracked.name, tracked.taken)
+
+    def _look_for_shared_state(self, optimizer: Optimizer, tracked: TrackedOptimizer) -> None:
+        """Record the optimizer whose state has a tensor of this one's, which both then change."""
+        tensors = {id(entry) for entry in state_tensors(optimizer)}
+        for other in self.alive():
+            one = other.optimizer()
+            if (
+                one is None
+                or one is optimizer
+                or not {tracked.name, other.name}.isdisjoint(tracked.wrapped | other.wrapped)
+            ):
+                continue
+            if any(id(entry) in tensors for entry in state_tensors(one)):
+                tracked.shares_state_with(other)
 
     def _note_wrappers(self, optimizer: Optimizer, inner: TrackedOptimizer) -> None:
         """Record optimizers that wrap another one, whose steps and parameters are then the same."""

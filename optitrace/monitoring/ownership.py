@@ -18,6 +18,9 @@ from optitrace.records.training import UnownedParameter
 MOST_IN_VAIN = 8
 """How many searches in a row may find no module: each looks at all objects that there are."""
 
+MOST_NEWS = 64
+"""After how many steps it is looked at once what modules were given before them."""
+
 
 class Ownership:
     """Maps parameters to the names of the optimizers that have them."""
@@ -56,7 +59,7 @@ class Ownership:
 
         Args:
             models: those that have parameters of an optimizer.
-            optimizer: its name.
+            optimizer: the name of the optimizer.
             step: which of its steps is about to be taken, or was just taken.
         """
         for name, tensor in (named for model in models for named in model):
@@ -115,15 +118,26 @@ class ModuleRegistry:
     def __init__(self) -> None:
         self._known: dict[int, weakref.ref[Module]] = {}
         self._has_searched = False
-        self._in_vain = 0
+        self._in_vain = self._news = 0
+        self._has_news = False
 
     def __len__(self) -> int:
         """Return how many are known."""
         return len(self._known)
 
+    def has_news(self) -> bool:
+        """Return whether modules were registered, or given others, since this was last asked.
+
+        Where that goes on and on, it says no: a program may make modules in each step.
+        """
+        has_news, self._has_news = self._has_news and self._news < MOST_NEWS, False
+        self._news += has_news
+        return has_news
+
     def add(self, module: Module) -> None:
-        """Register a module."""
+        """Register a module, or that it was given a parameter or another module."""
         key = id(module)
+        self._has_news = True
         if key not in self._known:
             self._known[key] = weakref.ref(module, functools.partial(self._known.pop, key))
 

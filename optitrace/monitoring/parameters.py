@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from optitrace.errors import printable
 from optitrace.experiment.float_formats import dtype_name
-from optitrace.records.training import WatchedParameter
+from optitrace.records.training import Movement, WatchedParameter
 
 WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
 """What wrappers (DataParallel, torch.compile, FSDP) put before the names of the parameters that they wrap."""
@@ -60,13 +60,14 @@ class ParameterSet:
         return [p.shape for p in self.parameters] == self._shapes
 
     def described(
-        self, ungraded: Collection[int], also_in: Mapping[int, str]
+        self, ungraded: Collection[int], also_in: Mapping[int, str], movements: Sequence[Movement]
     ) -> tuple[WatchedParameter, ...]:
         """Return what they are.
 
         Args:
             ungraded: the places of those that ask for a gradient and never had one.
             also_in: the name of another optimizer that has a parameter too, by the parameter's id.
+            movements: whether each moves.
         """
         each = zip(self.names, self.parameters, self._shapes, self._numbers, strict=True)
         return tuple(
@@ -78,6 +79,7 @@ class ParameterSet:
                 is_frozen=not p.requires_grad,
                 had_gradient=k not in ungraded,
                 also_in=also_in.get(id(p), ""),
+                movement=movements[k],
             )
             for k, (name, p, shape, group) in enumerate(each)
         )
@@ -93,6 +95,13 @@ def groups_of(optimizer: Optimizer) -> list[list[Tensor]]:
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     """Return an optimizer's parameters that have numbers, group after group."""
     return [p for group in groups_of(optimizer) for p in group]
+
+
+def state_tensors(optimizer: Optimizer) -> Iterator[Tensor]:
+    """Yield the tensors of an optimizer's state that stand for more than one number."""
+    for entries in list(optimizer.state.values()):
+        if isinstance(entries, dict):
+            yield from (entry for entry in entries.values() if isinstance(entry, Tensor) and entry.ndim)
 
 
 def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:

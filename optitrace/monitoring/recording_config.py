@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.text.number_format import first_of
+from optitrace.text import first_of
 
 INTERVAL = 256
 """From this recorded step on, every so many-th is inspected; before, those of powers of two."""

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optitrace.monitoring.norms import Norm
 from optitrace.records.trace import Column
-from optitrace.tracing.growing_column import GrowingColumn
+from optitrace.tracing.series import GrowingColumn
 
 BLOCK = 256
 """How many rows a block has, at most."""
@@ -21,8 +22,8 @@ BLOCK = 256
 LARGEST_BLOCK = 1 << 20
 """How many numbers a block has, at most, if it has more than a row."""
 
-Value = float | list[float] | Tensor | None
-"""A number, several, a tensor of some, or nothing, of which NaN is kept."""
+Value = float | list[float] | Norm | Tensor | None
+"""A number, several, a norm, a tensor of some numbers, or nothing, of which NaN is kept."""
 
 Row = dict[str, Value]
 """The values of one step, by name."""
@@ -109,6 +110,8 @@ def _width(value: Value) -> int:
     """Return how many numbers a value is, at least one."""
     if isinstance(value, Tensor):
         return max(value.numel(), 1)
+    if isinstance(value, Norm):
+        return len(value.each or ()) + 1
     return len(value) if isinstance(value, list) else 1
 
 

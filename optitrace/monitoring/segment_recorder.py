@@ -13,13 +13,14 @@ from torch.optim import Optimizer
 from optitrace.errors import printable
 from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, BackwardTracker, from_scaler
 from optitrace.monitoring.clipping import ClippingCall, ClippingTracker
+from optitrace.monitoring.continuity import ContinuityTracker
 from optitrace.monitoring.gradient_provenance import GradientProvenance
+from optitrace.monitoring.norms import Norm, WeightNorms, WeightRecord
 from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of
-from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
+from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected
 from optitrace.monitoring.row_recorder import Row, RowRecorder, Value
 from optitrace.monitoring.step_metrics import EACH, STATE, VALUES, StepMetrics, StepStatistics
 from optitrace.monitoring.update_rule import explain_break
-from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
 from optitrace.records.training import NUMBERS, WITHOUT_LOSS, OptimizerTrace
 
 
@@ -43,9 +44,11 @@ class SegmentRecorder:
         name: what it is called.
         provenance: where its gradients come from.
         members: its parameters.
+        continuity: what the program changes of weights and state between its steps.
         probe: what else looks at its steps, if anything does.
         is_in_scaler: whether a GradScaler is about to step it.
         is_in_step: whether a step has begun that is not done; if it fails, the next one has its number.
+        is_recorded: whether the step that has begun, or else the last one, is recorded.
         unmeasured: the entries of the state that cannot be measured though they are wanted, and why.
     """
 
@@ -76,20 +79,24 @@ class SegmentRecorder:
         self.name = name
         self.provenance = provenance
         self.members = members
+        self.continuity = ContinuityTracker(members.parameters, members.names)
+        provenance.usage.read_weights = self.continuity.read_weights
         self.probe: Probe | None = None
         self.is_in_scaler = self.is_in_step = False
         self._class = type(optimizer)
         self._hyperparameters = hyperparameters_of(optimizer)
         self._config = config
         self._step = self._taken_before = taken
-        self._metrics = StepMetrics(members.parameters, config, weights)
+        by_parameter = config.parameters or keeps_weight_norms
+        self._metrics = StepMetrics(members.parameters, config, weights, by_parameter=by_parameter)
         self._statistics = StepStatistics(members.names, by_parameter=config.parameters, state=config.state)
         self._clippings = ClippingTracker(members)
         self._rows = RowRecorder(self._read)
         self._weights = WeightRecord(members.parameters, taken=taken) if keeps_weight_norms else None
         self.unmeasured: Mapping[str, str] = self._metrics.unmeasured
+        self._frozen = [not p.requires_grad for p in members.parameters]
         # of the step that goes on
-        self._is_recorded = self._has_looked = self._is_remembered = False
+        self.is_recorded = self._has_looked = self._is_remembered = False
         self._kind = ""
         self._parts: Mapping[str, Sequence[int]] = {}
         self._row: Row = {}
@@ -119,17 +126,19 @@ class SegmentRecorder:
     def before_step(self, optimizer: Optimizer, *, has_closure: bool) -> None:
         """Record what a step begins with; a closure is yet to find the gradient, and may move the weights."""
         self._begin_step()
+        self.continuity.before_step(self._step, optimizer.state)
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.before()
         if not has_closure:
             self._look_at_gradient(optimizer)
-        elif self._is_recorded:
+        elif self.is_recorded:
             self._metrics.remember()
             self._is_remembered = True
 
     def after_closure(self, optimizer: Optimizer) -> None:
         """Record the gradient that a closure has left, the first time in a step."""
+        self.provenance.usage.evaluated()
         if self.is_in_step and not self._has_looked:
             self._look_at_gradient(optimizer)
 
@@ -138,7 +147,7 @@ class SegmentRecorder:
         if not self._has_looked:
             self._look_at_gradient(optimizer)
         self._end_step()
-        if self._is_recorded:
+        if self.is_recorded:
             for name in (FOUND_INF, SCALE):
                 if (passed := from_scaler(optimizer, name)) is not None:
                     self._row[name] = passed
@@ -146,16 +155,17 @@ class SegmentRecorder:
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.after()
-        self.provenance.stepped()
+        self.provenance.stepped(self._step)
+        self.continuity.after_step(optimizer.state)
 
     def skip(self, optimizer: Optimizer) -> None:
         """Record a step that was left out."""
         self._begin_step()
         self._look_at_gradient(optimizer, is_skipped=True)
         self._end_step()
-        if self._is_recorded:
+        if self.is_recorded:
             self._record(optimizer, is_skipped=True)
-        self.provenance.stepped()
+        self.provenance.stepped(self._step)
 
     def before_clipping(
         self, call: ClippingCall, parameters: Collection[int], backwards: BackwardTracker
@@ -168,7 +178,7 @@ class SegmentRecorder:
             return
         if mark.is_scaled and self._clippings.scale is None:
             self._clippings.scale = backwards.scale()
-        self._clippings.add(call, parameters, mark, self._metrics.gradient_norms if is_recorded else None)
+        self._clippings.add(call, parameters, mark, self._metrics.gradient_norm if is_recorded else None)
 
     def trace(self, also_in: Mapping[int, str]) -> OptimizerTrace:
         """Return what was recorded so far; of what schedulers did, it knows nothing.
@@ -181,12 +191,12 @@ class SegmentRecorder:
         def part(prefix: str) -> dict[str, Any]:
             return {n.removeprefix(prefix): c for n, c in columns.items() if n.startswith(prefix)}
 
-        prefixes = (STATE, VALUES, EACH)
+        prefixes, usage = (STATE, VALUES, EACH), self.provenance.usage
         return OptimizerTrace(
             name=self.name,
             class_path=printable(f"{self._class.__module__}.{self._class.__qualname__}"),
             hyperparameters=self._hyperparameters,
-            parameters=self.members.described(self.provenance.ungraded, also_in),
+            parameters=self.members.described(self.provenance.ungraded, also_in, self._statistics.movements),
             taken=self.taken,
             steps=steps,
             columns={n: c for n, c in columns.items() if not n.startswith(prefixes)},
@@ -198,6 +208,12 @@ class SegmentRecorder:
             clippings=self._clippings.tallies(),
             non_finite=self._statistics.non_finite,
             lost=tuple(self._statistics.lost),
+            changes=self.continuity.changes,
+            backwards=usage.counts(),
+            mixed=usage.mixed,
+            undivided=usage.undivided,
+            uncleared=usage.uncleared,
+            unused_backwards=usage.unused,
         )
 
     def weight_norms(self) -> WeightNorms | None:
@@ -210,14 +226,15 @@ class SegmentRecorder:
     def _read(self, step: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at the values of a recorded step once they are read; return those that are to be kept."""
         if self._weights is not None:
-            self._weights.add(step, row["weight_norm"])
+            norm: Norm | list[float] = row["weight_norm"]
+            self._weights.add(step, (norm.each or ()) if isinstance(norm, Norm) else norm)
         return self._statistics.judge(step, row)
 
     def _begin_step(self) -> None:
         self._step += not self.is_in_step
         self.is_in_step = True
         self._has_looked = self._is_remembered = False
-        self._is_recorded = self._config.takes(self._step)
+        self.is_recorded = self._config.takes(self._step)
 
     def _look_at_gradient(self, optimizer: Optimizer, *, is_skipped: bool = False) -> None:
         """Record the gradient that a step is about to use."""
@@ -227,13 +244,13 @@ class SegmentRecorder:
         self._parts = {} if is_skipped else provenance.parts
         self._kind = "fresh" if kind == "scaled" and self.is_in_scaler else kind
         unclipped = self._clippings.used_by(self._step, self._kind, provenance.mark_of_step)
-        if self._is_recorded:
+        if self.is_recorded:
             if not self._is_remembered:
                 self._metrics.remember()
             row: Row = {"loss": nan if self._kind in WITHOUT_LOSS else provenance.loss()}
             if (lr := _lr(optimizer.param_groups)) is not None:
                 row["lr"] = lr
-            row["gradient_norm"] = self._metrics.gradient_norms()
+            row["gradient_norm"] = self._metrics.gradient_norm()
             row["gradient"] = NUMBERS[self._kind]
             if unclipped is not None:
                 row["unclipped_gradient_norm"] = unclipped
@@ -254,7 +271,10 @@ class SegmentRecorder:
 
     def _record(self, optimizer: Optimizer, *, is_skipped: bool = False) -> None:
         metrics = self._metrics
-        metrics.measure(self._row, optimizer.state, self._rows.rows + 1, is_skipped=is_skipped)
+        frozen = [not p.requires_grad for p in self.members.parameters]
+        is_deep = is_inspected(self._rows.rows + 1) or frozen != self._frozen
+        self._frozen = frozen
+        metrics.measure(self._row, optimizer.state, is_deep=is_deep, is_skipped=is_skipped)
         if metrics.is_broken:
             with torch.no_grad():
                 why = explain_break(optimizer, self.members.parameters, metrics.before, self._step)

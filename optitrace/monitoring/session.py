@@ -26,7 +26,7 @@ class Session:
     """
 
     def __init__(self, make: Callable[[], Monitor]) -> None:
-        """Begin nothing yet.
+        """Prepare the status, which starts when entered.
 
         Args:
             make: makes the monitor, when torch is there.

@@ -7,26 +7,21 @@ inspected, those of the state, and how many updates were lost in rounding.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import inf, isfinite, nan
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE
+from optitrace.monitoring.norms import Norm, NormMeter, norms, total
 from optitrace.monitoring.parameters import shown_name
-from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected
+from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights
 from optitrace.monitoring.row_recorder import Row, Value, ratio
-from optitrace.monitoring.tensor_values import (
-    has_numbers,
-    is_sharded,
-    local,
-    norms,
-    norms_of_numbers,
-    numbers,
-    total,
-)
+from optitrace.monitoring.tensor_values import has_numbers, is_sharded, local, numbers
+from optitrace.monitoring.torch_internals import foreach_copy_, foreach_sub_
 from optitrace.records.training import (
     KINDS,
     NUMBERS,
@@ -34,6 +29,7 @@ from optitrace.records.training import (
     WITHOUT_LOSS,
     GradientCase,
     LostUpdate,
+    Movement,
     NonFinite,
     Tally,
     one_more,
@@ -50,7 +46,10 @@ VALUES = "values "
 """The prefix of the columns of single weights."""
 
 LOST = "lost"
-"""The name of the two numbers of updates that were lost in rounding."""
+"""The name of the four numbers of each parameter that `_lost_updates` counts."""
+
+PRESENCE, FROZEN = 1, 2
+"""That a parameter has a gradient, be it zero, and that it asks for none; the sum says both."""
 
 _NORMS = ("gradient_norm", "unclipped_gradient_norm", "update_norm", "weight_norm")
 
@@ -69,6 +68,8 @@ class StepMetrics:
         parameters: Sequence[Tensor],
         config: RecordingConfig | None = None,
         weights: Sequence[SelectedWeights] = (),
+        *,
+        by_parameter: bool = True,
     ) -> None:
         """Measure nothing yet.
 
@@ -76,6 +77,7 @@ class StepMetrics:
             parameters: those that the optimizer moves.
             config: what to record.
             weights: the weights that are recorded themselves.
+            by_parameter: whether to measure each parameter, beside all together.
         """
         self.unmeasured: dict[str, str] = {}
         self.is_broken = self._was_broken = False
@@ -84,35 +86,40 @@ class StepMetrics:
         self._is_on_host = all(p.is_cpu for p in parameters)
         self._keeps_state = config is not None and config.state
         self._weights = weights
+        self._meter: NormMeter | None = None
+        if self._is_on_host and not any(p.is_complex() for p in parameters):
+            self._meter = NormMeter([p.shape for p in parameters], by_tensor=by_parameter)
         self._changes: list[Tensor] = []
         self._before: list[Tensor] = []
 
     @torch.no_grad()
     def remember(self) -> None:
         """Keep the weights as they are before a step."""
-        self._changes.clear()  # so that their memory is used again
-        self._changes = [numbers(p).clone() for p in self.parameters]
+        weights = [numbers(p) for p in self.parameters]
+        if list(map(_kind, weights)) == list(map(_kind, self._changes)):
+            foreach_copy_(self._changes, weights)  # memory that is there already
+        else:
+            self._changes = [one.clone() for one in weights]
 
     @torch.no_grad()
-    def gradient_norms(self) -> Tensor:
-        """Return the norm of each gradient, shape (parameters,), 0 of a parameter that has none."""
-        return norms([p.grad for p in self.parameters], self._device)
+    def gradient_norm(self) -> Norm | Tensor:
+        """Return the norm of the gradients, 0 of a parameter that has none."""
+        return self._norm([None if p.grad is None else numbers(p.grad) for p in self.parameters])
 
     @torch.no_grad()
-    def moved(self, *, keeps: bool = False) -> tuple[Tensor, Tensor]:
-        """Return the norms of what the step changed of each parameter, and of each parameter after it.
+    def moved(self, *, keeps: bool = False) -> tuple[Norm | Tensor, Norm | Tensor]:
+        """Return the norms of what the step changed of the parameters, and of the parameters after it.
 
         Args:
             keeps: whether to keep the weights before the step for `before` if those after it are not all
                 finite; to know that, an accelerator is waited for.
         """
         weights = [numbers(p) for p in self.parameters]
-        weight_norms = norms_of_numbers(weights, self._device)
-        self.is_broken = keeps and not _is_finite(weight_norms)
+        weight_norm = self._norm(weights)
+        self.is_broken = keeps and not _is_finite(weight_norm)
         self._before = [before.clone() for before in self._changes] if self.is_broken else []
-        for change, now in zip(self._changes, weights, strict=True):
-            change.sub_(now)
-        return norms_of_numbers(self._changes, self._device), weight_norms
+        foreach_sub_(self._changes, weights)
+        return self._norm(self._changes), weight_norm
 
     def change(self, place: int) -> Tensor:
         """Return how a parameter was changed, once `moved` was called: weights before minus after."""
@@ -128,17 +135,16 @@ class StepMetrics:
         return gradient is not None and has_numbers(gradient) and bool(local(self.change(place)).any())
 
     def measure(
-        self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], number: int, *, is_skipped: bool = False
+        self, row: Row, state: Mapping[Tensor, Mapping[str, Any]], *, is_deep: bool, is_skipped: bool = False
     ) -> None:
         """Add to a row what its step made.
 
         Args:
             row: the values of the step so far.
             state: the optimizer's state as it is now.
-            number: of the row, from 1, which decides whether it is inspected.
+            is_deep: whether it is inspected weight by weight.
             is_skipped: whether the step was left out, and so broke nothing.
         """
-        is_deep = is_inspected(number)
         waits = self._is_on_host or is_deep  # no other step may wait
         looks = waits and not (is_skipped or self._was_broken)
         row["update_norm"], row["weight_norm"] = self.moved(keeps=looks)
@@ -152,7 +158,7 @@ class StepMetrics:
         """Add the state, the lost updates and single weights; return the norms of the state."""
         entries: Mapping[str, Value] = {}
         if self._keeps_state or is_deep:
-            entries, unmeasured = state_norms(self.parameters, state)
+            entries, unmeasured = self._state_norms(state)
             if self._keeps_state:
                 self.unmeasured |= unmeasured
             row |= {f"{STATE}{shown_name(name)}": value for name, value in entries.items()}
@@ -162,24 +168,74 @@ class StepMetrics:
             row[f"{VALUES}{selected.name}"] = self._weight(selected)
         return list(entries.values())
 
-    def _lost_updates(self) -> Tensor:
-        """Count the weights that the step left as they were though their gradient is not zero.
+    def _norm(self, tensors: Sequence[Tensor | None]) -> Norm | Tensor:
+        """Return the norm of tensors such as `numbers` returns, one for each parameter."""
+        if self._meter is not None and self._meter.fits(tensors):
+            return self._meter.norm(tensors)
+        return norms(tensors, self._device)
+
+    def _state_norms(
+        self, state: Mapping[Tensor, Mapping[str, Any]]
+    ) -> tuple[dict[str, Value], dict[str, str]]:
+        """Return the norm of each state entry; of an entry of one number, that of the first parameter.
+
+        What is no number is left out.
 
         Returns:
-            How many they are, and how many have a gradient that is not zero, shape (2,).
+            The norms; and the entries that cannot be measured, and why: a tensor subclass need not do all
+            that torch's own tensors do.
+        """
+        found: dict[str, Value] = {}
+        unmeasured: dict[str, str] = {}
+        entries = [state.get(p, {}) for p in self.parameters]
+        for key in dict.fromkeys(key for entry in entries for key in entry):
+            values = [entry.get(key) for entry in entries]
+            first = next(value for value in values if value is not None)
+            if isinstance(first, bool) or not isinstance(first, Tensor | int | float):
+                continue
+            try:
+                found[str(key)] = self._state_norm(first, values)
+            except Exception as error:
+                if type(first) is Tensor:
+                    raise
+                unmeasured[str(key)] = reason(error)
+        return found, unmeasured
+
+    def _state_norm(self, first: Tensor | float, values: Sequence[Any]) -> Value:
+        if not isinstance(first, Tensor):
+            return float(first)
+        tensors = [value if isinstance(value, Tensor) else None for value in values]
+        if first.numel() == 1 and (first.ndim == 0 or _are_scalars(tensors, self.parameters)):
+            number = first.detach().reshape(()).clone()  # the next step changes it in place
+            return number.double() if self._device.type == "cpu" else number
+        return self._norm([None if tensor is None else numbers(tensor) for tensor in tensors])
+
+    def _lost_updates(self) -> Tensor:
+        """Count the weights of each parameter that the step left as they were, and those that it moved.
+
+        Returns:
+            Shape (parameters, 4): how many have a gradient that is not zero and were not changed, how many
+            have such a gradient, how many were changed without one, and what of `PRESENCE` the gradient is.
         """
         counts = []
         for place, parameter in enumerate(self.parameters):
-            gradient = parameter.grad
-            if gradient is None or gradient.layout is not torch.strided:
+            gradient, change = parameter.grad, local(self.change(place))
+            if gradient is not None and gradient.layout is not torch.strided:
+                counts.append(torch.zeros(4))
                 continue
-            magnitude = local(gradient).abs()
-            has_gradient = (magnitude > 0).logical_and_(magnitude < inf)
-            is_lost = (local(self.change(place)) == 0).logical_and_(has_gradient)
-            counts.append(torch.stack([is_lost.count_nonzero(), has_gradient.count_nonzero()]))
-        if not counts:
-            return torch.zeros(2)
-        return torch.stack([count.to(counts[0].device) for count in counts]).sum(0)
+            is_moved = change != 0
+            if gradient is None:
+                lost = graded = torch.zeros((), device=change.device)
+                moved = is_moved.count_nonzero()
+            else:
+                magnitude = local(gradient).abs()
+                has_gradient = (magnitude > 0).logical_and_(magnitude < inf)
+                lost, graded = (has_gradient & ~is_moved).count_nonzero(), has_gradient.count_nonzero()
+                moved = (is_moved & (magnitude == 0)).count_nonzero()
+            presence = PRESENCE if gradient is not None else 0
+            presence += FROZEN if not parameter.requires_grad else 0
+            counts.append(torch.stack([lost, graded, moved, torch.full_like(moved, presence)]))
+        return torch.stack([count.to(self._device, torch.float64) for count in counts])
 
     def _weight(self, selected: SelectedWeights) -> Tensor:
         whole = self.parameters[selected.parameter].detach()
@@ -194,6 +250,7 @@ class StepStatistics:
 
     Attributes:
         lost: the steps in which updates were lost in rounding.
+        movements: whether each parameter moves.
     """
 
     def __init__(self, names: Sequence[str], *, by_parameter: bool, state: bool) -> None:
@@ -205,11 +262,13 @@ class StepStatistics:
             state: whether those of the state are.
         """
         self.lost: list[LostUpdate] = []
+        self.movements = [Movement()] * len(names)
         self._names = names
         self._by_parameter = by_parameter
         self._keeps_state = state
         self._is_clipping = False
-        self._used: dict[str, Tally] = {}
+        self._used: dict[str, int] = {}
+        self._first_used: dict[str, int] = {}
         self._cases: dict[tuple[str, str, int | None], tuple[Tally, int]] = {}
         self._non_finite: dict[str, NonFinite] = {}
         self._broke: tuple[int, Breakdown | None] | None = None
@@ -217,7 +276,7 @@ class StepStatistics:
     @property
     def gradients(self) -> dict[str, Tally]:
         """The kinds of gradients that steps have used, in the order in which they came."""
-        return dict(self._used)
+        return {kind: Tally(count, self._first_used[kind]) for kind, count in self._used.items()}
 
     @property
     def non_finite(self) -> tuple[NonFinite, ...]:
@@ -245,7 +304,9 @@ class StepStatistics:
 
     def used(self, kind: str, step: int) -> None:
         """Count a step that used a gradient of a kind."""
-        self._used[kind] = one_more(self._used.get(kind), step)
+        self._used[kind] = self._used.get(kind, 0) + 1
+        if self._used[kind] == 1:
+            self._first_used[kind] = step
 
     def had(self, kind: str, cause: str, step: int, places: Iterable[int | None] = (None,)) -> None:
         """Count a step in which parameters at some places had a kind of gradient; None stands for all."""
@@ -257,15 +318,19 @@ class StepStatistics:
         """Look at the values of a recorded step; return those that are to be kept."""
         values = dict(row)
         if scale := values.get(SCALE):
-            norm = values["gradient_norm"]
-            values["gradient_norm"] = [n / scale for n in norm] if isinstance(norm, list) else norm / scale
+            values["gradient_norm"] = _divided(values["gradient_norm"], scale)
         if values.get(FOUND_INF):
             self._skipped(step, values)
         states = [name for name in values if name.startswith(STATE)]
-        each = {}
+        each: dict[str, Sequence[float]] = {}
         for name in (*_NORMS, *states):
-            if isinstance(norms := values.get(name), list):
-                each[name], values[name] = norms, total(norms)
+            norm = values.get(name)
+            if isinstance(norm, list):
+                norm = Norm(total(norm), norm)
+            if isinstance(norm, Norm):
+                values[name] = norm.whole
+                if norm.each is not None:
+                    each[name] = norm.each
         self._look(step, values, each, states)
         for name in (LOST, FOUND_INF, SCALE, *(() if self._keeps_state else states)):
             values.pop(name, None)
@@ -274,16 +339,16 @@ class StepStatistics:
             values.setdefault("unclipped_gradient_norm", values["gradient_norm"])
         values["update_ratio"] = ratio(values["update_norm"], values["weight_norm"])
         if self._by_parameter:
-            values |= {f"{EACH}{name}": norms for name, norms in each.items() if name in OF_A_PARAMETER}
+            values |= {f"{EACH}{name}": list(n) for name, n in each.items() if name in OF_A_PARAMETER}
             values[f"{EACH}update_ratio"] = list(map(ratio, each["update_norm"], each["weight_norm"]))
         return values
 
     def _skipped(self, step: int, values: dict[str, Any]) -> None:
         """Correct what was counted of a step that a fused optimizer turned out to have left out."""
         kind = KINDS[int(values["gradient"])]
-        before = self._used.pop(kind)
-        if before.count > 1:
-            self._used[kind] = Tally(before.count - 1, before.first + (before.first == step))
+        if (count := self._used.pop(kind) - 1) > 0:
+            self._used[kind] = count
+        self._first_used[kind] += self._first_used[kind] == step
         self.used("skipped", step)
         values["gradient"] = NUMBERS["skipped"]
 
@@ -291,7 +356,7 @@ class StepStatistics:
         self,
         step: int,
         values: Mapping[str, Any],
-        each: Mapping[str, list[float]],
+        each: Mapping[str, Sequence[float]],
         states: Sequence[str],
     ) -> None:
         """Look for what is not finite, and for updates that were lost.
@@ -311,11 +376,13 @@ class StepStatistics:
             self._look_at(name.removeprefix(STATE), step, values[name], each.get(name))
         self._look_at("weights", step, values["weight_norm"], each.get("weight_norm"))
         if LOST in values and kind not in ("skipped", "none"):
-            lost, coordinates = map(int, values[LOST])
-            if lost:
-                self.lost.append(LostUpdate(step, lost, coordinates))
+            counts = [tuple(map(int, values[LOST][k : k + 4])) for k in range(0, len(values[LOST]), 4)]
+            if lost := sum(count[0] for count in counts):
+                self.lost.append(LostUpdate(step, lost, sum(count[1] for count in counts)))
+            for place, count in enumerate(counts):
+                self.movements[place] = _moved_on(self.movements[place], step, *count)
 
-    def _look_at(self, quantity: str, step: int, norm: float, each: list[float] | None) -> None:
+    def _look_at(self, quantity: str, step: int, norm: float, each: Sequence[float] | None) -> None:
         if isfinite(norm):
             return
         parameters = [k for k, one in enumerate(each) if not isfinite(one)] if each is not None else [0]
@@ -330,43 +397,22 @@ class StepStatistics:
         self._non_finite.setdefault(quantity, NonFinite(quantity, step, parameter, cause, remedy))
 
 
-def state_norms(
-    parameters: Sequence[Tensor], state: Mapping[Tensor, Mapping[str, Any]]
-) -> tuple[dict[str, Value], dict[str, str]]:
-    """Return the norm of each state entry for each parameter; of an entry of one number, the first's.
-
-    What is no number is left out.
-
-    Returns:
-        The norms; and the entries that cannot be measured, and why: a tensor subclass need not do all that
-        torch's own tensors do.
-    """
-    found: dict[str, Value] = {}
-    unmeasured: dict[str, str] = {}
-    entries = [state.get(p, {}) for p in parameters]
-    for key in dict.fromkeys(key for entry in entries for key in entry):
-        values = [entry.get(key) for entry in entries]
-        first = next(value for value in values if value is not None)
-        if isinstance(first, bool) or not isinstance(first, Tensor | int | float):
-            continue
-        try:
-            found[str(key)] = _norm(first, values, parameters)
-        except Exception as error:
-            if type(first) is Tensor:
-                raise
-            unmeasured[str(key)] = reason(error)
-    return found, unmeasured
+def _kind(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
+    return tensor.shape, tensor.dtype
 
 
-def _norm(first: Tensor | float, values: Sequence[Any], parameters: Sequence[Tensor]) -> float | Tensor:
-    device = parameters[0].device
-    if not isinstance(first, Tensor):
-        return float(first)
-    tensors = [value if isinstance(value, Tensor) else None for value in values]
-    if first.numel() == 1 and (first.ndim == 0 or _are_scalars(tensors, parameters)):
-        number = first.detach().reshape(()).clone()  # the next step changes it in place
-        return number.double() if device.type == "cpu" else number
-    return norms(tensors, device)
+def _moved_on(movement: Movement, step: int, lost: int, graded: int, moved: int, presence: int) -> Movement:
+    """Return what is known of a parameter's movement after one inspected step more."""
+    if graded:
+        still = movement.still + (lost == graded)
+        return replace(movement, graded=one_more(movement.graded, step), still=still)
+    if presence & PRESENCE:
+        movement = replace(movement, zero=one_more(movement.zero, step))
+    if moved:
+        movement = replace(movement, drifts=one_more(movement.drifts, step))
+        if presence & FROZEN:
+            movement = replace(movement, frozen_drifts=one_more(movement.frozen_drifts, step))
+    return movement
 
 
 def _are_scalars(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> bool:
@@ -375,8 +421,16 @@ def _are_scalars(tensors: Sequence[Tensor | None], parameters: Sequence[Tensor])
     return any(p.numel() > 1 and tensor is not None and tensor.numel() == 1 for p, tensor in pairs)
 
 
+def _divided(norm: Norm | list[float], scale: float) -> Norm | list[float]:
+    if isinstance(norm, list):
+        return [n / scale for n in norm]
+    return Norm(norm.whole / scale, None if norm.each is None else [n / scale for n in norm.each])
+
+
 def _is_finite(norm: Value) -> bool:
     """Return whether a norm, or the norms of all parameters, are finite; on an accelerator, this waits."""
+    if isinstance(norm, Norm):
+        return isfinite(norm.whole)
     if isinstance(norm, Tensor):
         return isfinite(norm.sum().item())
     return isfinite(sum(norm)) if isinstance(norm, list) else norm is None or isfinite(norm)

@@ -6,14 +6,11 @@ all processes talk to each other, so that only the part of this process is read.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from optitrace.monitoring.torch_internals import foreach_norm, is_flattened
+from optitrace.monitoring.torch_internals import is_flattened
 
 SAMPLE = 4096
 """How many numbers of a gradient `size` reads."""
@@ -45,6 +42,9 @@ def local(tensor: Tensor) -> Tensor:
 
 def numbers(tensor: Tensor) -> Tensor:
     """Return the numbers of a tensor as torch computes with them, of a sparse one its values; no graph."""
+    is_plain = type(tensor) in _PLAIN and tensor.layout is torch.strided and tensor.itemsize > 1
+    if is_plain and tensor.untyped_storage().nbytes():
+        return tensor.detach() if torch.is_grad_enabled() else tensor
     here = local(tensor) if tensor.layout is torch.strided else tensor.detach().coalesce().values()
     return here.float() if here.itemsize == 1 and here.is_floating_point() else here  # these are only kept
 
@@ -75,44 +75,3 @@ def size(gradient: Tensor | None) -> float | None:
         return float(torch.linalg.vector_norm(here)) if here.numel() else 0.0
     except (RuntimeError, NotImplementedError, TypeError):
         return None
-
-
-def norms(tensors: Sequence[Tensor | None], device: torch.device) -> Tensor:
-    """Return the norm of each tensor, 0 for None, shape (tensors,), in float64 where the device is the host.
-
-    They stay on an accelerator until a block of steps is read, so that no step waits for it.
-
-    Args:
-        tensors: of any layouts and dtypes.
-        device: where the norms are gathered.
-    """
-    present = [numbers(tensor) for tensor in tensors if tensor is not None]
-    found = norms_of_numbers(present, device)
-    if len(present) == len(tensors):
-        return found
-    every = found.new_zeros(len(tensors))
-    every[[tensor is not None for tensor in tensors]] = found
-    return every
-
-
-def norms_of_numbers(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Return the norm of each tensor, as `norms` does, where all are such as `numbers` returns."""
-    dtype = torch.float64 if device.type == "cpu" else torch.float32
-    if not tensors:
-        return torch.zeros(0, dtype=dtype, device=device)
-    if all(map(torch.is_floating_point, tensors)):
-        each = foreach_norm(tensors, dtype)
-    else:
-        each = [torch.linalg.vector_norm(t if t.is_complex() else t.to(dtype)).to(dtype) for t in tensors]
-    if any(norm.device != device for norm in each):
-        each = [norm.to(device) for norm in each]
-    return torch.stack(list(each))
-
-
-def total(norms: Sequence[float]) -> float:
-    """Return the norm of a whole from those of its parts.
-
-    >>> total([3.0, 4.0])
-    5.0
-    """
-    return math.hypot(*norms)

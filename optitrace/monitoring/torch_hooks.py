@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.monitoring import torch_internals
 from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.patching import Attribute, Decorated, Wrapper, is_decorated, wrap
@@ -53,6 +53,7 @@ class TorchHooks:
             (torch_internals.MODULE_REGISTRATION, self._hook_module_registration),
             (torch_internals.RESTORATION, self._hook_restoration),
             (torch_internals.CONSTRUCTION, self._hook_construction),
+            (torch_internals.LOADING, self._hook_loading),
             (torch_internals.ZERO_GRAD, self._hook_zero_grad),
             (torch_internals.SCALER, self._hook_scaler),
             (torch_internals.CLIPPING_BY_NORM, self._hook_clipping_by_norm),
@@ -118,6 +119,21 @@ class TorchHooks:
 
     def _hook_construction(self) -> None:
         self._wrap(Optimizer, "__init__", _then(lambda optimizer, *_, **__: self._monitor.made(optimizer)))
+
+    def _hook_loading(self) -> None:
+        monitor = self._monitor
+        self._wrap(Optimizer, "load_state_dict", _then(lambda optimizer, *_, **__: monitor.loaded(optimizer)))
+        self._wrap(Module, "load_state_dict", _then(lambda *_, **__: monitor.weights_loaded()))
+        self._wrap(torch, "load", self._reading)
+
+    def _reading(self, load: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(load)
+        def wrapped(f: Any, *args: Any, **kwargs: Any) -> Any:
+            content = load(f, *args, **kwargs)
+            self._monitor.checkpoint_read(f, content)
+            return content
+
+        return wrapped
 
     def _hook_zero_grad(self) -> None:
         def zeroed(owner: Optimizer | Module, *_: Any, **__: Any) -> None:
@@ -254,7 +270,11 @@ class TorchHooks:
         """Wrap what a class of schedulers defines itself; one that comes later is seen when one is made."""
         if cls not in self._scheduler_classes:
             self._scheduler_classes.add(cls)
-            for name, wrapper in (("__init__", self._scheduler_init), ("step", self._scheduler_step)):
+            for name, wrapper in (
+                ("__init__", self._scheduler_init),
+                ("step", self._scheduler_step),
+                ("load_state_dict", self._scheduler_loading),
+            ):
                 if name in vars(cls):
                     self._wrap(cls, name, wrapper)
 
@@ -272,6 +292,9 @@ class TorchHooks:
 
     def _scheduler_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
         return self._outermost(step, self._monitor.scheduler_stepped)
+
+    def _scheduler_loading(self, load: Callable[..., Any]) -> Callable[..., Any]:
+        return self._outermost(load, self._monitor.scheduler_loaded)
 
     def _outermost(
         self, function: Callable[..., Any], then: Callable[[LRScheduler], None]
@@ -295,11 +318,12 @@ class TorchHooks:
 def _then(report: Callable[..., None]) -> Wrapper:
     """Return a wrapper that calls a function, with the same arguments, after the one that it wraps."""
 
-    def wrapper(function: Callable[..., None]) -> Callable[..., None]:
+    def wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> None:
-            function(*args, **kwargs)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            returned = function(*args, **kwargs)
             report(*args, **kwargs)
+            return returned
 
         return wrapped
 

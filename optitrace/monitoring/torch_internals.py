@@ -72,6 +72,12 @@ CONSTRUCTION = Dependency(
     "optimizers that never take a step are not reported", "torch.optim", ("Optimizer.__init__",)
 )
 
+LOADING = Dependency(
+    "the loading of checkpoints is not observed",
+    "torch",
+    ("load", "optim.Optimizer.load_state_dict", "nn.Module.load_state_dict"),
+)
+
 SCALER = Dependency(
     "GradScaler is not observed: losses and gradients may be scaled, and skipped steps are missing",
     "torch.amp.grad_scaler",
@@ -174,6 +180,26 @@ def foreach_norm(tensors: Sequence[Tensor], dtype: torch.dtype) -> Sequence[Tens
     if at_once is not None:
         return at_once(tensors, 2, dtype)  # type: ignore[no-any-return]
     return [torch.linalg.vector_norm(tensor, dtype=dtype) for tensor in tensors]
+
+
+def foreach_copy_(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy each tensor into another one, one by one where torch has nothing for lists."""
+    at_once = getattr(torch, "_foreach_copy_", None)
+    if at_once is not None:
+        at_once(targets, sources)
+    else:
+        for target, source in zip(targets, sources, strict=True):
+            target.copy_(source)
+
+
+def foreach_sub_(targets: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+    """Subtract from each tensor another one, one by one where torch has nothing for lists."""
+    at_once = getattr(torch, "_foreach_sub_", None)
+    if at_once is not None:
+        at_once(targets, others)
+    else:
+        for target, other in zip(targets, others, strict=True):
+            target.sub_(other)
 
 
 def own_parameters(module: Module) -> Mapping[str, Tensor | None] | None:

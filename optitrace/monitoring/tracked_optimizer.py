@@ -10,12 +10,14 @@ from dataclasses import replace
 from torch.optim import Optimizer
 
 from optitrace.monitoring.backward_tracker import Backward
+from optitrace.monitoring.continuity import Left
 from optitrace.monitoring.gradient_provenance import GradientProvenance
+from optitrace.monitoring.learning_rates import LearningRateTracker
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.monitoring.parameters import parameters_of
 from optitrace.monitoring.recording_config import WeightSelection
 from optitrace.monitoring.segment_recorder import SegmentRecorder
-from optitrace.monitoring.weight_norms import WeightNorms
-from optitrace.records.training import OptimizerTrace, Scheduling
+from optitrace.records.training import OptimizerTrace, SharedState, UnloadedState
 
 
 class TrackedOptimizer:
@@ -27,6 +29,7 @@ class TrackedOptimizer:
         name: its class, with a number where there are several.
         variable: the name that the program gave to it when it was made; empty if none is known.
         optimizer: the optimizer, as long as it lives.
+        learning_rates: what schedulers and the program do to them.
         provenance: where its gradients come from; gone with the optimizer, or as soon as it is given up.
         recorder: records its steps now; None before the first, and after it is gone or given up.
         wrapped: the names of the optimizers in it, whose steps and parameters are then its own, too.
@@ -34,7 +37,7 @@ class TrackedOptimizer:
         first: its first step among those of all optimizers; 0 if it took none.
         last: its last one among them.
         has_models: whether any module is known to have parameters of it.
-        inspected: the number of its recorded step after which unowned parameters were last looked for.
+        threads: those in which the program has stepped it or cleared its gradients.
         selections: what the patterns of weights select, segment after segment.
     """
 
@@ -49,14 +52,21 @@ class TrackedOptimizer:
         self.name = name
         self.variable = ""
         self.optimizer = weakref.ref(optimizer)
+        self.learning_rates = LearningRateTracker(optimizer)
         self.provenance = GradientProvenance(parameters_of(optimizer), source)
         self.recorder: SegmentRecorder | None = None
         self.wrapped: set[str] = set()
-        self.nested = self.first = self.last = self.inspected = 0
+        self.nested = self.first = self.last = 0
         self.has_models = False
+        self.threads: set[int] = set()
         self.selections: list[WeightSelection] = []
         self._unmeasured: list[Mapping[str, str]] = []
-        self._scheduling: Scheduling | None = None
+        self._shares_with: TrackedOptimizer | None = None
+        self._shared_since = 0
+        self._unloaded: UnloadedState | None = None
+        self._is_loaded = False
+        self._predecessor: TrackedOptimizer | None = None
+        self._left: Left | None = None
         self._finished: list[OptimizerTrace] = []
         self._finished_norms: list[WeightNorms] = []
 
@@ -80,6 +90,12 @@ class TrackedOptimizer:
         return [p.name for p in self._finished[-1].parameters] if self._finished else []
 
     @property
+    def _follows(self) -> str:
+        """The name of the optimizer in whose place it is: one that took no step since this one's first."""
+        before = self._predecessor
+        return before.name if before is not None and before.last < self.first else ""
+
+    @property
     def unmeasured(self) -> Mapping[str, str]:
         """The entries of the state that cannot be measured though they are wanted, and why."""
         return {key: why for entries in self._unmeasured for key, why in entries.items()}
@@ -87,8 +103,36 @@ class TrackedOptimizer:
     def begin(self, recorder: SegmentRecorder, selection: WeightSelection) -> None:
         """Record the next steps by a recorder, and the weights of a selection."""
         self.recorder = recorder
+        if self._is_loaded and not self.taken:
+            recorder.continuity.loaded()
         self.selections.append(selection)
         self._unmeasured.append(recorder.unmeasured)
+
+    def loaded(self, optimizer: Optimizer) -> None:
+        """Record that the program has loaded its state."""
+        self._is_loaded = True
+        self.learning_rates.loaded(optimizer)
+        if self.recorder is not None:
+            self.recorder.continuity.loaded()
+
+    def begins_without(self, state: UnloadedState | None) -> None:
+        """Record that it begins without a state that was in a checkpoint."""
+        self._unloaded = state
+
+    def shares_state_with(self, other: TrackedOptimizer) -> None:
+        """Record, after a step, another optimizer whose state has the same tensors."""
+        if self._shares_with is None:
+            self._shares_with, self._shared_since = other, self.taken
+
+    def comes_after(self, other: TrackedOptimizer) -> None:
+        """Record an optimizer that has moved the same parameters before, if its state could have gone on.
+
+        That is so where this begins with the weights that the other has left, and is of the same class.
+        """
+        left = other.recorder.continuity.left if other.recorder is not None else other._left
+        is_alike = other.name.partition(" ")[0] == self.name.partition(" ")[0]
+        if left is not None and is_alike and self.recorder is not None:
+            self._predecessor = other if self.recorder.continuity.goes_on_from(left) else None
 
     def count(self, step: int) -> None:
         """Count a step, by its number among those of all optimizers."""
@@ -110,12 +154,22 @@ class TrackedOptimizer:
         segments = list(self._finished)
         if self.recorder is not None and self.recorder.has_stepped:
             segments.append(self.recorder.trace(also_in))
-        if segments and self._scheduling is not None:
-            segments[0] = replace(segments[0], scheduling=self._scheduling)
+        shared = self._shares_with
+        if segments:
+            segments[0] = replace(
+                segments[0],
+                scheduling=self.learning_rates.scheduling,
+                follows=self._follows,
+                shares_state=None if shared is None else SharedState(shared.name, self._shared_since),
+                unloaded=self._unloaded,
+                lr_events=self.learning_rates.events,
+            )
         return segments
 
     def finish(self, also_in: Mapping[int, str]) -> None:
         """Keep what was recorded so far, and end the segment."""
+        if self.recorder is not None:
+            self._left = self.recorder.continuity.left
         self._finished, self._finished_norms = self.traces(also_in), self.weight_norms()
         self.recorder = None
 
@@ -132,17 +186,6 @@ class TrackedOptimizer:
         """Let its parameters go."""
         with suppress(AttributeError):
             del self.provenance
-
-    def scheduler_made(self, scheduler: str) -> None:
-        """Record a scheduler of this class."""
-        before = self._scheduling or Scheduling(())
-        self._scheduling = replace(before, schedulers=(*before.schedulers, scheduler))
-
-    def scheduler_stepped(self, scheduler: str) -> None:
-        """Count the step of a scheduler of this class, which may have been made before it was monitored."""
-        before = self._scheduling or Scheduling((scheduler,))
-        early = before.early + (not self.taken)
-        self._scheduling = replace(before, steps=before.steps + 1, early=early)
 
     def steps_in_turn_with(self, other: TrackedOptimizer) -> bool:
         """Return whether it and another take steps at the same time, and neither is in the other."""

@@ -16,17 +16,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.experiment.float_formats import FORMATS, dtype_name
-from optitrace.experiment.own_class import ChosenRule, rules_with_classes
-from optitrace.experiment.own_module import SEPARATOR
+from optitrace.experiment.user_class import ChosenRule, rules_with_classes
+from optitrace.experiment.user_module import SEPARATOR
 from optitrace.monitoring.backward_tracker import SCALE
-from optitrace.monitoring.fault_isolation import is_own
+from optitrace.monitoring.fault_isolation import is_user_class
 from optitrace.monitoring.tensor_values import is_sharded
 from optitrace.rules.breakdown import Breakdown, TakenStep, break_down
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer as Entry
 from optitrace.rules.rule import Rule
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 NOT_HYPERPARAMETERS = ("foreach", "fused", "capturable", "differentiable")
 """What a class takes beside its parameters and hyperparameters: how it computes a step."""
@@ -130,7 +130,7 @@ def explain_break(
 
     Args:
         optimizer: after the step.
-        parameters: what it moves.
+        parameters: the parameters that it updates.
         before: returns the weights of a parameter before the step, given its place.
         step: the step's number, for an optimizer that does not count.
     """
@@ -143,7 +143,7 @@ def explain_break(
             if (place := _broken_place(rule, parameter, state)) is not None:
                 return _explained(rule, optimizer, parameter, before(index), step, place)
         except Exception as error:  # a program may do anything with its optimizer: then nothing is said
-            if not is_own(error):
+            if not is_user_class(error):
                 raise
             return None
     return None

@@ -1,1 +1,1 @@
-"""A rule as machine code: its operations recorded, written out for LLVM, compiled, and run without torch."""
+"""Rules as machine code: operations are recorded, listed for LLVM, compiled, and run without torch."""

@@ -11,16 +11,15 @@ import torch
 from torch import Tensor
 
 from optitrace.experiment.experiment import used_gradient
-from optitrace.native.listing import Array, arrays, listing
-from optitrace.native.machine_code import Code, compiled
+from optitrace.native.machine_code import Array, Code, arrays, compiled, listing
 from optitrace.native.tape import OPERATIONS, OperandKind, Symbol, Tape, TapeRecorder, UnrecordableError
 from optitrace.rules.rule import Rule, StateEntry
 
 SPAN = 256
-"""How many steps are recorded, and then run, at once at most."""
+"""The largest number of steps recorded, and then run, at once."""
 
 Held: TypeAlias = "OperandKind | float | None"
-"""What an entry of the state is before a step: a tensor of a kind, a Python number, or nothing."""
+"""The form of a state entry before a step: a tensor of a kind, a Python number, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Varied:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Steps that do the same with other numbers.
+    """Steps with the same operations on different numbers.
 
     Attributes:
         first: the first of them, from 1.
@@ -54,7 +53,7 @@ class Segment:
 
 
 class CompiledRun:
-    """What a rule does in each step of a run, for all configurations whose settings are of one kind.
+    """The compiled steps of a run, for all configurations whose settings are of one kind.
 
     It is made as far as it is asked for, once for all threads.
     """
@@ -105,7 +104,7 @@ class CompiledRun:
             done += 1
 
     def _extend(self) -> bool:
-        """Make one segment more; say whether there was one to make."""
+        """Add a segment; return whether there was one."""
         if self._refusal:
             raise UnrecordableError(self._refusal)
         try:

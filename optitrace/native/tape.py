@@ -1,4 +1,4 @@
-"""The tape: what a rule did in one step, operation by operation, for any numbers of the same kind.
+"""The tape: the operations of a rule in one step, for any numbers of the same kind.
 
 A rule is called with stand-ins for tensors, which record what is done with them.
 """
@@ -19,11 +19,11 @@ Operand: TypeAlias = "Symbol | float"
 
 
 class UnrecordableError(Exception):
-    """A rule does what no line of a tape says; it is run as it stands."""
+    """A rule does something that a tape cannot record; it is then run by torch."""
 
 
 class OperandKind(Enum):
-    """What a line of a tape gives."""
+    """The kind of the result of a tape's line."""
 
     WEIGHTS = "weights"
     """A number for each weight, in the dtype of the weights."""
@@ -34,7 +34,7 @@ class OperandKind(Enum):
 
 
 class Operation(NamedTuple):
-    """What a line of a tape does.
+    """An operation of a tape.
 
     Attributes:
         compute: the same for tensors and Python numbers.

@@ -1,1 +1,1 @@
-"""optitrace from Python: the same runs as from a shell, as values. One of the two front doors, beside cli."""
+"""The Python interface: the same runs as from a shell, as values."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Diff(Shown):
-    """How two traces A and B differ. Printed, it says where, in what, and how that grows.
+    """The difference of two traces A and B. Printed, it shows the first difference and its growth.
 
     Attributes:
         record: the differences.
@@ -67,13 +67,13 @@ def diff(
     Args:
         a: the first trace.
         b: the second, which tolerances are relative to.
-        close: allow what `torch.testing.assert_close` allows for the dtype, where that is more.
-        rtol: allow this relative difference.
-        atol: allow this absolute difference.
-        ulps: allow this many units in the last place.
+        close: use the tolerances of `torch.testing.assert_close` for the dtype, where larger.
+        rtol: the relative tolerance.
+        atol: the absolute tolerance.
+        ulps: the tolerance in units in the last place.
 
     Raises:
-        UsageError: what is given is no trace.
+        UsageError: an argument is not a trace.
     """
     named_a, named_b = _named(a), _named(b)
     allowed = Tolerance(rtol, atol, ulps)
@@ -90,12 +90,12 @@ class Comparison(ShownInNotebook):
         record: the comparison.
     """
 
-    def __init__(self, record: comparison.Comparison) -> None:
+    def __init__(self, record: comparison.RankedRuns) -> None:
         self.record = record
 
     @property
     def summaries(self) -> tuple[Summary, ...]:
-        """Each run in a few numbers."""
+        """The summary of each run."""
         return self.record.summaries
 
     def to_json(self) -> str:
@@ -111,7 +111,7 @@ class Comparison(ShownInNotebook):
 
 
 def compare(*traces: Trace, tolerance: float = DEFAULT_TOLERANCE) -> Comparison:
-    """Compare runs: how far each came, how fast, and on what way.
+    """Compare runs: their final losses, speeds and paths.
 
     >>> from optitrace import trace
     >>> runs = [trace(name, lr=0.1, steps=50) for name in ("adagrad", "sgd", "adam")]
@@ -120,7 +120,7 @@ def compare(*traces: Trace, tolerance: float = DEFAULT_TOLERANCE) -> Comparison:
 
     Args:
         *traces: the runs, at least one.
-        tolerance: the share of its starting loss that a run is to reach.
+        tolerance: the fraction of its starting loss that a run is expected to reach.
 
     Raises:
         UsageError: no trace is given, or something else.

@@ -1,4 +1,4 @@
-"""What prints as the table that the command line shows."""
+"""Results that print as the table of the command line."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasPage, Presenter
-from optitrace.views.writer import find_writer
+from optitrace.views.formats import HasPage, Presenter, find_writer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
 class Shown(ABC):
-    """A result whose text is its table, in plain characters and at the width that it needs."""
+    """A result whose text is its table, without colour and of any width."""
 
     _display = Display()
 
@@ -30,7 +29,7 @@ class Shown(ABC):
         return self._written("table").removesuffix("\n")
 
     def _written(self, format: str) -> str:
-        """Return the text that ``--format`` writes."""
+        """Return the text of a format."""
         presenter = self._presenter
         return "".join(map(str, find_writer(format, type(presenter)).write(presenter, self._display)))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError
-from optitrace.experiment.command_line import command_line
+from optitrace.experiment.text import command_line
 from optitrace.python.shown import ShownInNotebook
 from optitrace.python.traces import Trace, experiment_of
 from optitrace.rules.hyperparameter import Value, show
@@ -32,10 +32,10 @@ class Sweep(ShownInNotebook):
     Tensors have a first axis of configurations, in their order: the last axis of the sweep varies fastest.
 
     Attributes:
-        record: what was found.
+        record: the result.
     """
 
-    def __init__(self, record: sweeping.Sweep, blocks: Sequence[Block]) -> None:
+    def __init__(self, record: sweeping.SweepResult, blocks: Sequence[Block]) -> None:
         self.record = record
         self._blocks = blocks
 
@@ -56,8 +56,8 @@ class Sweep(ShownInNotebook):
 
     @property
     def settings(self) -> Mapping[str, list[Value]]:
-        """The value that each configuration has of what was varied, by name."""
-        from optitrace.analysis.sweeping.values import listed
+        """The value of each varied setting in each configuration, by name."""
+        from optitrace.analysis.sweeping.space import listed
 
         return {
             axis.name: [value for block in self._blocks for value in listed(axis, block.columns[k])]
@@ -73,7 +73,7 @@ class Sweep(ShownInNotebook):
 
     @property
     def measures(self) -> Mapping[str, Tensor]:
-        """What was measured, float64, each of shape (configurations,), by name.
+        """The measures by name, float64, each of shape (configurations,).
 
         They are ``final_loss``; ``distance`` where a minimum is known; ``steps`` or ``path`` where it is
         the rank; infinite where that was never reached.
@@ -151,7 +151,7 @@ def sweep(
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
         random: how many configurations to draw from the ranges, by ``seed``; all combinations if not given.
         rank: by what they are ranked: ``final_loss``, ``steps``, ``distance`` or ``path``.
-        tolerance: how close to the loss at the minimum counts as converged.
+        tolerance: the distance from the loss at the minimum that counts as converged.
         threads: how many work at once; one for each core if not given. It changes no result.
         backend: where a class without a rule is stepped: ``loky``, ``dask`` or ``ray``.
         yes: run more than 100 million configurations. All are held in memory.
@@ -192,7 +192,7 @@ def _check(varied: Any, random: Any, threads: Any) -> None:
 
 
 def _axis(name: str, values: str | Iterable[Value], base: Experiment) -> str | SweptAxis:
-    """Return what is varied: a text is a range or a list as on the command line."""
+    """Return an axis: a text is a range or a list as on the command line."""
     from optitrace.analysis.sweeping.axis import list_axis
 
     if isinstance(values, str):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.float_formats import dtype_name
-from optitrace.experiment.own_class import entry_of_object
 from optitrace.experiment.text import SETTINGS
+from optitrace.experiment.user_class import entry_of_object
 from optitrace.python.shown import ShownInNotebook
 from optitrace.records import trace as tracing
 from optitrace.records.reader import parse_trace, read_trace
@@ -44,12 +44,12 @@ class Trace(ShownInNotebook):
         record: the trace as recorded.
     """
 
-    def __init__(self, record: tracing.Trace) -> None:
+    def __init__(self, record: tracing.TraceRecord) -> None:
         self.record = record
 
     @property
     def experiment(self) -> Experiment:
-        """What was run."""
+        """The program that was run."""
         return self.record.experiment
 
     @property
@@ -123,7 +123,7 @@ def trace(
     every: int = 1,
     **settings: Any,
 ) -> Trace:
-    """Run an optimizer and return what it did.
+    """Run an optimizer and return the trace.
 
     >>> traced = trace("sgd", momentum=0.1, steps=2)
     >>> traced.weights[2].tolist()
@@ -169,14 +169,14 @@ def experiment_of(optimizer: Any, steps: int, device: str, settings: Mapping[str
     return design(chosen, hyperparameters, steps=steps, device=device, **of_experiment)
 
 
-def record_of(trace: Trace) -> tracing.Trace:
-    """Return what a trace holds.
+def record_of(trace: Trace) -> tracing.TraceRecord:
+    """Return the record of a trace.
 
     Raises:
-        UsageError: it is no trace.
+        UsageError: it is not a trace.
     """
     if not isinstance(trace, Trace):
-        raise UsageError(f"{trace!r} is no trace; make one with trace('sgd'), or read('trace.json') one.")
+        raise UsageError(f"{trace!r} is not a trace; make one with trace('sgd'), or read('trace.json') one.")
     return trace.record
 
 
@@ -184,14 +184,14 @@ def read(path: str | os.PathLike[str]) -> Trace:
     """Read a trace that was saved as JSON or JSONL.
 
     Raises:
-        InputFileError: the file cannot be read, or is no trace.
+        InputFileError: the file cannot be read, or is not a trace.
     """
     return Trace(read_trace(os.fspath(path)))
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How the rule made each number of a trace; printed, it is the text of ``--explain``.
+    """The explanation of a trace by its rule; printed, it is the text of ``--explain``.
 
     Attributes:
         steps: the explained steps, in order: for each the rule's lines, the parts of the weight change,

@@ -1,4 +1,4 @@
-"""Trainings from Python: optimizers that are watched in a script or a notebook, their numbers and faults."""
+"""Trainings from Python: optimizers watched in a script or a notebook, their records and faults."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.errors import UsageError
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.monitoring.fault_isolation import deferring_handlers
 from optitrace.monitoring.recording_config import RecordingConfig, check_pattern
 from optitrace.python.shown import ShownInNotebook
@@ -18,7 +18,7 @@ from optitrace.records import training
 from optitrace.records.findings import Diagnosis, RuleAgreement, TrainingFindings
 from optitrace.records.quantity import documents
 from optitrace.records.trace import Outcome, Status
-from optitrace.text.number_format import first_of
+from optitrace.text import first_of
 from optitrace.views.display import Display
 from optitrace.views.presenters.training import TrainingPresenter
 
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 MOST_NAMED = 8
-"""How many optimizers a message lists."""
+"""The number of optimizers that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What stays of a training that is over, wherever it goes.
+    """The record of a training that has ended, which can be copied and pickled.
 
     Attributes:
-        record: what was seen.
-        verified: how each optimizer stands to its rule.
+        record: the training as recorded.
+        verified: the agreement of each optimizer with its rule.
     """
 
-    record: training.Training
+    record: training.TrainingRecord
     verified: tuple[RuleAgreement, ...]
 
     def begin(self) -> None:
-        """Refuse to go on: the optimizers are not here.
+        """Refuse to watch: a copy has no optimizers.
 
         Raises:
             UsageError: always.
@@ -60,23 +60,23 @@ class Kept:
 
 
 Source: TypeAlias = "Watching | Kept"
-"""Where what is reported of a training comes from."""
+"""The source of a training's record."""
 
 
 class Training(ShownInNotebook):
-    """What optimizers did while they were watched: readable while they are, and after.
+    """The steps of watched optimizers, readable during the training and afterwards.
 
     Printed, it is a table for each optimizer with the faults that were found below; in a notebook, HTML.
     Once it is over, it can be copied and pickled.
     """
 
     def __init__(self, source: Source, display: Display) -> None:
-        """Watch nothing yet; that begins with ``with``."""
+        """Prepare watching, which starts when entered."""
         self._source = source
         self._display = display
 
     def __enter__(self) -> Training:
-        """Begin to watch."""
+        """Start watching."""
         self._source.begin()
         return self
 
@@ -86,7 +86,7 @@ class Training(ShownInNotebook):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._source.end(error)
 
     def __reduce__(self) -> tuple[type[Training], tuple[Kept, Display]]:
@@ -98,22 +98,22 @@ class Training(ShownInNotebook):
         return Training, (self._source.kept(), self._display)
 
     @property
-    def record(self) -> training.Training:
-        """What was seen so far.
+    def record(self) -> training.TrainingRecord:
+        """The training as recorded so far.
 
         Raises:
-            Exception: whatever ended the watching before its time.
+            Exception: the error that stopped watching early.
         """
         return self._source.record
 
     @property
     def diagnoses(self) -> tuple[Diagnosis, ...]:
-        """The faults that were found so far, and remarks."""
+        """The faults and remarks found so far."""
         return diagnose(self.record)
 
     @property
     def verified(self) -> tuple[RuleAgreement, ...]:
-        """How each optimizer stands to its published rule so far, where ``verify`` was asked for."""
+        """The agreement of each optimizer with its published rule so far, if ``verify`` was requested."""
         return self._source.verified
 
     @property
@@ -209,7 +209,7 @@ class Watching:
         *,
         verify: bool,
     ) -> None:
-        """Watch nothing yet."""
+        """Prepare watching."""
         from optitrace.analysis.training.rule_watch import RuleWatch
         from optitrace.monitoring.monitor import Monitor
         from optitrace.monitoring.torch_hooks import TorchHooks
@@ -222,17 +222,17 @@ class Watching:
         self._is_over = False
 
     def begin(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._is_over = False
         self._deferring = deferring_handlers()
         self._deferring.__enter__()
         self._interception.begin()
 
     def end(self, error: BaseException | None) -> None:
-        """Watch no longer, as the loop is done, or has raised an error.
+        """Stop watching, after the loop has ended or raised an error.
 
         Raises:
-            UsageError: a pattern of the wish named nothing.
+            UsageError: a pattern matches no weight.
         """
         self._interception.end()
         self._deferring.__exit__(None, None, None)
@@ -245,11 +245,11 @@ class Watching:
             raise UsageError(complaints[0])
 
     @property
-    def record(self) -> training.Training:
-        """What was seen so far.
+    def record(self) -> training.TrainingRecord:
+        """The training as recorded so far.
 
         Raises:
-            Exception: whatever ended the watching before its time.
+            Exception: the error that stopped watching early.
         """
         if self._watcher.failure is not None:
             raise self._watcher.failure
@@ -257,14 +257,14 @@ class Watching:
 
     @property
     def verified(self) -> tuple[RuleAgreement, ...]:
-        """How each optimizer stands to its rule so far."""
+        """The agreement of each optimizer with its rule so far."""
         return self._rules.agreements(self._watcher.names())
 
     def kept(self) -> Kept:
-        """Return what stays of the training.
+        """Return the record of the training.
 
         Raises:
-            UsageError: it is not over.
+            UsageError: it has not ended.
         """
         if not self._is_over:
             raise UsageError(
@@ -299,13 +299,13 @@ def watch(
         *optimizers: the optimizers.
         model: the model or models that give the parameters their names; all modules that there are if none.
         every: record the first and every K-th step.
-        params: record every parameter by itself, too.
+        params: also record each parameter separately.
         state: record the norms of the optimizers' state.
         values: which weights to record themselves, a pattern or several: ``0.weight[0,3]``, ``*.bias``.
         verify: recompute each step from the published rule, on a sample of the weights.
 
     Returns:
-        What is seen, to be entered: readable while it grows, and after.
+        The training, a context manager; readable during the training and afterwards.
 
     Raises:
         UsageError: nothing is given to watch, or a number or a pattern is wrong.
@@ -328,6 +328,6 @@ def _check_optimizers(given: Sequence[object]) -> None:
     for one in given:
         if not isinstance(one, Optimizer):
             raise UsageError(
-                f"watch() was given {type(one).__name__}, which is no optimizer; "
+                f"watch() was given {type(one).__name__}, which is not an optimizer; "
                 "write watch(optimizer, model=model)."
             )

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Verification(Shown):
-    """What came out of verifying. Printed, it is a table with what departs and why below.
+    """The result of a verification. Printed, it is a table with departures and their causes below.
 
     Attributes:
         record: the findings.
     """
 
-    def __init__(self, record: check.Verification) -> None:
+    def __init__(self, record: check.VerificationResult) -> None:
         self.record = record
 
     @property
@@ -83,20 +83,20 @@ def verify(
     from optitrace.analysis.verification import check
     from optitrace.analysis.verification.check import Scope
     from optitrace.analysis.verification.separate_process import Request, verify_separately
-    from optitrace.analysis.verification.verify import Own
+    from optitrace.analysis.verification.verify import VerifiedClass
     from optitrace.analysis.verification.verify import verify as verify_here
-    from optitrace.experiment.own_class import OwnClass, entry_of, find_rule, is_own, load
+    from optitrace.experiment.user_class import UserClass, entry_of, find_rule, is_user_class, load
     from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 
     named = [o for o in optimizers or TORCH_OPTIMIZERS if isinstance(o, str)]
     its_rule = find_rule(rule) if rule is not None else None
     scope = Scope(tuple(dtypes), implementation, device)
-    given = [OwnClass.of(o) for o in optimizers if not isinstance(o, str)]
-    apart = [name for name in named if is_own(name)]
+    given = [UserClass.of(o) for o in optimizers if not isinstance(o, str)]
+    apart = [name for name in named if is_user_class(name)]
     if rule is not None and not isinstance(rule, str):  # a rule itself cannot go to another process
         given, apart = [*given, *map(load, apart)], []
-    classes = [Own(own, hyperparameters, its_rule) for own in given]
-    chosen = [entry_of(name) for name in named if not is_own(name)]
+    classes = [VerifiedClass(user_class, hyperparameters, its_rule) for user_class in given]
+    chosen = [entry_of(name) for name in named if not is_user_class(name)]
     here = [verify_here(chosen, classes, scope)] if chosen or classes else []
     requests = [Request(n, scope, given=hyperparameters, rule=rule) for n in apart if not callable(rule)]
-    return Verification(check.Verification.of([*here, *map(verify_separately, requests)]))
+    return Verification(check.VerificationResult.of([*here, *map(verify_separately, requests)]))

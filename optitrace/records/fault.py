@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optitrace.records.schema import Form
 
 SYNTAX = {
-    "EOF": "it ends in the middle, as a file does that was cut short",
+    "EOF": "it ends in the middle, so it was probably cut short",
     "recursion limit exceeded": "it is nested too deeply",
     "invalid unicode code point": "it is not UTF-8",
     "number out of range": "a number has too many digits",
@@ -94,7 +94,7 @@ def sentence(error: ValidationError, prefix: str, form: Form) -> str:
     if faults[0]["type"] == "json_invalid":
         return _syntax(faults[0]["ctx"]["error"], prefix)
     if faults[0]["loc"] == ():
-        return f"{_at(prefix)}it is JSON, but no {form.noun}: {_kind(faults[0]['input'])} and no object"
+        return f"{_at(prefix)}it is JSON, but not a {form.noun}: {_kind(faults[0]['input'])}, not an object"
     for fault in faults:
         if fault["loc"] == ("schema",):
             return f"{_at(prefix)}{_schema(fault, form)}"
@@ -120,9 +120,9 @@ def _syntax(words: str, prefix: str) -> str:
 
 def _schema(fault: dict[str, Any], form: Form) -> str:
     if fault["type"] == "missing":
-        return f"it is JSON, but no {form.noun} of optitrace: it has no schema"
+        return f"it is JSON, but not a {form.noun} of optitrace: it has no schema"
     given = fault["input"]
-    known = "schema 1 alone" if form.schema == 1 else f"schemas 1 to {form.schema}"
+    known = "only schema 1" if form.schema == 1 else f"schemas 1 to {form.schema}"
     is_newer = type(given) is int and given > form.schema
     remedy = "a newer version wrote it: update to read it" if is_newer else "no version wrote it so"
     return f"its schema is {_kind(given)}, and optitrace {__version__} reads {known}; {remedy}"

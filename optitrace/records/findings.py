@@ -1,11 +1,12 @@
-"""What is found out about a training, beside what was recorded of it."""
+"""Findings about a training: diagnoses, and agreement of steps with rules and of ranks."""
 
 # annotations are no texts here: pydantic 2.5 does not resolve those of dataclasses within others
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from optitrace.records.quantity import Count, Number
+from optitrace.records.quantity import Count, Name, Number
 
 Severity: TypeAlias = Literal["fault", "remark"]
 """Whether something is wrong, or only worth knowing: a remark does not make ``--strict`` fail."""
@@ -16,13 +17,17 @@ class Diagnosis:
     """A fault of a training, or a remark on it.
 
     Attributes:
-        fault: what it is called: ``stale gradient``.
-        optimizer: the optimizer that it is about; empty if it is about the whole program.
-        step: the first step that has it; None if it is about no single step.
-        parameter: the first parameter that has it; None if it is about none.
-        fact: one sentence of what was seen, with step and parameter.
-        remedy: one sentence of the likely cause and what to do; of a remark, what follows from it.
-        severity: which of the two it is.
+        fault: the name of the fault, such as ``stale gradient``.
+        optimizer: the optimizer concerned; empty if it is the whole program.
+        step: the first step concerned; None if there is no single one.
+        parameter: the first parameter concerned; None if there is none.
+        fact: the observation in one sentence, with step and parameter.
+        remedy: the likely cause and what to do, in one sentence; for a remark, what follows from it.
+        severity: whether something is wrong, or only worth knowing.
+        code: its name as `--allow` takes it: ``stale-gradient``; empty in files of earlier versions.
+        count: in how many steps it was seen; None if it is about no single step, or they were not counted.
+        parameters: all parameters that have it, the first of which is `parameter`.
+        numbers: what the fact says in numbers, by name; in the units of the training.
     """
 
     fault: str
@@ -32,6 +37,10 @@ class Diagnosis:
     fact: str
     remedy: str
     severity: Severity = "fault"
+    code: str = ""
+    count: Count | None = None
+    parameters: tuple[Name, ...] = ()
+    numbers: Mapping[str, Number] = field(default_factory=dict)
 
     @property
     def is_fault(self) -> bool:
@@ -44,17 +53,17 @@ class RuleAgreement:
     """Whether the steps of an optimizer follow its rule.
 
     Attributes:
-        optimizer: its name.
-        rule: the name of the rule; None if its class has none, and nothing was verified.
-        steps: how many steps were recomputed.
-        coordinates: on how many weights, at most, each.
-        worst: the error, of weights or state, that is nearest to what is allowed, in units of
+        optimizer: the name of the optimizer.
+        rule: the name of the rule; None if its class has no rule.
+        steps: the number of recomputed steps.
+        coordinates: the largest number of weights that a step was recomputed on.
+        worst: the error, of weights or state, that is largest relative to its tolerance, in units of
             eps(dtype) × max(|before|, |after|), or of what rounding the inputs can cause if that is more.
-        allowed: how large that error may be; an entry of the state may be off by more than the weights.
+        allowed: the tolerance of that error; state entries have a larger one than the weights.
         departure: the first step that departs; None if all agree.
-        quantity: what departs there: ``weights``, or the name of a state entry.
+        quantity: the quantity that departs there: ``weights``, or the name of a state entry.
         parameter: the parameter that departs there.
-        note: what else there is to know, such as why nothing was verified.
+        note: further information, such as why nothing was verified.
     """
 
     optimizer: str
@@ -84,15 +93,15 @@ class RankAgreement:
     """Whether the processes that train together have the same weights.
 
     Attributes:
-        world_size: how many they are.
+        world_size: the number of ranks.
         agrees: whether the norms of all weights are the same bit for bit after every recorded step; None if
-            it cannot be decided.
+            that could not be determined.
         optimizer: the optimizer where they first differ.
         step: the step after which they first differ; 0 if they do before the first.
-        parameter: the first parameter that differs there; empty if a rank ended before it could be asked.
+        parameter: the first parameter that differs there; empty if that could not be determined.
         ranks: the first two ranks that differ there.
         norms: their norms of that parameter.
-        note: why it cannot be decided, or what else there is to know.
+        note: why agreement could not be determined, or further information.
     """
 
     world_size: Count
@@ -107,12 +116,12 @@ class RankAgreement:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFindings:
-    """What is found out about a training.
+    """The findings about a training.
 
     Attributes:
         diagnoses: its faults in the order of their steps, then the remarks.
-        verified: how each optimizer stands to its rule; empty unless asked for.
-        ranks: how the processes stand to each other; None if there is one alone.
+        verified: the agreement of each optimizer with its rule; empty unless requested.
+        ranks: the agreement of the processes; None if there is only one.
     """
 
     diagnoses: tuple[Diagnosis, ...] = ()
@@ -121,7 +130,7 @@ class TrainingFindings:
 
     @property
     def has_faults(self) -> bool:
-        """Whether there is a fault, an optimizer that departs from its rule, or ranks whose weights part."""
+        """Whether there is a fault, an optimizer that departs from its rule, or ranks that differ."""
         parts = self.ranks is not None and self.ranks.agrees is False
         return any(diagnosis.is_fault for diagnosis in self.diagnoses) or self.departs or parts
 

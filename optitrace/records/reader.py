@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from optitrace.errors import InputFileError, UsageError, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objectives import objective_of
-from optitrace.experiment.own_class import is_own, recorded_entry
+from optitrace.experiment.user_class import is_user_class, recorded_entry
 from optitrace.records.fault import FaultError, validated
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Per, Quantity
-from optitrace.records.trace import Column, Outcome, Status, Table, Trace, Versions
+from optitrace.records.trace import Column, Outcome, Status, Table, TraceRecord, Versions
 from optitrace.records.training import (
     WITHOUT_LOSS,
     ClippingTally,
     OptimizerTrace,
-    Training,
+    TrainingRecord,
     UnownedParameter,
 )
 from optitrace.records.writer import TRAINING_SCHEMA
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 if TYPE_CHECKING:
     pass
@@ -59,11 +59,11 @@ class SavedTraining:
         findings: what was found out about it.
     """
 
-    training: Training
+    training: TrainingRecord
     findings: TrainingFindings
 
 
-Saved: TypeAlias = Trace | SavedTraining
+Saved: TypeAlias = TraceRecord | SavedTraining
 
 
 def read_saved(path: str) -> Saved:
@@ -75,7 +75,7 @@ def read_saved(path: str) -> Saved:
     return _read(path, lambda content: (parse_training if _is_training(content) else parse_trace)(content))
 
 
-def read_trace(path: str) -> Trace:
+def read_trace(path: str) -> TraceRecord:
     """Read a trace that was saved as JSON or JSONL, whatever its suffix; ``-`` is standard input.
 
     Raises:
@@ -84,7 +84,7 @@ def read_trace(path: str) -> Trace:
     return _read(path, parse_trace)
 
 
-def parse_trace(content: bytes) -> Trace:
+def parse_trace(content: bytes) -> TraceRecord:
     """Return the trace that the content of a file stands for.
 
     Raises:
@@ -92,7 +92,7 @@ def parse_trace(content: bytes) -> Trace:
     """
     _check_text(content)
     if _is_training(content):
-        raise FaultError("it is a training, and no trace; 'optitrace show' and 'optitrace diff' take it")
+        raise FaultError("it is a training, not a trace; 'optitrace show' and 'optitrace diff' accept it")
     from optitrace.records.schema import trace_form
 
     head, rows, numbers = _parts(content, trace_form())
@@ -145,7 +145,7 @@ def _content(path: str) -> bytes:
     except OSError as error:
         raise FaultError(error.strerror or str(error)) from None
     except ValueError:
-        raise FaultError("no file can have this name") from None
+        raise FaultError("this is not a valid file name") from None
 
 
 def _check_text(content: bytes) -> None:
@@ -202,20 +202,20 @@ def _on_lines(numbers: Sequence[int]) -> Place:
     return lambda index: f"line {numbers[index]}: "
 
 
-def _trace(head: Row, rows: Sequence[Row], place: Place) -> Trace:
+def _trace(head: Row, rows: Sequence[Row], place: Place) -> TraceRecord:
     """Return the trace of a file whose parts have the right form, once they are seen to fit together."""
     experiment = _experiment(head["experiment"])
     if (first := rows[0]["step"]) != 0:
         raise FaultError(f"{place(0)}step is {first}; it should be 0, the start")
     if rows[0]["state"]:
         raise FaultError(f"{place(0)}state should be empty: row 0 is the start")
-    trace = Trace(
+    trace = TraceRecord(
         experiment=experiment,
         versions=Versions(**head["versions"]),
         outcome=Outcome(**head["outcome"]),
         final_loss=head["final_loss"],
         steps=_steps(rows, place),
-        columns=_columns(Trace, rows, place, len(experiment.start)),
+        columns=_columns(TraceRecord, rows, place, len(experiment.start)),
         state=_by_name("state", rows, place),
     )
     _check_ending(trace, place)
@@ -228,7 +228,7 @@ def _experiment(given: Row) -> Experiment:
     hyperparameters = {n: tuple(v) if isinstance(v, list) else v for n, v in given["hyperparameters"].items()}
     try:
         return design(
-            recorded_entry(name, hyperparameters, given["implementation"]) if is_own(name) else name,
+            recorded_entry(name, hyperparameters, given["implementation"]) if is_user_class(name) else name,
             hyperparameters,
             **{**settings, "objective": objective_of(given["objective"])},
         )
@@ -236,7 +236,7 @@ def _experiment(given: Row) -> Experiment:
         raise FaultError(f"experiment: {str(error).rstrip('.')}") from None
 
 
-def _check_ending(trace: Trace, place: Place) -> None:
+def _check_ending(trace: TraceRecord, place: Place) -> None:
     """See whether the rows end where the outcome says that the run did."""
     outcome, last = trace.outcome, trace.steps[-1]
     if (outcome.step is None) is not (outcome.status is Status.COMPLETED):
@@ -248,7 +248,7 @@ def _check_ending(trace: Trace, place: Place) -> None:
         raise FaultError(f"outcome: a run that is {outcome.status} has {'a' if named else 'no'} quantity")
     known = {*trace.columns, *trace.state, *trace.at_the_end}
     if outcome.status is Status.NON_FINITE and outcome.quantity not in known:
-        raise FaultError(f"outcome.quantity is {outcome.quantity!r}, which is no quantity of this trace")
+        raise FaultError(f"outcome.quantity is {outcome.quantity!r}, which is not a quantity of this trace")
     planned = trace.experiment.steps
     if outcome.step is not None and outcome.step > planned:
         raise FaultError(f"outcome.step is {outcome.step}, and the run has {planned} steps")
@@ -262,7 +262,7 @@ def _check_ending(trace: Trace, place: Place) -> None:
 def _training(head: Row, optimizers: Sequence[OptimizerTrace]) -> SavedTraining:
     """Return the training of a file whose parts have the right form, once they are seen to fit together."""
     _check_names("optimizers", [optimizer.name for optimizer in optimizers])
-    own = {name: value for name, value in head.items() if name in Training.__dataclass_fields__}
+    own = {name: value for name, value in head.items() if name in TrainingRecord.__dataclass_fields__}
     first = optimizers[0].name if optimizers else ""
     own |= {
         "versions": Versions(**head["versions"]),
@@ -272,7 +272,7 @@ def _training(head: Row, optimizers: Sequence[OptimizerTrace]) -> SavedTraining:
             UnownedParameter(one, first) if isinstance(one, str) else one for one in head.get("unowned", ())
         ),
     }
-    training = Training(**own)
+    training = TrainingRecord(**own)
     if training.rank >= training.world_size:
         raise FaultError(f"rank is {training.rank}, and world_size {training.world_size}; ranks count from 0")
     found = {name: head[name] for name in TrainingFindings.__dataclass_fields__ if name in head}

@@ -22,13 +22,13 @@ from typing_extensions import TypedDict
 
 from optitrace.experiment.experiment import GRADIENTS, Experiment
 from optitrace.experiment.landscapes import EXPRESSION
-from optitrace.experiment.objectives import NAMES, OwnLoss
+from optitrace.experiment.objectives import NAMES, UserLoss
 from optitrace.experiment.settings import DTYPES
 from optitrace.records import findings, trace, training
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Count, Name, Number, Per, Quantity, StepNumber
-from optitrace.records.trace import Outcome, Table, Trace, Versions
-from optitrace.records.training import OptimizerTrace, Tally, Training, UnownedParameter
+from optitrace.records.trace import Outcome, Table, TraceRecord, Versions
+from optitrace.records.training import OptimizerTrace, Tally, TrainingRecord, UnownedParameter
 from optitrace.records.writer import TRACE_SCHEMA, TRAINING_SCHEMA
 
 FINITE_VECTOR: Any = Annotated[list[float], Field(min_length=1)]
@@ -37,20 +37,20 @@ ENTRY: Any = Annotated[Number | VECTOR, Field(union_mode="left_to_right")]
 WHOLE_NUMBER: Any = Annotated[int, Field(gt=-(2**63), lt=2**63)]
 
 DESCRIPTIONS: Mapping[type, str] = {
-    Trace: "One run of an optimizer, step by step. Row 0 is the start: weights alone. The row of step k "
-    "holds the loss, gradient and lr that step k used, and the weights and state after it.",
-    Training: "What was seen of a program that steps optimizers. A row of a step has the loss, lr and "
-    "gradient that the step used, and the weights and state after it, told by Euclidean norms. Since schema "
-    "2 an optimizer has clippings in place of clipped, and each member of unowned is an object.",
+    TraceRecord: "One run of an optimizer, step by step. Row 0 is the start and has only weights. The row of "
+    "step k has the loss, gradient and lr that step k used, and the weights and state after it.",
+    TrainingRecord: "The steps of the optimizers of a program. The row of a step has the loss, lr and "
+    "gradient that the step used, and the weights and state after it, as Euclidean norms. Since schema "
+    "2 an optimizer has clippings instead of clipped, and the members of unowned are objects.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a file should be.
+    """The form that a file must have.
 
     Attributes:
-        noun: what is saved in it: ``trace``.
+        noun: the kind of record, such as ``trace``.
         schema: the version of the form.
         head: the check of the first line of a JSONL file.
         row: that of its other lines.
@@ -76,7 +76,7 @@ class Form:
 
 def trace_form() -> Form:
     """Return the form of trace files."""
-    return _trace_form(Trace.QUANTITIES)
+    return _trace_form(TraceRecord.QUANTITIES)
 
 
 def training_form(schema: int = TRAINING_SCHEMA) -> Form:
@@ -84,9 +84,9 @@ def training_form(schema: int = TRAINING_SCHEMA) -> Form:
     return _training_form(OptimizerTrace.QUANTITIES, schema)
 
 
-def json_schema(record: type[Trace | Training]) -> dict[str, Any]:
-    """Return what the file of a record is, as a JSON Schema."""
-    form = trace_form() if record is Trace else training_form()
+def json_schema(record: type[TraceRecord | TrainingRecord]) -> dict[str, Any]:
+    """Return the JSON Schema of the files of a record."""
+    form = _form_of(record)
     title = f"{form.noun}, schema {form.schema}"
     return document(form.whole, title, record, DESCRIPTIONS[record], _DOCUMENTED)
 
@@ -112,15 +112,15 @@ def document(
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"optitrace {title}",
         **schema,
-        "description": f"{description} Numbers are exact; those that are not finite are texts.",
+        "description": f"{description} Numbers are exact; those that are not finite are strings.",
         "$defs": definitions,
     }
 
 
 def write_schemas(folder: Path) -> None:
     """Write the JSON Schemas of both kinds of files into a folder."""
-    for record in (Trace, Training):
-        write_schema(folder, record.__name__.lower(), json_schema(record))
+    for record in (TraceRecord, TrainingRecord):
+        write_schema(folder, _form_of(record).noun, json_schema(record))
 
 
 def write_schema(folder: Path, name: str, schema: Mapping[str, Any]) -> None:
@@ -129,8 +129,12 @@ def write_schema(folder: Path, name: str, schema: Mapping[str, Any]) -> None:
     (folder / f"{name}.schema.json").write_text(f"{text}\n", encoding="utf-8")
 
 
+def _form_of(record: type[TraceRecord | TrainingRecord]) -> Form:
+    return trace_form() if record is TraceRecord else training_form()
+
+
 def _free(schema: Mapping[str, Any], type: Any = Any) -> Any:
-    """Return a type that other programs are told more of than is checked here."""
+    """Return a type whose JSON Schema says more than is checked here."""
     return Annotated[type, WithJsonSchema({**schema})]
 
 
@@ -148,8 +152,8 @@ _FINITE_OR_TEXT = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-
 _NUMBERS = {"type": "array", "items": _FINITE_OR_TEXT, "minItems": 1}
 
 _THEORY = _object(
-    "With --theory: what is known of sgd on a quadratic, and the rate of this run. A rate is the factor by "
-    "which the distance from the minimum changes a step, in the long run.",
+    "With --theory: the theory of sgd on a quadratic, and the rate of this run. A rate is the factor by "
+    "which the distance from the minimum changes in each step, asymptotically.",
     stability_limit=_RATE,
     predicted_rate={"type": "number"},
     slowest_coordinate=_ANY_INTEGER,
@@ -166,7 +170,7 @@ _EXPLAINED: Mapping[str, Any] = {
         "items": _object("A line.", symbol=_TEXT, formula=_TEXT, filled=_TEXT, value={}),
     },
     "parts": {
-        "description": "With --explain: what the weight change is the sum of.",
+        "description": "With --explain: the summands of the weight change.",
         "type": "object",
         "additionalProperties": _NUMBERS,
     },
@@ -203,9 +207,9 @@ def _trace_form(quantities: tuple[Quantity, ...]) -> Form:
         "theory": NotRequired[_free(_THEORY)],
     }
     explained = {name: NotRequired[_free(schema)] for name, schema in _EXPLAINED.items()}
-    row = _row(Trace, quantities, step=Count, **explained)
+    row = _row(TraceRecord, quantities, step=Count, **explained)
     rows = Annotated[list[row], Field(min_length=1)]  # type: ignore[valid-type]
-    shapes = shape(Trace, **above), row, shape(Trace, **above, steps=rows)
+    shapes = shape(TraceRecord, **above), row, shape(TraceRecord, **above, steps=rows)
     return Form("trace", TRACE_SCHEMA, *map(TypeAdapter, shapes))
 
 
@@ -234,9 +238,9 @@ def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
     optimizer: Any = shape(OptimizerTrace, **old)
     with_rows: Any = shape(OptimizerTrace, **old, steps=NotRequired[list[row]])  # type: ignore[valid-type]
     shapes = (
-        shape(Training, **above, optimizers=list[optimizer]),
+        shape(TrainingRecord, **above, optimizers=list[optimizer]),
         _typed("NamedRow", {"optimizer": str, **get_type_hints(row, include_extras=True)}),
-        shape(Training, **above, optimizers=list[with_rows]),
+        shape(TrainingRecord, **above, optimizers=list[with_rows]),
     )
     return Form("training", schema, *map(TypeAdapter, shapes))
 
@@ -249,7 +253,7 @@ def version(schema: int) -> Any:
 def _experiment() -> Any:
     """Return what a file has of an experiment: all that it takes to make it again."""
     objective = {
-        "name": _free({"enum": [*NAMES, EXPRESSION, OwnLoss.name]}, str),
+        "name": _free({"enum": [*NAMES, EXPRESSION, UserLoss.name]}, str),
         "coefficients": NotRequired[Annotated[FINITE_VECTOR, Field(description="The c of the quadratic.")]],
         "rotation": NotRequired[
             Annotated[Count, Field(description="The seed of the rotation from w to u; none, and u is w.")]
@@ -265,7 +269,7 @@ def _experiment() -> Any:
     return shape(
         Experiment,
         optional={"noise", "seed", "clip_norm", "clip_value", "schedule", "until"},
-        without={"own"},
+        without={"custom"},
         hyperparameters=dict[str, bool | WHOLE_NUMBER | float | str | list[float | None] | None],
         objective=_typed("Objective", objective),
         start=FINITE_VECTOR,

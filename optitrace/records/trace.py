@@ -1,4 +1,4 @@
-"""The trace: what one run did, step by step. Holding, reading and showing one needs no torch."""
+"""The trace: one run, step by step. Reading and showing one does not need torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optitrace.experiment.experiment import Experiment
 from optitrace.records.quantity import Count, Number, Per, Quantity
 
 Numbers: TypeAlias = "array[float] | memoryview[float]"
-"""Float64 numbers in a row: in memory, or in a file that is mapped into it."""
+"""A sequence of float64 numbers, in memory or in a memory-mapped file."""
 
 
 class Status(StrEnum):
@@ -35,13 +35,13 @@ class Outcome:
     """How a run ended, and where.
 
     Attributes:
-        status: how it ended. A run that met a number that is not finite goes on to its last step.
+        status: how it ended. A run with a number that is not finite continues to its last step.
         step: the first step with a number that is not finite, or the last step that was taken; None
             for a run that completed.
         quantity: which quantity was not finite: ``loss``, ``gradient``, ``weights``, a state entry, or
             the ``final_loss``, where the next step would have been the first; or the target that was
             reached, or was not.
-        reason: the sentence that says what failed, in a run that could not go on.
+        reason: what failed, in a run that could not continue.
     """
 
     status: Status = Status.COMPLETED
@@ -52,7 +52,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What the run was made with."""
+    """The versions that a run was made with."""
 
     optitrace: str
     torch: str
@@ -87,7 +87,7 @@ class Column:
         return tuple(self.values[begin:end])
 
     def at_rows(self, rows: Sequence[int]) -> Column:
-        """Return the column in some of its rows, which are given in ascending order."""
+        """Return the column restricted to some rows, given in ascending order."""
         absent = bisect_left(rows, self.first)
         values = array("d")
         for row in rows[absent:]:
@@ -96,7 +96,7 @@ class Column:
         return replace(self, values=values, first=absent)
 
     def __reduce__(self) -> tuple[type[Column], tuple[Numbers, tuple[int, ...], int]]:
-        """Return what a copy is made of: numbers in memory, as what is mapped of a file stays here."""
+        """Return the arguments of a copy, with numbers in memory: a mapped file cannot be copied."""
         values = self.values if isinstance(self.values, array) else array("d", self.values)
         return Column, (values, self.shape, self.first)
 
@@ -114,15 +114,15 @@ class Table:
     """
 
     QUANTITIES: ClassVar[tuple[Quantity, ...]] = ()
-    """What can be recorded, in the order in which files have it."""
+    """The quantities that can be recorded, in the order of files."""
     RESULT: ClassVar[str] = ""
-    """The quantity that a step ends with."""
+    """The quantity that a step results in."""
     ENTRY: ClassVar[Per] = Per.ELEMENT
-    """What the numbers of a state entry, or of values, belong to."""
+    """The scope of the numbers of a state entry, or of values."""
     ALWAYS: ClassVar[tuple[str, ...]] = ("state",)
-    """The groups of columns that every row of a file has, were they empty."""
+    """The groups of columns that every row of a file has, even if empty."""
     ASKED_FOR: ClassVar[tuple[str, ...]] = ()
-    """The groups of columns that are recorded only where they are asked for."""
+    """The groups of columns that are recorded only on request."""
 
     steps: Sequence[int]
     columns: Mapping[str, Column]
@@ -152,11 +152,11 @@ class Table:
 
     @property
     def at_the_end(self) -> Mapping[str, float]:
-        """The numbers that belong to the end of the last step alone, by name."""
+        """The numbers that are known only at the end of the last step, by name."""
         return {}
 
     def numbers(self, name: str, row: int) -> tuple[float, ...] | None:
-        """Return what a row has of a quantity, or None where it has no value."""
+        """Return the numbers of a quantity in a row, or None if it has no value."""
         return self.columns[name].row(row)
 
     def at_rows(self, rows: Sequence[int]) -> Self:
@@ -170,30 +170,30 @@ class Table:
         return replace(self, steps=array("q", [self.steps[row] for row in rows]), **chosen)
 
     def at_steps(self, steps: Iterable[int]) -> Self:
-        """Return the rows of these steps, as far as there are some."""
+        """Return the rows of those of these steps that were recorded."""
         wanted = set(steps)
         return self.at_rows([row for row, step in enumerate(self.steps) if step in wanted])
 
     def every_kth(self, k: int) -> Self:
         """Return the first row, those of every `k`-th step, and the last row.
 
-        That is what a run that keeps every `k`-th step would have recorded.
+        These are the rows that a run that keeps every `k`-th step records.
         """
         ends = (0, len(self.steps) - 1)
         return self.at_rows([row for row, step in enumerate(self.steps) if row in ends or step % k == 0])
 
 
 @dataclass(frozen=True, slots=True)
-class Trace(Table):
+class TraceRecord(Table):
     """One run.
 
     Row 0 is the start: weights, and nothing else. The row of step k holds the loss and the gradient
-    that step k used, the lr that it used, and the weights and the state after it. Of a state entry that is
-    a list, the state has how many members it has.
+    that step k used, the lr that it used, and the weights and the state after it. For a state entry that is
+    a list, the state has its length.
 
     Attributes:
-        experiment: what was run.
-        versions: what it was run with.
+        experiment: the experiment that was run.
+        versions: the versions that it was run with.
         outcome: how it ended.
         final_loss: the loss at the last weights.
     """
@@ -205,14 +205,14 @@ class Trace(Table):
         Quantity("lr", "The learning rate that the step used.", first=1),
         Quantity(
             "unclipped_gradient",
-            "Where gradients are clipped: what the gradient was before.",
+            "The gradient before it was clipped, where gradients are clipped.",
             Per.COORDINATE,
             first=1,
             is_optional=True,
         ),
         Quantity(
             "momentum",
-            "Where the schedule moves it: the momentum that the step used; for Adam, the first of betas.",
+            "The momentum that the step used, where the schedule changes it; for Adam, the first of betas.",
             first=1,
             is_optional=True,
         ),
@@ -261,4 +261,4 @@ class NamedTrace:
     """A trace with a name: the text of its experiment, or the file that it was read from."""
 
     name: str
-    trace: Trace
+    trace: TraceRecord

@@ -15,8 +15,8 @@ from typing import Any
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Quantity
-from optitrace.records.trace import Column, Outcome, Table, Trace
-from optitrace.records.training import Training
+from optitrace.records.trace import Column, Outcome, Table, TraceRecord
+from optitrace.records.training import TrainingRecord
 
 TRACE_SCHEMA = 1
 """The version of the form of trace files."""
@@ -39,7 +39,7 @@ Cell = Callable[[int], str]
 
 
 def json_chunks(
-    record: Trace | Training,
+    record: TraceRecord | TrainingRecord,
     above: Mapping[str, Any] = NO_FIELDS,
     more: MoreFields = lambda row: NO_FIELDS,
 ) -> Iterator[str]:
@@ -51,7 +51,7 @@ def json_chunks(
         more: what else the rows of a trace have.
     """
     head = _opened({**_head(record), **above})
-    if isinstance(record, Trace):
+    if isinstance(record, TraceRecord):
         yield f'{head}, "steps": [\n'
         yield from _separated(f"{{{row}}}" for row in _rows(record, more))
         yield f'], "final_loss": {number_text(record.final_loss)}}}\n'
@@ -59,14 +59,14 @@ def json_chunks(
     yield f'{head}, "optimizers": [\n'
     last = len(record.optimizers) - 1
     for index, optimizer in enumerate(record.optimizers):
-        yield f'{_opened(own_fields(optimizer))}, "steps": [\n'
+        yield f'{_opened(fields_of(optimizer))}, "steps": [\n'
         yield from _separated(f"{{{row}}}" for row in _rows(optimizer))
         yield "]},\n" if index < last else "]}\n"
     yield "]}\n"
 
 
 def jsonl_chunks(
-    record: Trace | Training,
+    record: TraceRecord | TrainingRecord,
     above: Mapping[str, Any] = NO_FIELDS,
     more: MoreFields = lambda row: NO_FIELDS,
 ) -> Iterator[str]:
@@ -75,11 +75,11 @@ def jsonl_chunks(
     The arguments are those of `json_chunks`.
     """
     head = {**_head(record), **above}
-    if isinstance(record, Trace):
+    if isinstance(record, TraceRecord):
         yield _as_json({**head, "final_loss": record.final_loss}) + "\n"
         yield from (f"{{{row}}}\n" for row in _rows(record, more))
         return
-    yield _as_json({**head, "optimizers": list(map(own_fields, record.optimizers))}) + "\n"
+    yield _as_json({**head, "optimizers": list(map(fields_of, record.optimizers))}) + "\n"
     for optimizer in record.optimizers:
         begin = f'{{"optimizer": {_as_json(optimizer.name)}, '
         yield from (f"{begin}{row}}}\n" for row in _rows(optimizer))
@@ -103,21 +103,19 @@ def exact_all(value: Any) -> Any:
     if isinstance(value, float):
         return exact(value)
     if is_dataclass(value) and not isinstance(value, type):
-        value = own_fields(value)
+        value = fields_of(value)
     if isinstance(value, Mapping):
         return {name: exact_all(member) for name, member in value.items()}
     return [exact_all(member) for member in value] if isinstance(value, list | tuple) else value
 
 
-def own_fields(value: Any) -> dict[str, Any]:
-    """Return what a dataclass has by name, but for columns and what an outcome or findings lack."""
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by name, without columns and without unset findings."""
     of_tables = {field.name for field in fields(Table)} if isinstance(value, Table) else ()
-    own = {field.name: getattr(value, field.name) for field in fields(value) if field.name not in of_tables}
-    return (
-        {k: v for k, v in own.items() if v is not None}
-        if isinstance(value, Outcome | TrainingFindings)
-        else own
-    )
+    found = {field.name: getattr(value, field.name) for field in fields(value) if field.name not in of_tables}
+    if isinstance(value, Outcome | TrainingFindings):
+        return {name: value for name, value in found.items() if value is not None}
+    return found
 
 
 def number_text(value: float) -> str:
@@ -135,10 +133,10 @@ def _opened(data: Mapping[str, Any]) -> str:
     return _as_json(data).removesuffix("}")
 
 
-def _head(record: Trace | Training) -> dict[str, Any]:
+def _head(record: TraceRecord | TrainingRecord) -> dict[str, Any]:
     """Return what stands above the rows."""
-    own = own_fields(record)
-    if isinstance(record, Trace):
+    own = fields_of(record)
+    if isinstance(record, TraceRecord):
         del own["final_loss"]
         return {"schema": TRACE_SCHEMA, **own, "experiment": _experiment(record.experiment)}
     del own["optimizers"]
@@ -155,7 +153,7 @@ def _experiment(experiment: Experiment) -> dict[str, Any]:
         "schedule": str(experiment.schedule) if experiment.schedule else None,
         "until": str(experiment.until) if experiment.until else None,
     }
-    always = {name: value for name, value in own_fields(experiment).items() if name not in (*more, "own")}
+    always = {name: value for name, value in fields_of(experiment).items() if name not in (*more, "custom")}
     return {
         **always,
         "objective": experiment.objective.settings,

@@ -1,4 +1,4 @@
-"""Why a step gives a number that is not finite: the first line of the rule that does, in the weights' dtype.
+"""The breakdown of a step: the first line of the rule that gives a number that is not finite.
 
 The lines are evaluated once more, operation by operation, at the weight concerned. What the optimizer keeps
 after the step takes the place of what a line gives, so that a line is only blamed for what was seen. A
@@ -23,17 +23,17 @@ from optitrace.rules.reader.notation import UNICODE, write, write_names
 from optitrace.rules.reader.statements import parse
 from optitrace.rules.rule import Rule, StateEntry
 from optitrace.rules.source_patching import called, extent
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 LARGEST_WHOLE = 1 << 20
-"""How many weights a parameter has, at most, that a rule must see whole."""
+"""The largest number of weights of a parameter that a rule needs whole."""
 
 USUAL_LRS = (1e-12, 0.1)
-"""Between which a lower lr is tried."""
+"""The range of the lower lr that are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def break_down(step: TakenStep, place: int, made: float) -> Breakdown | None:
 
 
 def _at(step: TakenStep, place: int) -> TakenStep | None:
-    """Return what the rule must see of a step to move one weight; None if it cannot."""
+    """Return the part of a step that the rule needs for one weight; None if that is not available."""
     rule, shape = step.rule, step.weights.shape
     whole = extent(rule)
     entries = [entry for entry in rule.state if entry.exists(_all_settings(step))]

@@ -94,7 +94,9 @@ def absences(optimizers: Iterable[Optimizer]) -> list[str]:
             optimizer.class_path.rpartition(".")[2]: None for optimizer in optimizers if optimizer.class_path
         }
         return [
-            f"the installed torch has no {name}; a newer torch has" for name in classes if name not in names
+            f"the installed torch has no {name}; install a newer torch"
+            for name in classes
+            if name not in names
         ]
     return []
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 from optitrace.errors import UsageError, quoted
 
 Value: TypeAlias = "float | int | bool | str | tuple[float | None, ...] | None"
-"""What a hyperparameter can be."""
+"""A value of a hyperparameter."""
 
 SUMMARIES: Mapping[str, str] = {
     "adjust_lr_fn": "How lr is scaled with the shape of the matrix.",
@@ -21,22 +21,22 @@ SUMMARIES: Mapping[str, str] = {
     "betas": "Decay rates of the running means of the gradient and of its square.",
     "centered": "Divide by an estimate of the standard deviation.",
     "d": "Largest root mean square of an update before it is clipped.",
-    "dampening": "Share of the gradient kept out of the momentum buffer.",
+    "dampening": "Fraction of the gradient left out of the momentum buffer.",
     "decoupled_weight_decay": "Decouple weight decay from the gradient, as AdamW does.",
     "eps": "Added to the denominator for numerical stability.",
     "etas": "Factors that shrink and grow a step size.",
-    "history_size": "How many past updates are remembered.",
+    "history_size": "Number of past updates stored.",
     "initial_accumulator_value": "Initial sum of squared gradients.",
     "lambd": "Decay term of the weights.",
     "line_search_fn": "Line search; none steps by lr.",
     "lr": "Learning rate.",
-    "lr_decay": "Decay of the learning rate with the steps.",
-    "max_eval": "Most closure evaluations in a step (none: 1.25 max_iter).",
-    "max_iter": "Most iterations in a step.",
+    "lr_decay": "Learning rate decay.",
+    "max_eval": "Maximum closure evaluations per step (none: 1.25 max_iter).",
+    "max_iter": "Maximum iterations per step.",
     "maximize": "Maximize the objective.",
     "momentum": "Momentum factor.",
     "momentum_decay": "Speed of the momentum schedule.",
-    "nesterov": "Look ahead along the momentum.",
+    "nesterov": "Use Nesterov momentum.",
     "ns_coefficients": "Coefficients of the Newton-Schulz iteration.",
     "ns_steps": "Number of Newton-Schulz iterations.",
     "rho": "Decay rate of both running means.",
@@ -46,15 +46,15 @@ SUMMARIES: Mapping[str, str] = {
     "tolerance_grad": "Stop when the gradient's largest entry is smaller.",
     "weight_decay": "Weight decay (L2 penalty).",
 }
-"""What a hyperparameter of a name does, where its rule says nothing else."""
+"""The descriptions of hyperparameters by name, unless the rule has its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What is to be known of a hyperparameter that its name does not say.
+    """Details of a hyperparameter.
 
     Attributes:
-        summary: what it does, in one sentence; that of its name if empty.
+        summary: its description, in one sentence; that of its name if empty.
         minimum: the least value, where torch does not check it.
         maximum: the greatest value, where torch checks it only when it steps.
         is_range: whether it is the smallest and the largest of something, which torch does not check.
@@ -75,7 +75,7 @@ class Hyperparameter:
         name: torch's name.
         default: the value where none is given.
         type: its type, as Python's typing writes it.
-        detail: what its name does not say.
+        detail: further details.
     """
 
     optimizer: str
@@ -86,11 +86,11 @@ class Hyperparameter:
 
     @property
     def summary(self) -> str:
-        """What it does, in one sentence; empty for a name that is not known."""
+        """Its description, in one sentence; empty for an unknown name."""
         return self.detail.summary or SUMMARIES.get(self.name, "")
 
     def parse(self, text: str) -> Value:
-        """Return the value that a text stands for.
+        """Return the value of a text.
 
         Numbers in a tuple are separated by commas or semicolons: ``0.9,0.99``.
 
@@ -125,7 +125,7 @@ class Hyperparameter:
         return True
 
     def _out_of_bounds(self, value: Any) -> str:
-        """Return what a value of the right type must be and is not; an empty text if it may be used."""
+        """Return the condition that a value of the right type violates; empty if it is valid."""
         parts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
             return "it must be finite"
@@ -196,7 +196,7 @@ def describe(kind: Any) -> str:
 
 
 def show(value: Value) -> str:
-    """Return a value as it is typed on the command line, with all its digits.
+    """Return a value as typed on the command line, with all its digits.
 
     >>> show((None, 0.001)), show(True), show(50.0)
     ('none,0.001', 'true', '50')

@@ -18,18 +18,18 @@ DEFAULT_LR = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """One optimizer that can be traced.
+    """An optimizer that can be traced.
 
     Attributes:
-        name: what it is called on the command line, in lower case.
+        name: its name on the command line, in lower case.
         class_path: the class, as an import path; empty where there is none.
-        summary: what it is, in one line.
+        summary: its description in one line.
         source: where it was published.
         hyperparameters: its settings, in torch's order.
-        state: torch's names of what it remembers.
-        implementations: in what ways torch computes it.
+        state: torch's names of its state entries.
+        implementations: torch's implementations.
         rule: its update rule; None where there is none.
-        needs: what it asks for beyond a vector with a dense gradient: ``closure``,
+        needs: its needs beyond a vector with a dense gradient: ``closure``,
             ``sparse gradient``, ``matrix`` or ``create_graph``; empty where nothing.
         required: the hyperparameters that have no default.
     """

@@ -22,7 +22,7 @@ RuleFunction = Callable[..., "tuple[Number, ...]"]
 
 @dataclass(frozen=True, slots=True)
 class StateEntry:
-    """One thing that an optimizer remembers from step to step.
+    """An entry of an optimizer's state.
 
     Attributes:
         symbol: the paper's symbol, which is the rule's positional parameter.
@@ -53,8 +53,8 @@ class TorchClass:
 
     Attributes:
         name: of the class.
-        implementations: in what ways torch computes it.
-        needs: what it asks for beyond a dense gradient.
+        implementations: torch's implementations.
+        needs: its needs beyond a dense gradient.
         counts_steps: whether its state has a ``step``.
         lr_is_multiplier: whether its lr scales a step that has a length of its own, and so keeps its default.
     """
@@ -79,7 +79,7 @@ class Rule:
         summary: what the optimizer is, in one line.
         function: the update itself; its keyword-only parameters are the hyperparameters, with
             torch's defaults.
-        state: what is remembered, in the order of the function's parameters.
+        state: the state entries, in the order of the function's parameters.
         source: where the rule was published.
         torch: the class of torch.optim that implements it; None if there is none.
         departures: where torch, and so this rule, differs from that source.

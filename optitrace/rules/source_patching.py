@@ -21,7 +21,7 @@ def definition(function: RuleFunction) -> ast.FunctionDef:
     """Return the function's definition, without its decorators."""
     statement = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     if not isinstance(statement, ast.FunctionDef):
-        raise UsageError(f"{function.__qualname__} is no rule: a rule is defined by def.")
+        raise UsageError(f"{function.__qualname__} is not a rule: a rule is defined by def.")
     statement.decorator_list.clear()
     return statement
 

@@ -1,1 +1,1 @@
-"""How an experiment is run and recorded. Only `tracer` steps a torch optimizer."""
+"""Running and recording experiments. Only `tracer` steps a torch optimizer."""

@@ -1,4 +1,4 @@
-"""Devices: the one place that asks whether there is one, and how many threads the CPU gives."""
+"""Devices: their availability, and the number of CPU threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optitrace.errors import DeviceError
 
 
 def choose_device() -> str:
-    """Return the device that ``auto`` stands for: CUDA where there is one, and else the CPU."""
+    """Return the device of ``auto``: CUDA if available, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -36,7 +36,7 @@ def open_device(name: str) -> torch.device:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread for a while: a second one takes longer to wake than a few numbers."""
+    """Let torch compute in one thread while entered: waking a second one costs more than a few numbers."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The bench: an optimizer that is led by prescribed gradients, whatever its weights."""
+"""Prescribed runs: an optimizer that is stepped on prescribed gradients, whatever its weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from optitrace.tracing.stepping import construct
 Shape = tuple[int, ...]
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
-"""What is done to the first weights and to every gradient of a bench."""
+"""A transformation of the initial weights and of every gradient of a run."""
 
 
 def _unchanged(tensor: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def as_optimizer(weights: list[Tensor]) -> Any:
 
 
 class PrescribedRun:
-    """Weights, and an optimizer that moves them along prescribed gradients.
+    """An optimizer that is stepped on prescribed gradients.
 
     Those are from `optitrace.rules.discriminating_cases`. The optimizer is stepped as a person steps it, by
     ``optimizer.step()``, with all its decorators.
@@ -54,7 +54,7 @@ class PrescribedRun:
     Attributes:
         weights: the tensors that it moves.
         optimizer: the optimizer.
-        taken: how many steps were taken.
+        taken: the number of steps taken.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class PrescribedRun:
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Let new tensors of numbers have this dtype for a while."""
+    """Set torch's default dtype while entered."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -200,7 +200,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 @contextmanager
 def _calm(seed: int) -> Iterator[None]:
-    """Run a class of anyone's with the same random numbers each time, and without its warnings."""
+    """Run user code with the same random numbers each time, and without its warnings."""
     generator = torch.default_generator  # torch.manual_seed takes longer than a step
     before = generator.get_state()
     generator.manual_seed(seed)

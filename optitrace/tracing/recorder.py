@@ -1,4 +1,4 @@
-"""The recorder: takes the numbers of each step as they come, and makes the columns of a trace."""
+"""The recorder, which collects the numbers of each step in the columns of a trace."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from torch import Tensor
 
 from optitrace.errors import printable
 from optitrace.records.trace import Column, Outcome, Status
-from optitrace.tracing.growing_column import GrowingColumn
-from optitrace.tracing.series import BLOCK, Series, is_recordable, series_like
+from optitrace.tracing.series import BLOCK, GrowingColumn, Series, is_recordable, series_like
 
 LARGEST_BLOCK = 1 << 20
 """How many numbers of a quantity a block has at most: not yet gathered, they take five times the room."""
 
 
 class Recorder:
-    """Keeps every K-th step and the last, and notes the first number that is not finite.
+    """Records every K-th step and the last, and the first number that is not finite.
 
     For each step: `before`, with what the step is going to use, then `after`, with what it left. The
     numbers are copied at once, since the optimizer overwrites them, and gathered in blocks of steps;
@@ -63,7 +62,7 @@ class Recorder:
         self._latest: list[tuple[GrowingColumn, list[Any]]] = []
 
     def beside(self, name: str, value: Tensor | float) -> None:
-        """Note something else that the next step uses; each time, or never."""
+        """Record a further quantity that the next step uses; at every step, or never."""
         if name not in self._series:
             series = self._series[name] = series_like(value)
             self._columns[name] = GrowingColumn(series.shape, first=1, spills=False)
@@ -77,7 +76,7 @@ class Recorder:
         lrs.skip() if lr is None else lrs.add(lr)
 
     def after(self, weights: Tensor, state: Mapping[str, Any]) -> None:
-        """Record what the step left, and so complete it.
+        """Record the result of the step, which completes it.
 
         An entry that is a list is noted by its length; one that is no number is left out.
         """

@@ -1,4 +1,4 @@
-"""The reference optimizer: a torch optimizer that does what a rule says, slowly and exactly."""
+"""The reference optimizer: a torch optimizer that evaluates a rule, exactly though slowly."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.experiment.own_class import find_rule
-from optitrace.experiment.own_module import SEPARATOR
+from optitrace.experiment.user_class import find_rule
+from optitrace.experiment.user_module import SEPARATOR
 from optitrace.functions import Extent
 from optitrace.rules.rule import Rule, StateEntry
 from optitrace.rules.source_patching import extent
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
@@ -96,11 +96,11 @@ class ReferenceOptimizer(Optimizer):
         value = torch.view_as_real(value) if value.is_complex() else value
         if self.scope == "matrix" and value.dim() != 2:
             dimensions = counted(value.dim(), "dimension")
-            raise ValueError(f"{type(self).__name__} steps matrices, and a parameter has {dimensions}")
+            raise ValueError(f"{type(self).__name__} updates matrices, but a parameter has {dimensions}")
         return value.reshape(-1) if self.scope == "vector" else value
 
     def _stored(self, place: Any, value: Any) -> Any:
-        """Put what the rule returned where it is kept, and return that: in place, if that is a tensor."""
+        """Store the result of the rule, in place if it is a tensor, and return the stored value."""
         if not isinstance(place, Tensor):
             return value.item() if isinstance(value, Tensor) else value
         real = torch.view_as_real(place) if place.is_complex() else place
@@ -120,7 +120,7 @@ def _copy(value: Any) -> Any:
 
 @cache
 def reference_class(rule: Rule) -> type[ReferenceOptimizer]:
-    """Return the class of optimizers that do what a rule says.
+    """Return the class of optimizers that evaluate a rule.
 
     Its constructor has the rule's hyperparameters, with their defaults, and ``maximize``.
 

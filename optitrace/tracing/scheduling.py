@@ -9,22 +9,22 @@ from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_module import reason
 from optitrace.experiment.settings import Schedule
+from optitrace.experiment.user_module import reason
 from optitrace.tracing.stepping import note_step
 
 Advance = Callable[[Tensor], None]
-"""Moves the learning rate after a step that used this loss."""
+"""Updates the learning rate after a step that used this loss."""
 
 BY_METRIC = "ReduceLROnPlateau"
-"""The scheduler that looks at the loss."""
+"""The scheduler that uses the loss."""
 
 CYCLING = ("CyclicLR", "OneCycleLR")
 """The schedulers that move the momentum as well, against the learning rate."""
 
 
 def scheduling(schedule: Schedule, optimizer: Optimizer) -> Advance:
-    """Put a scheduler of torch over an optimizer; return what advances it.
+    """Create a torch scheduler for an optimizer; return the function that advances it.
 
     Raises:
         UsageError: torch refuses its arguments.
@@ -41,7 +41,7 @@ def scheduling(schedule: Schedule, optimizer: Optimizer) -> Advance:
             scheduler.step(*([loss.item()] if schedule.name == BY_METRIC else []))
         except Exception as error:
             raise UsageError(
-                f"the schedule {schedule} cannot go on: {reason(error)}; give it other arguments."
+                f"the schedule {schedule} cannot continue: {reason(error)}; give it other arguments."
             ) from error
 
     return advance

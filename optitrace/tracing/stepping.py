@@ -24,8 +24,8 @@ from torch.optim import optimizer as torch_optimizer
 
 from optitrace.errors import UsageError, printable
 from optitrace.experiment.experiment import Experiment
-from optitrace.experiment.own_class import is_own
-from optitrace.experiment.own_module import error_text, load_name, reason
+from optitrace.experiment.user_class import is_user_class
+from optitrace.experiment.user_module import error_text, load_name, reason
 from optitrace.rules.optimizer import Optimizer as Entry
 from optitrace.rules.reader import read
 from optitrace.rules.rule import Needs
@@ -48,14 +48,14 @@ SIGNS: Mapping[Needs, str] = {
     "create_graph": r"create_graph|does not require grad|grad_fn|through the graph",
     "matrix": r"\b2-?d\b|ndim|dimension|matrix|matrices|\bdim\b|too many indices|not enough values to unpack",
 }
-"""What the message of an error has in it where a class has a need."""
+"""Patterns of error messages that indicate a need of a class."""
 
 NAMED: Mapping[Needs, str] = {
     "closure": "a closure that evaluates the loss again",
     "create_graph": "gradients made with create_graph=True",
     "matrix": "a matrix of weights",
 }
-"""What a need is called in a sentence."""
+"""The names of needs in messages."""
 
 
 def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
@@ -82,8 +82,8 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
     try:
         return construct(optimizer_class, [weights], {**settings, **implementation})
     except (Exception, SystemExit) as error:
-        if experiment.own is not None:
-            raise OwnClassError(experiment.optimizer, error) from error
+        if experiment.custom is not None:
+            raise UserClassError(experiment.optimizer, error) from error
         if not isinstance(error, ValueError | TypeError | RuntimeError):
             raise
         raise UsageError(
@@ -139,10 +139,10 @@ def absence(entry: Entry) -> str:
         return f"torch has no class of {entry.name}, so that there is nothing to check against its rule"
     if torch_class(entry.class_path) is not None:
         return ""
-    return f"torch {torch.__version__} has no {entry.class_path.rpartition('.')[2]}; a newer torch has"
+    return f"torch {torch.__version__} has no {entry.class_path.rpartition('.')[2]}; install a newer torch"
 
 
-class OwnClassError(UsageError):
+class UserClassError(UsageError):
     """A custom optimizer class failed, when it was made or in a step.
 
     Attributes:
@@ -168,7 +168,7 @@ def _find_class(entry: Entry) -> type[Optimizer]:
     if entry.rule is not None and not entry.class_path:
         read(entry.rule)  # says what cannot be read, if anything
         return reference_class(entry.rule)
-    if is_own(entry.class_path):
+    if is_user_class(entry.class_path):
         own: type[Optimizer] = load_name(entry.class_path)[0]
         return own
     found = torch_class(entry.class_path)

@@ -1,4 +1,4 @@
-"""The tracer: the only place that steps a torch optimizer."""
+"""The tracer, which alone steps torch optimizers."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from optitrace.errors import DeviceError, UsageError, ran_out_of_memory
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.memory import check_memory
 from optitrace.experiment.objective import LossFunction
-from optitrace.records.trace import Outcome, Status, Trace, Versions
+from optitrace.records.trace import Outcome, Status, TraceRecord, Versions
 from optitrace.rules.rule import Needs
 from optitrace.tracing.devices import open_device
-from optitrace.tracing.gradients import clipping, protocol
+from optitrace.tracing.gradient_protocols import clipping, protocol
 from optitrace.tracing.recorder import Recorder
 from optitrace.tracing.scheduling import scheduled_momentum, scheduling
-from optitrace.tracing.stepping import OwnClassError, make_optimizer, plain_step
+from optitrace.tracing.stepping import UserClassError, make_optimizer, plain_step
 from optitrace.version import __version__
 
 TORCH = Path(torch.__file__).parent
-"""Where torch's own code lies."""
+"""The folder of torch's code."""
 
 
-def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = lambda: False) -> Trace:
+def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = lambda: False) -> TraceRecord:
     """Run an experiment with the real torch optimizer and record it.
 
     Args:
         experiment: what to run.
         every: keep the steps that are multiples of this, the start and the last step.
-        stop: asked before each step; once it says yes, the run ends there, marked interrupted.
+        stop: called before each step; once it returns true, the run ends there, marked interrupted.
 
     Raises:
         UsageError: torch refuses the settings, or cannot compute them in this dtype; or a class or a
@@ -48,7 +48,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
     try:
         with torch.inference_mode(False):  # in it, nothing could be differentiated
             return _trace(experiment, experiment.entry.needs, every, stop)
-    except OwnClassError as failure:
+    except UserClassError as failure:
         if not failure.need:
             raise
         try:
@@ -59,7 +59,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
 
 
 def reaching(experiment: Experiment, loss: LossFunction, weights: Tensor) -> Callable[[], bool]:
-    """Return the question whether the weights have reached the experiment's target.
+    """Return the condition that the weights have reached the experiment's target.
 
     It looks at the loss, at its gradient (without noise or clipping) or at the distance from the
     nearest minimum, whatever gradient the steps use. On an accelerator the answer waits for the device.
@@ -97,7 +97,7 @@ def _check_record(experiment: Experiment, every: int) -> None:
     )
 
 
-def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], bool]) -> Trace:
+def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], bool]) -> TraceRecord:
     """Run an experiment with an optimizer that is given what it needs."""
     try:
         run = _Run(experiment, needs)
@@ -143,7 +143,7 @@ def _trace(experiment: Experiment, needs: Needs, every: int, stop: Callable[[], 
         ended = recorder.non_finite
     elif took_all and not isfinite(final_loss):
         ended = Outcome(Status.NON_FINITE, recorder.taken, "final_loss")
-    return Trace(
+    return TraceRecord(
         experiment=experiment,
         versions=Versions(optitrace=__version__, torch=torch.__version__),
         outcome=ended,
@@ -171,7 +171,7 @@ class _Run:
         self._group = self._optimizer.param_groups[0]
         self._schedule = experiment.schedule
         self._advance = scheduling(self._schedule, self._optimizer) if self._schedule else None
-        if experiment.own is None:
+        if experiment.custom is None:
             self._move = plain_step(self._optimizer)
         else:  # with gradients on, as in a training loop, since it may differentiate
             self._move = torch.enable_grad()(self._optimizer.step)
@@ -208,7 +208,7 @@ class _Run:
     def _end(self, recorder: Recorder, loss: Tensor) -> None:
         """Record what the step left, and move the learning rate."""
         if next(iter(self._group["params"]), None) is not self.weights:
-            raise UsageError("the class puts other weights in place of its own; it must change those it has.")
+            raise UsageError("the class replaces the tensors of the weights; it must update them in place.")
         recorder.after(self.weights, self._optimizer.state[self.weights])
         if self._advance is not None:
             self._advance(loss)
@@ -242,7 +242,9 @@ class _Run:
 
 def _gradient(weights: Tensor) -> Tensor:
     if weights.grad is None:
-        raise UsageError("the loss does not depend on the weights; make it of them, by functions of torch.")
+        raise UsageError(
+            "the loss does not depend on the weights; compute it from them with torch functions."
+        )
     return weights.grad
 
 
@@ -250,8 +252,8 @@ def _told(run: _Run, taken: int, error: BaseException) -> UsageError | None:
     """Return an error as it is reported; None for a fault of this program."""
     if isinstance(error, UsageError):
         return error
-    if run.experiment.own is not None:
-        return OwnClassError(run.experiment.optimizer, error, taken + 1)
+    if run.experiment.custom is not None:
+        return UserClassError(run.experiment.optimizer, error, taken + 1)
     # torch's compiled code has no frame of its own
     refuses = not taken and isinstance(error, RuntimeError | AssertionError)
     if refuses or isinstance(error, ArithmeticError) or _was_raised_in_torch(error):

@@ -1,1 +1,1 @@
-"""How a result is shown. A view knows results, changes none, and recomputes nothing."""
+"""Views of results, which they neither change nor recompute."""

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-from optitrace.records.trace import Column, Table, Trace
-from optitrace.records.training import OptimizerTrace, Training
+from optitrace.records.trace import Column, Table, TraceRecord
+from optitrace.records.training import OptimizerTrace, TrainingRecord
 
 OF_A_ROW = ("optimizer", "step", "parameter")
-"""What says what a row is about."""
+"""The columns that identify a row."""
 
 
-def record_rows(record: Trace | Training) -> Iterator[Sequence[object]]:
+def record_rows(record: TraceRecord | TrainingRecord) -> Iterator[Sequence[object]]:
     """Yield a header and the rows of a trace or a training.
 
     A row is one step; of a training, one step of one optimizer. Where parameters were recorded, those of the
     step follow, each in a row with its name and its numbers; the row of the step itself names none.
     """
-    if isinstance(record, Trace):
+    if isinstance(record, TraceRecord):
         own = _cells(record, {"step"})
         yield ["step", *(heading.text for heading in own)]
         yield from ([step, *(cell(row) for cell in own.values())] for row, step in enumerate(record.steps))

@@ -11,26 +11,30 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from optitrace.analysis.diff_report import DiffReport, OptimizerDifferences, TrainingDifferences
+from optitrace.analysis.diff_report import (
+    DiffReport,
+    OptimizerDifferences,
+    RuleDifference,
+    SettingDifference,
+    TrainingDifferences,
+)
 from optitrace.analysis.differences import BY_PARAMETER, Difference, Differences
-from optitrace.analysis.rule_difference import RuleDifference
-from optitrace.analysis.settings_difference import SettingDifference
 from optitrace.analysis.tolerance import Tolerance
 from optitrace.errors import printable
 from optitrace.experiment.text import text_of
 from optitrace.records.quantity import Per
 from optitrace.records.writer import exact_all
-from optitrace.text.number_format import LARGEST_FIXED, counted, first_of, tallied
+from optitrace.text import LARGEST_FIXED, counted, first_of, tallied
 from optitrace.views.display import Display
 from optitrace.views.tables import headed_table
 from optitrace.views.training_wording import MOST_OPTIMIZERS
 
 MOST_NAMED = 3
-"""How many names of what only one training has are said."""
+"""The number of names that are listed of what only one training has."""
 
 
 def diff_view(report: DiffReport, display: Display) -> RenderableType:
-    """Return where two traces part, how that grows, and the greatest difference of each quantity.
+    """Return the first difference of two traces, its growth, and the largest difference of each quantity.
 
     Args:
         report: what is to be shown.
@@ -47,7 +51,7 @@ def diff_view(report: DiffReport, display: Display) -> RenderableType:
 
 
 def training_diff_view(found: TrainingDifferences, display: Display) -> RenderableType:
-    """Return, for each optimizer, where two trainings part, how that grows, and the greatest differences.
+    """Return, for each optimizer, the first difference of two trainings, its growth, and the largest ones.
 
     The arguments are those of `diff_view`.
     """
@@ -204,7 +208,7 @@ def _said(differences: Differences, precision: int) -> Iterator[str]:
 def _verdict(differences: Differences) -> str:
     first = differences.first
     if first is not None:
-        return f"A and B differ first at step {first.step}, in {_place(differences, first)}:"
+        return f"A and B first differ at step {first.step}, in {_place(differences, first)}:"
     count = sum(quantity.compared for quantity in differences.quantities)
     same = f"the same {within(differences.tolerance)}"
     shorter, longer = sorted(differences.last_steps)
@@ -212,7 +216,7 @@ def _verdict(differences: Differences) -> str:
         return "A and B have no step in common"
     if shorter < longer:
         name = "AB"[differences.last_steps.index(longer)]
-        return f"A and B are {same} up to step {shorter}, where one ends; {name} goes on to step {longer}"
+        return f"A and B are {same} up to step {shorter}, where one ends; {name} continues to step {longer}"
     if differences.incomparable or any(differences.only):
         return f"what both have is {same}: {count} numbers in {counted(differences.compared, 'step')}"
     return f"A and B are {same}: {count} numbers in {counted(differences.compared, 'step')}"
@@ -241,7 +245,7 @@ def _numbers(differences: Differences, first: Difference, precision: int) -> Ite
     if words:
         return
     if first.a == first.b:
-        yield "  the same number but for the sign of zero"
+        yield "  the same number except for the sign of zero"
     elif math.isfinite(first.ulps):
         count = _ulps(first.ulps)
         unit = f"ulp{'' if count == '1' else 's'} of {first.dtype}"
@@ -286,13 +290,13 @@ def _tables(differences: Differences, display: Display) -> Iterator[RenderableTy
         followed = _label(differences, growth[0].quantity)
         headings = ["step", "difference", "ulps"]
         rows = [[str(d.step), _size(d, display.precision), _ulps(d.ulps)] for d in growth]
-        title = f"how the difference of {followed} goes on:"
+        title = f"the difference of {followed} in later steps:"
         yield from (Text(), Text(display.spell(title)), Text())
         yield headed_table(headings, rows, display, numbers=headings)
     owners = "weight" if _is_of_weights(differences) else "parameter"
-    headings = ["quantity", "differ", "greatest", "ulps", "step", owners]
+    headings = ["quantity", "differ", "largest", "ulps", "step", owners]
     rows = _greatest(differences, display.precision)
-    yield from (Text(), Text("the greatest difference of each quantity:"), Text())
+    yield from (Text(), Text("the largest difference of each quantity:"), Text())
     yield headed_table(headings, rows, display, numbers=headings[1:])
 
 

@@ -1,10 +1,10 @@
-"""How a result is to be shown: one value, made once and passed along."""
+"""The display settings of a result."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from optitrace.text.ascii import to_ascii
+from optitrace.text import to_ascii
 
 WIDE_ENOUGH = 1_000_000_000
 """A width at which no line is folded and no table cropped, however many columns it has."""
@@ -12,7 +12,7 @@ WIDE_ENOUGH = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """What of a result a person wants to see, and how it is written.
+    """The requested parts of a result, and their format.
 
     Attributes:
         width: how many characters a line may have; as many as needed if None.

@@ -1,4 +1,4 @@
-"""What is told of a trace beside its numbers: explained steps, and theory; as text and as data."""
+"""The explanation and the theory of a trace, as text and as data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from optitrace.analysis.explanation import ExplainedStep, RuleStep, SearchStep
 from optitrace.analysis.theory import Theory
 from optitrace.rules.reader import Part, RuleLine
-from optitrace.text.number_format import format_number
+from optitrace.text import format_number
 from optitrace.views.display import Display
 
 INDENT = "  "
@@ -166,7 +166,7 @@ def _flat(part: Part) -> tuple[float, ...]:
 
 
 def _search_lines(step: SearchStep) -> Iterator[str]:
-    yield "LBFGS has no rule to show: how it goes on depends on the loss; what it did:"
+    yield "LBFGS has no rule to show, since its search depends on the loss; what it did:"
     yield f"{step.evaluations} evaluations of the loss and its gradient, along {step.iterations} directions"
     if step.step_length is not None:
-        yield f"last step length {step.step_length:g}, {step.history} past updates remembered"
+        yield f"last step length {step.step_length:g}, {step.history} past updates stored"

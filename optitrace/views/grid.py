@@ -1,4 +1,4 @@
-"""Grids: what a person wants to see of a trace, or of an optimizer of a training, as text in cells."""
+"""Grids: the requested columns of a trace, or of an optimizer of a training, as text in cells."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from itertools import pairwise
 from typing import Any
 
 from optitrace.records.quantity import Per, Quantity
-from optitrace.records.trace import Column, Table, Trace
+from optitrace.records.trace import Column, Table, TraceRecord
 from optitrace.records.training import WITHOUT_LOSS, OptimizerTrace
-from optitrace.text.number_format import format_number, format_significant
+from optitrace.text import format_number, format_significant
 from optitrace.views.display import Display
-from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES, Field, few_fields
+
+MOST_COORDINATES = 4
+"""A table shows the coordinates of a vector up to here; of a longer one, its norm and the first few."""
+
+FIRST_FEW = 3
+"""How many coordinates of a longer vector a table shows."""
+
+NORM = 0
+"""Stands in place of a coordinate for the Euclidean norm of all."""
+
 
 MOST_ROWS = 60
 """A longer trace shows its head and its tail."""
@@ -27,6 +36,77 @@ PARTS = END_ROWS - 1
 
 LARGEST_COUNT = 2.0**53
 """Up to here every whole number is a float."""
+
+_Shown = Callable[[float], str]
+"""Returns the text of a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column of single numbers.
+
+    Attributes:
+        quantity: what it is: ``loss``, ``gradient``, ``weights``, ``lr``, ``update`` or a state entry.
+        coordinate: which coordinate, from 1; `NORM` for the norm of all; None for a scalar.
+        column: where the numbers are.
+        is_change: whether the field is the difference between a row's number and that of the row before.
+        is_state: whether it is an entry of the optimizer's state.
+        per: what a coordinate is.
+        title: the heading of a scalar; the quantity's name if not given.
+    """
+
+    quantity: str
+    coordinate: int | None
+    column: Column
+    is_change: bool = False
+    is_state: bool = False
+    per: Per = Per.COORDINATE
+    title: tuple[str, str] | None = None
+
+    @property
+    def heading(self) -> tuple[str, str]:
+        """The two lines of a table's heading: the quantity, and the weight or the state it belongs to."""
+        if self.coordinate is None:
+            return self.title or (self.quantity, "state" if self.is_state else "")
+        return self.quantity, "norm" if self.coordinate == NORM else self.per.owner(self.coordinate - 1)
+
+    def value(self, row: int) -> float | None:
+        """Return the number in a row, or None where there is none."""
+        here = self.column.row(row)
+        if here is None:
+            return None
+        if not self.is_change:
+            return self._of(here)
+        before = self.column.row(row - 1) if row else None
+        if before is None:
+            return None
+        return self._of([after - earlier for after, earlier in zip(here, before, strict=True)])
+
+    def _of(self, numbers: Sequence[float]) -> float:
+        if self.coordinate == NORM:
+            return math.hypot(*numbers)
+        return numbers[0 if self.coordinate is None else self.coordinate - 1]
+
+
+def fields(quantity: str, column: Column, **more: Any) -> list[Field]:
+    """Return the fields of a column: one for a scalar, one for each coordinate of a vector.
+
+    What else is known of them is given by the names of the attributes of `Field`.
+    """
+    coordinates: Sequence[int | None] = range(1, column.size + 1) if column.shape else [None]
+    return [Field(quantity, coordinate, column, **more) for coordinate in coordinates]
+
+
+def few_fields(quantity: str, column: Column, **more: Any) -> list[Field]:
+    """Return the fields of a column that a table shows: of a long vector, the first few.
+
+    Of a vector of coordinates its norm stands before them.
+    """
+    every = fields(quantity, column, **more)
+    if len(every) <= MOST_COORDINATES:
+        return every
+    norm = [Field(quantity, NORM, column, **more)] if every[0].per is Per.COORDINATE else []
+    return [*norm, *every[:FIRST_FEW]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +169,7 @@ def grid_of(
     )
 
 
-def make_grid(trace: Trace, display: Display) -> Grid:
+def make_grid(trace: TraceRecord, display: Display) -> Grid:
     """Return the grid of a trace: step, loss, gradient, weights, and what else was asked for.
 
     What clipping and schedules do to a step is shown wherever they are used, beside the loss.
@@ -170,7 +250,7 @@ def hidden_values(optimizer: OptimizerTrace, display: Display) -> list[str]:
     if rates is not None and not _is_by_parameter(optimizer, display):
         several = {**({} if _are_one(rates, range(len(optimizer.steps))) else {"lr": rates}), **several}
     return [
-        f"of {column.size} numbers of {name} the first {FIRST_FEW} are shown; files hold all"
+        f"only the first {FIRST_FEW} of {column.size} numbers of {name} are shown; output files have all"
         for name, column in several.items()
         if column.size > MOST_COORDINATES
     ]
@@ -179,10 +259,6 @@ def hidden_values(optimizer: OptimizerTrace, display: Display) -> list[str]:
 def are_counts(values: Sequence[float | None]) -> bool:
     """Return whether the numbers there are count something."""
     return all(value is None or (value.is_integer() and 0 <= value <= LARGEST_COUNT) for value in values)
-
-
-_Shown = Callable[[float], str]
-"""How a number is shown."""
 
 
 def _significant(display: Display) -> _Shown:
@@ -243,7 +319,7 @@ def _is_by_parameter(optimizer: OptimizerTrace, display: Display) -> bool:
 
 
 def _asked_for(optimizer: OptimizerTrace, display: Display) -> list[GridColumn]:
-    """Return the columns that are there by a person's wish: the state, and the values of parameters."""
+    """Return the requested columns: the state, and the values of parameters."""
     show, per = _significant(display), optimizer.ENTRY
     columns: list[GridColumn] = []
     for name, column in optimizer.state.items() if display.state else ():

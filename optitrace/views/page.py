@@ -1,4 +1,4 @@
-"""A page: what of a result can be pasted into a text, section by section, and such a page as HTML."""
+"""A page: a result as sections that can be pasted into a text, and their HTML."""
 
 from __future__ import annotations
 

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from optitrace.views.display import Display
-from optitrace.views.pictures.scales import axis_of
-from optitrace.views.pictures.scene import Axis
+from optitrace.views.pictures.scene import Axis, axis_of
 
 LEVELS = "▁▂▃▄▅▆▇█"
 ASCII_LEVELS = ".:-=+*#"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.ranking import Candidate
-from optitrace.analysis.sweeping.sweep import Sweep
+from optitrace.analysis.sweeping.sweep import SweepResult
 from optitrace.rules.hyperparameter import Value, show
-from optitrace.text.number_format import format_number, format_significant
+from optitrace.text import format_number, format_significant
 from optitrace.views.wording import subtitle
 
 HEADINGS = {"final_loss": "final loss", "steps": "steps", "distance": "distance", "path": "path"}
@@ -36,7 +36,7 @@ NOTHING = "no configuration was finished"
 """What is said in the place of a table that would be empty."""
 
 
-def heading(sweeps: Sequence[Sweep]) -> list[str]:
+def heading(sweeps: Sequence[SweepResult]) -> list[str]:
     """Return what was swept, in lines; of several optimizers what they share."""
     space = sweeps[0].space
     steps = f"{space.base.steps} step{'' if space.base.steps == 1 else 's'} each"
@@ -49,12 +49,12 @@ def heading(sweeps: Sequence[Sweep]) -> list[str]:
     return lines if len(sweeps) == 1 else lines[1:]
 
 
-def cells(sweeps: Sequence[Sweep], precision: int) -> SweepCells:
+def cells(sweeps: Sequence[SweepResult], precision: int) -> SweepCells:
     """Return the best configurations of a sweep; of several the best of each."""
     return _ranking(sweeps[0], precision) if len(sweeps) == 1 else _best_of_each(sweeps, precision)
 
 
-def closing(sweeps: Sequence[Sweep], commands: Sequence[str]) -> Iterator[tuple[str, bool]]:
+def closing(sweeps: Sequence[SweepResult], commands: Sequence[str]) -> Iterator[tuple[str, bool]]:
     """Yield what came of the configurations, line by line, each with whether it may be folded.
 
     Args:
@@ -86,7 +86,7 @@ def varied(axis: SweptAxis) -> str:
     return f"{ends} in {axis.values.count:,} {spacing} values" if axis.values.count else ends
 
 
-def spot_check_line(sweep: Sweep) -> str | None:
+def spot_check_line(sweep: SweepResult) -> str | None:
     """Return how the configurations that torch traced agree with the sweep; None if none was traced."""
     if sweep.checks is None:
         return None
@@ -95,9 +95,9 @@ def spot_check_line(sweep: Sweep) -> str | None:
     name = sweep.space.base.entry.class_path
     line = f"spot check: {len(agreeing)} of {len(sweep.checks)} agree with {name}, worst {_ulps(worst)} ulp"
     if any(check.growth > 1 for check in agreeing):
-        line += ", where one ulp at the start grows as far"
+        line += ", where one ulp at the start grows as large"
     if len(agreeing) < len(sweep.checks):
-        line += "; --dtype float64 tells whether rounding decides there"
+        line += "; --dtype float64 shows whether rounding decides"
     return line
 
 
@@ -105,7 +105,7 @@ def _ulps(ulps: float) -> str:
     return f"{math.ceil(ulps):,}" if math.isfinite(ulps) else "infinitely many"
 
 
-def _ranking(sweep: Sweep, precision: int) -> SweepCells:
+def _ranking(sweep: SweepResult, precision: int) -> SweepCells:
     if not sweep.best:
         return SweepCells([], [], [])
     names = [axis.name for axis in sweep.space.axes]
@@ -118,7 +118,7 @@ def _ranking(sweep: Sweep, precision: int) -> SweepCells:
     return SweepCells(headings, rows, headings)
 
 
-def _best_of_each(sweeps: Sequence[Sweep], precision: int) -> SweepCells:
+def _best_of_each(sweeps: Sequence[SweepResult], precision: int) -> SweepCells:
     finished = [sweep for sweep in sweeps if sweep.best]
     if not finished:
         return SweepCells([], [], [])
@@ -137,13 +137,13 @@ def _row(candidate: Candidate, names: Sequence[str], measures: Sequence[str], pr
     return [*values, *(_measure(name, candidate, precision) for name in measures)]
 
 
-def _measures(sweep: Sweep) -> list[str]:
+def _measures(sweep: SweepResult) -> list[str]:
     """Return the names of what was measured, what is ranked by first."""
     known = [name for name in HEADINGS if name in sweep.best[0].measures]
     return sorted(known, key=lambda name: name != sweep.goal.rank)
 
 
-def closing_lines(sweep: Sweep) -> Iterator[str]:
+def closing_lines(sweep: SweepResult) -> Iterator[str]:
     """Yield what came of the configurations, and what torch says of the best."""
     counts = sweep.counts
     if not sweep.is_complete:
@@ -160,12 +160,12 @@ def closing_lines(sweep: Sweep) -> Iterator[str]:
         yield line
 
 
-def _best_value(sweep: Sweep) -> str:
+def _best_value(sweep: SweepResult) -> str:
     value = sweep.best[0].measures[sweep.goal.rank]
     return str(int(value)) if sweep.goal.rank == "steps" else format_significant(value, 4)
 
 
-def _tie_breakers(sweep: Sweep) -> str:
+def _tie_breakers(sweep: SweepResult) -> str:
     """Return what settings that tie are ranked by, in its order."""
     breakers = {"final_loss": "final loss"}
     if sweep.space.minima:

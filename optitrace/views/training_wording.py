@@ -1,4 +1,4 @@
-"""The words around the tables of a training: what was run, how it ended, what was found out."""
+"""The text around the tables of a training: the program, its outcome, and the findings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optitrace.analysis.training.diagnoses.diagnose import unjudged
+from optitrace.analysis.training.diagnoses.registry import unjudged
 from optitrace.errors import printable
 from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
 from optitrace.records.trace import Status
-from optitrace.records.training import OptimizerTrace, Training
-from optitrace.text.number_format import counted, first_of, format_significant, listed, tallied
+from optitrace.records.training import OptimizerTrace, TrainingRecord
+from optitrace.text import counted, first_of, format_significant, listed, tallied
 from optitrace.views.wording import setting
 
 NOT_TOLD = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable")
@@ -26,8 +26,8 @@ NO_STEP = "no step was recorded"
 
 NO_FAULTS = "no faults found"
 
-PARTING_REMEDY = "if they are to be the same, train the model in DistributedDataParallel"
-"""What is likely missing where the weights of ranks part."""
+PARTING_REMEDY = "if they should be the same, wrap the model in DistributedDataParallel"
+"""The remedy for ranks whose weights differ."""
 
 MOST_OPTIMIZERS = 8
 """Of more optimizers than this the first few and the last are shown."""
@@ -45,7 +45,7 @@ _OWN_NUMBERS = re.compile(r"\(.*?\)")
 """What a remedy has in parentheses, such as the lr of its optimizer."""
 
 
-def program_line(training: Training) -> str:
+def program_line(training: TrainingRecord) -> str:
     """Return what was run, and which of the processes that trained together this is.
 
     It is empty of a training that was watched from within and had one process.
@@ -91,7 +91,7 @@ def optimizer_subtitle(optimizer: OptimizerTrace) -> str:
     )
 
 
-def ending(training: Training) -> str:
+def ending(training: TrainingRecord) -> str:
     """Return how a training ended: after how many steps, and why if it failed."""
     outcome = training.outcome
     if not training.optimizers:
@@ -102,13 +102,13 @@ def ending(training: Training) -> str:
     return f"{line}: {printable(outcome.reason)}" if outcome.reason else line
 
 
-def ending_lines(training: Training) -> Iterator[str]:
+def ending_lines(training: TrainingRecord) -> Iterator[str]:
     """Yield how a training ended, and what could not be observed of it."""
     yield ending(training)
     yield from map(printable, training.unobserved)
 
 
-def soundness(training: Training, findings: TrainingFindings) -> str:
+def soundness(training: TrainingRecord, findings: TrainingFindings) -> str:
     """Return that no fault was found in a training that was observed to its end, and what it does not tell.
 
     It is empty where there is a fault, or where the training or its observation has failed.
@@ -121,7 +121,7 @@ def soundness(training: Training, findings: TrainingFindings) -> str:
     return f"{NO_FAULTS} until then" if training.outcome.status is Status.INTERRUPTED else NO_FAULTS
 
 
-def closing_lines(training: Training, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:
+def closing_lines(training: TrainingRecord, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:
     """Yield all that is said below the tables where nothing can be indented, a diagnosis in one line."""
     yield from ending_lines(training)
     if sentence := soundness(training, findings):
@@ -235,7 +235,7 @@ def _rule_line(found: RuleAgreement) -> str:
         )
     return (
         f"{found.optimizer} departs from the rule of {found.rule} at step {found.departure}, "
-        f"in {found.quantity} of {found.parameter}: worst {worst}, {found.allowed:g} allowed{note}"
+        f"in {found.quantity} of {found.parameter}: worst {worst}, tolerance {found.allowed:g}{note}"
     )
 
 
@@ -266,16 +266,16 @@ def _others_line(others: Sequence[RuleAgreement]) -> str:
 def _ranks_line(found: RankAgreement) -> str:
     note = f"; {printable(found.note)}" if found.note else ""
     if found.agrees is None:
-        return f"whether the {found.world_size} ranks agree cannot be told: {printable(found.note)}"
+        return f"cannot determine whether the {found.world_size} ranks agree: {printable(found.note)}"
     if found.agrees:
         return f"the weights of {found.world_size} ranks agree after every recorded step{note}"
     first, second = found.ranks
     when = f"at step {found.step:,} of" if found.step else "before the first step of"
-    line = f"ranks {first} and {second} part {when} {found.optimizer}"
+    line = f"ranks {first} and {second} first differ {when} {found.optimizer}"
     if found.parameter:
         line += (
-            f", in {printable(found.parameter)}: its norm is {found.norms[0]!r} in one "
-            f"and {found.norms[1]!r} in the other"
+            f", in {printable(found.parameter)}: its norm is {found.norms[0]!r} on rank {first} "
+            f"and {found.norms[1]!r} on rank {second}"
         )
     return f"{line}{note}; {PARTING_REMEDY}"
 
@@ -283,4 +283,4 @@ def _ranks_line(found: RankAgreement) -> str:
 def _for_all(alike: Sequence[Diagnosis]) -> Diagnosis:
     first, *others = alike
     names = list(dict.fromkeys(other.optimizer for other in others if other.optimizer != first.optimizer))
-    return replace(first, fact=f"{first.fact}; it is the same with {first_of(names, MOST_NAMED)}")
+    return replace(first, fact=f"{first.fact}; the same applies to {first_of(names, MOST_NAMED)}")

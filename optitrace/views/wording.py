@@ -1,14 +1,14 @@
-"""The words around a table: what was run, how it ended."""
+"""The text around a table: the experiment and its outcome."""
 
 from __future__ import annotations
 
 from optitrace.analysis.documented import Reproduction, as_printed
 from optitrace.analysis.theory import StabilityLimit
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import Status, Trace
+from optitrace.records.trace import Status, TraceRecord
 from optitrace.rules.hyperparameter import Value, show
-from optitrace.text.number_format import counted, format_number
-from optitrace.views.fields import FIRST_FEW, MOST_COORDINATES
+from optitrace.text import counted, format_number
+from optitrace.views.grid import FIRST_FEW, MOST_COORDINATES
 
 
 def title(experiment: Experiment) -> str:
@@ -55,9 +55,9 @@ def subtitle(experiment: Experiment) -> str:
     if experiment.noise:
         parts.append(f"noise {show(experiment.noise)} with seed {experiment.seed}")
     if experiment.clip_norm is not None:
-        parts.append(f"gradient norm up to {show(experiment.clip_norm)}")
+        parts.append(f"gradient norm clipped to {show(experiment.clip_norm)}")
     if experiment.clip_value is not None:
-        parts.append(f"gradient values up to {show(experiment.clip_value)}")
+        parts.append(f"gradient values clipped to {show(experiment.clip_value)}")
     if experiment.schedule is not None:
         parts.append(f"schedule {experiment.schedule}")
     return ", ".join(parts)
@@ -69,7 +69,7 @@ def vector(numbers: tuple[float, ...], most: int = 6) -> str:
     return f"({', '.join([*shown, '…'] if len(numbers) > most else shown)})"
 
 
-def closing(trace: Trace, precision: int) -> list[str]:
+def closing(trace: TraceRecord, precision: int) -> list[str]:
     """Return the lines under every table: how the run ended, and what of it is not shown."""
     loss, *rest = ending(trace, precision)
     count = len(trace.experiment.start)
@@ -77,12 +77,12 @@ def closing(trace: Trace, precision: int) -> list[str]:
         return [loss, *rest]
     return [
         loss,
-        f"of {count} coordinates the norm and the first {FIRST_FEW} are shown; files hold all",
+        f"only the norm and the first {FIRST_FEW} of {count} coordinates are shown; output files have all",
         *rest,
     ]
 
 
-def ending(trace: Trace, precision: int) -> list[str]:
+def ending(trace: TraceRecord, precision: int) -> list[str]:
     """Return the line of the final loss, and how the run ended if not as planned."""
     loss = format_number(trace.final_loss, precision)
     lines = [f"final loss {loss} after {counted(trace.steps[-1], 'step')}"]
@@ -97,7 +97,7 @@ def ending(trace: Trace, precision: int) -> list[str]:
     return lines + unreached(trace)
 
 
-def unreached(trace: Trace) -> list[str]:
+def unreached(trace: TraceRecord) -> list[str]:
     """Return the line that says that the target was not reached; none if it was, or there is none."""
     target, taken = trace.experiment.until, trace.steps[-1]
     if target is None or trace.outcome.status is Status.TARGET_REACHED:

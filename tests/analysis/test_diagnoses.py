@@ -8,14 +8,14 @@ import sys
 import pytest
 from support.trainings import INTERRUPTED, PARAMETERS, seen, stepped
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.findings import Diagnosis
 from optitrace.records.trace import Outcome, Status
 from optitrace.records.training import (
     NonFinite,
     Scheduling,
     Tally,
-    Training,
+    TrainingRecord,
     UnownedParameter,
     WatchedParameter,
 )
@@ -25,7 +25,7 @@ FAILED = Outcome(Status.FAILED, 20, reason="ValueError: 3")
 UNUSED = WatchedParameter("aux.weight", (3,), "float32", had_gradient=False)
 
 
-def only(training: Training) -> Diagnosis:
+def only(training: TrainingRecord) -> Diagnosis:
     (diagnosis,) = diagnose(training)
     return diagnosis
 
@@ -36,7 +36,7 @@ def test_a_sound_training_has_no_faults() -> None:
 
 
 def test_a_training_without_steps_has_none() -> None:
-    assert diagnose(Training(seen().program, seen().versions, Outcome(), ())) == ()
+    assert diagnose(TrainingRecord(seen().program, seen().versions, Outcome(), ())) == ()
 
 
 def test_faults_come_in_the_order_of_their_steps_and_those_of_no_step_last() -> None:
@@ -60,7 +60,7 @@ def test_faults_come_in_the_order_of_their_steps_and_those_of_no_step_last() -> 
 
 def test_diagnosing_imports_no_torch() -> None:
     code = (
-        "import sys; import optitrace.analysis.training.diagnoses.diagnose; sys.exit('torch' in sys.modules)"
+        "import sys; import optitrace.analysis.training.diagnoses.registry; sys.exit('torch' in sys.modules)"
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -133,7 +133,7 @@ def test_each_two_optimizers_that_share_are_told() -> None:
 
 
 def test_an_optimizer_that_never_steps_is_told_once_the_program_has_come_to_its_end() -> None:
-    assert only(seen(idle=("Adam 2",))).fact == "Adam 2 was made and took no step"
+    assert only(seen(idle=("Adam 2",))).fact == "Adam 2 was created but never stepped"
     for ended in (INTERRUPTED, FAILED):
         assert diagnose(seen(idle=("Adam 2",), outcome=ended)) == ()
 
@@ -141,7 +141,7 @@ def test_an_optimizer_that_never_steps_is_told_once_the_program_has_come_to_its_
 def test_thousands_of_optimizers_that_never_step_are_told_once() -> None:
     names = ("SGD", *(f"SGD {k}" for k in range(2, 3001)))
 
-    assert only(seen(idle=names)).fact == "SGD, SGD 2, SGD 3 and 2,997 more were made and took no step"
+    assert only(seen(idle=names)).fact == "SGD, SGD 2, SGD 3 and 2,997 more were created but never stepped"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.trainings import PARAMETERS, seen, stepped
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.analysis.training.diagnoses.step_size import step_growth
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import ClippingKind, ClippingTally, LostUpdate, OptimizerTrace, Tally

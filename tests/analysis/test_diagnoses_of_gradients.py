@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support.trainings import PARAMETERS, seen, stepped
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import GradientCase, Tally
 
@@ -20,7 +20,7 @@ def test_a_stale_gradient_is_told_with_its_first_step_and_how_many_have_it() -> 
         optimizer="SGD",
         step=2,
         parameter=None,
-        fact="step 2 of SGD uses the gradient of the step before once more: no backward came between "
+        fact="step 2 of SGD reuses the gradient of the previous step: backward() was not called in between "
         "(19 of 20 steps)",
         remedy="call loss.backward() before each optimizer.step()",
     )
@@ -33,7 +33,7 @@ def test_an_accumulated_gradient_is_told_of_the_optimizer_that_has_it() -> None:
 
     assert (diagnosis.fault, diagnosis.optimizer, diagnosis.step) == ("accumulated gradient", "Adam 2", 7)
     assert diagnosis.fact == (
-        "step 7 of Adam 2 adds its gradient to that of the step before, which was not cleared "
+        "step 7 of Adam 2 adds its gradient to that of the previous step, which was not cleared "
         "(14 of 20 steps)"
     )
     assert diagnosis.remedy == "call optimizer.zero_grad() before loss.backward()"
@@ -74,7 +74,7 @@ def test_skipped_steps_are_a_fault_beyond_those_that_find_the_scale(
     found = diagnose(seen(stepped(gradients=kinds)))
 
     assert [(one.fault, one.step) for one in found] == [("skipped steps", 3)] * is_fault
-    assert all(f"left out {skipped} of {taken} steps of SGD, first step 3" in one.fact for one in found)
+    assert all(f"skipped {skipped} of {taken} steps of SGD, the first at step 3" in one.fact for one in found)
 
 
 def test_an_optimizer_that_never_has_a_gradient_is_told_once_and_not_for_each_parameter() -> None:
@@ -102,7 +102,7 @@ def test_a_cleared_gradient_is_told_with_what_has_cleared_it() -> None:
         optimizer="SGD",
         step=1,
         parameter=None,
-        fact="step 1 of SGD has no gradient to use: zero_grad() came between backward and step "
+        fact="step 1 of SGD has no gradient to use: zero_grad() was called between backward and step "
         "(20 of 20 steps)",
         remedy="call zero_grad() before loss.backward() or after optimizer.step()",
     )
@@ -174,4 +174,4 @@ def test_parameters_beyond_three_sets_are_counted() -> None:
     found = diagnose(seen(stepped(cases=cases)))
 
     assert [d.parameter for d in found] == ["1.weight", "2.weight", "3.weight"]
-    assert [d.fact.partition("; ")[2] for d in found] == ["", "", "the same holds for 4 other parameters"]
+    assert [d.fact.partition("; ")[2] for d in found] == ["", "", "the same applies to 4 other parameters"]

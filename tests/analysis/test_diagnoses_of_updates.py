@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from support.trainings import PARAMETERS, seen, stepped
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import KINDS, LostUpdate, WatchedParameter
 
@@ -35,8 +35,8 @@ def test_updates_lost_in_rounding_are_told_with_share_and_dtype() -> None:
 
     assert (diagnosis.fault, diagnosis.step, diagnosis.parameter) == ("lost update", 1, None)
     assert diagnosis.fact == (  # 2**-8
-        "step 1 of AdamW leaves 93 % of the bfloat16 weights as they are: "
-        "rounding takes updates below 0.0039 of a weight"
+        "step 1 of AdamW leaves 93 % of the bfloat16 weights unchanged: "
+        "rounding loses updates below 0.0039 of a weight"
     )
     assert diagnosis.remedy == (
         "keep the weights in float32 and use autocast, round stochastically, or raise the lr (0.1)"
@@ -54,7 +54,7 @@ def test_updates_lost_in_float32_have_another_cause() -> None:
 def test_a_dtype_of_unknown_format_is_told_without_a_limit() -> None:
     (diagnosis,) = diagnose(seen(stepped(lost=lost(80), parameters=of("float8_e5m2"))))
 
-    assert diagnosis.fact.endswith("the float8_e5m2 weights as they are: rounding takes their updates")
+    assert diagnosis.fact.endswith("the float8_e5m2 weights unchanged: their updates are lost in rounding")
 
 
 def test_lost_updates_of_several_dtypes_are_told_with_all_and_the_limit_of_the_coarsest() -> None:
@@ -63,8 +63,8 @@ def test_lost_updates_of_several_dtypes_are_told_with_all_and_the_limit_of_the_c
     (diagnosis,) = diagnose(seen(stepped(lost=lost(80), parameters=(*mixed, still))))
 
     assert diagnosis.fact == (  # 2**-8
-        "step 1 of SGD leaves 80 % of the float32, bfloat16 and float16 weights as they are: "
-        "rounding takes updates below 0.0039 of a weight in bfloat16"
+        "step 1 of SGD leaves 80 % of the float32, bfloat16 and float16 weights unchanged: "
+        "rounding loses updates below 0.0039 of a weight in bfloat16"
     )
     assert diagnosis.remedy.startswith("keep the weights in float32")
 

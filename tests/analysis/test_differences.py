@@ -12,17 +12,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optitrace.analysis.diff_report import differing_settings, first_rule_difference
 from optitrace.analysis.differences import Difference, diff
-from optitrace.analysis.rule_difference import first_rule_difference
-from optitrace.analysis.settings_difference import differing_settings
 from optitrace.analysis.tolerance import CLOSE, EXACT, Tolerance, close
 from optitrace.experiment.experiment import design
 from optitrace.experiment.text import design_text, parse_text
-from optitrace.records.trace import Column, Trace
+from optitrace.records.trace import Column, TraceRecord
 from optitrace.tracing.tracer import trace
 
 
-def traced(text: str) -> Trace:
+def traced(text: str) -> TraceRecord:
     return trace(design_text(parse_text(text)))
 
 
@@ -31,20 +30,20 @@ ADAM = traced("adam:lr=0.1,amsgrad=true,steps=6")
 QUANTITIES = ("loss", "gradient", "lr", "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "weights")
 
 
-def with_column(original: Trace, quantity: str, column: Column) -> Trace:
+def with_column(original: TraceRecord, quantity: str, column: Column) -> TraceRecord:
     if quantity in original.state:
         return replace(original, state={**original.state, quantity: column})
     return replace(original, columns={**original.columns, quantity: column})
 
 
-def with_number(original: Trace, quantity: str, position: int, number: float) -> Trace:
+def with_number(original: TraceRecord, quantity: str, position: int, number: float) -> TraceRecord:
     column = {**original.columns, **original.state}[quantity]
     values = array("d", column.values)
     values[position] = number
     return with_column(original, quantity, replace(column, values=values))
 
 
-def number(original: Trace, quantity: str, position: int) -> float:
+def number(original: TraceRecord, quantity: str, position: int) -> float:
     return {**original.columns, **original.state}[quantity].values[position]
 
 
@@ -128,7 +127,7 @@ def test_the_earliest_step_comes_first_and_in_a_step_the_order_in_which_it_has_i
     ]
 
 
-def first_difference(other: Trace) -> Difference:
+def first_difference(other: TraceRecord) -> Difference:
     first = diff(ADAM, other).first
     assert first is not None
     return first

@@ -9,7 +9,7 @@ import pytest
 from optitrace.analysis.explanation import RuleStep, SearchStep, explain
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
-from optitrace.records.trace import Status, Trace
+from optitrace.records.trace import Status, TraceRecord
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.mistakes import MISTAKES, damaged
 from optitrace.tracing.tracer import trace
@@ -17,7 +17,7 @@ from optitrace.tracing.tracer import trace
 RULED = [name for name, optimizer in TORCH_OPTIMIZERS.items() if optimizer.rule is not None]
 
 
-def rule_steps(traced: Trace, **options: object) -> list[RuleStep]:
+def rule_steps(traced: TraceRecord, **options: object) -> list[RuleStep]:
     explained = explain(traced, **options)  # type: ignore[arg-type]
     steps = [step for step in explained.values() if isinstance(step, RuleStep)]
     assert len(steps) == len(explained)

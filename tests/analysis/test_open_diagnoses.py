@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.runs import run
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnosis_checks
+from optitrace.analysis.training.diagnoses.registry import diagnosis_checks
 
 GROUPS = """
 from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer

@@ -116,9 +116,9 @@ def test_a_coordinate_that_starts_at_its_minimum_has_no_say(start: tuple[float, 
 @pytest.mark.parametrize(
     ("hyperparameters", "coefficients", "reason"),
     [
-        ({}, (1, -2), "a curvature is -4, where every step leads away"),
-        ({"maximize": True}, (1, 2), "a curvature is -4, where every step leads away"),
-        ({"momentum": 0.9}, (-0.5, 2), "a curvature is -1, where every step leads away"),
+        ({}, (1, -2), "a curvature is -4, where every step moves away from the minimum"),
+        ({"maximize": True}, (1, 2), "a curvature is -4, where every step moves away from the minimum"),
+        ({"momentum": 0.9}, (-0.5, 2), "a curvature is -1, where every step moves away from the minimum"),
     ],
     ids=str,
 )
@@ -148,7 +148,7 @@ def test_a_momentum_that_never_dies_away_has_no_limit_that_converges(momentum: f
     found = stability_limit(experiment)
 
     assert found is not None
-    assert (found.lr, found.reason) == (0, f"a momentum of {momentum:g} never dies away")
+    assert (found.lr, found.reason) == (0, f"a momentum of {momentum:g} never decays")
     assert not growth(experiment) < 1e-2
 
 

@@ -85,7 +85,7 @@ def test_workers_that_are_used_again_begin_where_the_program_is(
 ) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / f"{name}.py").write_text("from torch.optim import SGD as Own\n")
+        (tmp_path / name / f"{name}.py").write_text("from torch.optim import SGD as VerifiedClass\n")
         monkeypatch.chdir(tmp_path / name)
 
-        assert len(sweep(space(f"{name}.py:Own", ["lr=0.1,0.2"]), Goal()).best) == 2
+        assert len(sweep(space(f"{name}.py:VerifiedClass", ["lr=0.1,0.2"]), Goal()).best) == 2

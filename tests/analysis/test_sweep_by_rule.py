@@ -14,8 +14,7 @@ from support.sweeps import GRIDS, everything, space
 from optitrace.analysis.sweeping.batch import Swept
 from optitrace.analysis.sweeping.classes import measured
 from optitrace.analysis.sweeping.measures import RANKS, Goal
-from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.values import columns, configuration, configurations
+from optitrace.analysis.sweeping.space import Space, columns, configuration, configurations
 from optitrace.errors import UsageError
 from optitrace.experiment.landscapes import LANDSCAPES
 from optitrace.tracing.tracer import trace
@@ -65,7 +64,9 @@ def test_a_quadratic_off_the_axes_is_torchs(steps: int) -> None:
 
 
 def test_coefficients_off_the_axes_are_not_varied() -> None:
-    with pytest.raises(UsageError, match="coefficients cannot be varied off the axes; leave out --rotate"):
+    with pytest.raises(
+        UsageError, match="the coefficients of a rotated quadratic cannot be varied; leave out --rotate"
+    ):
         space("sgd", ["coefficients.0=1,3"], rotate=3)
 
 

@@ -18,8 +18,7 @@ from optitrace.experiment.landscapes import LANDSCAPES
 from optitrace.functions import absolute, maximum, minimum, rms, sign, sqrt, where
 from optitrace.native import machine_code as codes
 from optitrace.native import program as programs
-from optitrace.native.listing import listing
-from optitrace.native.machine_code import is_compilable
+from optitrace.native.machine_code import is_compilable, listing
 from optitrace.native.program import SPAN, CompiledRun
 from optitrace.native.square_root import square_root
 from optitrace.native.tape import OperandKind, Tape, TapeLine, TapeRecorder, UnrecordableError

@@ -10,11 +10,11 @@ import pytest
 
 from optitrace.analysis.loss_grid import frame, rows_before_flight, rows_of_interest, terrain
 from optitrace.experiment.experiment import design
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.tracing.tracer import trace
 
 
-def run(optimizer: str = "sgd", steps: int = 10, lr: float = 0.01, **settings: Any) -> Trace:
+def run(optimizer: str = "sgd", steps: int = 10, lr: float = 0.01, **settings: Any) -> TraceRecord:
     return trace(design(optimizer, {"lr": lr}, steps=steps, dtype="float64", **settings))
 
 

@@ -131,12 +131,16 @@ def test_climbing_has_no_best_lr() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("adam", {}, r"this theory is about sgd on the quadratic, .*and no schedule; leave out --theory\."),
+        ("adam", {}, r"theory covers only sgd on the quadratic, .*and no schedule; leave out --theory\."),
         ("sgd", {"gradient": "stale"}, "with a fresh gradient, neither noisy nor clipped, and no schedule"),
         ("sgd", {"noise": 0.1}, "neither noisy nor clipped"),
-        ("sgd", {"objective": "booth"}, "about sgd on the quadratic"),
+        ("sgd", {"objective": "booth"}, "only sgd on the quadratic"),
         ("sgd", {"schedule": "StepLR:step_size=1"}, "and no schedule; leave out --theory"),
-        ("sgd", {"start": (0, 0)}, r"a start at the minimum leaves theory nothing to say; choose another"),
+        (
+            "sgd",
+            {"start": (0, 0)},
+            r"the start is at the minimum, where theory predicts nothing; choose another",
+        ),
     ],
 )
 def test_other_runs_are_refused(name: str, options: dict[str, Any], message: str) -> None:

@@ -12,10 +12,10 @@ from torch import Tensor
 from optitrace.analysis.verification.cause import likely_causes
 from optitrace.analysis.verification.check import DTYPES, Check, Departure, Scope, Verdict
 from optitrace.analysis.verification.recorded_run import record
-from optitrace.analysis.verification.subject import subject_of_own
-from optitrace.analysis.verification.verify import Own, check_in_dtypes, verify
+from optitrace.analysis.verification.subject import subject_of_user_class
+from optitrace.analysis.verification.verify import VerifiedClass, check_in_dtypes, verify
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import OwnClass
+from optitrace.experiment.user_class import UserClass
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.line_changes import derived_mistakes
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
@@ -42,7 +42,7 @@ def rule_with(name: str, *mistakes: str) -> Rule:
 
 def checks_of(own: type[Any], rule: str, **given: Any) -> list[Check]:
     """Return the checks of a class against a rule, float32 and then float64."""
-    subject = subject_of_own(OwnClass.of(own), RULES[rule], given)
+    subject = subject_of_user_class(UserClass.of(own), RULES[rule], given)
     return list(check_in_dtypes(subject, "single", DTYPES, torch.device("cpu")))
 
 
@@ -155,7 +155,7 @@ def test_a_state_that_means_something_else_is_noticed_though_the_weights_agree()
 
     assert check.verdict is Verdict.DEPARTS
     assert check.causes == ("lr is inside the momentum_buffer",)
-    assert "its weights agree; its state means something else" in check.notes
+    assert "its weights agree; its state has another meaning" in check.notes
     assert check.departure is not None
     assert check.departure.quantity == "momentum_buffer"
 
@@ -166,7 +166,7 @@ def test_a_state_that_means_something_else_is_noticed_though_the_weights_agree()
 )
 def test_a_mistake_is_recognized(name: str, mistake: Mistake) -> None:
     wrong = optimizer_of(damaged(RULES[name], mistake))
-    subject = subject_of_own(OwnClass.of(wrong), RULES[name], {})
+    subject = subject_of_user_class(UserClass.of(wrong), RULES[name], {})
     recordings = [record(subject, configuration) for configuration in subject.configurations]
 
     assert likely_causes(RULES[name], recordings) == (mistake.name,)
@@ -185,7 +185,7 @@ def test_a_mistake_that_the_settings_cannot_show_is_no_cause() -> None:
 
     # without nesterov and dampening, leaving them out would agree just as the rule does
     assert check.causes == ()
-    assert "its weights agree; its state means something else" in check.notes
+    assert "its weights agree; its state has another meaning" in check.notes
 
 
 def test_two_mistakes_at_once_are_recognized() -> None:
@@ -263,7 +263,7 @@ def test_a_class_that_computes_in_float32_is_held_to_float64_and_told_so() -> No
 
     assert single.verdict is Verdict.AGREES
     assert double.verdict is Verdict.DEPARTS
-    assert "in float32 it agrees: rounding alone, or something inside has fewer digits" in double.notes
+    assert "in float32 it agrees: rounding alone, or an intermediate value of lower precision" in double.notes
 
 
 def test_a_scalar_in_the_default_dtype_is_told_and_excused() -> None:
@@ -296,11 +296,11 @@ def test_hyperparameters_that_the_class_lacks_are_told() -> None:
 
 
 def test_hyperparameters_that_the_rule_lacks_and_other_defaults_are_told() -> None:
-    class Own(Descent):
+    class VerifiedClass(Descent):
         def __init__(self, params: Any, lr: float = 0.1, momentum: float = 0.9, extra: int = 3) -> None:
             super().__init__(params, lr, momentum)
 
-    [_, check] = checks_of(Own, "sgd")
+    [_, check] = checks_of(VerifiedClass, "sgd")
 
     assert check.notes == (
         "it has no dampening, weight_decay, nesterov, maximize; 3 of 4 settings were tried without",
@@ -353,7 +353,7 @@ def test_a_class_that_cannot_be_called_is_told(
     exec(f"class Made(Descent):\n    def __init__(self, params, {arguments}): pass", names)
 
     with pytest.raises(UsageError, match=sentence):
-        verify([], [Own(OwnClass.of(names["Made"]), given, RULES["sgd"])], Scope())
+        verify([], [VerifiedClass(UserClass.of(names["Made"]), given, RULES["sgd"])], Scope())
 
 
 def test_a_class_that_fails_under_every_setting_is_told() -> None:

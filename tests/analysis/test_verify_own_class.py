@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import OwnClass, is_own, load
+from optitrace.experiment.user_class import UserClass, is_user_class, load
 
 MINE = """\
 import torch
@@ -56,7 +56,7 @@ def test_a_class_is_found_by_its_file_or_its_module(folder: Path, name: str) -> 
 
     assert own.name == name
     assert own.optimizer_class.__name__ == "Mine"
-    assert is_own(name)
+    assert is_user_class(name)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ class Typed(torch.optim.SGD):
     ],
 )
 def test_a_text_is_read_by_the_annotation_or_by_the_default(name: str, text: str, value: object) -> None:
-    [hyperparameter] = [h for h in OwnClass.of(Typed).hyperparameters if h.name == name]
+    [hyperparameter] = [h for h in UserClass.of(Typed).hyperparameters if h.name == name]
     read = hyperparameter.parse(text)
 
     assert (read, type(read)) == (value, type(value))
@@ -139,7 +139,7 @@ def test_a_hyperparameter_without_a_default_is_required() -> None:
         def __init__(self, params: Any, lr: float, gamma: float) -> None:
             super().__init__(params, lr)
 
-    own = OwnClass.of(Needing)
+    own = UserClass.of(Needing)
 
     assert own.required == ("gamma",)
     own.check(["gamma"])
@@ -197,5 +197,5 @@ def test_a_signature_that_cannot_be_evaluated_is_read_by_its_defaults() -> None:
         def __init__(self, params: Any, lr: Unknown = 0.1) -> None:  # type: ignore[name-defined]  # noqa: F821
             super().__init__(params, lr)
 
-    assert [(h.name, h.type) for h in OwnClass.of(Odd).hyperparameters] == [("lr", float)]
+    assert [(h.name, h.type) for h in UserClass.of(Odd).hyperparameters] == [("lr", float)]
     assert inspect.isclass(Odd)

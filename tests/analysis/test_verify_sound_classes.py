@@ -15,14 +15,14 @@ from torch.optim import Optimizer
 
 from optitrace.analysis.verification.check import ClaimOutcome, Conformance
 from optitrace.analysis.verification.conformance import conform
-from optitrace.analysis.verification.verify import Own
-from optitrace.experiment.own_class import OwnClass
+from optitrace.analysis.verification.verify import VerifiedClass
+from optitrace.experiment.user_class import UserClass
 from optitrace.tracing.devices import one_thread
 
-COUNTS = "every hyperparameter counts"
-STAYS = "a zero gradient leaves the weights"
-MIRRORED = "mirrored weights and gradients move mirrored"
-RESUMES = "a saved state resumes"
+COUNTS = "every hyperparameter has an effect"
+STAYS = "a zero gradient leaves the weights unchanged"
+MIRRORED = "negated weights and gradients give negated steps"
+RESUMES = "a saved state can be resumed"
 INDEPENDENT = "two optimizers made from one state_dict are independent"
 ORDER = "the order of parameters does not matter"
 TWO_DTYPES = "parameters of two dtypes move as each would alone"
@@ -39,7 +39,7 @@ def _one_thread() -> Iterator[None]:
 
 def found(optimizer_class: type[Optimizer]) -> dict[str, Conformance]:
     # as `verify` runs it
-    return {c.claim: c for c in conform(Own(OwnClass.of(optimizer_class), {}, None).guarded, {})}
+    return {c.claim: c for c in conform(VerifiedClass(UserClass.of(optimizer_class), {}, None).guarded, {})}
 
 
 class Simple(Descent):
@@ -432,7 +432,7 @@ SOUND = [
         {STAYS: "every step multiplies each by 0.995, and no hyperparameter is known to switch that off"},
     ),
     (Averaging, {STAYS: "none moves in 30 steps"}),
-    (Normed, {ORDER: "the other way round they move the same"}),
+    (Normed, {ORDER: "in the opposite order they move the same"}),
     (Normed, {TWO_DTYPES: "its parameters affect each other"}),
     (InFloat32, {DTYPE: "in float32, in which it computes float64 weights as well"}),
     (OnlyFloat32, {DTYPE: "in float32, as it takes no float64 weights"}),

@@ -13,7 +13,7 @@ from optitrace.analysis.verification.check import ClaimOutcome
 from optitrace.analysis.verification.conformance import conform
 from optitrace.analysis.verification.guard import CallTimeoutError, ProcessGuard
 from optitrace.analysis.verification.separate_process import RETURNS, NeverReturnsError
-from optitrace.experiment.own_class import OwnClass
+from optitrace.experiment.user_class import UserClass
 
 LIMIT = 10**6
 """Seconds: the alarm is never waited for here, but rung by the class itself."""
@@ -24,7 +24,7 @@ class Slow(Descent):
 
     calls = 0
 
-    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         if self.param_groups[0]["momentum"]:
             Slow.calls += 1
             signal.raise_signal(signal.SIGALRM)
@@ -34,7 +34,7 @@ class Slow(Descent):
 class Stuck(Descent):
     """Would never return."""
 
-    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         signal.raise_signal(signal.SIGALRM)
 
 
@@ -43,13 +43,13 @@ class Asks(Descent):
 
     left: list[float]
 
-    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         self.left = [signal.getitimer(signal.ITIMER_REAL)[0]]
 
 
 def test_a_call_that_takes_too_long_is_an_error_and_its_settings_are_tried_once() -> None:
     guard = ProcessGuard(timeout=LIMIT)
-    found = list(conform(guard.guarded(OwnClass.of(Slow)), {}))
+    found = list(conform(guard.guarded(UserClass.of(Slow)), {}))
     [late] = guard.conformances("Slow")
 
     assert Slow.calls == len(guard.late) >= 1
@@ -63,14 +63,15 @@ def test_a_class_that_never_returns_is_told_at_once() -> None:
     guard = ProcessGuard(timeout=LIMIT)
 
     with pytest.raises(NeverReturnsError, match=f"^a call takes more than {LIMIT} seconds; --timeout"):
-        list(conform(guard.guarded(OwnClass.of(Stuck)), {}))
+        list(conform(guard.guarded(UserClass.of(Stuck)), {}))
 
 
 def test_the_alarm_is_set_for_a_call_and_for_nothing_else() -> None:
     guard, weights = ProcessGuard(timeout=LIMIT), torch.ones(2, requires_grad=True)
     weights.grad = torch.ones(2)
     handler = signal.getsignal(signal.SIGALRM)
-    optimizer: Any = guard.guarded(OwnClass.of(Asks)).optimizer_class([weights])
+    made: Any = guard.guarded(UserClass.of(Asks)).optimizer_class
+    optimizer = made([weights])
     optimizer.step()
 
     assert 0 < optimizer.left[0] <= LIMIT

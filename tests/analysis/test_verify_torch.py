@@ -183,7 +183,7 @@ def test_what_the_installed_torch_lacks_is_listed_as_missing_and_the_others_are_
 
     sgd, muon = found.checks
     assert (sgd.verdict, muon.verdict, found.passed) == (Verdict.AGREES, Verdict.NO_CLASS, True)
-    assert muon.notes == (f"torch {torch.__version__} has no Muon; a newer torch has",)
+    assert muon.notes == (f"torch {torch.__version__} has no Muon; install a newer torch",)
     text = printed(VerificationPresenter(found).table(Display()), 100)
     assert "sgd agrees with its rule\n" in text
     assert "missing" in next(line for line in text.splitlines() if line.startswith("muon  "))
@@ -192,7 +192,7 @@ def test_what_the_installed_torch_lacks_is_listed_as_missing_and_the_others_are_
 def test_nothing_but_what_the_installed_torch_lacks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
 
-    with pytest.raises(UsageError, match=r"^torch \S+ has no Muon; a newer torch has\.$"):
+    with pytest.raises(UsageError, match=r"^torch \S+ has no Muon; install a newer torch\.$"):
         verify([TORCH_OPTIMIZERS["muon"]], [], Scope())
 
 

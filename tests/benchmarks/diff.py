@@ -20,7 +20,7 @@ from optitrace.analysis.diff_report import report_differences
 from optitrace.analysis.tolerance import EXACT
 from optitrace.experiment.experiment import design
 from optitrace.records.reader import read_trace
-from optitrace.records.trace import NamedTrace, Trace
+from optitrace.records.trace import NamedTrace, TraceRecord
 from optitrace.records.writer import json_chunks
 from optitrace.tracing.tracer import trace
 
@@ -78,7 +78,7 @@ def main(steps: int = 100_000, repetitions: int = 5) -> None:
     report(measurements)
 
 
-def _with_one_bit_turned(original: Trace) -> Trace:
+def _with_one_bit_turned(original: TraceRecord) -> TraceRecord:
     """Return a trace whose middle weight is the next number of float64."""
     values = original.weights.values[:]
     middle = len(values) // 2

@@ -73,7 +73,7 @@ def _long_functions(trees: dict[Path, ast.Module]) -> Iterator[str]:
 
 def _upward(trees: dict[Path, ast.Module]) -> Iterator[str]:
     for path, tree in trees.items():
-        room = path.relative_to(ROOT).parts[0]
+        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
         for node in ast.walk(tree):
             imported = node.module if isinstance(node, ast.ImportFrom) else None
             parts = (imported or "").split(".")

@@ -14,11 +14,11 @@ from time import process_time
 from measuring import Measurement, report
 
 from optitrace.experiment.experiment import design
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.tracing.tracer import trace
 from optitrace.views.display import Display
+from optitrace.views.formats import find_writer, is_picture, writers_of
 from optitrace.views.presenters.trace import TracePresenter
-from optitrace.views.writer import find_writer, is_picture, writers_of
 
 SECONDS = 5.0
 
@@ -27,7 +27,7 @@ MEGABYTES = 1.0
 PICTURES = [name for name, writer in writers_of(TracePresenter).items() if is_picture(writer)]
 
 
-def drawn(run: Trace, format: str) -> bytes:
+def drawn(run: TraceRecord, format: str) -> bytes:
     """Return the picture of a run, the loss around it and all."""
     written = find_writer(format, TracePresenter).write(TracePresenter(run), Display())
     return b"".join(part.encode() if isinstance(part, str) else part for part in written)

@@ -25,18 +25,17 @@ from optitrace.records.training import (
     OptimizerTrace,
     Program,
     Tally,
-    Training,
+    TrainingRecord,
     WatchedParameter,
 )
 from optitrace.views.display import Display
 from optitrace.views.presenters.training import TrainingPresenter
-from optitrace.views.writers.delimited_text import write_csv
-from optitrace.views.writers.table import write_table
+from optitrace.views.writers.text_formats import write_csv, write_table
 
 NOTHING = TrainingFindings()
 
 
-def long_training(steps: int) -> Training:
+def long_training(steps: int) -> TrainingRecord:
     """Return a training of one optimizer, with as many different numbers as there are."""
     columns = {
         name: Column(array("d", ((k + 1) ** -0.5 / (place + 3) for k in range(steps))), ())
@@ -53,10 +52,10 @@ def long_training(steps: int) -> Training:
         columns=columns,
         gradients={"fresh": Tally(steps, 1)},
     )
-    return Training(Program(("train.py",)), Versions("0", "0", "0"), Outcome(), (adam,))
+    return TrainingRecord(Program(("train.py",)), Versions("0", "0", "0"), Outcome(), (adam,))
 
 
-def read(path: Path) -> Training:
+def read(path: Path) -> TrainingRecord:
     """Return the training of a file."""
     saved = read_saved(str(path))
     assert isinstance(saved, SavedTraining)

@@ -36,7 +36,7 @@ MISTAKES = [
     ("notebook --formal", "notebook has no option '--formal'; did you mean '--format'?"),
     (
         "--momentum 0.1 sgd",
-        "'--momentum' is no option of the program itself; those of an optimizer follow its name, "
+        "'--momentum' is not an option of optitrace itself; options of an optimizer follow its name, "
         "as in 'optitrace sgd --lr 0.1'.",
     ),
     # values of hyperparameters
@@ -97,10 +97,10 @@ MISTAKES = [
     ("sgd --color red", "unknown color 'red'; choose from: auto, always, never."),
     (
         "sgd -o trace.xml",
-        f"cannot tell the format of 'trace.xml': '.xml' is not the suffix of a format; {SUFFIXES}",
+        f"cannot determine the format of 'trace.xml': '.xml' is not a known suffix; {SUFFIXES}",
     ),
-    ("sgd -o trace", f"cannot tell the format of 'trace': it has no suffix; {SUFFIXES}"),
-    ("sgd -o ''", f"cannot tell the format of '': it has no suffix; {SUFFIXES}"),
+    ("sgd -o trace", f"cannot determine the format of 'trace': it has no suffix; {SUFFIXES}"),
+    ("sgd -o ''", f"cannot determine the format of '': it has no suffix; {SUFFIXES}"),
 ]
 """A command line in the words of a shell, and the sentence that it gets."""
 

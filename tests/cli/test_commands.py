@@ -41,7 +41,7 @@ def test_the_help_of_the_program_lists_every_command_in_two_panels() -> None:
     panels = re.findall(r"^╭─ (\S+) ─", finished.stdout, re.MULTILINE)
 
     assert finished.code == 0
-    assert [panel for panel in panels if panel != "Options"] == ["Optimizers", "Verbs"]
+    assert [panel for panel in panels if panel != "Options"] == ["Commands", "Optimizers"]
     for name in (*OPTIMIZERS, "list", "notebook"):
         assert re.search(rf"^│ {name}  ", finished.stdout, re.MULTILINE)
     assert "optitrace sgd --momentum 0.1 --steps 2" in finished.stdout
@@ -52,7 +52,7 @@ def test_no_argument_is_a_request_for_help() -> None:
 
 
 @pytest.mark.parametrize("verb", ["list", "notebook"])
-def test_every_verb_has_help(verb: str) -> None:
+def test_every_command_has_help(verb: str) -> None:
     finished = run(verb, "--help")
 
     assert (finished.code, finished.stderr) == (0, "")

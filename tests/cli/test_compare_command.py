@@ -47,7 +47,7 @@ def test_where_none_arrived_the_remedy_is_told() -> None:
     finished = run("compare", "sgd", "adam", "-n", "1", COLUMNS="200")
 
     assert finished.stdout.splitlines()[-1] == (
-        "none reached 0.001 of the starting loss in 1 step; --steps takes more, --tolerance asks for less"
+        "none reached 0.001 of the starting loss in 1 step; use more --steps, or a larger --tolerance"
     )
 
 
@@ -71,7 +71,7 @@ def test_the_tolerance_is_a_share_of_the_starting_loss() -> None:
 def test_unequal_lr_and_unequal_conditions_are_said() -> None:
     finished = run("compare", "sgd", "adadelta", "sgd:start=1;1,steps=3", COLUMNS="200")
 
-    assert "not at one lr: 0.01 for " in finished.stdout
+    assert "learning rates differ: 0.01 for " in finished.stdout
     assert "1 for adadelta" in finished.stdout
     assert "the runs differ in start and steps\n" in finished.stdout
 
@@ -190,7 +190,7 @@ def test_no_line_is_wider_than_the_terminal(columns: str) -> None:
         (["sgd", "--tolerance", "2"], 2, "tolerance is '2'; it must be a share between 0 and 1"),
         (["sgd", "-f", "jsonl"], 2, "a comparison has no format 'jsonl'; choose from: table, json, csv,"),
         (["sgd", "-o", "x.jsonl"], 2, "a comparison has no format 'jsonl'; choose from: table, json, csv,"),
-        (["sgd", "adan"], 2, "'adan' is no optimizer and no file; did you mean 'adam'?"),
+        (["sgd", "adan"], 2, "'adan' is neither an optimizer nor a file; did you mean 'adam'?"),
         (["sgd", "--lr", "fast"], 2, "sgd: lr must be a number, not 'fast'."),
         (["sgd", "gone.json"], 3, "cannot read 'gone.json': there is no such file."),
         (["sgd", "-o", "/no/such/folder/x.csv"], 4, "cannot write '/no/such/folder/x.csv'"),

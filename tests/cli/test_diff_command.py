@@ -40,7 +40,7 @@ def test_a_difference_is_said_and_exits_with_1(files: dict[str, str]) -> None:
 
     assert finished.code == 1
     assert (
-        f"A and B differ first at step 5, in loss:\n  A  {before}\n  B  {after}\n  1 apart,"
+        f"A and B first differ at step 5, in loss:\n  A  {before}\n  B  {after}\n  1 apart,"
         in finished.stdout
     )
     assert re.search(r"^loss +1 of 9 ", finished.stdout, re.MULTILINE)
@@ -51,7 +51,7 @@ def test_the_line_of_the_rule_is_named() -> None:
     finished = run("diff", "adam", "adam:betas=0.9;0.99", "-n", "2")
 
     assert "betas is 0.9,0.999 in A and 0.9,0.99 in B\n" in finished.stdout
-    assert "A and B differ first at step 1, in exp_avg_sq of w1:\n" in finished.stdout
+    assert "A and B first differ at step 1, in exp_avg_sq of w1:\n" in finished.stdout
     assert (
         "first line of the rule that differs for w1:\n  A  v = β₂·v + (1 − β₂)·g² = 0.999·" in finished.stdout
     )
@@ -90,7 +90,7 @@ def test_an_experiment_beside_a_saved_trace_takes_its_settings_from_it(tmp_path:
     assert run("diff", "ADAM", golden).code == 0
     assert run("diff", golden, "adam:lr=0.1").code == 1
     longer = run("diff", golden, "adam", "-n", "5", COLUMNS="200")
-    assert "up to step 3, where one ends; B goes on to step 5" in longer.stdout
+    assert "up to step 3, where one ends; B continues to step 5" in longer.stdout
 
 
 def test_a_shorter_trace_is_not_the_same(files: dict[str, str]) -> None:
@@ -98,7 +98,7 @@ def test_a_shorter_trace_is_not_the_same(files: dict[str, str]) -> None:
 
     assert finished.code == 1
     assert "steps is 4 in A and 9 in B" in finished.stdout
-    assert "the same bit for bit up to step 4, where one ends; B goes on to step 9" in " ".join(
+    assert "the same bit for bit up to step 4, where one ends; B continues to step 9" in " ".join(
         finished.stdout.split()
     )
 
@@ -125,7 +125,7 @@ def test_a_sign_of_zero_is_told_as_such(files: dict[str, str], tmp_path: Path) -
 
     finished = run("diff", str(tmp_path / "a.json"), str(tmp_path / "b.json"))
 
-    assert "  A  0.0\n  B  -0.0\n  the same number but for the sign of zero\n" in finished.stdout
+    assert "  A  0.0\n  B  -0.0\n  the same number except for the sign of zero\n" in finished.stdout
     assert finished.code == 1
     assert run("diff", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--close").code == 0
 
@@ -183,12 +183,12 @@ def test_standard_input_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "code", "sentence"),
     [
         (["adam"], 2, "missing argument 'B'"),
-        (["-", "-"], 2, "standard input can be read once alone"),
-        (["adan", "adam"], 2, "'adan' is no optimizer and no file; did you mean 'adam'?"),
+        (["-", "-"], 2, "standard input can be read only once"),
+        (["adan", "adam"], 2, "'adan' is neither an optimizer nor a file; did you mean 'adam'?"),
         (["sgd:lr=0.1", "sgd:momentun=1"], 2, "sgd has no momentun; did you mean 'momentum'?"),
         (["gone.json", "sgd"], 3, "cannot read 'gone.json': there is no such file."),
-        (["sgd", "sgd", "--ulp", "-1"], 2, "ulp is '-1'; it must be a number from 0 on."),
-        (["sgd", "sgd", "--rtol", "x"], 2, "rtol is 'x'; it must be a number from 0 on."),
+        (["sgd", "sgd", "--ulp", "-1"], 2, "ulp is '-1'; it must be a non-negative number."),
+        (["sgd", "sgd", "--rtol", "x"], 2, "rtol is 'x'; it must be a non-negative number."),
         (["sgd", "sgd", "-f", "csv"], 2, "a difference has no format 'csv'; choose from: table, json."),
         (["sgd", "sgd:device=cuda:77"], 5, "there is no "),
     ],

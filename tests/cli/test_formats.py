@@ -61,7 +61,7 @@ def test_rows_of_a_verification_are_its_checks() -> None:
         ("notebook -o x.xml", "the notebook has no format 'junit'; choose from: table, json, csv, tsv."),
         (
             "notebook -o x",
-            "cannot tell the format of 'x': it has no suffix; use one of .txt, .json, .csv, .tsv.",
+            "cannot determine the format of 'x': it has no suffix; use one of .txt, .json, .csv, .tsv.",
         ),
     ],
 )
@@ -94,8 +94,8 @@ def test_colour_is_an_option_of_every_command(command: str) -> None:
 
 
 ORG = '''
-from optitrace.views.presenter import HasRows
-from optitrace.views.writer import Writer
+from optitrace.views.formats import HasRows
+from optitrace.views.formats import Writer
 
 
 def write_org(result, display):

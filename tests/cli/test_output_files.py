@@ -54,7 +54,14 @@ def test_several_files_are_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["sgd", "compare sgd adam", "sweep sgd -P lr=0.1,0.2", "show trace.json", "run train.py", "./own.py:Own"],
+    [
+        "sgd",
+        "compare sgd adam",
+        "sweep sgd -P lr=0.1,0.2",
+        "show trace.json",
+        "run train.py",
+        "./own.py:VerifiedClass",
+    ],
 )
 @pytest.mark.parametrize(
     ("paths", "fact"),
@@ -71,7 +78,7 @@ def test_one_file_is_named_once(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "link.json").symlink_to("a.json")
-    (tmp_path / "own.py").write_text("from torch.optim import SGD as Own\n")
+    (tmp_path / "own.py").write_text("from torch.optim import SGD as VerifiedClass\n")
     (tmp_path / "train.py").write_text("raise ValueError\n")
     assert run("sgd", "-o", "trace.json").code == 0
     verb, *words = command.split()

@@ -134,8 +134,14 @@ def test_classes_stand_in_compare_and_diff(capsys: pytest.CaptureFixture[str]) -
             "mine.py:NoRate --schedule StepLR:step_size=1",
             "the optimizer has no lr for a schedule to move",
         ),
-        ("mine.py:SwapsWeights", "the class puts other weights in place of its own; it must change those it"),
-        ("mine.py:DropsWeights", "the class puts other weights in place of its own; it must change those it"),
+        (
+            "mine.py:SwapsWeights",
+            "the class replaces the tensors of the weights; it must update them in place",
+        ),
+        (
+            "mine.py:DropsWeights",
+            "the class replaces the tensors of the weights; it must update them in place",
+        ),
         ("mine.py:Exits", "mine.py:Exits fails in step 1: SystemExit: 0 (mine.py, line"),
         (
             "mine.py:Refuses",

@@ -100,7 +100,7 @@ def test_a_picture_that_is_no_text_is_not_for_a_terminal(command: tuple[str, ...
 
     assert ended.returncode == 2
     assert ended.stderr == (
-        "optitrace: png is no text that a terminal shows; write it with --output FILE.png.\n"
+        "optitrace: png cannot be shown in a terminal; write it with --output FILE.png.\n"
     )
 
 
@@ -114,7 +114,7 @@ def test_without_matplotlib_nothing_is_run_and_one_sentence_says_how_to_get_it(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("it was run")
 
-    monkeypatch.setattr("optitrace.views.writer.find_spec", find)
+    monkeypatch.setattr("optitrace.views.formats.find_spec", find)
     monkeypatch.setattr("optitrace.tracing.tracer.trace", never)
     finished = run(*command, "-o", str(tmp_path / "a.csv"), "-o", str(tmp_path / "run.svg"))
 
@@ -146,11 +146,11 @@ def test_without_matplotlib_nothing_is_run_and_one_sentence_says_how_to_get_it(
         ),
         (
             ("sgd", "--explain", "-f", "svg"),
-            "svg has no place for an explanation or for theory; use table, json, jsonl.",
+            "svg cannot include an explanation or theory; use table, json, jsonl.",
         ),
         (
             ("sgd", "-o", "x.jpg"),
-            "cannot tell the format of 'x.jpg': '.jpg' is not the suffix of a format; use one of "
+            "cannot determine the format of 'x.jpg': '.jpg' is not a known suffix; use one of "
             ".txt, .json, .jsonl, .csv, .tsv, .md, .png, .svg, .pdf, .gif, .html.",
         ),
     ],

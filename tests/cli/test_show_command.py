@@ -123,13 +123,13 @@ def test_saved_traces_need_no_torch(saved: str, command: list[str]) -> None:
         ('{"schema": 7}', "its schema is 7, and optitrace"),
         (
             '{"schema": 2, "experiment": 0}',
-            f"its schema is 2, and optitrace {__version__} reads schema 1 alone; a newer version",
+            f"its schema is 2, and optitrace {__version__} reads only schema 1; a newer version",
         ),
         (
             '{"schema": 3, "program": 0}',
             f"its schema is 3, and optitrace {__version__} reads schemas 1 to 2; a newer version",
         ),
-        ('{"schema": 1', "line 1, column 12: it ends in the middle, as a file does that was cut short"),
+        ('{"schema": 1', "line 1, column 12: it ends in the middle, so it was probably cut short"),
     ],
 )
 def test_a_file_that_is_no_trace_is_one_line_and_exit_3(

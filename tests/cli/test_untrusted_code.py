@@ -19,7 +19,7 @@ HARMLESS = """\
 from torch.optim import SGD
 
 
-class Own(SGD):
+class VerifiedClass(SGD):
     pass
 
 
@@ -41,7 +41,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with traces whose optimizer or loss is code in it, and with that code changed since."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(HARMLESS)
-    for name, optimizer in (("function", "sgd"), ("class", "./mine.py:Own"), ("both", "./mine.py:Own")):
+    for name, optimizer in (
+        ("function", "sgd"),
+        ("class", "./mine.py:VerifiedClass"),
+        ("both", "./mine.py:VerifiedClass"),
+    ):
         objective = () if name == "class" else ("--objective", "mine.py:loss")
         assert run(optimizer, "-n", "3", "--lr", "0.1", *objective, "-o", f"{name}.json").code == 0
     elsewhere = tmp_path / "elsewhere"

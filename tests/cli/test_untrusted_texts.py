@@ -29,7 +29,7 @@ from optitrace.records.training import (
     UnownedParameter,
     WatchedParameter,
 )
-from optitrace.records.writer import json_chunks, own_fields
+from optitrace.records.writer import fields_of, json_chunks
 
 ALL = " ".join(HOSTILE)
 
@@ -104,7 +104,7 @@ def training_text() -> str:
         unowned=tuple(UnownedParameter(text, text) for text in HOSTILE),
         world_size=2,
     )
-    return "".join(json_chunks(made, own_fields(found)))
+    return "".join(json_chunks(made, fields_of(found)))
 
 
 @pytest.fixture(scope="module")
@@ -352,8 +352,10 @@ def test_the_path_of_a_class_is_inert_in_a_sweep(
     format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path('=cmd,"![x](y) <b>[red].py').write_text("from torch.optim import SGD as Own\n")
-    finished = run("sweep", '=cmd,"![x](y) <b>[red].py:Own', "-P", "lr=0.1,0.2", "-n", "2", "-f", format)
+    Path('=cmd,"![x](y) <b>[red].py').write_text("from torch.optim import SGD as VerifiedClass\n")
+    finished = run(
+        "sweep", '=cmd,"![x](y) <b>[red].py:VerifiedClass', "-P", "lr=0.1,0.2", "-n", "2", "-f", format
+    )
 
     assert (finished.code, finished.stderr) == (0, "")
     check(shown(finished), format)
@@ -362,7 +364,7 @@ def test_the_path_of_a_class_is_inert_in_a_sweep(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("mine\x1b[2J.py:Own",),
+        ("mine\x1b[2J.py:VerifiedClass",),
         ("sgd", "--objective", "two\nlines.py:loss"),
         ("sgd", "--objective", "w1**2 # \x1b[2J"),
         ("sgd", "--objective", "mine\udcff.py:loss"),

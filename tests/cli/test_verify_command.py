@@ -113,7 +113,8 @@ def test_a_class_without_a_rule_is_held_against_claims_alone(mine: str) -> None:
 
     assert finished.code == 1
     assert (
-        "FAILED          every hyperparameter counts: nothing in the settings tried was changed by idle (1, "
+        "FAILED          every hyperparameter has an effect: "
+        "nothing in the settings tried was changed by idle (1, "
     ) in finished.stdout
     assert "verdict" not in finished.stdout
     assert finished.stdout.endswith(f"\n\n{mine}:Idle: 1 of 10 general claims fails\n")
@@ -206,7 +207,7 @@ def test_ascii_is_enough() -> None:
             "a verification has no format 'svg'; choose from: table, json, csv, tsv, markdown, junit.",
         ),
         (["torch.optim:SparseAdam"], "torch.optim:SparseAdam cannot take a step: RuntimeError: "),
-        (["torch.optim:Adam", "--timeout", "0"], "timeout is 0; it must be"),
+        (["torch.optim:Adam", "--timeout", "0"], "timeout is '0'; it must be a positive integer."),
     ],
 )
 def test_what_cannot_be_verified_is_told_in_a_sentence(arguments: list[str], sentence: str) -> None:

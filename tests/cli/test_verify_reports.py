@@ -22,7 +22,7 @@ from optitrace.analysis.verification.check import (
     Departure,
     Suspect,
     Verdict,
-    Verification,
+    VerificationResult,
     code_of,
 )
 from optitrace.analysis.verification.conformance import CLAIMS, PLAIN_STEP
@@ -56,7 +56,7 @@ def check(optimizer: str, verdict: Verdict = Verdict.AGREES, **more: Any) -> Che
     )
 
 
-FOUND = Verification(
+FOUND = VerificationResult(
     checks=(
         check("mine.py:Sound"),
         check(
@@ -80,11 +80,11 @@ SCHEMA = json.loads(
 )
 
 
-def as_json(found: Verification) -> Any:
+def as_json(found: VerificationResult) -> Any:
     return json.loads("".join(VerificationPresenter(found).json(Display())))
 
 
-def as_xml(found: Verification) -> ET.Element:
+def as_xml(found: VerificationResult) -> ET.Element:
     return ET.fromstring("".join(map(str, write_junit(VerificationPresenter(found), Display()))))
 
 
@@ -93,8 +93,8 @@ def test_the_schema_that_is_shipped_is_the_one_that_the_values_give() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("found", [FOUND, Verification()])
-def test_a_verification_is_what_the_schema_says(found: Verification) -> None:
+@pytest.mark.parametrize("found", [FOUND, VerificationResult()])
+def test_a_verification_is_what_the_schema_says(found: VerificationResult) -> None:
     Draft202012Validator(SCHEMA).validate(as_json(found))
 
 
@@ -136,14 +136,14 @@ def test_verdicts_causes_and_claims_have_codes() -> None:
 
 def test_codes_of_claims_stay_what_they_are() -> None:
     assert [code_of(claim) for claim in (*CLAIMS, PLAIN_STEP, ENDS, RETURNS)] == [
-        "every-hyperparameter-counts",
-        "a-zero-gradient-leaves-the-weights",
-        "a-parameter-without-a-gradient-stays",
-        "mirrored-weights-and-gradients-move-mirrored",
-        "maximize-mirrors-minimize",
-        "a-saved-state-resumes",
+        "every-hyperparameter-has-an-effect",
+        "a-zero-gradient-leaves-the-weights-unchanged",
+        "a-parameter-without-a-gradient-does-not-move",
+        "negated-weights-and-gradients-give-negated-steps",
+        "maximize-mirrors-minimizing",
+        "a-saved-state-can-be-resumed",
         "two-optimizers-made-from-one-state_dict-are-independent",
-        "the-gradient-is-left-alone",
+        "the-gradient-is-not-modified",
         "the-order-of-parameters-does-not-matter",
         "parameters-of-two-dtypes-move-as-each-would-alone",
         "the-state-has-the-weights-dtype",

@@ -20,7 +20,7 @@ def test_a_class_that_the_installed_torch_lacks_is_named(
     monkeypatch.setattr("optitrace.rules.catalogue.find_spec", lambda name: spec)
 
     assert absences([OPTIMIZERS["sgd"], OPTIMIZERS["muon"]]) == [
-        "the installed torch has no Muon; a newer torch has"
+        "the installed torch has no Muon; install a newer torch"
     ]
 
 

@@ -144,7 +144,7 @@ def test_a_dimension_and_a_condition_make_a_quadratic() -> None:
     assert objective.dimension == 100
     assert max(objective.curvatures) / min(objective.curvatures) == pytest.approx(1e4)
     assert objective.rotation == 2
-    assert "100 coordinates, u = w turned by seed 2" in objective.formula
+    assert "100 coordinates, u = w rotated by seed 2" in objective.formula
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -200,7 +200,7 @@ def test_a_function_of_ones_own_is_a_loss(tmp_path: Path, monkeypatch: pytest.Mo
     assert gradient(objective, 1.0, 2.0, 3.0) == [2.0, 4.0, 6.0]
     assert objective.formula == "./losses.py:bowl(w)"
     assert objective_of(objective.settings) == objective
-    with pytest.raises(UsageError, match=r"'\./losses\.py:three' is no function"):
+    with pytest.raises(UsageError, match=r"'\./losses\.py:three' is not a function"):
         find_objective("./losses.py:three").loss(torch.float64, CPU)
     with pytest.raises(UsageError, match=r"there is no 'cup' in \./losses\.py"):
         find_objective("./losses.py:cup").loss(torch.float64, CPU)
@@ -231,7 +231,9 @@ def test_a_function_that_forgets_the_weights_is_refused(
     (tmp_path / "lost.py").write_text("import torch\n\ndef f(w):\n    return torch.ones(())\n")
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(UsageError, match=r"'lost\.py:f' does not depend on the weights; make it of them"):
+    with pytest.raises(
+        UsageError, match=r"'lost\.py:f' does not depend on the weights; compute it from them"
+    ):
         gradient(find_objective("lost.py:f"), 1.0, 2.0)
 
 
@@ -256,7 +258,7 @@ def test_a_function_that_is_not_there_is_told(text: str, message: str) -> None:
         ),
         ({"text": "booth", "rotate": 1}, "rotate is a setting of the quadratic, not of this loss; leave it"),
         ({"text": "w1**2", "coefficients": (1.0,)}, "coefficients is a setting of the quadratic"),
-        ({"text": None, "coefficients": (1.0,), "dimension": 3}, "coefficients say all of the quadratic"),
+        ({"text": None, "coefficients": (1.0,), "dimension": 3}, "coefficients define the quadratic"),
         ({"text": None, "dimension": 0}, "the dimension is 0; it must be an integer from 1 to"),
         ({"text": "./f.py:f", "dimension": 0}, "the dimension is 0; it must be an integer from 1 to"),
         (
@@ -268,7 +270,7 @@ def test_a_function_that_is_not_there_is_told(text: str, message: str) -> None:
             r"rotate is 9223372036854775808; it must be an integer from 0 to 2",
         ),
         ({"text": None, "rotate": -1}, "rotate is -1; it must be an integer from 0 to 2"),
-        ({"text": None, "condition": 0.5}, "the condition number is 0.5; it must be a number from 1 on"),
+        ({"text": None, "condition": 0.5}, "the condition number is 0.5; it must be at least 1"),
         ({"text": None, "condition": math.nan}, "the condition number is nan; it must be"),
     ],
 )

@@ -51,9 +51,12 @@ def test_one_milestone_is_a_sequence_of_one() -> None:
     [
         ("StepLRR", r"unknown scheduler 'StepLRR'; did you mean 'StepLR'\? choose from: ConstantLR,"),
         ("zzz", "unknown scheduler 'zzz'; choose from: ConstantLR,"),
-        ("LambdaLR", "the scheduler LambdaLR takes Python objects, which no text can name; use another"),
-        ("StepLR:10", "the schedule's '10' is no argument; write key=value, as in StepLR:step_size=10"),
-        ("StepLR:step_size=", "the schedule's 'step_size=' is no argument"),
+        (
+            "LambdaLR",
+            "the scheduler LambdaLR takes Python objects, which cannot be written as text; use another",
+        ),
+        ("StepLR:10", "the schedule's '10' is not an argument; write key=value, as in StepLR:step_size=10"),
+        ("StepLR:step_size=", "the schedule's 'step_size=' is not an argument"),
         ("StepLR:step_size=1,step_size=2", "the schedule gives step_size twice; give it once"),
         ("", "unknown scheduler ''; choose from: ConstantLR,"),
     ],
@@ -92,10 +95,10 @@ def test_a_text_that_is_no_target_is_told(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"noise": -1.0}, "the noise is -1.0; it must be a number from 0 on"),
-        ({"noise": float("nan")}, "the noise is nan; it must be a number from 0 on"),
-        ({"clip_norm": -0.5}, "the largest gradient norm is -0.5; it must be a number from 0 on"),
-        ({"clip_value": float("inf")}, "the largest gradient value is inf; it must be a number from 0 on"),
+        ({"noise": -1.0}, "the noise is -1.0; it must be a non-negative number"),
+        ({"noise": float("nan")}, "the noise is nan; it must be a non-negative number"),
+        ({"clip_norm": -0.5}, "the largest gradient norm is -0.5; it must be a non-negative number"),
+        ({"clip_value": float("inf")}, "the largest gradient value is inf; it must be a non-negative number"),
         ({"seed": -1}, "seed is -1; it must be an integer from 0 to 2"),
         ({"objective": "saddle", "until": "distance<1"}, "no minimum of the saddle is known, so no distance"),
         ({"objective": "booth", "start": (1, 2, 3)}, "the start has 3 coordinates and the booth 2 weights"),

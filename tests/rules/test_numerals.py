@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optitrace.text.number_format import format_significant
+from optitrace.text import format_significant
 
 
 @given(

@@ -8,7 +8,7 @@ import pytest
 from support.runs import run, run_process
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import find_rule
+from optitrace.experiment.user_class import find_rule
 
 HEAD = "from optitrace import rule\nfrom optitrace.rules.rule import StateEntry\n\n\n"
 

@@ -25,7 +25,7 @@ from optitrace.rules.families.adaptive import adafactor, adagrad
 from optitrace.rules.families.gradient_descent import asgd, rprop, sgd
 from optitrace.rules.families.orthogonal import muon
 from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
-from optitrace.rules.reader import ASCII, UNICODE, Explanation, RuleLine, Spelling, read
+from optitrace.rules.reader import ASCII, UNICODE, RuleLine, Spelling, StepExplanation, read
 from optitrace.rules.rule import rule, takes_matrices
 from optitrace.rules.source_patching import compiled, definition
 
@@ -44,7 +44,7 @@ def in_form(name: str, values: list[float], index: int) -> Any:
     return (values, [[v] for v in values], [values[:2], values[2:]])[index % 3]
 
 
-def steps(name: str, index: int, **options: Any) -> Iterator[Explanation]:
+def steps(name: str, index: int, **options: Any) -> Iterator[StepExplanation]:
     """Yield the explanations of some steps under telling settings."""
     rule, hyperparameters = RULES[name], TELLING[name][index]
     weights: Any = in_form(name, start(4), index)
@@ -274,7 +274,7 @@ def guarded(w: Any, g: Any, t: int, *, lr: float = 0.1) -> tuple[Any, ...]:
 
 
 def test_a_guard_on_coordinates_is_refused() -> None:
-    with pytest.raises(UsageError, match="a guard cannot hold for some coordinates alone; use where"):
+    with pytest.raises(UsageError, match="the condition of an if cannot depend on the coordinate; use where"):
         read(guarded).explain([1.0, 2.0], [1.0, -1.0], 1, {}, {})
 
 
@@ -342,7 +342,7 @@ def test_a_rule_that_returns_nothing_is_refused() -> None:
         read(endless)
 
 
-def text(step: Explanation) -> list[str]:
+def text(step: StepExplanation) -> list[str]:
     return [str(line) for line in step.lines]
 
 

@@ -21,7 +21,7 @@ from optitrace.records.training import (
     Program,
     Scheduling,
     Tally,
-    Training,
+    TrainingRecord,
     UnownedParameter,
     WatchedParameter,
 )
@@ -99,8 +99,8 @@ def by_parameter(rows: Sequence[Sequence[float]]) -> dict[str, Column]:
     return {name: vector([[x * factor for x in row] for row in rows]) for name, factor in factors.items()}
 
 
-def training(*optimizers: OptimizerTrace, **changes: Any) -> Training:
-    made = Training(
+def training(*optimizers: OptimizerTrace, **changes: Any) -> TrainingRecord:
+    made = TrainingRecord(
         program=Program(("train.py", "--epochs", "3")),
         versions=Versions("1.0", "2.13.0", "3.11.7"),
         outcome=Outcome(),
@@ -109,7 +109,7 @@ def training(*optimizers: OptimizerTrace, **changes: Any) -> Training:
     return replace(made, **changes)
 
 
-def with_all() -> Training:
+def with_all() -> TrainingRecord:
     """Return a training that has everything that a training can have."""
     nan, inf = float("nan"), float("inf")
     full = optimizer(
@@ -151,7 +151,7 @@ NUMBERS = st.floats(allow_subnormal=True) | st.sampled_from([0.0, -0.0, 1e-5, 5e
 
 
 @st.composite
-def any_training(draw: st.DrawFn) -> Training:
+def any_training(draw: st.DrawFn) -> TrainingRecord:
     """Draw a training of any numbers: one or two optimizers, with or without parameters and state."""
     return training(*[draw(_any_optimizer(name)) for name in ("A", "B 2")[: draw(st.integers(1, 2))]])
 

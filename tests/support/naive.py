@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def numbers(value: Any) -> tuple[float, ...]:
     return (float(len(value) if isinstance(value, list) else value),)
 
 
-def differences(trace: Trace, steps: list[NaiveStep]) -> list[str]:
+def differences(trace: TraceRecord, steps: list[NaiveStep]) -> list[str]:
     """Return where a trace of every step has other bits than the run by hand."""
     found = []
     for k, step in enumerate(steps, start=1):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from optitrace.analysis.comparison import Comparison, compare
+from optitrace.analysis.comparison import RankedRuns, compare
 from optitrace.analysis.loss_grid import terrain
 from optitrace.analysis.sweeping.measures import Goal
 from optitrace.analysis.sweeping.space import lay_out
-from optitrace.analysis.sweeping.sweep import Sweep, sweep
+from optitrace.analysis.sweeping.sweep import SweepResult, sweep
 from optitrace.experiment.experiment import design
-from optitrace.records.trace import NamedTrace, Trace
+from optitrace.records.trace import NamedTrace, TraceRecord
 from optitrace.tracing.tracer import trace
 from optitrace.views.pictures.run_scenes import compare_scene, trace_scene
 from optitrace.views.pictures.scene import Kind, Mark, Panel, Position, Scene
@@ -20,7 +20,7 @@ HYPERPARAMETERS: tuple[str, ...] = ("lr", "momentum", "betas")
 
 
 @cache
-def traced(optimizer: str = "sgd", steps: int = 10, **settings: Any) -> Trace:
+def traced(optimizer: str = "sgd", steps: int = 10, **settings: Any) -> TraceRecord:
     """Return the trace of a run; of the settings only `HYPERPARAMETERS` are the optimizer's."""
     own = {name: settings.pop(name) for name in HYPERPARAMETERS if name in settings}
     return trace(design(optimizer, own, steps=steps, **settings))
@@ -34,7 +34,7 @@ def scene_of(optimizer: str = "sgd", steps: int = 10, **settings: Any) -> Scene:
 
 
 @cache
-def compared(*optimizers: str, steps: int = 30, **settings: Any) -> Comparison:
+def compared(*optimizers: str, steps: int = 30, **settings: Any) -> RankedRuns:
     """Return a comparison of runs at lr 0.1."""
     return compare([NamedTrace(o, traced(o, steps, lr=0.1, **settings)) for o in optimizers])
 
@@ -47,7 +47,7 @@ def compared_scene(*optimizers: str, steps: int = 30, **settings: Any) -> Scene:
 
 
 @cache
-def swept(*axes: str, optimizer: str = "sgd", steps: int = 60, samples: int | None = None) -> Sweep:
+def swept(*axes: str, optimizer: str = "sgd", steps: int = 60, samples: int | None = None) -> SweepResult:
     """Return a sweep."""
     return sweep(lay_out(design(optimizer, steps=steps), axes, samples=samples), Goal())
 

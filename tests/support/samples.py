@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from optitrace.experiment.experiment import design
-from optitrace.records.trace import Column, Outcome, Trace, Versions
+from optitrace.records.trace import Column, Outcome, TraceRecord, Versions
 from optitrace.tracing.tracer import trace
 from optitrace.views.display import Display
-from optitrace.views.presenter import Presenter
-from optitrace.views.writer import find_writer
+from optitrace.views.formats import Presenter, find_writer
 
 
 @cache
-def traced(optimizer: str, steps: int = 3, every: int = 1, **settings: Any) -> Trace:
+def traced(optimizer: str, steps: int = 3, every: int = 1, **settings: Any) -> TraceRecord:
     """Return the trace of a real run; settings that are no hyperparameters are the experiment's."""
     own = {name: settings.pop(name) for name in ("coefficients", "start", "gradient") if name in settings}
     return trace(design(optimizer, settings, steps=steps, **own), every=every)
@@ -31,7 +30,7 @@ def made_up(
     numbers: Sequence[float],
     coordinates: int = 2,
     state: Mapping[str, tuple[int, ...]] | None = None,
-) -> Trace:
+) -> TraceRecord:
     """Return a trace whose columns take the numbers in turn; `state` gives the shape of each entry."""
 
     def column(shape: tuple[int, ...], first: int) -> Column:
@@ -39,7 +38,7 @@ def made_up(
         return Column(array("d", (numbers[k % len(numbers)] for k in range(max(0, count)))), shape, first)
 
     vector = (coordinates,)
-    return Trace(
+    return TraceRecord(
         experiment=design("sgd", coefficients=(1.0,) * coordinates, steps=steps[-1]),
         versions=Versions("0", "0", "0"),
         outcome=Outcome(),
@@ -63,7 +62,7 @@ STATE_NAMES = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz_"), min_size=1
 
 
 @st.composite
-def any_trace(draw: st.DrawFn) -> Trace:
+def any_trace(draw: st.DrawFn) -> TraceRecord:
     """Draw a trace of any numbers, of up to five coordinates, and of steps with up to 13 digits."""
     coordinates = draw(st.integers(1, 5))
     shapes = st.sampled_from([(), (coordinates,)])

@@ -82,12 +82,18 @@ def _main(words: list[str], folder: Path, place: Path) -> None:
     os._exit(code)
 
 
-def diagnoses_of(script: str, folder: Path) -> list[dict[str, Any]]:
-    """Return the diagnoses that `optitrace run` writes of a script, which must come to its end."""
-    output, said = folder / f"{script}.json", folder / f"{script}.txt"
+def diagnoses_of(script: str | Path, folder: Path) -> list[dict[str, Any]]:
+    """Return the diagnoses that `optitrace run` writes of a script, which must come to its end.
+
+    Args:
+        script: the name of one of `SCRIPTS`, or a path.
+        folder: where to write.
+    """
+    path = SCRIPTS / f"{script}.py" if isinstance(script, str) else script
+    output, said = folder / f"{path.stem}.json", folder / f"{path.stem}.txt"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=_run, args=(SCRIPTS / f"{script}.py", output, said))
+    process = context.Process(target=_run, args=(path, output, said))
     process.start()
     process.join(timeout=120)
     assert process.exitcode == 0, said.read_text()

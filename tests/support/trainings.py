@@ -12,7 +12,7 @@ from optitrace.records.training import (
     OptimizerTrace,
     Program,
     Tally,
-    Training,
+    TrainingRecord,
     WatchedParameter,
 )
 
@@ -59,7 +59,7 @@ def _column(values: Sequence[float], steps: int) -> Column:
     return Column(array("d", values), () if groups == 1 else (groups,))
 
 
-def seen(*optimizers: OptimizerTrace, **changes: Any) -> Training:
+def seen(*optimizers: OptimizerTrace, **changes: Any) -> TrainingRecord:
     """Return the training of some optimizers, that of a sound one if none is given."""
     attributes: dict[str, Any] = {
         "program": Program(("train.py",)),
@@ -67,4 +67,4 @@ def seen(*optimizers: OptimizerTrace, **changes: Any) -> Training:
         "outcome": Outcome(),
         "optimizers": optimizers or (stepped(),),
     }
-    return Training(**(attributes | changes))
+    return TrainingRecord(**(attributes | changes))

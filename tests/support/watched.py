@@ -13,7 +13,7 @@ from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.monitoring.torch_hooks import TorchHooks
 from optitrace.records.trace import Outcome
-from optitrace.records.training import OptimizerTrace, Program, Training
+from optitrace.records.training import OptimizerTrace, Program, TrainingRecord
 
 ALWAYS = RecordingConfig()
 
@@ -32,7 +32,7 @@ def watching(config: RecordingConfig = ALWAYS, **more: Any) -> Iterator[Monitor]
         raise failure.error
 
 
-def seen(watcher: Monitor) -> Training:
+def seen(watcher: Monitor) -> TrainingRecord:
     return watcher.training(Program(), Outcome())
 
 

@@ -10,7 +10,7 @@ from support.naive import differences, naive_steps
 
 from optitrace.experiment.experiment import GRADIENTS, design
 from optitrace.experiment.settings import DTYPES
-from optitrace.records.trace import Column, Trace
+from optitrace.records.trace import Column, TraceRecord
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.discriminating_cases import cases_of
 from optitrace.tracing.tracer import trace
@@ -87,7 +87,7 @@ def test_a_diverging_trace_has_the_bits_of_a_loop_by_hand() -> None:
     assert differences(traced, naive_steps(experiment)) == []
 
 
-def damaged(traced: Trace, quantity: str, index: int) -> Trace:
+def damaged(traced: TraceRecord, quantity: str, index: int) -> TraceRecord:
     """Return a trace one of whose numbers is the next that there is."""
     column = traced.columns.get(quantity) or traced.state[quantity]
     values = array("d", column.values)

@@ -10,7 +10,7 @@ from support.naive import differences, naive_steps
 
 from optitrace.errors import DeviceError
 from optitrace.experiment.experiment import GRADIENTS, design
-from optitrace.records.trace import Outcome, Status, Trace
+from optitrace.records.trace import Outcome, Status, TraceRecord
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.tracing.series import BLOCK
 from optitrace.tracing.tracer import trace
@@ -38,7 +38,7 @@ RUNS = [
 ]
 
 
-def close(traced: Trace, expected: Trace, tolerance: float) -> bool:
+def close(traced: TraceRecord, expected: TraceRecord, tolerance: float) -> bool:
     """Tell whether two traces hold the same columns, with numbers within a tolerance."""
     columns, others = ({**t.columns, **t.state} for t in (traced, expected))
     return list(traced.steps) == list(expected.steps) and all(

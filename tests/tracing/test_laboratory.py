@@ -14,7 +14,7 @@ from optitrace.analysis.explanation import RuleStep, explain
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
 from optitrace.records.reader import parse_trace
-from optitrace.records.trace import Outcome, Status, Trace
+from optitrace.records.trace import Outcome, Status, TraceRecord
 from optitrace.records.writer import json_chunks, jsonl_chunks
 from optitrace.tracing.tracer import trace
 
@@ -38,7 +38,7 @@ def as_text(name: str, arguments: dict[str, Any]) -> str:
     return f"{name}:{','.join(f'{key}={value}' for key, value in values.items())}"
 
 
-def rows(traced: Trace, name: str) -> list[tuple[float, ...]]:
+def rows(traced: TraceRecord, name: str) -> list[tuple[float, ...]]:
     found = [traced.columns[name].row(row) for row in range(1, len(traced.steps))]
     return [row for row in found if row is not None]
 
@@ -109,7 +109,7 @@ def test_optimizers_with_needs_of_their_own_are_clipped_too(optimizer: str) -> N
 
 
 def test_noise_is_seeded_and_can_be_repeated() -> None:
-    def run(seed: int) -> Trace:
+    def run(seed: int) -> TraceRecord:
         return trace(design("sgd", steps=5, noise=0.5, seed=seed))
 
     assert rows(run(1), "gradient") == rows(run(1), "gradient")
@@ -223,7 +223,7 @@ def test_a_schedule_that_ends_before_the_run_keeps_what_was_traced() -> None:
 
     assert traced.outcome.status is Status.FAILED
     assert traced.outcome.reason is not None
-    assert "cannot go on: ValueError: Tried to step 5 times" in traced.outcome.reason
+    assert "cannot continue: ValueError: Tried to step 5 times" in traced.outcome.reason
     # torch lets the schedule be advanced once more than it has steps
     assert traced.steps[-1] == traced.outcome.step == 5
 

@@ -21,8 +21,8 @@ from optitrace.python.training import Training as WatchedTraining
 from optitrace.records.quantity import Per, Quantity
 from optitrace.records.reader import parse_trace, parse_training
 from optitrace.records.schema import json_schema, write_schemas
-from optitrace.records.trace import Column, NamedTrace, Trace
-from optitrace.records.training import NamedTraining, OptimizerTrace, Training
+from optitrace.records.trace import Column, NamedTrace, TraceRecord
+from optitrace.records.training import NamedTraining, OptimizerTrace, TrainingRecord
 from optitrace.records.writer import json_chunks, jsonl_chunks
 from optitrace.views.delimited import record_rows
 from optitrace.views.diff_view import diff_view, training_diff_view
@@ -38,22 +38,22 @@ NOISE = Quantity("gradient_noise", "The noise of the gradient.", Per.GROUP, firs
 
 
 @pytest.fixture
-def with_curvature(monkeypatch: pytest.MonkeyPatch) -> Trace:
+def with_curvature(monkeypatch: pytest.MonkeyPatch) -> TraceRecord:
     """Return a trace that has a quantity more, declared in one place."""
-    monkeypatch.setattr(Trace, "QUANTITIES", (*Trace.QUANTITIES, CURVATURE))
+    monkeypatch.setattr(TraceRecord, "QUANTITIES", (*TraceRecord.QUANTITIES, CURVATURE))
     made = traced("adam", steps=2)
     return replace(made, columns={**made.columns, "curvature": Column(array("d", [1.5, 2.5]), (), first=1)})
 
 
 @pytest.fixture
-def with_noise(monkeypatch: pytest.MonkeyPatch) -> Training:
+def with_noise(monkeypatch: pytest.MonkeyPatch) -> TrainingRecord:
     """Return a training that has a quantity more of an optimizer, declared in one place."""
     monkeypatch.setattr(OptimizerTrace, "QUANTITIES", (*OptimizerTrace.QUANTITIES, NOISE))
     own = optimizer()
     return training(replace(own, columns={**own.columns, "gradient_noise": scalar([0.5, 0.25], first=1)}))
 
 
-def test_a_quantity_of_a_trace_is_declared_once(with_curvature: Trace) -> None:
+def test_a_quantity_of_a_trace_is_declared_once(with_curvature: TraceRecord) -> None:
     text = "".join(json_chunks(with_curvature))
     rows = json.loads(text)["steps"]
 
@@ -67,18 +67,18 @@ def test_a_quantity_of_a_trace_is_declared_once(with_curvature: Trace) -> None:
     assert ("used by the step", "curvature of loss") in trace_numbers(with_curvature, [0, 1, 2], 4).headings
 
 
-def test_a_quantity_of_a_trace_is_compared(with_curvature: Trace) -> None:
+def test_a_quantity_of_a_trace_is_compared(with_curvature: TraceRecord) -> None:
     other = {**with_curvature.columns, "curvature": Column(array("d", [1.5, 3.0]), (), first=1)}
     report = report_differences(
         NamedTrace("a", with_curvature), NamedTrace("b", replace(with_curvature, columns=other)), EXACT
     )
 
-    assert "A and B differ first at step 2, in curvature:\n  A  2.5\n  B  3.0\n" in printed(
+    assert "A and B first differ at step 2, in curvature:\n  A  2.5\n  B  3.0\n" in printed(
         diff_view(report, Display()), 80
     )
 
 
-def test_a_quantity_of_a_training_is_declared_once(with_noise: Training) -> None:
+def test_a_quantity_of_a_training_is_declared_once(with_noise: TrainingRecord) -> None:
     text = "".join(json_chunks(with_noise))
     rows = json.loads(text)["optimizers"][0]["steps"]
 
@@ -93,17 +93,17 @@ def test_a_quantity_of_a_training_is_declared_once(with_noise: Training) -> None
     found = diff_trainings(
         NamedTraining("a", with_noise), NamedTraining("b", training(other)), lambda dtypes: EXACT
     )
-    assert "A and B differ first at step 3, in the gradient noise:" in printed(
+    assert "A and B first differ at step 3, in the gradient noise:" in printed(
         training_diff_view(found, Display()), 80
     )
 
 
 @pytest.mark.parametrize("value", ["x", [1.0], None])
-def test_the_schema_has_a_new_quantity(with_curvature: Trace, value: Any) -> None:
+def test_the_schema_has_a_new_quantity(with_curvature: TraceRecord, value: Any) -> None:
     data = json.loads("".join(json_chunks(with_curvature)))
-    validator = Draft202012Validator(json_schema(Trace))
+    validator = Draft202012Validator(json_schema(TraceRecord))
     validator.validate(data)
-    assert json_schema(Trace)["$defs"]["Row"]["properties"]["curvature"]["description"] == CURVATURE.doc
+    assert json_schema(TraceRecord)["$defs"]["Row"]["properties"]["curvature"]["description"] == CURVATURE.doc
     data["steps"][0]["curvature"] = value
 
     if value is None:

@@ -253,7 +253,7 @@ def test_what_it_cannot_step_is_refused_in_a_sentence() -> None:
     with pytest.raises(RuntimeError, match=r"^Sgd does not support sparse gradients$"):
         reference_class(sgd)([weight]).step()
     weight.grad = torch.ones(2)
-    with pytest.raises(ValueError, match=r"^Muon steps matrices, and a parameter has 1 dimension$"):
+    with pytest.raises(ValueError, match=r"^Muon updates matrices, but a parameter has 1 dimension$"):
         reference_class(muon)([weight]).step()
 
 

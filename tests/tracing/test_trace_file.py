@@ -17,7 +17,7 @@ from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped
 
 from optitrace.experiment.experiment import GRADIENTS, Experiment, design
 from optitrace.experiment.settings import DTYPES
-from optitrace.records.trace import Outcome, Status, Trace
+from optitrace.records.trace import Outcome, Status, TraceRecord
 from optitrace.records.writer import exact, json_chunks, jsonl_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing.tracer import trace
@@ -42,7 +42,7 @@ def read(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def read_json(traced: Trace) -> Any:
+def read_json(traced: TraceRecord) -> Any:
     return read("".join(json_chunks(traced)))
 
 
@@ -182,7 +182,7 @@ def test_the_lines_of_jsonl_hold_what_json_does(experiment: Experiment) -> None:
 
 
 @pytest.mark.parametrize("chunks", [json_chunks, jsonl_chunks])
-def test_a_file_has_a_line_for_each_step_and_ends_with_a_line(chunks: Callable[[Trace], Any]) -> None:
+def test_a_file_has_a_line_for_each_step_and_ends_with_a_line(chunks: Callable[[TraceRecord], Any]) -> None:
     text = "".join(chunks(trace(design("sgd", steps=3))))
 
     assert text.count("\n") == (6 if chunks is json_chunks else 5)

@@ -22,7 +22,7 @@ import optitrace
 from optitrace.errors import InputFileError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.records.reader import parse_trace, read_trace
-from optitrace.records.trace import Column, Outcome, Status, Trace
+from optitrace.records.trace import Column, Outcome, Status, TraceRecord
 from optitrace.records.writer import json_chunks, jsonl_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing.tracer import trace
@@ -32,24 +32,24 @@ WRITERS = {"JSON": json_chunks, "JSONL": jsonl_chunks}
 SCHEMA = json.loads((Path(optitrace.__file__).parent / "records/trace.schema.json").read_text())
 
 
-def as_bytes(traced: Trace, form: str = "JSON") -> bytes:
+def as_bytes(traced: TraceRecord, form: str = "JSON") -> bytes:
     return "".join(WRITERS[form](traced)).encode()
 
 
-def with_columns(traced: Trace, **columns: Column) -> Trace:
+def with_columns(traced: TraceRecord, **columns: Column) -> TraceRecord:
     return replace(traced, columns={**traced.columns, **columns})
 
 
-def stopped_after(experiment: Experiment, steps: int) -> Trace:
+def stopped_after(experiment: Experiment, steps: int) -> TraceRecord:
     asked = iter(range(steps + 1))
     return trace(experiment, stop=lambda: next(asked) == steps)
 
 
-def four_steps(name: str) -> Trace:
+def four_steps(name: str) -> TraceRecord:
     return trace(design(name, steps=4))
 
 
-RUNS: dict[str, Callable[[], Trace]] = {
+RUNS: dict[str, Callable[[], TraceRecord]] = {
     **{name: partial(four_steps, name) for name in OPTIMIZERS},
     "no step": lambda: trace(design("adam", steps=0)),
     "three weights": lambda: trace(design("adam", coefficients=[1, 2, 3], start=[1, -0.0, 1e-45])),
@@ -155,11 +155,11 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         damaged('"steps": 2', f'"steps": {"9" * 4000}'),
         r"experiment\.steps is a num",
     ),
-    "a list": (b"[1, 2]", "it is JSON, but no trace: a list of 2 and no object"),
-    "another object": (b"{}", "it is JSON, but no trace of optitrace: it has no schema"),
+    "a list": (b"[1, 2]", "it is JSON, but not a trace: a list of 2, not an object"),
+    "another object": (b"{}", "it is JSON, but not a trace of optitrace: it has no schema"),
     "another schema": (
         damaged('"schema": 1', '"schema": 2'),
-        r"its schema is 2, and optitrace .* reads schema 1 al",
+        r"its schema is 2, and optitrace .* reads only schema 1;",
     ),
     "schema true": (damaged('"schema": 1', '"schema": true'), "its schema is true"),
     "no steps": (LINES[0].encode(), "steps is missing"),
@@ -248,7 +248,7 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
     for path, reason in [
         (str(tmp_path / "none.json"), "there is no such file"),
         (str(tmp_path), "it is a folder"),
-        ("\0", "no file can have this name"),
+        ("\0", "this is not a valid file name"),
         ("x" * 5000, "."),
     ]:
         with pytest.raises(InputFileError, match=re.escape(reason)):

@@ -16,7 +16,7 @@ from optitrace.errors import DeviceError, UsageError
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import LossFunction, Quadratic
 from optitrace.experiment.settings import DTYPES
-from optitrace.records.trace import Outcome, Status, Trace
+from optitrace.records.trace import Outcome, Status, TraceRecord
 from optitrace.records.writer import json_chunks
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.tracing import recorder
@@ -24,7 +24,7 @@ from optitrace.tracing.series import BLOCK, DeviceSeries, Series, series_like
 from optitrace.tracing.tracer import trace
 
 
-def text_of(traced: Trace) -> str:
+def text_of(traced: TraceRecord) -> str:
     return "".join(json_chunks(traced))
 
 
@@ -308,7 +308,7 @@ def test_a_number_that_torch_cannot_convert_is_told() -> None:
 def test_a_torch_without_the_class_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
 
-    with pytest.raises(UsageError, match=r"^torch \S+ has no Muon; a newer torch has\.$"):
+    with pytest.raises(UsageError, match=r"^torch \S+ has no Muon; install a newer torch\.$"):
         trace(design("muon"))
 
 
@@ -317,7 +317,9 @@ def test_lbfgs_maximizes_where_torch_can() -> None:
         losses = trace(design("lbfgs", {"maximize": True}, steps=2)).columns["loss"].values
         assert losses[-1] > losses[0]
     else:
-        with pytest.raises(UsageError, match=r"^LBFGS of torch \S+ has no maximize; a newer torch has\.$"):
+        with pytest.raises(
+            UsageError, match=r"^LBFGS of torch \S+ has no maximize; install a newer torch\.$"
+        ):
             trace(design("lbfgs", {"maximize": True}))
 
 
@@ -333,7 +335,7 @@ def test_a_torch_without_a_setting_is_told_where_it_is_asked_for(monkeypatch: py
     trace(design("adam", steps=1))
 
     with pytest.raises(
-        UsageError, match=r"^OlderAdam of torch \S+ has no amsgrad, maximize; a newer torch has\.$"
+        UsageError, match=r"^OlderAdam of torch \S+ has no amsgrad, maximize; install a newer torch\.$"
     ):
         trace(design("adam", {"amsgrad": True, "maximize": True}))
 

@@ -11,7 +11,7 @@ from support.verified import verified
 from support.watched import only, seen, watching
 from torch import Tensor, nn
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.findings import Diagnosis
 
 SMALL = (2e-5, 0.5)

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, Optimizer
 from torch.utils.checkpoint import checkpoint
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.findings import Diagnosis
 from optitrace.records.training import Tally
 
@@ -48,7 +48,7 @@ def by_hand_to_zero(model: nn.Module, optimizer: Optimizer) -> None:
             p.grad.zero_()
 
 
-CALLED = "zero_grad() came between backward and step"
+CALLED = "zero_grad() was called between backward and step"
 BY_HAND = "the gradients were cleared between backward and step"
 
 CLEARINGS: dict[Clear, str] = {

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import SGD, Adam, Optimizer
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.monitoring.clipping import ClippingCall
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.records.training import OptimizerTrace, Tally

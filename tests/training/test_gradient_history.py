@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optitrace.monitoring import gradient_provenance
-from optitrace.monitoring.backward_tracker import Backward
+from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
 from optitrace.monitoring.gradient_provenance import MOST_OWNERS, GradientMark, GradientProvenance
 
 
@@ -22,14 +22,14 @@ def backward(history: GradientProvenance, *parameters: Tensor) -> None:
     history.before_backward()
     loss = torch.stack([p.sum() for p in parameters]).sum()
     loss.backward()  # type: ignore[no-untyped-call]
-    history.after_backward(Backward(loss.item(), False))
+    history.after_backward(Backward(loss.item(), False, BackwardTracker()))
 
 
 def test_parameters_that_are_added_between_backward_and_step_leave_the_gradient_fresh() -> None:
     old, new = weights(), weights()
     history = GradientProvenance([old])
     backward(history, old)
-    history.stepped()
+    history.stepped(1)
     old.grad = None
     backward(history, old, new)
     history.follow([old, new])
@@ -42,7 +42,7 @@ def test_the_gradient_is_followed_on_after_parameters_were_added() -> None:
     old, new = weights(), weights()
     history = GradientProvenance([old])
     backward(history, old)
-    history.stepped()
+    history.stepped(1)
     history.follow([old, new])
     backward(history, old, new)
 
@@ -63,8 +63,8 @@ def test_a_gradient_that_is_there_already_comes_from_what_was_heard() -> None:
     having.grad = torch.ones(2)
 
     assert GradientProvenance([having]).kind() == "by hand"
-    assert GradientProvenance([other], Backward(5.0, False)).kind() == "none"
-    history = GradientProvenance([other, having], Backward(5.0, False))
+    assert GradientProvenance([other], Backward(5.0, False, BackwardTracker())).kind() == "none"
+    history = GradientProvenance([other, having], Backward(5.0, False, BackwardTracker()))
     assert (history.kind(), history.loss()) == ("fresh", 5.0)
     backward(history, having)  # adds to it
     assert (history.kind(), history.loss()) == ("fresh", 7.0)
@@ -75,12 +75,12 @@ def test_a_backward_elsewhere_while_a_gradient_is_computed_makes_it_not_stale() 
     parameter = weights()
     history = GradientProvenance([parameter])
     backward(history, parameter)
-    history.stepped()
+    history.stepped(1)
     parameter.grad = None
     history.before_backward()
     parameter.sum().backward()  # type: ignore[no-untyped-call]
     history.before_backward()  # that of the other thread
-    history.after_backward(Backward(2.0, False))
+    history.after_backward(Backward(2.0, False, BackwardTracker()))
 
     assert history.kind() != "stale"
 
@@ -89,7 +89,7 @@ def test_what_took_the_place_of_a_parameter_is_not_stale_because_that_is() -> No
     old, new = weights(), weights()
     history = GradientProvenance([old])
     backward(history, old)
-    history.stepped()
+    history.stepped(1)
     history.follow([new])
     backward(history, new)
 
@@ -110,7 +110,7 @@ def test_a_gradient_is_stale_though_that_of_another_parameter_was_taken_away() -
     history = GradientProvenance([first, second])
     backward(history, first, second)
     first.grad = None
-    history.stepped()
+    history.stepped(1)
 
     assert history.kind() == "stale"
 
@@ -119,7 +119,7 @@ def test_a_change_of_any_gradient_by_hand_makes_it_not_stale() -> None:
     first, second = weights(), weights()
     history = GradientProvenance([first, second])
     backward(history, first, second)
-    history.stepped()
+    history.stepped(1)
     assert second.grad is not None
     second.grad.add_(1.0)
 
@@ -130,7 +130,7 @@ def test_a_parameter_without_numbers_says_nothing_of_whether_a_gradient_was_clea
     empty, other = torch.ones(0, requires_grad=True), weights()
     history = GradientProvenance([empty, other])
     backward(history, empty, other)
-    history.stepped()
+    history.stepped(1)
     for p in (empty, other):
         assert p.grad is not None
         p.grad.mul_(0.5)  # as clipping does
@@ -141,10 +141,10 @@ def test_a_parameter_without_numbers_says_nothing_of_whether_a_gradient_was_clea
 
 def test_the_end_of_the_backward_that_a_history_began_in_is_no_other_backward() -> None:
     parameter = weights()
-    underway = Backward(2.0, False)
+    underway = Backward(2.0, False, BackwardTracker())
     parameter.grad = torch.ones(2)
     history = GradientProvenance([parameter], underway)
-    history.stepped()
+    history.stepped(1)
     history.after_backward(underway)
     parameter.grad = torch.ones(2)
 
@@ -166,7 +166,7 @@ def test_losses_that_share_but_a_trunk_are_added(order: tuple[int, ...], sets_to
         for k in order:
             backward(history, trunk, heads[k])
         found.append((history.kind(), history.loss()))
-        history.stepped()
+        history.stepped(1)
 
     assert found == [("fresh", 3 * 2.0 + 1 + 2 + 3)] * 4
 
@@ -186,7 +186,7 @@ def test_the_loss_of_another_optimizers_backward_is_none_of_ones_own(sets_to_non
         backward(history, *own)
         backward(history, other)
         found.append((history.kind(), history.loss()))
-        history.stepped()
+        history.stepped(1)
 
     assert found == [("fresh", 3.0)] * 4
 
@@ -199,7 +199,7 @@ def test_gradients_of_a_trunk_that_are_never_cleared_are_accumulated() -> None:
         for head in heads:
             backward(history, trunk, head)
         kinds.append(history.kind())
-        history.stepped()
+        history.stepped(1)
 
     assert kinds == ["fresh", "accumulated", "accumulated"]
 
@@ -233,7 +233,7 @@ def test_on_an_accelerator_a_clipping_is_no_clearing_and_what_another_change_was
     def backward() -> None:
         history.before_backward()
         parameter.add()
-        history.after_backward(Backward(1.0, False))
+        history.after_backward(Backward(1.0, False, BackwardTracker()))
 
     def clip() -> GradientMark:
         mark = history.before_clipping(None)
@@ -275,7 +275,7 @@ def test_a_gradient_that_was_changed_after_a_scaled_backward_is_not_known_to_be_
     history = GradientProvenance([parameter])
     history.before_backward()
     parameter.sum().backward()  # type: ignore[no-untyped-call]
-    history.after_backward(Backward(2.0, True))
+    history.after_backward(Backward(2.0, True, BackwardTracker()))
     assert history.mark().is_scaled
     assert parameter.grad is not None
     parameter.grad.div_(1024.0)
@@ -295,7 +295,7 @@ def test_a_gradient_that_is_clipped_after_a_step_and_stepped_on_is_stale() -> No
     parameter = weights()
     history = GradientProvenance([parameter])
     backward(history, parameter)
-    history.stepped()
+    history.stepped(1)
     clip(history, parameter)
 
     assert history.kind() == "stale"
@@ -307,14 +307,14 @@ def test_what_was_zero_and_is_reached_is_no_longer_known_as_zero(is_scaled: bool
     reached, other = weights(), weights()
     history = GradientProvenance([reached, other])
     backward(history, reached, other)
-    history.stepped()
+    history.stepped(1)
     for _ in range(2):  # from the second time on what a step leaves is known
         for p in (reached, other):
             assert p.grad is not None
             p.grad.zero_()
         history.before_backward()
         reached.sum().backward()  # type: ignore[no-untyped-call]
-        history.after_backward(Backward(2.0, is_scaled))
+        history.after_backward(Backward(2.0, is_scaled, BackwardTracker()))
         if is_scaled:
             for p in (reached, other):
                 assert p.grad is not None
@@ -323,7 +323,7 @@ def test_what_was_zero_and_is_reached_is_no_longer_known_as_zero(is_scaled: bool
         else:
             clip(history, reached, other)
         assert (history.kind(), history.parts) == ("fresh", {})
-        history.stepped()
+        history.stepped(1)
     backward(history, reached, other)
 
     assert (history.kind(), history.parts) == ("accumulated", {"accumulated": [0]})
@@ -336,7 +336,7 @@ def test_gradients_that_are_changed_by_hand_between_steps_and_not_to_zero_add_up
     for _ in range(4):
         backward(history, *parameters)
         kinds.append(history.kind())
-        history.stepped()
+        history.stepped(1)
         for p in parameters:
             assert p.grad is not None
             p.grad.mul_(0.5)
@@ -389,7 +389,7 @@ def test_a_parameter_that_never_had_a_gradient_is_known_after_others_were_added(
     used, unused, late = weights(), weights(), weights()
     history = GradientProvenance([used, unused])
     backward(history, used)
-    history.stepped()
+    history.stepped(1)
     history.follow([unused, used, late])
 
     assert history.ungraded == {0, 2}

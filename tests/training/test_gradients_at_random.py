@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from optitrace.monitoring.backward_tracker import Backward
+from optitrace.monitoring.backward_tracker import Backward, BackwardTracker
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 
 ONLY = range(300)
@@ -63,7 +63,7 @@ class Program:
         sums = [self.parameters[k].sum() for k in places]
         if sums:
             torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
-        self.history.after_backward(Backward(1.0, False))
+        self.history.after_backward(Backward(1.0, False, BackwardTracker()))
         for k in places:
             self.made_of[k] = {*(self.made_of[k] or ()), self.backwards}
 
@@ -102,7 +102,7 @@ class Program:
         else:
             assert found in ("none", "cleared", "by hand", "stale")
             assert "zero" in kinds or found in ("none", "cleared")
-        self.history.stepped()
+        self.history.stepped(1)
         self.before, self.taken = self.backwards, self.taken + 1
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.records.training import GradientCase, Tally
 
 FROZEN = (
@@ -113,7 +113,7 @@ def test_parameters_whose_gradients_alone_add_up_are_named(clear: Clear) -> None
     [diagnosis] = [d for d in diagnose(seen(watcher)) if d.fault == "accumulated gradient"]
     assert (diagnosis.step, diagnosis.parameter) == (2, "0.weight")
     assert diagnosis.fact == (
-        "step 2 adds the gradient of 0.weight, 0.bias to that of the step before, "
+        "step 2 adds the gradient of 0.weight, 0.bias to that of the previous step, "
         "which was not cleared (5 of 6 steps of optimizer)"
     )
 
@@ -133,7 +133,7 @@ def test_all_but_the_frozen_add_up_and_the_frozen_stay_as_they_are() -> None:
     facts = [d.fact for d in diagnose(seen(watcher))]
     assert FROZEN in facts
     assert any(
-        fact.startswith("step 2 of SGD adds its gradient to that of the step before") for fact in facts
+        fact.startswith("step 2 of SGD adds its gradient to that of the previous step") for fact in facts
     )
 
 
@@ -154,7 +154,7 @@ def test_the_kind_of_a_step_is_that_of_most_parameters_with_a_new_gradient(*, is
     assert gradient_kinds(trace) == ["fresh", "accumulated", "accumulated"]
     [diagnosis] = [d for d in diagnose(seen(watcher)) if d.fault == "accumulated gradient"]
     assert diagnosis.fact == (
-        "step 2 adds the gradient of 0.weight, 0.bias, 1.weight and 1 more to that of the step before, "
+        "step 2 adds the gradient of 0.weight, 0.bias, 1.weight and 1 more to that of the previous step, "
         "which was not cleared (2 of 3 steps of SGD)"
     )
 
@@ -193,7 +193,7 @@ def test_many_sets_of_parameters_are_folded_into_one() -> None:
     found = [d for d in found_in(program) if d.fault == "stale gradient"]
     assert len(found) == 3
     assert found[1].fact.endswith("(7 of 9 steps of SGD)")
-    assert found[2].fact.endswith("(6 of 9 steps of SGD); the same holds for 10 other parameters")
+    assert found[2].fact.endswith("(6 of 9 steps of SGD); the same applies to 10 other parameters")
 
 
 def a_left_over_gradient_of_zero() -> None:
@@ -261,7 +261,7 @@ def test_a_step_without_clearing_between_others_is_told_from_the_first_time_on()
 
     [diagnosis] = [d for d in found_in(program) if d.fault == "accumulated gradient"]
     assert diagnosis.fact == (
-        "step 3 adds the gradient of 0.weight, 0.bias to that of the step before, "
+        "step 3 adds the gradient of 0.weight, 0.bias to that of the previous step, "
         "which was not cleared (2 of 8 steps of SGD)"
     )
 

@@ -15,7 +15,7 @@ from support.samples import printed, written
 from optitrace.analysis.diff_report import diff_trainings
 from optitrace.analysis.tolerance import EXACT
 from optitrace.records.findings import Diagnosis, RuleAgreement, TrainingFindings
-from optitrace.records.training import NamedTraining, OptimizerTrace, Training
+from optitrace.records.training import NamedTraining, OptimizerTrace, TrainingRecord
 from optitrace.views.diff_view import training_diff_view
 from optitrace.views.display import Display
 from optitrace.views.page import html_page
@@ -32,7 +32,7 @@ NAMES = ["SGD", *(f"SGD {k}" for k in range(2, 3001))]
 FEW = ["SGD", "SGD 2", "SGD 3", "SGD 3000"]
 
 
-def many(names: Sequence[str] = NAMES) -> Training:
+def many(names: Sequence[str] = NAMES) -> TrainingRecord:
     own = optimizer(class_path="torch.optim.sgd.SGD")
     return training(*(replace(own, name=name) for name in names))
 
@@ -46,7 +46,7 @@ def titles(text: str) -> list[str]:
 
 
 def text_of(
-    made: Training, findings: TrainingFindings = NOTHING, display: Display = ALL, width: int = 80
+    made: TrainingRecord, findings: TrainingFindings = NOTHING, display: Display = ALL, width: int = 80
 ) -> str:
     return printed(TrainingPresenter(made, findings).table(replace(display, width=width)), width)
 
@@ -116,7 +116,7 @@ def test_a_fault_of_very_many_optimizers_is_told_once() -> None:
     faults = [stale(name, 0.1 * place) for place, name in enumerate(NAMES, start=1)]
     first, last = told([*faults, UNOWNED])
 
-    assert first.fact == "step 2 of SGD is stale; it is the same with SGD 2, SGD 3 and 2,997 more"
+    assert first.fact == "step 2 of SGD is stale; the same applies to SGD 2, SGD 3 and 2,997 more"
     assert first.remedy == "lower the lr (0.1)"
     assert last == UNOWNED
 
@@ -168,7 +168,7 @@ def test_the_difference_of_very_many_optimizers_shows_the_first_that_differ() ->
     one = many()
     other = replace(one, optimizers=(*one.optimizers[:100], *map(changed, one.optimizers[100:])))
 
-    def said(b: Training) -> str:
+    def said(b: TrainingRecord) -> str:
         a_and_b = NamedTraining("a", one), NamedTraining("b", b)
         return printed(training_diff_view(diff_trainings(*a_and_b, lambda dtypes: EXACT), Display()), 200)
 

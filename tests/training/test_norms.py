@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from optitrace.monitoring.norms import BUFFER, Norm
 from optitrace.monitoring.step_metrics import StepMetrics
 
 SHAPES = ((1,), (31,), (4, 8), (33,), (3, 43), (1000,))
@@ -26,19 +27,24 @@ def parameters(dtype: torch.dtype = torch.float32) -> list[Parameter]:
 
 
 def exact(tensors: Sequence[Tensor | None]) -> list[float]:
-    """Return the norm of each tensor in float64, 0 for None."""
-    return [0.0 if t is None else t.detach().double().norm().item() for t in tensors]
+    """Return the norm of each tensor, its squares added without any error, 0 for None."""
+    numbers = [[] if t is None else t.detach().double().flatten().tolist() for t in tensors]
+    return [math.sqrt(math.fsum(x * x for x in each)) for each in numbers]
 
 
-def matches(found: Tensor, expected: Sequence[float]) -> bool:
+def matches(found: Norm | Tensor, expected: Sequence[float]) -> bool:
     """Tell whether norms are as expected, but for the last digits of float64."""
+    if isinstance(found, Norm):
+        assert found.each is not None
+        assert found.whole == pytest.approx(math.hypot(*expected), rel=1e-13, abs=0)
+        found = torch.tensor(found.each, dtype=torch.float64)
     return torch.allclose(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-13, atol=0)
 
 
-def begin(measured: StepMetrics) -> Tensor:
+def begin(measured: StepMetrics) -> Norm | Tensor:
     """Keep the weights and return the norms of the gradients, as a step does that has its gradient."""
     measured.remember()
-    return measured.gradient_norms()
+    return measured.gradient_norm()
 
 
 def step(given: Sequence[Parameter]) -> list[Tensor]:
@@ -70,7 +76,7 @@ def test_the_weights_may_be_kept_before_there_is_a_gradient() -> None:
     measured = StepMetrics(given)
 
     measured.remember()
-    gradient = measured.gradient_norms()
+    gradient = measured.gradient_norm()
     changes = step(given)
 
     assert matches(gradient, exact([p.grad for p in given]))
@@ -120,8 +126,10 @@ def test_what_is_not_finite_shows(value: float, index: int) -> None:
     step(given)
 
     for norm in (found, *measured.moved()):
-        each = norm.tolist() if isinstance(norm, Tensor) else norm
-        assert not math.isfinite(each if isinstance(each, float) else each[index])
+        assert isinstance(norm, Norm)
+        assert norm.each is not None
+        assert [k for k, one in enumerate(norm.each) if not math.isfinite(one)] == [index]
+        assert not math.isfinite(norm.whole)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e30])
@@ -337,8 +345,8 @@ def test_a_gradient_without_memory_of_its_own_is_asked_for_its_numbers() -> None
 
 def test_the_squares_of_millions_are_added_with_all_digits() -> None:
     made = torch.Generator().manual_seed(1)
-    weight = Parameter(torch.randn(1 << 23, generator=made))
-    weight.grad = torch.randn(1 << 23, generator=made)
+    weight = Parameter(torch.randn(1 << 21, generator=made))
+    weight.grad = torch.randn(1 << 21, generator=made)
     measured = StepMetrics([weight])
 
     gradient = begin(measured)
@@ -346,6 +354,48 @@ def test_the_squares_of_millions_are_added_with_all_digits() -> None:
 
     assert matches(gradient, exact([weight.grad]))
     assert matches(weights, exact([weight]))
+
+
+def test_tensors_that_fill_the_buffer_more_than_once_are_measured_whole() -> None:
+    made = torch.Generator().manual_seed(1)
+    shapes = ((BUFFER - 3,), (2, 2), (3, BUFFER), (), (0, 4), (BUFFER,), (5,))
+    given = [Parameter(torch.randn(shape, generator=made)) for shape in shapes]
+    for parameter in given[:5]:
+        parameter.grad = torch.randn(parameter.shape, generator=made)
+    measured = StepMetrics(given)
+
+    gradient = begin(measured)
+    changes = step(given)
+    change, weights = measured.moved()
+
+    assert matches(gradient, exact([p.grad for p in given]))
+    assert matches(weights, exact(given))
+    assert matches(change, exact(changes))
+
+
+def test_the_whole_is_the_same_number_whether_each_is_measured_or_not() -> None:
+    given = parameters()
+    measured, measured_each = StepMetrics(given, by_parameter=False), StepMetrics(given)
+
+    whole, both = begin(measured), begin(measured_each)
+
+    assert isinstance(whole, Norm)
+    assert isinstance(both, Norm)
+    assert whole.each is None
+    assert whole.whole == both.whole
+
+
+def test_the_place_of_what_is_not_finite_is_found_though_only_the_whole_is_measured() -> None:
+    given = parameters()
+    gradient = given[4].grad
+    assert gradient is not None
+    gradient[0, 0] = math.inf
+
+    norm = begin(StepMetrics(given, by_parameter=False))
+
+    assert isinstance(norm, Norm)
+    assert norm.each is not None
+    assert [k for k, one in enumerate(norm.each) if not math.isfinite(one)] == [4]
 
 
 def test_weights_of_eight_bits_that_lie_beside_others_are_measured() -> None:

@@ -18,11 +18,11 @@ from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 
 from optitrace.analysis.training.rank_agreement import NO_STORE, compare_in, compare_ranks
 from optitrace.analysis.training.rank_records import DIGESTS, RankExchange, RankRecord
+from optitrace.monitoring.norms import WeightNorms, WeightRecord
 from optitrace.monitoring.tensor_values import is_sharded
-from optitrace.monitoring.weight_norms import WeightNorms, WeightRecord
 from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Outcome, Status
-from optitrace.tracing.growing_column import IN_MEMORY
+from optitrace.tracing.series import IN_MEMORY
 
 FAILED = Outcome(Status.FAILED, 3, reason="ValueError: out of data")
 
@@ -178,7 +178,7 @@ def test_a_rank_that_failed_in_a_training_of_many_parameters_leaves_the_paramete
     found = compared([mine], [theirs], outcomes={1: FAILED})
 
     assert (found.agrees, found.step, found.parameter) == (False, 0, "")
-    assert found.note.startswith("rank 1 ended before it could be asked in which parameter; rank 1 failed")
+    assert found.note.startswith("rank 1 ended before the parameter could be determined; rank 1 failed")
     assert compared([mine], [theirs]).parameter == "a"
 
 
@@ -188,7 +188,7 @@ def test_a_rank_that_failed_in_a_long_training_leaves_the_step_open() -> None:
 
     found = compared([norms(rows)], [norms(other)], outcomes={1: FAILED})
 
-    sentence = "rank 1 ended before it could be asked at which step up to 11"
+    sentence = "rank 1 ended before the step could be determined (at most step 11)"
     assert (found.step, found.note.split(";")[0]) == (8, sentence)
 
 
@@ -206,7 +206,7 @@ def test_no_rank_is_waited_for_once_this_one_is_told_to_end() -> None:
     own = replace(training(), rank=0, world_size=3)
     found = compare_in(HashStore(), own, [norms(ONE)], is_interrupted=lambda: True)
 
-    assert found == RankAgreement(3, None, note="ranks 1, 2 did not answer before rank 0 was told to end")
+    assert found == RankAgreement(3, None, note="ranks 1, 2 did not answer before rank 0 was interrupted")
     assert monotonic() - begin < 10
 
 
@@ -234,7 +234,7 @@ def test_sharded_parameters_are_not_compared() -> None:
     found = compared([own], [other])
 
     assert found.agrees is None
-    assert found.note == "the parameters of SGD are sharded, so that each rank has a part of its own"
+    assert found.note == "the parameters of SGD are sharded: each rank has a different part"
     assert compared([own, norms(ONE, "Adam")], [other, norms(ONE, "Adam")]).agrees
 
 
@@ -256,7 +256,7 @@ def test_a_connection_that_breaks_is_told() -> None:
     first, second = (replace(training(), rank=rank, world_size=2) for rank in (0, 1))
 
     assert compare_in(Broken(), first, []) == RankAgreement(
-        2, None, note="the connection to the store of torchrun broke"
+        2, None, note="the connection to the store of torchrun was lost"
     )
     assert compare_in(Broken(), second, []) is None
     with pytest.raises(RuntimeError, match="Broken pipe"):

@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from optitrace.analysis.training.rule_watch import RuleWatch
-from optitrace.experiment.own_class import ChosenRule
+from optitrace.experiment.user_class import ChosenRule
 from optitrace.functions import rms, sign
 from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.recording_config import RecordingConfig

@@ -123,7 +123,7 @@ def test_however_a_script_ends_its_exit_code_stands_and_the_training_is_written(
         (
             "import torch\n",
             "the program made no torch.optim optimizer in this process, and updates by Keras or by hand are "
-            "not observed; start processes of its own with torchrun -m optitrace run.",
+            "not observed; to trace the processes that it starts, start them with torchrun -m optitrace run.",
         ),
     ],
 )
@@ -409,7 +409,8 @@ def test_an_optimizer_whose_parameters_have_no_numbers_is_told_as_that(tmp_path:
 
     assert ran.code == 0
     assert ran.stderr.startswith(
-        "optitrace: the parameters of SGD are on meta or lazy, with no numbers to trace; give them some.\n"
+        "optitrace: the parameters of SGD are meta or lazy tensors, without numbers to trace; "
+        "initialize them.\n"
     )
 
 
@@ -492,7 +493,7 @@ def test_an_optimizer_that_was_not_watched_to_its_end_is_named_and_the_others_ar
         "optitrace: RMSprop was not watched: TypeError: no words.",
         "optitrace: RMSprop 2 was not watched: TypeError: no words.",
         "optitrace: RMSprop 3 was not watched: TypeError: no words.",
-        "optitrace: the watching of 2 other optimizers failed, too.",
+        "optitrace: watching 2 other optimizers failed, too.",
     ]
 
 

@@ -177,7 +177,7 @@ def test_a_diagnosis_that_fails_loses_nothing_and_is_no_clean_bill(tmp_path: Pat
 
     assert ran.code == 0
     assert "failed after 3 steps: the diagnosis failed: ZeroDivisionError" in ran.stderr
-    assert "optitrace: the training was not diagnosed: ZeroDivisionError.\n" in ran.stderr
+    assert "optitrace: the training could not be diagnosed: ZeroDivisionError.\n" in ran.stderr
     assert ran.written is not None
     assert ran.written["outcome"]["status"] == "failed"
 

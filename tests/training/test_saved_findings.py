@@ -6,7 +6,7 @@ from support.made_trainings import training
 
 from optitrace.records.findings import RankAgreement, TrainingFindings
 from optitrace.records.reader import parse_training
-from optitrace.records.writer import exact_all, json_chunks, own_fields
+from optitrace.records.writer import exact_all, fields_of, json_chunks
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from optitrace.records.writer import exact_all, json_chunks, own_fields
     ],
 )
 def test_findings_are_read_back_from_a_file_as_they_were(found: TrainingFindings) -> None:
-    content = "".join(json_chunks(training(), own_fields(found))).encode()
+    content = "".join(json_chunks(training(), fields_of(found))).encode()
 
     assert parse_training(content).findings == TrainingFindings(
         tuple(found.diagnoses), tuple(found.verified), found.ranks

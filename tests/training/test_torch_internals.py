@@ -21,6 +21,7 @@ from torch.optim import optimizer as torch_optimizer
 
 import optitrace
 from optitrace.monitoring import torch_internals
+from optitrace.monitoring.norms import Norm, norms
 from optitrace.monitoring.step_metrics import StepMetrics
 from optitrace.monitoring.torch_internals import Dependency
 from optitrace.records.training import Tally
@@ -187,19 +188,22 @@ def test_clipping_by_norm_is_observed_where_torch_has_no_function_for_its_second
 
 
 def test_norms_are_the_same_where_torch_has_nothing_for_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch, "_foreach_norm")
+    for name in ("_foreach_norm", "_foreach_copy_", "_foreach_sub_"):
+        monkeypatch.delattr(torch, name)
     weights = nn.Parameter(torch.tensor([3.0, 4.0]))
     weights.grad = torch.tensor([5.0, 12.0])
     measuring = StepMetrics([weights])
-    measuring.remember()
-    gradient = measuring.gradient_norms()
+    for _ in range(2):  # the second time into the memory of the first
+        measuring.remember()
+    gradient = measuring.gradient_norm()
     with torch.no_grad():
         weights.sub_(torch.tensor([2.0, 0.0]))
     change, after = measuring.moved()
 
     # 5² + 12² = 13², and (3, 4) − (1, 4) has norm 2, by hand
-    found = [torch.as_tensor(norm).item() for norm in (gradient, change, after)]
+    found = [norm.whole for norm in (gradient, change, after) if isinstance(norm, Norm)]
     assert found == pytest.approx([13.0, 2.0, 17**0.5])
+    assert norms([weights.grad], weights.device).tolist() == [13.0]
 
 
 HOMES = ("monitoring/torch_internals.py", "tracing/stepping.py")

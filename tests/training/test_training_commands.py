@@ -19,11 +19,11 @@ import optitrace
 from optitrace.errors import InputFileError
 from optitrace.monitoring.recording_config import RecordingConfig
 from optitrace.records.findings import TrainingFindings
-from optitrace.records.training import Training
+from optitrace.records.training import TrainingRecord
 from optitrace.views.presenters.training import TrainingPresenter
 
 
-def save(path: Path, made: Training, findings: TrainingFindings = TrainingFindings()) -> str:  # noqa: B008
+def save(path: Path, made: TrainingRecord, findings: TrainingFindings = TrainingFindings()) -> str:  # noqa: B008
     format = path.suffix.removeprefix(".")
     path.write_text(written(TrainingPresenter(made, findings), format), encoding="utf-8")
     return str(path)
@@ -166,7 +166,7 @@ def test_diff_exits_with_its_answer(files: dict[str, str], other: str, code: int
 def test_diff_names_the_step_and_the_quantity(files: dict[str, str]) -> None:
     text = run(*named(files, "diff", "ONE", "OTHER")).stdout
 
-    assert "A and B differ first at step 3, in the loss:\n  A  2.0\n  B  2.125\n  0.125 apart, " in text
+    assert "A and B first differ at step 3, in the loss:\n  A  2.0\n  B  2.125\n  0.125 apart, " in text
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_tolerances_decide_what_is_the_same(files: dict[str, str], options: list
     assert run(*named(files, "diff", "ONE", "OTHER", *options)).code == code
 
 
-IS_A_TRAINING = "is a training, and no trace;"
+IS_A_TRAINING = "is a training, not a trace;"
 
 
 @pytest.mark.parametrize(
@@ -215,12 +215,12 @@ IS_A_TRAINING = "is a training, and no trace;"
         (
             ["diff", "ONE", "TRACE"],
             2,
-            f"'ONE' {IS_A_TRAINING} diff takes two trainings, or two of traces and experiments.",
+            f"'ONE' {IS_A_TRAINING} diff compares two trainings, or two traces or experiments.",
         ),
         (
             ["diff", "adam", "ONE"],
             2,
-            f"'ONE' {IS_A_TRAINING} diff takes two trainings, or two of traces and experiments.",
+            f"'ONE' {IS_A_TRAINING} diff compares two trainings, or two traces or experiments.",
         ),
         (
             ["diff", "ONE", "OTHER", "--clip-norm", "1"],
@@ -240,7 +240,7 @@ def test_a_mistake_is_one_line(files: dict[str, str], words: list[str], code: in
 
 def test_reading_a_training_as_a_trace_says_what_takes_it(files: dict[str, str]) -> None:
     with pytest.raises(
-        InputFileError, match=r"it is a training, and no trace; 'optitrace show' and 'optitrac"
+        InputFileError, match=r"it is a training, not a trace; 'optitrace show' and 'optitrac"
     ):
         optitrace.read(files["ONE"])
 

@@ -18,22 +18,22 @@ from support.samples import written
 
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.trace import Column
-from optitrace.records.training import Training
+from optitrace.records.training import TrainingRecord
 from optitrace.views.display import Display
+from optitrace.views.formats import find_writer, is_picture, writers_of
 from optitrace.views.grid import training_grids
 from optitrace.views.presenters.training import TrainingPresenter
-from optitrace.views.writer import find_writer, is_picture, writers_of
 
 TEXT_FORMATS = tuple(name for name, writer in writers_of(TrainingPresenter).items() if not is_picture(writer))
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
-def text(made: Training, format: str = "csv", look: Display = Display()) -> str:  # noqa: B008 (it is frozen)
+def text(made: TrainingRecord, format: str = "csv", look: Display = Display()) -> str:  # noqa: B008 (it is frozen)
     return written(TrainingPresenter(made, TrainingFindings()), format, look)
 
 
-def rows(made: Training, format: str = "csv") -> list[dict[str, str]]:
+def rows(made: TrainingRecord, format: str = "csv") -> list[dict[str, str]]:
     return list(csv.DictReader(text(made, format).splitlines(), delimiter=DELIMITERS[format], strict=True))
 
 
@@ -93,7 +93,7 @@ def cells_of(row: dict[str, Any], name: str) -> dict[str, str]:
 @pytest.mark.parametrize("format", DELIMITERS)
 @settings(deadline=None)
 @given(made=any_training())
-def test_the_numbers_are_those_of_json_digit_for_digit(format: str, made: Training) -> None:
+def test_the_numbers_are_those_of_json_digit_for_digit(format: str, made: TrainingRecord) -> None:
     optimizers = json.loads(text(made, "json"))["optimizers"]
 
     read = [{k: cell for k, cell in row.items() if cell} for row in rows(made, format)]
@@ -113,7 +113,7 @@ def test_names_that_are_taken_say_what_they_are_of() -> None:
 
 @pytest.mark.parametrize("made", [with_all(), training(), training(optimizer(())), training(optimizers=())])
 @pytest.mark.parametrize("format", TEXT_FORMATS)
-def test_every_training_can_be_written_in_every_format(format: str, made: Training) -> None:
+def test_every_training_can_be_written_in_every_format(format: str, made: TrainingRecord) -> None:
     text = written(TrainingPresenter(made, FINDINGS), format, Display(state=True))
 
     assert text.endswith("\n")

@@ -25,7 +25,7 @@ from support.samples import printed
 from optitrace.analysis.diff_report import TrainingDifferences, diff_trainings
 from optitrace.analysis.tolerance import EXACT, Tolerance, close
 from optitrace.records.reader import parse_training
-from optitrace.records.training import KINDS, NamedTraining, OptimizerTrace, Program, Training
+from optitrace.records.training import KINDS, NamedTraining, OptimizerTrace, Program, TrainingRecord
 from optitrace.records.writer import json_chunks
 from optitrace.views.diff_view import training_diff_json, training_diff_view
 from optitrace.views.display import Display
@@ -33,7 +33,7 @@ from optitrace.views.display import Display
 NORMS = by_parameter([[1.0, 2.0, 0.0, 0.0], [1.5, 2.5, 0.0, 0.0], [1.25, 3.0, 0.0, 0.0]])
 
 
-def diff(a: Training, b: Training, tolerance: Tolerance = EXACT) -> TrainingDifferences:
+def diff(a: TrainingRecord, b: TrainingRecord, tolerance: Tolerance = EXACT) -> TrainingDifferences:
     return diff_trainings(NamedTraining("a.json", a), NamedTraining("b.json", b), lambda dtypes: tolerance)
 
 
@@ -53,7 +53,7 @@ def said(found: TrainingDifferences, width: int = 200) -> str:
 
 
 @pytest.mark.parametrize("made", [training(), with_all(), training(optimizer(())), training(optimizers=())])
-def test_a_training_is_the_same_as_itself_from_a_file(made: Training) -> None:
+def test_a_training_is_the_same_as_itself_from_a_file(made: TrainingRecord) -> None:
     again = parse_training("".join(json_chunks(made)).encode()).training
 
     found = diff(made, again)
@@ -85,7 +85,7 @@ def test_one_number_of_a_parameter_is_found_and_the_parameter_is_named(quantity:
     found = diff(training(own), training(with_number(own, "by_parameter", quantity, 4 + place, 9.0)))
 
     words = "the " + quantity.replace("_", " ")
-    assert f"A and B differ first at step 2, in {words} of {PARAMETERS[place].name}:\n" in said(found)
+    assert f"A and B first differ at step 2, in {words} of {PARAMETERS[place].name}:\n" in said(found)
     data = json.loads(training_diff_json(found))["optimizers"][0]["first"]
     assert (data["step"], data["quantity"], data["parameter"]) == (2, quantity, PARAMETERS[place].name)
 
@@ -107,7 +107,7 @@ def test_a_gradient_of_another_kind_is_said_in_words() -> None:
     data = json.loads(training_diff_json(found))["optimizers"][0]["first"]
 
     assert (
-        "A and B differ first at step 2, in the kind of gradient:\n  A  fresh\n  B  stale\n\nthe greatest"
+        "A and B first differ at step 2, in the kind of gradient:\n  A  fresh\n  B  stale\n\nthe largest"
     ) in said(found)
     assert (data["a"], data["b"], data["difference"], data["ulps"]) == ("fresh", "stale", None, None)
     assert KINDS.index("stale") == 1
@@ -209,7 +209,7 @@ def test_parameters_that_one_alone_has_are_told_and_the_others_compared() -> Non
 
     assert found.optimizers[0].only == (("fc1.weight",), ())
     assert "only A has the parameter fc1.weight\n" in said(found)
-    assert "A and B differ first at step 2, in the update norm of fc1.bias:" in said(found)
+    assert "A and B first differ at step 2, in the update norm of fc1.bias:" in said(found)
     assert not diff(training(a), training(b)).are_same
     assert diff(training(a), training(b)).optimizers[0].differences.first is None
 
@@ -225,7 +225,7 @@ def test_trainings_of_other_steps_are_compared_where_both_have_them() -> None:
     elsewhere = training(optimizer([3.0], steps=[9]))
 
     assert diff(every, thin).are_same
-    assert "A and B are the same bit for bit up to step 2, where one ends; A goes on to step 4" in said(
+    assert "A and B are the same bit for bit up to step 2, where one ends; A continues to step 4" in said(
         diff(every, shorter)
     )
     assert "A and B have no step in common" in said(diff(every, elsewhere))

@@ -22,9 +22,9 @@ import optitrace
 from optitrace.errors import InputFileError
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.reader import SavedTraining, parse_trace, parse_training, read_saved
-from optitrace.records.trace import Trace
-from optitrace.records.training import KINDS, Scheduling, Tally, Training, UnownedParameter
-from optitrace.records.writer import exact_all, json_chunks, jsonl_chunks, own_fields
+from optitrace.records.trace import TraceRecord
+from optitrace.records.training import KINDS, Scheduling, Tally, TrainingRecord, UnownedParameter
+from optitrace.records.writer import exact_all, fields_of, json_chunks, jsonl_chunks
 
 WRITERS: dict[str, Callable[..., Iterator[str]]] = {"JSON": json_chunks, "JSONL": jsonl_chunks}
 
@@ -72,7 +72,7 @@ ABOVE: dict[str, Any] = {
 }
 
 
-def as_bytes(made: Training, form: str = "JSON", **above: Any) -> bytes:
+def as_bytes(made: TrainingRecord, form: str = "JSON", **above: Any) -> bytes:
     return "".join(WRITERS[form](made, above)).encode()
 
 
@@ -95,7 +95,7 @@ TRAININGS = {
 
 @pytest.mark.parametrize("form", WRITERS)
 @pytest.mark.parametrize("made", TRAININGS.values(), ids=TRAININGS)
-def test_what_was_written_is_read_back_the_same(made: Training, form: str) -> None:
+def test_what_was_written_is_read_back_the_same(made: TrainingRecord, form: str) -> None:
     read = parse_training(as_bytes(made, form))
 
     assert repr(read.training) == repr(made)
@@ -104,7 +104,7 @@ def test_what_was_written_is_read_back_the_same(made: Training, form: str) -> No
 
 @settings(deadline=None)
 @given(any_training(), st.sampled_from(list(WRITERS)))
-def test_every_number_survives_a_file(made: Training, form: str) -> None:
+def test_every_number_survives_a_file(made: TrainingRecord, form: str) -> None:
     assert repr(parse_training(as_bytes(made, form)).training) == repr(made)
 
 
@@ -117,7 +117,7 @@ def test_what_was_found_out_is_read_back_with_it(form: str) -> None:
 
 
 @pytest.mark.parametrize("made", TRAININGS.values(), ids=TRAININGS)
-def test_a_training_is_what_the_schema_says(made: Training) -> None:
+def test_a_training_is_what_the_schema_says(made: TrainingRecord) -> None:
     Draft202012Validator.check_schema(SCHEMA)
     VALIDATOR.validate(read_strictly(as_bytes(made, **ABOVE).decode()))
 
@@ -199,7 +199,7 @@ def test_what_is_not_there_yet_is_null_or_left_out() -> None:
 
 
 @pytest.mark.parametrize("made", TRAININGS.values(), ids=TRAININGS)
-def test_the_lines_of_jsonl_hold_what_json_does(made: Training) -> None:
+def test_the_lines_of_jsonl_hold_what_json_does(made: TrainingRecord) -> None:
     head, *rows = map(read_strictly, as_bytes(made, "JSONL", **ABOVE).decode().splitlines())
     for own in head["optimizers"]:
         own["steps"] = [row for row in rows if row["optimizer"] == own["name"]]
@@ -234,10 +234,10 @@ def test_a_file_tells_which_of_the_two_it_holds(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         read[name] = read_saved(str(tmp_path / name))
 
-    assert isinstance(read["trace.json"], Trace)
+    assert isinstance(read["trace.json"], TraceRecord)
     assert isinstance(read["pretty.json"], SavedTraining)
     assert isinstance(read["training.jsonl"], SavedTraining)
-    with pytest.raises(InputFileError, match=r"it is a training, and no trace; 'optitrace show' and"):
+    with pytest.raises(InputFileError, match=r"it is a training, not a trace; 'optitrace show' and"):
         parse_trace(as_bytes(training()))
 
 
@@ -283,7 +283,7 @@ def test_a_file_of_schema_1_is_read_as_the_same_of_schema_2() -> None:
 def test_a_file_of_schema_1_is_written_again_with_schema_2(name: str) -> None:
     read = read_saved(str(SAVED / name))
     assert isinstance(read, SavedTraining)
-    written = as_bytes(read.training, **own_fields(read.findings))
+    written = as_bytes(read.training, **fields_of(read.findings))
 
     VALIDATOR.validate(read_strictly(written.decode()))
     assert repr(parse_training(written)) == repr(read)

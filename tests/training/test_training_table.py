@@ -33,7 +33,7 @@ from optitrace.records.training import (
     ClippingTally,
     OptimizerTrace,
     Tally,
-    Training,
+    TrainingRecord,
     WatchedParameter,
 )
 from optitrace.views.display import Display
@@ -56,11 +56,11 @@ NOTHING = TrainingFindings()
 PARAMS = Display(by_parameter=True)
 
 
-def shown(made: Training, look: Display, width: int, **how: Any) -> str:
+def shown(made: TrainingRecord, look: Display, width: int, **how: Any) -> str:
     return printed(TrainingPresenter(made, NOTHING).table(replace(look, width=width, **how)), width)
 
 
-def alone(own: OptimizerTrace) -> Training:
+def alone(own: OptimizerTrace) -> TrainingRecord:
     return training(own, program=replace(training().program, arguments=()))
 
 
@@ -72,7 +72,7 @@ def alone(own: OptimizerTrace) -> Training:
     ascii_only=st.booleans(),
 )
 def test_any_number_of_an_optimizer_is_whole_at_any_width(
-    made: Training, look: Display, width: int, ascii_only: bool
+    made: TrainingRecord, look: Display, width: int, ascii_only: bool
 ) -> None:
     own = made.optimizers[0]
     if not own.steps:
@@ -157,8 +157,10 @@ def test_no_line_tells_of_numbers_that_no_table_has() -> None:
     own = optimizer(state={"z": many}, values={"bias": many}, by_parameter=by_parameter([[1.0] * 4] * 3))
     own = replace(own, columns={**own.columns, "lr": rates})
 
-    assert hidden_values(own, PARAMS) == ["of 16 numbers of bias the first 3 are shown; files hold all"]
-    assert [line.split()[4] for line in hidden_values(own, Display(state=True))] == ["lr", "z", "bias"]
+    assert hidden_values(own, PARAMS) == [
+        "only the first 3 of 16 numbers of bias are shown; output files have all"
+    ]
+    assert [line.split()[8] for line in hidden_values(own, Display(state=True))] == ["lr", "z", "bias"]
 
 
 def test_what_every_step_has_alike_is_left_out() -> None:
@@ -198,7 +200,7 @@ def test_the_lr_has_a_column_for_each_group_where_they_are_not_alike(
     own = replace(own, columns={**own.columns, "lr": vector(rates)})
 
     assert [h for h in training_grid(own, Display()).headings if h[0] == "lr"] == headings
-    told = "of 5 numbers of lr the first 3 are shown; files hold all"
+    told = "only the first 3 of 5 numbers of lr are shown; output files have all"
     assert (told in shown(training(own), Display(), 80)) is (len(rates[0]) == 5)
 
 
@@ -333,7 +335,7 @@ def test_the_subtitle_counts_groups_parameters_and_weights() -> None:
         (replace(training(), optimizers=()), "completed; no optimizer took a step"),
     ],
 )
-def test_the_end_is_told_with_the_steps_of_each_optimizer(made: Training, line: str) -> None:
+def test_the_end_is_told_with_the_steps_of_each_optimizer(made: TrainingRecord, line: str) -> None:
     assert ending(made) == line
 
 
@@ -353,7 +355,8 @@ def test_what_was_run_stands_at_the_top() -> None:
         ),
         (
             DEPARTS,
-            "AdamW departs from the rule of adamw at step 3, in exp_avg of fc1.bias: worst 820 units, 8 al",
+            "AdamW departs from the rule of adamw at step 3, in exp_avg of fc1.bias: "
+            "worst 820 units, tolerance 8",
         ),
         (NO_RULE, "no step of Lion was verified; its class has no rule"),
         (RuleAgreement("Adam", "adam"), "no step of Adam was verified"),
@@ -372,19 +375,19 @@ def test_whether_the_rule_is_followed_is_one_line(found: RuleAgreement, line: st
         (RankAgreement(2, True), "the weights of 2 ranks agree after every recorded step"),
         (
             PARTED,
-            "ranks 0 and 1 part at step 3 of AdamW, in fc1.bias: its norm is 1.0 in one and "
-            "1.5 in the other; if they are to be the same, train the model in DistributedDataParallel",
+            "ranks 0 and 1 first differ at step 3 of AdamW, in fc1.bias: its norm is 1.0 on rank 0 and "
+            "1.5 on rank 1; if they should be the same, wrap the model in DistributedDataParallel",
         ),
         (
             replace(PARTED, step=0, note="rank 2 did not answer within 30 s"),
-            "ranks 0 and 1 part before the first step of AdamW, in fc1.bias: its norm is 1.0 in one and 1.5 "
-            "in the other; rank 2 did not answer within 30 s; if they are to be the same, train the model in "
-            "DistributedDataParallel",
+            "ranks 0 and 1 first differ before the first step of AdamW, in fc1.bias: its norm is 1.0 on "
+            "rank 0 and 1.5 on rank 1; rank 2 did not answer within 30 s; if they should be the same, "
+            "wrap the model in DistributedDataParallel",
         ),
         (
             replace(PARTED, step=1200, parameter="", note="rank 1 left before it said in which parameter"),
-            "ranks 0 and 1 part at step 1,200 of AdamW; rank 1 left before it said in which parameter; "
-            "if they are to be the same, train the model in DistributedDataParallel",
+            "ranks 0 and 1 first differ at step 1,200 of AdamW; rank 1 left before it said in which "
+            "parameter; if they should be the same, wrap the model in DistributedDataParallel",
         ),
         (
             RankAgreement(2, True, note="rank 1 failed after step 3: ValueError: no\ndata"),
@@ -393,7 +396,7 @@ def test_whether_the_rule_is_followed_is_one_line(found: RuleAgreement, line: st
         ),
         (
             RankAgreement(4, None, note="rank 3 wrote no file"),
-            "whether the 4 ranks agree cannot be told: rank 3 wrote no file",
+            "cannot determine whether the 4 ranks agree: rank 3 wrote no file",
         ),
     ],
 )
@@ -433,7 +436,9 @@ LONG = training(optimizer([2.0] * 20))
         (replace(LONG, optimizers=()), ""),
     ],
 )
-def test_no_faults_are_found_only_where_all_was_observed_to_its_end(made: Training, sentence: str) -> None:
+def test_no_faults_are_found_only_where_all_was_observed_to_its_end(
+    made: TrainingRecord, sentence: str
+) -> None:
     assert soundness(made, TrainingFindings()) == sentence
 
 

@@ -45,7 +45,7 @@ def parameters(watching: StepMetrics | SegmentRecorder) -> Sequence[Tensor]:
 @pytest.mark.parametrize(
     ("cls", "method"),
     [
-        (StepMetrics, "gradient_norms"),
+        (StepMetrics, "gradient_norm"),
         (StepMetrics, "measure"),
         (SegmentRecorder, "has_changed"),
     ],
@@ -88,7 +88,7 @@ def test_of_a_watching_that_failed_no_copy_of_the_weights_is_kept(monkeypatch: p
         copies.append(weakref.ref(self))
         raise MemoryError("no room for a copy of the weights")
 
-    monkeypatch.setattr(StepMetrics, "gradient_norms", fail)
+    monkeypatch.setattr(StepMetrics, "gradient_norm", fail)
     task = Task()
     with watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
@@ -106,7 +106,7 @@ def test_a_training_in_which_a_watching_failed_has_not_completed(monkeypatch: py
     task, other = Task(), Task()
     with watching() as watcher:
         task.train(torch.optim.SGD(task.model.parameters(), lr=0.1), 2)
-        monkeypatch.setattr(StepMetrics, "gradient_norms", fail)
+        monkeypatch.setattr(StepMetrics, "gradient_norm", fail)
         other.train(torch.optim.Adam(other.model.parameters()), 2)
 
     training = seen(watcher)
@@ -131,7 +131,7 @@ def test_what_fails_after_a_closure_leaves_the_training_alone(monkeypatch: pytes
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    monkeypatch.setattr(StepMetrics, "gradient_norms", fail)
+    monkeypatch.setattr(StepMetrics, "gradient_norm", fail)
     with watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
         before = task.model.weight.detach().clone()
@@ -225,7 +225,7 @@ def test_an_optimizer_that_was_given_up_has_its_parameters_until_it_is_gone(
     with watching() as watcher:
         optimizer = torch.optim.SGD([task.model.weight], lr=0.1)
         with monkeypatch.context() as patch:
-            patch.setattr(StepMetrics, "gradient_norms", fail)
+            patch.setattr(StepMetrics, "gradient_norm", fail)
             task.train(optimizer, 1)
         other = torch.optim.SGD([task.model.bias], lr=0.1)
         task.train(other, 1)

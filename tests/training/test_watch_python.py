@@ -12,7 +12,7 @@ from support.watched import Task
 import optitrace
 from optitrace import Training
 from optitrace.errors import UsageError
-from optitrace.tracing import growing_column as storage
+from optitrace.tracing import series as storage
 
 
 def test_a_training_is_readable_while_it_grows_and_after() -> None:
@@ -112,7 +112,7 @@ def test_what_cannot_be_is_told() -> None:
         optitrace.watch()
     for given, kind in ((task.model, "Linear"), ([optimizer], "list")):
         with pytest.raises(
-            UsageError, match=rf"given {kind}, which is no optimizer; write watch\(optimizer, mo"
+            UsageError, match=rf"given {kind}, which is not an optimizer; write watch\(optimizer, mo"
         ):
             optitrace.watch(given)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="every is 0"):

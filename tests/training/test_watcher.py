@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import ReduceLROnPlateau, SequentialLR, StepLR
 
-from optitrace.analysis.training.diagnoses.diagnose import diagnose
+from optitrace.analysis.training.diagnoses.registry import diagnose
 from optitrace.monitoring.monitor import Monitor
 from optitrace.monitoring.patching import Attribute, Decorated, wrap
 from optitrace.monitoring.recording_config import RecordingConfig
@@ -807,7 +807,7 @@ def test_a_scheduler_over_what_passes_on_to_an_optimizer_is_that_optimizers() ->
 
 
 def test_a_scheduler_that_was_never_made_as_one_ends_no_watching() -> None:
-    class Own(StepLR):
+    class VerifiedClass(StepLR):
         def __init__(self, moved: torch.optim.Optimizer) -> None:
             self.moved = moved
 
@@ -817,7 +817,7 @@ def test_a_scheduler_that_was_never_made_as_one_ends_no_watching() -> None:
     task = Task()
     with watching() as watcher:
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
-        scheduler = Own(optimizer)
+        scheduler = VerifiedClass(optimizer)
         task.train(optimizer, 2, lambda step: scheduler.step())
 
     assert numbers(only(watcher), "lr") == [0.1, 0.05]
@@ -939,7 +939,7 @@ def test_a_failure_of_the_watcher_leaves_the_training_alone(monkeypatch: pytest.
     with pytest.raises(MemoryError, match="no room"), watching() as watcher:  # noqa: PT012
         optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
         task.train(optimizer, 2)
-        monkeypatch.setattr("optitrace.monitoring.step_metrics.StepMetrics.gradient_norms", fail)
+        monkeypatch.setattr("optitrace.monitoring.step_metrics.StepMetrics.gradient_norm", fail)
         before = task.model.weight.detach().clone()
         task.train(optimizer, 2)
         assert not torch.equal(before, task.model.weight)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from support.samples import any_trace, made_up, traced, written
 
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.views.display import Display
 from optitrace.views.presenters.trace import TracePresenter
@@ -17,7 +17,7 @@ from optitrace.views.presenters.trace import TracePresenter
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
-def rows(trace: Trace, format: str = "csv") -> list[dict[str, str]]:
+def rows(trace: TraceRecord, format: str = "csv") -> list[dict[str, str]]:
     text = written(TracePresenter(trace), format)
     return list(csv.DictReader(text.splitlines(), delimiter=DELIMITERS[format], strict=True))
 
@@ -72,7 +72,7 @@ def test_the_numbers_are_those_of_json_digit_for_digit(optimizer: str, format: s
 
 @settings(deadline=None)
 @given(trace=any_trace())
-def test_any_number_is_read_back_as_it_was(trace: Trace) -> None:
+def test_any_number_is_read_back_as_it_was(trace: TraceRecord) -> None:
     read = [float(row["weights_1"]) for row in rows(trace)]
 
     written = [trace.weights.values[row * trace.weights.size] for row in range(len(trace.steps))]

@@ -19,10 +19,9 @@ from matplotlib.text import Text
 from PIL import Image
 from support.pictured import compared, compared_scene, scene_of, swept, traced
 
-from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
-from optitrace.views.pictures.drawing.files import moving, still
-from optitrace.views.pictures.drawing.panels import scale
-from optitrace.views.pictures.drawing.theme import INK, LINE_COLORS, PAPER, SIGNS
+from optitrace.views.pictures.figure import Drawn, draw, house_style
+from optitrace.views.pictures.image_files import moving, still
+from optitrace.views.pictures.panels import INK, LINE_COLORS, PAPER, SIGNS, scale
 from optitrace.views.pictures.scene import Axis, Kind, Line, Picture, Scene, Stroke
 from optitrace.views.pictures.sweep_scene import sweep_scene
 

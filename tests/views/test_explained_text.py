@@ -9,14 +9,14 @@ from support.samples import written
 from optitrace.analysis.explanation import RuleStep, explain
 from optitrace.analysis.theory import theory
 from optitrace.experiment.experiment import design
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.tracing.tracer import trace
 from optitrace.views.display import Display
 from optitrace.views.explanation import explained_lines, theory_lines
 from optitrace.views.presenters.trace import TracePresenter
 
 
-def text(traced: Trace, width: int | None = None, **options: object) -> str:
+def text(traced: TraceRecord, width: int | None = None, **options: object) -> str:
     steps = explain(traced, **options).values()  # type: ignore[arg-type]
     return "\n".join(explained_lines(steps, Display(width=width)))
 
@@ -110,7 +110,7 @@ def test_theory_is_one_line_that_names_limit_rates_and_best_settings() -> None:
 def test_theory_of_a_run_that_cannot_converge_says_why() -> None:
     (told,) = theory_lines(theory(trace(design("sgd", {"maximize": True}, steps=1))))
 
-    assert "converges for no lr: a curvature is -4, where every step leads away" in told
+    assert "converges for no lr: a curvature is -4, where every step moves away from the minimum" in told
     assert "too few rows to observe one" in told
 
 

@@ -7,10 +7,10 @@ from support.samples import printed, traced, written
 from syrupy.assertion import SnapshotAssertion
 
 from optitrace.analysis.documented import Result
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.views.display import Display
-from optitrace.views.presenters.catalogue import CataloguePresenter
+from optitrace.views.presenters.lists import CataloguePresenter
 from optitrace.views.presenters.notebook import NotebookPresenter
 from optitrace.views.presenters.trace import TracePresenter
 
@@ -21,7 +21,7 @@ RESULTS = [
 ]
 
 
-def first_command() -> Trace:
+def first_command() -> TraceRecord:
     return traced("sgd", steps=2, momentum=0.1)
 
 

@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from support.reading import rows_of_blocks
 from support.samples import any_trace, made_up, printed, traced
 
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.views.display import Display
-from optitrace.views.fields import Field, few_fields
-from optitrace.views.grid import make_grid
+from optitrace.views.grid import Field, few_fields, make_grid
 from optitrace.views.presenters.trace import TracePresenter
 
 
-def shown_fields(trace: Trace) -> list[Field]:
+def shown_fields(trace: TraceRecord) -> list[Field]:
     recorded = {"loss": trace.loss, "gradient": trace.gradient, "weights": trace.weights}
     return [
         *(field for name, column in recorded.items() for field in few_fields(name, column)),
@@ -58,7 +57,7 @@ def is_rounded(cell: str, value: float, precision: int) -> bool:
 
 @settings(deadline=None)
 @given(trace=any_trace(), precision=st.integers(0, 17))
-def test_every_cell_is_its_number_rounded(trace: Trace, precision: int) -> None:
+def test_every_cell_is_its_number_rounded(trace: TraceRecord, precision: int) -> None:
     grid = make_grid(trace, Display(precision=precision, state=True, update=True))
     columns = list(zip(*grid.rows, strict=True))
 

@@ -7,7 +7,7 @@ from support.samples import printed
 from optitrace.analysis.documented import results
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.views.display import Display
-from optitrace.views.presenters.catalogue import CataloguePresenter, OptimizerPresenter
+from optitrace.views.presenters.lists import CataloguePresenter, OptimizerPresenter
 from optitrace.views.presenters.notebook import NotebookPresenter
 from optitrace.views.tables import headed_table
 

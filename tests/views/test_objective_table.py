@@ -17,7 +17,7 @@ def test_a_loss_is_told_with_its_minimum_and_its_source(capsys: pytest.CaptureFi
         "usual start: (0, 0)",
         "minima: (1, 3)",
         "usual bounds: -10 to 10 by -10 to 10",
-        "source: Booth's function (Jamil & Yang 2013, no. 17): a quadratic off the axes",
+        "source: Booth's function (Jamil & Yang 2013, no. 17): a rotated quadratic",
         "",
         "'optitrace adam --objective booth' runs on it",
     ]

@@ -14,7 +14,7 @@ import pytest
 from support.browser import BROWSER, DRIVER, Browser, browser
 from support.pictured import compared, compared_scene, scene_of, traced
 
-from optitrace.text.number_format import format_number
+from optitrace.text import format_number
 from optitrace.views.pictures.player import player
 from optitrace.views.pictures.run_scenes import compare_numbers, trace_numbers
 from optitrace.views.pictures.scene import Picture

@@ -10,9 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optitrace.analysis.loss_grid import Interval, LossGrid
-from optitrace.views.pictures.lines import TOLERANCE, Course, curves, cut, paths, thinned_curve, thinned_path
+from optitrace.views.pictures.polylines import (
+    TOLERANCE,
+    Course,
+    curves,
+    cut,
+    paths,
+    thinned_curve,
+    thinned_path,
+)
 from optitrace.views.pictures.run_scenes import LEVELS, contour
-from optitrace.views.pictures.scales import axis_of, linear_axis
 from optitrace.views.pictures.scene import (
     Axis,
     Kind,
@@ -22,7 +29,9 @@ from optitrace.views.pictures.scene import (
     Position,
     Scene,
     Stroke,
+    axis_of,
     frame_steps,
+    linear_axis,
 )
 
 ACROSS, UP = Axis("x", 0.0, 10.0), Axis("y", 0.0, 10.0)

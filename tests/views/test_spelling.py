@@ -9,9 +9,9 @@ from support.samples import made_up, printed, traced, written
 
 from optitrace.analysis.documented import results
 from optitrace.rules.catalogue import OPTIMIZERS
-from optitrace.text.ascii import to_ascii
+from optitrace.text import to_ascii
 from optitrace.views.display import Display
-from optitrace.views.presenters.catalogue import CataloguePresenter, OptimizerPresenter
+from optitrace.views.presenters.lists import CataloguePresenter, OptimizerPresenter
 from optitrace.views.presenters.notebook import NotebookPresenter
 from optitrace.views.presenters.trace import TracePresenter
 

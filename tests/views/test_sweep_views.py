@@ -18,7 +18,7 @@ from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.loss_map import LossMap, Scale
 from optitrace.analysis.sweeping.measures import Goal
 from optitrace.analysis.sweeping.space import lay_out
-from optitrace.analysis.sweeping.sweep import Sweep, sweep
+from optitrace.analysis.sweeping.sweep import SweepResult, sweep
 from optitrace.experiment.experiment import design
 from optitrace.views.display import Display
 from optitrace.views.page import html_page
@@ -34,13 +34,13 @@ def scale(name: str, first: float, last: float, bins: int, *, logarithmic: bool 
 
 
 @cache
-def swept(*axes: str, optimizer: str = "sgd", steps: int = 60) -> tuple[Sweep, tuple[Block, ...]]:
+def swept(*axes: str, optimizer: str = "sgd", steps: int = 60) -> tuple[SweepResult, tuple[Block, ...]]:
     blocks: list[Block] = []
     found = sweep(lay_out(design(optimizer, steps=steps), axes), Goal(), take=blocks.append)
     return found, tuple(blocks)
 
 
-def printed(found: Sweep, width: int | None, *, ascii_only: bool = False) -> str:
+def printed(found: SweepResult, width: int | None, *, ascii_only: bool = False) -> str:
     file = io.StringIO()
     console = Console(file=file, width=width or 1000, height=50, color_system=None)
     console.print(SweepPresenter([found], ["optitrace sgd"]).table(Display(width=width, ascii=ascii_only)))

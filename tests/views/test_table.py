@@ -11,7 +11,7 @@ from rich.table import Table
 from support.reading import expected_cells, faults, is_in_blocks, read_blocks, rows_of_blocks
 from support.samples import any_trace, made_up, printed, traced
 
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.views.display import Display
 from optitrace.views.grid import make_grid
@@ -41,7 +41,9 @@ def test_every_number_of_every_optimizer_is_whole_at_any_width(optimizer: str, a
     width=st.integers(30, 300),
     ascii_only=st.booleans(),
 )
-def test_any_number_is_whole_at_any_width(trace: Trace, look: Display, width: int, ascii_only: bool) -> None:
+def test_any_number_is_whole_at_any_width(
+    trace: TraceRecord, look: Display, width: int, ascii_only: bool
+) -> None:
     text = printed(TracePresenter(trace).table(replace(look, width=width, ascii=ascii_only)), width)
 
     assert faults(text, make_grid(trace, look), width) == []

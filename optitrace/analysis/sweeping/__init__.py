@@ -1,1 +1,1 @@
-"""Sweeps: one optimizer under many settings at once, by its rule, and torch itself as the judge."""
+"""Sweeps: one optimizer under many settings at once, by its rule, checked with torch."""

@@ -16,10 +16,10 @@ LOGARITHMIC = "log"
 """The word before a range that is spaced logarithmically."""
 
 MOST_WHOLE_NUMBERS = 1_000_000
-"""The largest number of whole numbers that an axis has."""
+"""The largest number of integer values of an axis."""
 
 POINTS = ("start", "coefficients")
-"""What can be varied beside the hyperparameters: a number for each weight."""
+"""The settings other than hyperparameters that can be varied: a number for each weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class Range:
     """The numbers between two others.
 
     Attributes:
-        first: where it begins.
-        last: where it ends; both ends belong to it.
-        count: how many numbers a grid takes from it; None if it is only to be sampled.
-        logarithmic: whether equal ratios, not equal differences, are equally far.
+        first: the first number.
+        last: the last number, which is included.
+        count: the number of values in a grid; None if it is only sampled.
+        logarithmic: whether the values are log-spaced.
     """
 
     first: float
@@ -41,10 +41,10 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class SweptAxis:
-    """One thing that is varied.
+    """A setting that is varied.
 
     Attributes:
-        name: as it was given: ``lr``, ``betas.1``, ``start.0``.
+        name: its name as given: ``lr``, ``betas.1``, ``start.0``.
         setting: the hyperparameter, or one of `POINTS`.
         position: which number of it, from 0; None for the whole.
         values: the values, one after the other, or a range of numbers.
@@ -57,7 +57,7 @@ class SweptAxis:
 
     @property
     def length(self) -> int:
-        """How many values a grid takes from it."""
+        """The number of its values in a grid."""
         if isinstance(self.values, Range):
             return self.values.count or 0
         return len(self.values)
@@ -94,11 +94,11 @@ def read_axis(text: str, base: Experiment, *, sampled: bool) -> SweptAxis:
     numbers of one tuple are separated by semicolons. A range that is sampled needs no count.
 
     Raises:
-        UsageError: there is no such thing to vary, or a value is none of its kind.
+        UsageError: there is no such setting, or a value has the wrong type.
     """
     name, sign, values = (part.strip() for part in text.partition("="))
     if not sign or not values or not name:
-        raise UsageError(f"{quoted(text)} names no values; write it as lr=0.1,0.2 or lr=log:1e-4:1:200.")
+        raise UsageError(f"{quoted(text)} has no values; write it as lr=0.1,0.2 or lr=log:1e-4:1:200.")
     axis, part = _varied(name, base)
     return replace(axis, values=_values(values, part, sampled=sampled))
 
@@ -107,7 +107,7 @@ def list_axis(name: str, values: Iterable[Any], base: Experiment) -> SweptAxis:
     """Return the axis of some values, one after the other; a text among them is read.
 
     Raises:
-        UsageError: there is no such thing to vary, a value is none of its kind, or there is none.
+        UsageError: there is no such setting, a value has the wrong type, or there are no values.
     """
     axis, part = _varied(name, base)
     read = tuple(part.parse(value) if isinstance(value, str) else part.check(value) for value in values)
@@ -115,7 +115,7 @@ def list_axis(name: str, values: Iterable[Any], base: Experiment) -> SweptAxis:
 
 
 def check_axes(axes: Sequence[SweptAxis]) -> None:
-    """See that no two axes vary the same.
+    """Check that no two axes vary the same setting.
 
     Raises:
         UsageError: two do.
@@ -142,7 +142,7 @@ def _varied(name: str, base: Experiment) -> tuple[SweptAxis, Hyperparameter]:
 
 
 def _setting(name: str, base: Experiment) -> Hyperparameter:
-    """Return what a name stands for, as something that can read its values."""
+    """Return the setting of a name, which can parse its values."""
     known = {h.name: h for h in base.entry.hyperparameters}
     if name in known:
         return known[name]
@@ -154,7 +154,7 @@ def _setting(name: str, base: Experiment) -> Hyperparameter:
                 f"the loss {base.objective.name} has no coefficients; vary start, or leave it out."
             )
         if base.objective.rotation is not None:
-            raise UsageError("coefficients cannot be varied off the axes; leave out --rotate.")
+            raise UsageError("the coefficients of a rotated quadratic cannot be varied; leave out --rotate.")
         numbers = base.objective.coefficients
         return Hyperparameter(base.optimizer, name, numbers, tuple[(float,) * len(numbers)])  # type: ignore[misc]
     guess = did_you_mean(name, [*known, *POINTS])
@@ -164,7 +164,7 @@ def _setting(name: str, base: Experiment) -> Hyperparameter:
 
 
 def _member(whole: Hyperparameter, place: str) -> tuple[int, Any]:
-    """Return a position in a tuple, and the type of what stands there."""
+    """Return a position in a tuple, and the type of the element there."""
     if get_origin(whole.type) is not tuple:
         raise UsageError(
             f"{whole.name} is a single value, without a position {quoted(place)}; vary {whole.name}."
@@ -207,7 +207,7 @@ def _range(text: str, setting: Hyperparameter, *, sampled: bool) -> tuple[Value,
     ends, count = parts[logarithmic : logarithmic + 2], parts[logarithmic + 2 :]
     if len(ends) < 2 or len(count) > 1:
         raise UsageError(
-            f"{setting.name}={text} is no range; write {setting.name}=START:STOP:COUNT or "
+            f"{setting.name}={text} is not a range; write {setting.name}=START:STOP:COUNT or "
             f"{setting.name}=log:START:STOP:COUNT."
         )
     if get_origin(setting.type) is tuple:
@@ -215,8 +215,8 @@ def _range(text: str, setting: Hyperparameter, *, sampled: bool) -> tuple[Value,
     first, last = (_end(end, setting) for end in ends)
     if logarithmic and min(first, last) <= 0:
         raise UsageError(
-            f"{setting.name}={text} has the logarithm of {show(min(first, last))}; "
-            "both ends of a logarithmic range must be above 0."
+            f"{setting.name}={text} includes {show(min(first, last))}; "
+            "both ends of a log range must be positive."
         )
     number = _count(count[0], setting.name, text) if count else None
     if number is None and not sampled:

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.analysis.sweeping.batched_loss import BatchedLoss
-from optitrace.analysis.sweeping.measures import Watch
+from optitrace.analysis.sweeping.measures import BatchedLoss, Watch
 from optitrace.experiment.experiment import used_gradient
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.native.machine_code import is_compilable
@@ -25,7 +24,7 @@ from optitrace.native.tape import OperandKind
 from optitrace.rules.rule import Rule
 
 KEPT = 256
-"""How many programs are kept."""
+"""The number of cached programs."""
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -86,13 +85,13 @@ class Batch:
     """Configurations whose values are of one kind on each axis, before their first step.
 
     Attributes:
-        rule: what is run.
+        rule: the rule.
         hyperparameters: Python values, or `Swept` where configurations differ, by name.
         w: the weights, shape (configurations, n), or (configurations, 1, n) for rules of matrices.
         loss: the loss.
         protocol: which gradient a step uses.
-        steps: how many are taken.
-        stop: asked again and again; once it says yes, the batch is abandoned.
+        steps: the number of steps.
+        stop: called repeatedly; once it returns true, the batch is abandoned.
     """
 
     rule: Rule
@@ -118,7 +117,7 @@ class Batch:
 
 
 def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
-    """Return the last weights of a batch, shaped as the first; None if told to stop."""
+    """Return the last weights of a batch, shaped as the first; None if stopped."""
     w, rule = batch.w, correctly_rounded(batch.rule)
     state = batch.initial_state()
     used = torch.zeros_like(w)
@@ -134,17 +133,17 @@ def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
 
 
 def can_run(batch: Batch) -> bool:
-    """Return whether a batch is one of vectors on the processor, and can be had as machine code."""
+    """Return whether a batch can be run as machine code: vectors on the CPU."""
     return batch.w.device.type == "cpu" and batch.w.ndim == 2 and is_compilable(batch.dtype)
 
 
 def run_native(batch: Batch, watch: Watch) -> Tensor | None:
-    """Return the last weights of a batch; None if told to stop.
+    """Return the last weights of a batch; None if stopped.
 
     They are bit for bit those of `run_by_torch`.
 
     Raises:
-        UnrecordableError: the rule does what no tape says.
+        UnrecordableError: the rule does something that a tape cannot record.
     """
     made = program(
         batch.rule,
@@ -179,7 +178,7 @@ def program(
 
 
 def _parts(segment: Segment, watch: Watch, *, knows_gradient: bool) -> Iterator[slice]:
-    """Yield which steps are run at once: one where torch has to do something between two."""
+    """Yield the steps that are run together: a single one if torch must compute between two steps."""
     count = len(segment.numbers)
     if knows_gradient and not watch.follows_steps and not segment.tape.powers:
         yield slice(0, count)
@@ -210,7 +209,7 @@ def _dtype_of(kind: OperandKind, w: Tensor) -> torch.dtype:
 
 
 def _arrays(batch: Batch) -> dict[str, Tensor]:
-    """Return what the first step is given: weights coordinate after coordinate, and columns."""
+    """Return the inputs of the first step: weights coordinate after coordinate, and columns."""
     w = batch.w.T.contiguous().clone()
     held = {"w": w, "used": torch.zeros_like(w)}
     if batch.loss.curvature is not None:
@@ -236,7 +235,7 @@ def _column(value: Swept) -> Tensor:
 
 
 def _key(name: str, value: Any) -> Any:
-    """Return what of a hyperparameter decides the program: its name where configurations differ."""
+    """Return the part of a hyperparameter that determines the program: its name if configurations differ."""
     if isinstance(value, tuple):
         return tuple(_key(f"{name}.{k}", part) for k, part in enumerate(value))
     return Varied(name) if isinstance(value, Swept) else value

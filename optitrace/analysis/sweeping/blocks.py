@@ -16,14 +16,11 @@ from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.batch import Batch, Swept, can_run, run_by_torch, run_native
-from optitrace.analysis.sweeping.batched_loss import BatchedLoss, batched_loss
-from optitrace.analysis.sweeping.measures import Goal, Observer, Unmeasured, Watch
-from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.values import Column, columns, table
+from optitrace.analysis.sweeping.measures import BatchedLoss, Goal, Observer, Unmeasured, Watch, batched_loss
+from optitrace.analysis.sweeping.space import Column, Space, columns, table
 from optitrace.errors import DeviceError, ran_out_of_memory
 from optitrace.experiment.objective import Quadratic
-from optitrace.native.listing import LANE
-from optitrace.native.machine_code import is_compilable
+from optitrace.native.machine_code import LANE, is_compilable
 from optitrace.native.tape import UnrecordableError
 from optitrace.tracing.devices import one_thread, open_device
 
@@ -77,14 +74,14 @@ class Finish:
 
 
 def usual_threads(device: str) -> int:
-    """Return how many threads are used if nothing else is said: as many as this process may run on."""
+    """Return the default number of threads: the number of CPUs that this process may use."""
     if device != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usual_chunk(space: Space) -> int:
-    """Return how many configurations are run in one batch if nothing else is said."""
+    """Return the default number of configurations in a batch."""
     if space.base.device != "cpu":
         weights = CHUNK_ELSEWHERE
     else:
@@ -104,10 +101,10 @@ def blocks_by_rule(
 
     Args:
         space: what is swept.
-        goal: what is to be measured; nothing but the last weights if None.
-        threads: how many blocks are run at once. It changes no result.
-        chunk: how many configurations are run in one batch. It changes no result.
-        stop: asked before each step; once it says yes, no further block comes.
+        goal: what to measure; only the last weights if None.
+        threads: the number of blocks run at once; it does not affect the result.
+        chunk: the number of configurations in a batch; it does not affect the result.
+        stop: called before each step; once it returns true, no further block is yielded.
 
     Raises:
         DeviceError: the device is not there, or has too little memory.
@@ -201,7 +198,7 @@ def _run_fitting(
         count = len(found[0])
         if count == 1:
             raise DeviceError(
-                f"{space.base.device} has not the memory for one configuration; use fewer coordinates."
+                f"{space.base.device} is too small for one configuration; use fewer coordinates."
             ) from error
     halves = []
     for half in (slice(None, count // 2), slice(count // 2, None)):
@@ -220,7 +217,7 @@ def _joined(finishes: Sequence[Finish]) -> Finish:
 
 
 def _kinds_of(space: Space) -> int:
-    """Return how many kinds of configurations there can be."""
+    """Return the number of possible kinds of configurations."""
     count = 1
     for axis in space.axes:
         if isinstance(axis.values, tuple):
@@ -250,7 +247,7 @@ def _run_batch(
     watcher: Callable[[BatchedLoss, Tensor], Watch],
     stop: Callable[[], bool],
 ) -> Finish | None:
-    """Run configurations whose values are of one kind on each axis; None if it was told to stop.
+    """Run configurations whose values are of one kind on each axis; return None if stopped.
 
     To be called in `torch.inference_mode`. The weights are laid out coordinate after coordinate, so
     that a hyperparameter of each configuration lies along them.

@@ -1,4 +1,4 @@
-"""Sweeps of what has no rule: the real class, configuration by configuration, on all cores by joblib."""
+"""Sweeps of optimizers without a rule: the class itself, configuration by configuration, by joblib."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from torch import Tensor
 
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import CONVERGED, DIVERGED, ON_THE_WAY, Goal
-from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.values import Column, columns, configurations
+from optitrace.analysis.sweeping.space import Column, Space, columns, configurations
 from optitrace.errors import UsageError, one_of
 from optitrace.experiment.experiment import Experiment
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.tracing.devices import one_thread
 from optitrace.tracing.tracer import trace
 
@@ -28,7 +27,7 @@ BACKENDS: Mapping[str, str] = {"loky": "joblib", "dask": "distributed", "ray": "
 """Where the classes can be stepped: on this machine's cores or on a cluster; and the package it needs."""
 
 TASK = 16
-"""Configurations of one task."""
+"""The number of configurations in a task."""
 
 TASKS = 4
 """Tasks for each core between two looks at whether to stop."""
@@ -47,7 +46,7 @@ def check_backend(name: str) -> str:
     for package, extra in (("joblib", "sweep"), (BACKENDS[name], name)):
         if not _is_installed(package):
             raise UsageError(
-                f"what no rule alone decides is stepped by {package}, which is not installed; "
+                f"optimizers without a rule are run by {package}, which is not installed; "
                 f"pip install 'optitrace[{extra}]' installs it."
             )
     return name
@@ -65,10 +64,10 @@ def blocks_by_class(
 
     Args:
         space: what is swept.
-        goal: what is to be measured.
+        goal: what to measure.
         threads: how many processes; one for each core if not given.
         backend: a key of `BACKENDS`.
-        stop: asked between blocks; once it says yes, no further block comes.
+        stop: called between blocks; once it returns true, no further block is yielded.
 
     Raises:
         UsageError: the backend is not installed, or torch refuses a setting.
@@ -118,7 +117,7 @@ def run_all(experiments: list[Experiment], goal: Goal, folder: Path) -> list[Mea
 
     Args:
         experiments: what to trace.
-        goal: what is measured.
+        goal: what to measure.
         folder: where relative paths begin: a worker that is used again may be elsewhere. A machine that has
             no such folder stays where it is.
     """
@@ -130,7 +129,7 @@ def run_all(experiments: list[Experiment], goal: Goal, folder: Path) -> list[Mea
         ]
 
 
-def measured(traced: Trace, goal: Goal) -> Measured:
+def measured(traced: TraceRecord, goal: Goal) -> Measured:
     """Return the last weights of a trace and its measures, under the names that `Observer` gives them."""
     experiment = traced.experiment
     minima = experiment.objective.minima
@@ -161,13 +160,13 @@ def measured(traced: Trace, goal: Goal) -> Measured:
     return weights, measures
 
 
-def _length(traced: Trace, steps: int) -> float:
+def _length(traced: TraceRecord, steps: int) -> float:
     points = [traced.weights.row(row) or () for row in range(steps + 1)]
     return sum(math.dist(a, b) for a, b in pairwise(points))
 
 
 def _kept(goal: Goal, experiment: Experiment) -> int:
-    """Return every how many steps a trace has to keep one."""
+    """Return the number of steps from one kept step to the next."""
     return 1 if goal.rank in ("steps", "path") else max(1, experiment.steps)
 
 

@@ -1,4 +1,4 @@
-"""The least final loss over one or two varied axes, in as many bins as can be shown."""
+"""The smallest final loss over one or two varied axes, in bins."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import DIVERGED
 from optitrace.analysis.sweeping.ranking import Candidate
-from optitrace.analysis.sweeping.space import Space
-from optitrace.analysis.sweeping.values import Column
+from optitrace.analysis.sweeping.space import Column, Space
 from optitrace.analysis.theory import stability_limit
 
 MOST_BINS = (120, 24)
@@ -43,7 +42,7 @@ class Scale:
 
     @property
     def is_logarithmic(self) -> bool:
-        """Whether equal ratios are equally far."""
+        """Whether it is logarithmic."""
         return isinstance(self.axis.values, Range) and self.axis.values.logarithmic
 
     def middle(self, place: int) -> float:
@@ -55,7 +54,7 @@ class Scale:
         return self._at(place / (self.bins - 1) if self.bins > 1 else 0.0)
 
     def place(self, value: float) -> float:
-        """Return in which bin a number is, with the share of the bin that is before it; NaN for none."""
+        """Return the bin of a number, with the fraction of the bin below it; NaN for none."""
         if not isinstance(self.axis.values, Range):
             return math.nan
         first, last = self.ends
@@ -66,7 +65,7 @@ class Scale:
         return (value - first) / (last - first) * (self.bins - 1) + 0.5
 
     def places(self, column: Column) -> Tensor:
-        """Return in which bin each configuration of a block is."""
+        """Return the bin of each configuration of a block."""
         if not isinstance(self.axis.values, Range):
             return column * self.bins // len(self.axis.values)
         first, last = self.ends
@@ -113,7 +112,7 @@ def drawn_axes(space: Space) -> list[SweptAxis] | None:
 
 
 class Surveyor:
-    """Takes the blocks of a sweep and keeps the least loss of each bin, if one or two numbers are varied."""
+    """Collects the smallest loss of each bin from the blocks of a sweep, if one or two numbers are varied."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -126,7 +125,7 @@ class Surveyor:
         self._losses = torch.full(shape, torch.nan, dtype=torch.float64).flatten()
 
     def add(self, block: Block) -> None:
-        """Take a block."""
+        """Add a block."""
         if not self._is_due:
             return
         place = torch.zeros(len(block), dtype=torch.int64)
@@ -138,7 +137,7 @@ class Surveyor:
         self._losses = torch.where(seen, torch.fmin(self._losses, least), self._losses)
 
     def landscape(self, best: Candidate | None) -> LossMap | None:
-        """Return the picture; None where none is due."""
+        """Return the map; None unless one or two numbers are varied."""
         if not self._is_due:
             return None
         across, up = self._scales[0], self._scales[1] if len(self._scales) == 2 else None

@@ -1,37 +1,37 @@
-"""What is measured of a configuration, and by which measures configurations are ranked."""
+"""The measures of configurations, such as their loss, and the measures that they are ranked by."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from optitrace.analysis.sweeping.batched_loss import BatchedLoss
 from optitrace.analysis.sweeping.space import Space
 from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.experiment.objective import Objective, Quadratic
 
 RANKS: Mapping[str, str] = {
     "final_loss": "the loss after the last step",
     "steps": "steps until the loss is within the tolerance of its minimum",
     "distance": "distance of the last weights from the nearest minimum",
-    "path": "length of the way to within the tolerance of the minimum",
+    "path": "path length until the loss is within the tolerance of its minimum",
 }
-"""By what configurations can be ranked, the least first."""
+"""The measures that configurations can be ranked by, smallest first."""
 
 CONVERGED, ON_THE_WAY, DIVERGED = range(3)
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a sweep looks for.
+    """The goal of a sweep.
 
     Attributes:
-        rank: by what it ranks, a key of `RANKS`.
-        tolerance: how close to the loss at the minimum counts as converged.
+        rank: the measure that it ranks by, a key of `RANKS`.
+        tolerance: the distance from the loss at the minimum that counts as converged.
     """
 
     rank: str = "final_loss"
@@ -42,13 +42,13 @@ def check_goal(goal: Goal, space: Space) -> Goal:
     """Return a goal that the configurations of a space can be ranked by.
 
     Raises:
-        UsageError: there is no such rank, the tolerance is none, or a rank needs a minimum and none is known.
+        UsageError: the rank is unknown, the tolerance is invalid, or the rank needs an unknown minimum.
     """
     if goal.rank not in RANKS:
         guess = did_you_mean(goal.rank, RANKS) or ";"
         raise UsageError(f"unknown rank {quoted(goal.rank)}{guess} choose from: {', '.join(RANKS)}.")
     if not 0 <= goal.tolerance < math.inf:
-        raise UsageError(f"the tolerance is {goal.tolerance:g}; it must be a number from 0 on.")
+        raise UsageError(f"the tolerance is {goal.tolerance:g}; it must be a non-negative number.")
     if goal.rank != "final_loss" and not space.minima:
         fact = (
             "the configurations share no known minimum"
@@ -60,26 +60,26 @@ def check_goal(goal: Goal, space: Space) -> Goal:
 
 
 class Watch(Protocol):
-    """Sees the steps of a batch."""
+    """Observes the steps of a batch."""
 
     @property
     def follows_steps(self) -> bool:
-        """Whether it has to see each step, not just the last weights."""
+        """Whether it observes each step, not just the last weights."""
 
     def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
         """Record what a step did."""
 
     def measures(self, w: Tensor) -> dict[str, Tensor]:
-        """Return what was measured, given the last weights, by name."""
+        """Return the measures by name, given the last weights."""
 
 
 class Unmeasured:
-    """Measures nothing, where the last weights are all that is wanted."""
+    """Measures nothing, if only the last weights are needed."""
 
     follows_steps = False
 
     def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
     def measures(self, w: Tensor) -> dict[str, Tensor]:
         """Return nothing."""
@@ -87,7 +87,7 @@ class Unmeasured:
 
 
 class Observer:
-    """Watches a batch of configurations, and measures no more than is asked for.
+    """Observes a batch of configurations, and measures only what the goal needs.
 
     The measures, by name, each of shape (configurations,) and float64: `final_loss`; `distance` where a
     minimum is known; `steps` and `path` where they are the rank; and `outcome`, one of CONVERGED,
@@ -108,7 +108,7 @@ class Observer:
 
     @property
     def follows_steps(self) -> bool:
-        """Whether it has to see each step, not just the last weights."""
+        """Whether it observes each step, not just the last weights."""
         return self._goal.rank in ("steps", "path")
 
     def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
@@ -121,7 +121,7 @@ class Observer:
             self._first = torch.where(reached, float(step), self._first)
 
     def measures(self, w: Tensor) -> dict[str, Tensor]:
-        """Return what was measured, given the last weights."""
+        """Return the measures by name, given the last weights."""
         final = self._loss.value(w)
         measures = {"final_loss": final.double(), "outcome": self._outcome(final)}
         if len(self._minima):
@@ -149,3 +149,68 @@ def _norm(w: Tensor) -> Tensor:
 def _like(point: Tensor, w: Tensor) -> Tensor:
     """Return a point in the place of each configuration's weights."""
     return point.to(w.dtype).expand_as(w)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedLoss:
+    """A loss of weights of shape (configurations, n) or (configurations, 1, n).
+
+    Attributes:
+        value: the loss of each configuration, shape (configurations,).
+        gradient: its gradient, shaped as the weights.
+        curvature: the factor of the weights that gives it, shape (n,) or (configurations, n); None
+            if the gradient is not linear in each weight.
+    """
+
+    value: Callable[[Tensor], Tensor]
+    gradient: Callable[[Tensor], Tensor]
+    curvature: Tensor | None = None
+
+
+def batched_loss(
+    objective: Objective, dtype: torch.dtype, device: torch.device, coefficients: Tensor | None = None
+) -> BatchedLoss:
+    """Return the loss of many configurations at once.
+
+    Args:
+        objective: the loss of one.
+        dtype: of the weights.
+        device: of the weights.
+        coefficients: those of a quadratic in each configuration, shape (configurations, n), if they differ.
+    """
+    if isinstance(objective, Quadratic) and objective.rotation is None:
+        if coefficients is None:
+            coefficients = torch.tensor(objective.coefficients, dtype=dtype, device=device)
+        return _quadratic(coefficients)
+    return _by_autograd(objective, dtype, device)
+
+
+def _quadratic(c: Tensor) -> BatchedLoss:
+    """Return Σ cᵢ·wᵢ² and its gradient 2cᵢ·wᵢ, bit for bit that of autograd."""
+    twice = 2 * c
+
+    def value(w: Tensor) -> Tensor:
+        terms = c * w.reshape(-1, w.shape[-1])
+        return (terms * w.reshape(-1, w.shape[-1])).sum(-1)
+
+    def gradient(w: Tensor) -> Tensor:
+        return (twice.unsqueeze(1) if twice.ndim == 2 and w.ndim == 3 else twice) * w
+
+    return BatchedLoss(value, gradient, twice)
+
+
+def _by_autograd(objective: Objective, dtype: torch.dtype, device: torch.device) -> BatchedLoss:
+    with torch.inference_mode(False):  # what a loss keeps, as a rotation, is to be differentiated through
+        batched = torch.func.vmap(objective.loss(dtype, device))
+
+    def value(w: Tensor) -> Tensor:
+        losses: Tensor = batched(w)
+        return losses
+
+    def gradient(w: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = w.clone().requires_grad_()
+            [found] = torch.autograd.grad(batched(leaf).sum(), leaf)
+        return found
+
+    return BatchedLoss(value, gradient)

@@ -1,4 +1,4 @@
-"""The ranking of a sweep: the best configurations so far, and how many came to what end.
+"""The ranking of a sweep: the best configurations so far, and the number of each outcome.
 
 Configurations are ranked by the chosen measure, then by the final loss, the distance from the nearest
 minimum, the steps to within the tolerance of it, the lr, and last by their number.
@@ -16,14 +16,13 @@ from torch import Tensor
 from optitrace.analysis.sweeping.axis import Range
 from optitrace.analysis.sweeping.blocks import Block
 from optitrace.analysis.sweeping.measures import CONVERGED, DIVERGED, ON_THE_WAY, Goal
-from optitrace.analysis.sweeping.space import Configuration, Space
-from optitrace.analysis.sweeping.values import Column, configurations, table
+from optitrace.analysis.sweeping.space import Column, Configuration, Space, configurations, table
 
 OUTCOMES = {CONVERGED: "converged", ON_THE_WAY: "on the way", DIVERGED: "diverged"}
-"""What came of a configuration, in words."""
+"""The outcomes of a configuration, as files name them."""
 
 MOST_TIED = 65_536
-"""How many configurations that tie for the last place shown are kept, the first of them."""
+"""The number of configurations kept of those that tie for the last place shown."""
 
 StepsOf = Callable[[Sequence[Column]], Tensor]
 """Returns the steps to within the tolerance of configurations, given their values on each axis."""
@@ -31,12 +30,12 @@ StepsOf = Callable[[Sequence[Column]], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One configuration and what came of it.
+    """A configuration and its result.
 
     Attributes:
         number: its number in the space.
         configuration: the values of the axes.
-        measures: what was measured, by name; infinite for what was never reached.
+        measures: the measures by name; infinite if never reached.
         weights: the last weights.
     """
 
@@ -46,7 +45,7 @@ class Candidate:
     weights: tuple[float, ...]
 
     def merit(self, rank: str) -> tuple[float, float, float]:
-        """Return what it is ranked by: the rank, then the final loss, then the distance, the least first."""
+        """Return its sort key: the rank, then the final loss, then the distance."""
         names = (rank, "final_loss", "distance")
         rank_value, loss, distance = (_or_infinite(self.measures.get(name, 0.0)) for name in names)
         return rank_value, loss, distance
@@ -82,11 +81,11 @@ class _Entries:
 
 
 class Ranking:
-    """Takes the blocks of a sweep one after the other and keeps the best configurations.
+    """Collects the best configurations from the blocks of a sweep.
 
     Attributes:
-        counts: how many configurations came to each outcome.
-        tied: how many have the best value of the rank.
+        counts: the number of configurations of each outcome.
+        tied: the number of configurations with the best value of the rank.
     """
 
     def __init__(self, space: Space, goal: Goal, top: int) -> None:
@@ -99,7 +98,7 @@ class Ranking:
         self._kept: _Entries | None = None
 
     def add(self, block: Block) -> None:
-        """Take a block."""
+        """Add a block."""
         for code, name in OUTCOMES.items():
             self.counts[name] += int((block.measures["outcome"] == code).sum())
         merits = self._merits(block.measures)

@@ -9,22 +9,21 @@ from dataclasses import dataclass, replace
 import torch
 
 from optitrace.analysis.sweeping.blocks import run_numbers
-from optitrace.analysis.sweeping.space import Configuration, Space
-from optitrace.analysis.sweeping.values import columns_at, configurations, uniform
+from optitrace.analysis.sweeping.space import Configuration, Space, columns_at, configurations, uniform
 from optitrace.analysis.tolerance import ulp
 from optitrace.experiment.experiment import Experiment
-from optitrace.native.listing import LANE
-from optitrace.records.trace import Trace
+from optitrace.native.machine_code import LANE
+from optitrace.records.trace import TraceRecord
 from optitrace.tracing.tracer import trace
 
 OTHERS = 9
 """Configurations that are checked beside the best."""
 
 ULPS_A_STEP = 8
-"""How far one step of the rule may be from torch's."""
+"""The tolerance of one step, in ulps."""
 
 FEWEST_ULPS = 64
-"""What a run may be off even if it is short."""
+"""The smallest tolerance of a run, in ulps."""
 
 NUDGES = (1, -1, 16, -16)
 """By how many units in the last place the start is moved to see what a run makes of it."""
@@ -82,7 +81,7 @@ def _check(space: Space, configuration: Configuration, weights: list[float]) -> 
     return SpotCheck(configuration, ulps, growth, ulps <= tolerance * growth)
 
 
-def _last(traced: Trace) -> tuple[float, ...]:
+def _last(traced: TraceRecord) -> tuple[float, ...]:
     return traced.weights.row(len(traced.steps) - 1) or ()
 
 
@@ -93,7 +92,7 @@ def _distance(a: Sequence[float], b: Sequence[float]) -> float:
     return 0.0 if is_finite[0] == is_finite[1] else math.inf
 
 
-def _unit(traced: Trace) -> float:
+def _unit(traced: TraceRecord) -> float:
     """Return one unit in the last place of the largest weight of a run."""
     largest = max((abs(w) for w in traced.weights.values if math.isfinite(w)), default=0.0)
     return ulp(largest, _dtype(traced.experiment))

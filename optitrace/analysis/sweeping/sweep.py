@@ -18,17 +18,17 @@ from optitrace.experiment.experiment import Experiment
 from optitrace.tracing.tracer import trace
 
 TOP = 10
-"""How many of the best configurations are kept."""
+"""The number of best configurations that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Who does the work; it changes no result.
+    """The workers of a sweep; they do not affect the result.
 
     Attributes:
-        threads: how many blocks are run at once; as many as there are cores if None.
-        chunk: how many configurations are run in one batch; what suits the device if None.
-        backend: which backend of joblib steps a class without a rule.
+        threads: the number of blocks run at once; the number of cores if None.
+        chunk: the number of configurations in a batch; chosen by device if None.
+        backend: the joblib backend that runs classes without a rule.
     """
 
     threads: int | None = None
@@ -37,16 +37,16 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """What a sweep found.
+class SweepResult:
+    """The result of a sweep.
 
     Attributes:
-        space: what was swept.
-        goal: what was looked for.
-        finished: how many configurations were run: fewer than the space has if it was interrupted.
-        counts: how many of them converged, did not converge, and diverged.
+        space: the space that was swept.
+        goal: the goal.
+        finished: the number of configurations run; fewer than in the space if it was interrupted.
+        counts: the number that converged, did not converge, and diverged.
         best: the best of them, best first.
-        tied: how many have the best value of the rank; 0 if no value is finite.
+        tied: the number with the best value of the rank; 0 if no value is finite.
         landscape: the final loss over the varied axes; None unless one or two numbers are varied.
         checks: the best and some others, traced with torch; None if torch itself was stepped
             anyway, or has no class of the rule.
@@ -72,7 +72,7 @@ class Sweep:
 
 
 def check_space(space: Space, goal: Goal, workers: Workers = Workers()) -> None:
-    """See that every configuration of a space can be run.
+    """Check that every configuration of a space can be run.
 
     Every range that torch checks is an interval, so that torch itself is asked to take one step at all
     combinations of the axes' least and greatest numbers.
@@ -100,15 +100,15 @@ def sweep(
     workers: Workers = Workers(),
     stop: Callable[[], bool] = lambda: False,
     take: Callable[[Block], None] = lambda block: None,
-) -> Sweep:
+) -> SweepResult:
     """Run every configuration of a space, and rank them.
 
     Args:
         space: what to sweep, as `check_space` passed it.
-        goal: what to look for.
-        workers: who does the work.
-        stop: asked again and again; once it says yes, what is finished is returned.
-        take: given each block, in the order of the configurations.
+        goal: the goal.
+        workers: the workers.
+        stop: called repeatedly; once it returns true, the finished part is returned.
+        take: called with each block, in the order of the configurations.
 
     Raises:
         DeviceError: the device is not there, or has too little memory.
@@ -123,7 +123,7 @@ def sweep(
     is_complete = finished == space.size
     best = ranking.best(_steps_of(space, goal, workers) if is_complete else None)
     judged = bool(best) and space.has_rule and is_complete and bool(space.base.entry.class_path)
-    return Sweep(
+    return SweepResult(
         space=space,
         goal=goal,
         finished=finished,

@@ -1,1 +1,1 @@
-"""What is learned from a training: its faults, whether its steps follow the rule, whether its ranks agree."""
+"""Analysis of a training: its faults, and agreement of its steps with the rule and of its ranks."""

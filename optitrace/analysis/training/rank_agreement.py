@@ -19,28 +19,28 @@ from optitrace.analysis.training.rank_records import (
     digests,
     layout,
 )
-from optitrace.monitoring.weight_norms import WeightNorms
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.records.findings import RankAgreement
 from optitrace.records.trace import Status
-from optitrace.records.training import Training
-from optitrace.text.number_format import first_of
+from optitrace.records.training import TrainingRecord
+from optitrace.text import first_of
 
 PATIENCE = 30.0
-"""How many seconds a rank waits for the others."""
+"""The seconds that a rank waits for the others."""
 
 AFTER_A_FAILURE = 5.0
-"""How many seconds it waits if its own program has failed: the others may wait for that, in vain."""
+"""The seconds that it waits if its own program has failed: the others may be waiting for it in vain."""
 
 MOST = 3
-"""How many remarks are made, and how many ranks are named; of more there is the number."""
+"""The largest number of remarks, and of ranks that are named."""
 
-NO_STORE = "there is no store of torchrun to compare in; start the program with torchrun -m optitrace run"
+NO_STORE = "the store of torchrun is not available; start the program with torchrun -m optitrace run"
 NOTHING = "no optimizer took a step"
-BROKEN = "the connection to the store of torchrun broke"
+BROKEN = "the connection to the store of torchrun was lost"
 
 
 def compare_ranks(
-    training: Training,
+    training: TrainingRecord,
     norms: Sequence[WeightNorms],
     *,
     is_interrupted: Callable[[], bool] = lambda: False,
@@ -50,7 +50,7 @@ def compare_ranks(
     Args:
         training: of this rank.
         norms: of its weights.
-        is_interrupted: called now and then; once it returns true, nobody is waited for.
+        is_interrupted: called repeatedly; once it returns true, waiting ends.
 
     Returns:
         On rank 0 the result; None on all others.
@@ -63,7 +63,7 @@ def compare_ranks(
 
 def compare_in(
     store: Store,
-    training: Training,
+    training: TrainingRecord,
     norms: Sequence[WeightNorms],
     *,
     is_interrupted: Callable[[], bool] = lambda: False,
@@ -75,8 +75,8 @@ def compare_in(
         store: the store.
         training: of this rank.
         norms: of its weights.
-        is_interrupted: called now and then; once it returns true, nobody is waited for.
-        patience: how many seconds others are waited for.
+        is_interrupted: called repeatedly; once it returns true, waiting ends.
+        patience: the seconds to wait for others.
     """
     exchange = RankExchange(store, is_interrupted)
     has_completed = training.outcome.status is Status.COMPLETED
@@ -93,7 +93,7 @@ def compare_in(
         found = _first_difference(exchange, norms, others, keys.values(), waiting)
     except RuntimeError:
         return None if training.rank else RankAgreement(training.world_size, None, note=BROKEN)
-    waited = "before rank 0 was told to end" if is_interrupted() else f"within {waiting:g} s"
+    waited = "before rank 0 was interrupted" if is_interrupted() else f"within {waiting:g} s"
     return _agreement(training.world_size, norms, others, found, waited)
 
 
@@ -240,7 +240,7 @@ def _agreement(
 
 
 def _joined(remarks: Sequence[str]) -> str:
-    """Return some remarks in a line, the first of them if there are many.
+    """Return remarks joined in one line, only the first ones if there are many.
 
     >>> _joined(["one", "two", "three", "four", "five"])
     'one; two; three; and 2 more'
@@ -250,14 +250,14 @@ def _joined(remarks: Sequence[str]) -> str:
 
 
 def _absences(world_size: int, others: Mapping[int, RankRecord], waited: str) -> Iterator[str]:
-    """Yield which ranks sent no record, and how long they were waited for."""
+    """Yield the ranks that sent no record, and the time waited for them."""
     missing = [str(rank) for rank in range(1, world_size) if rank not in others]
     if missing:
         yield f"{'rank' if len(missing) == 1 else 'ranks'} {first_of(missing, MOST)} did not answer {waited}"
 
 
 def _failures(others: Mapping[int, RankRecord]) -> Iterator[str]:
-    """Yield which ranks did not reach the end of the program, and why."""
+    """Yield the ranks that did not complete, and why."""
     for rank, record in others.items():
         outcome = record.outcome
         if outcome.status is not Status.COMPLETED:
@@ -267,7 +267,7 @@ def _failures(others: Mapping[int, RankRecord]) -> Iterator[str]:
 
 
 def _not_in_common(norms: Sequence[WeightNorms], others: Mapping[int, RankRecord]) -> Iterator[str]:
-    """Yield what cannot be compared: optimizers, parameters and steps that not all ranks have."""
+    """Yield the optimizers, parameters and steps that not all ranks have."""
     ours = {each.optimizer: each for each in norms}
     for rank, record in others.items():
         theirs = {each.optimizer: each for each in record.optimizers}
@@ -287,7 +287,7 @@ def _not_in_common(norms: Sequence[WeightNorms], others: Mapping[int, RankRecord
 
 
 def _agreeing_steps(norms: Sequence[WeightNorms], others: Mapping[int, RankRecord]) -> Iterator[str]:
-    """Yield up to which step of each optimizer the ranks that could be compared agree."""
+    """Yield the last step of each optimizer up to which the compared ranks agree."""
     last: dict[str, int] = {}
     for record in others.values():
         for _, own, theirs in _comparable(norms, record):
@@ -297,17 +297,17 @@ def _agreeing_steps(norms: Sequence[WeightNorms], others: Mapping[int, RankRecor
 
 
 def _sharded(norms: Sequence[WeightNorms], others: Mapping[int, RankRecord]) -> Iterator[str]:
-    """Yield of which optimizers each rank has a part."""
+    """Yield the optimizers whose parameters are sharded."""
     theirs = [each for record in others.values() for each in record.optimizers]
     for own in norms:
         if any(_is_sharded(own, each) for each in theirs if each.optimizer == own.optimizer):
-            yield f"the parameters of {own.optimizer} are sharded, so that each rank has a part of its own"
+            yield f"the parameters of {own.optimizer} are sharded: each rank has a different part"
 
 
 def _unknown(found: _Difference) -> Iterator[str]:
-    """Yield what is not known of a difference, as the other rank ended before it sent its rows."""
+    """Yield the unknown part of a difference, if the other rank ended before it sent its rows."""
     if found.end - found.begin > 1:
         last = found.norms.step(found.end - 1)
-        yield f"rank {found.rank} ended before it could be asked at which step up to {last:,}"
+        yield f"rank {found.rank} ended before the step could be determined (at most step {last:,})"
     elif found.parameter is None:
-        yield f"rank {found.rank} ended before it could be asked in which parameter"
+        yield f"rank {found.rank} ended before the parameter could be determined"

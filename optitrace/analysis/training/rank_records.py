@@ -16,7 +16,7 @@ from hashlib import sha256
 from time import monotonic, sleep
 from typing import Any, Protocol
 
-from optitrace.monitoring.weight_norms import WeightNorms
+from optitrace.monitoring.norms import WeightNorms
 from optitrace.records.trace import Outcome, Status
 
 NUMBERS = 2**15
@@ -43,7 +43,7 @@ class OptimizerDigests:
     """The weight norms of an optimizer on one rank, digested.
 
     Attributes:
-        optimizer: its name.
+        optimizer: the name of the optimizer.
         layout: the digest of its parameters' names and shapes.
         is_sharded: whether the rank has a part of its parameters only.
         taken: how many steps it took.
@@ -122,7 +122,7 @@ def _hashed(content: bytes) -> str:
 
 
 class Store(Protocol):
-    """Texts by name, which several processes share; one of torch.distributed."""
+    """A key-value store that processes share, as of torch.distributed."""
 
     def set(self, key: str, value: str, /) -> None:
         """Put a text there."""

@@ -1,1 +1,1 @@
-"""The proof that an optimizer does what its rule says, and what can be checked where there is no rule."""
+"""The verification of optimizers against their rules, and of general claims where there is no rule."""

@@ -15,10 +15,10 @@ from optitrace.rules.mistakes import MISTAKES, Mistake, damaged
 from optitrace.rules.rule import Rule
 
 MOST_CAUSES = 3
-"""How many causes are named, where the settings cannot distinguish them."""
+"""The largest number of causes named if the settings cannot distinguish them."""
 
 MOST_PAIRS = 800
-"""How many pairs of mistakes are tried at most, which takes some seconds."""
+"""The largest number of pairs of mistakes that are tried, which takes some seconds."""
 
 Candidate: TypeAlias = tuple[tuple[Mistake, ...], Rule]
 """Mistakes, and the rule with them in it."""

@@ -1,4 +1,4 @@
-"""What can be verified, and what is found: values, which need no torch."""
+"""The scope and the results of a verification, as values that do not need torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from optitrace.errors import UsageError, did_you_mean
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 if TYPE_CHECKING:
     from optitrace.rules.rule import Implementation
@@ -18,7 +18,7 @@ SCHEMA = 1
 """The version of the form of a verification as JSON."""
 
 ALLOWED = 8.0
-"""How many units the weights may be off after one step.
+"""The tolerance of the weights after one step, in units.
 
 The unit is the machine epsilon of the dtype times the greater of the weight before and after the step.
 A step in torch rounds some ten times; the largest error seen in torch is 2.7 units.
@@ -51,7 +51,7 @@ def code_of(clause: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """In what ways optimizers are verified.
+    """The dtypes, implementations and device that optimizers are verified in.
 
     Attributes:
         dtypes: some of `DTYPES`.
@@ -196,8 +196,8 @@ class Conformance:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
-    """All that was verified.
+class VerificationResult:
+    """The result of a verification.
 
     Attributes:
         checks: classes against rules.
@@ -208,7 +208,7 @@ class Verification:
     conformances: tuple[Conformance, ...] = ()
 
     @classmethod
-    def of(cls, parts: Iterable[Verification]) -> Verification:
+    def of(cls, parts: Iterable[VerificationResult]) -> VerificationResult:
         """Return several verifications as one."""
         parts = list(parts)
         return cls(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from optitrace.analysis.verification.separate_process import NeverReturnsError
 from optitrace.errors import OptitraceError
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 
 if TYPE_CHECKING:
-    from optitrace.analysis.verification.check import Verification
+    from optitrace.analysis.verification.check import VerificationResult
     from optitrace.analysis.verification.separate_process import Report, Request
 
 
@@ -58,11 +58,11 @@ def main() -> NoReturn:
     leave(0)
 
 
-def _found(request: Request, tried: Any, report: Report) -> Verification:
+def _found(request: Request, tried: Any, report: Report) -> VerificationResult:
     gc.disable()  # importing torch makes half a million objects, none of which can be freed
     from optitrace.analysis.verification.guard import ProcessGuard
-    from optitrace.analysis.verification.verify import Own, verify
-    from optitrace.experiment.own_class import find_rule, known_rule, load
+    from optitrace.analysis.verification.verify import VerifiedClass, verify
+    from optitrace.experiment.user_class import find_rule, known_rule, load
     from optitrace.rules.hyperparameter import read_settings
 
     gc.freeze()
@@ -72,7 +72,7 @@ def _found(request: Request, tried: Any, report: Report) -> Verification:
     with guard.guarding():
         own = load(request.name)
     given = {**read_settings(own.name, own.hyperparameters, request.texts), **request.given}
-    return verify([], [Own(own, given, rule, guard)], request.scope, report)
+    return verify([], [VerifiedClass(own, given, rule, guard)], request.scope, report)
 
 
 def _kind(error: OptitraceError) -> str:

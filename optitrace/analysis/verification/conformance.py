@@ -1,4 +1,4 @@
-"""What every sound optimizer does, whatever its rule: claims, each checked on a custom class."""
+"""Claims that hold for every sound optimizer, whatever its rule, each checked on a custom class."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from optitrace.analysis.verification.trial import (
     settings_of,
 )
 from optitrace.experiment.float_formats import dtype_name
-from optitrace.experiment.own_class import OwnClass
-from optitrace.experiment.own_module import reason
-from optitrace.text.number_format import listed
+from optitrace.experiment.user_class import UserClass
+from optitrace.experiment.user_module import reason
+from optitrace.text import listed
 from optitrace.tracing.prescribed_run import PrescribedRun
 
 Result: TypeAlias = tuple[ClaimOutcome, str]
@@ -56,28 +56,30 @@ DECAYS = ("weight_decay", "lambd")
 """The hyperparameters that pull weights toward zero, whatever the gradient; `weight_decay_1d` is one, too."""
 
 HALF = STEPS // 2
-"""After how many steps a state is saved."""
+"""The number of steps after which a state is saved."""
 
 
-def conform(own: OwnClass, given: Mapping[str, Any]) -> Iterator[Conformance]:
+def conform(user_class: UserClass, given: Mapping[str, Any]) -> Iterator[Conformance]:
     """Yield every claim, checked on a class.
 
     Args:
-        own: the class.
+        user_class: the class.
         given: hyperparameters that have these values unless they are what is varied.
 
     Raises:
         UsageError: the class cannot be called, or cannot take a step.
     """
-    trial = prepare(own, given)
+    trial = prepare(user_class, given)
     if trial.need:
-        yield Conformance(own.name, PLAIN_STEP, NOT_APPLICABLE, f"it needs {trial.need}, and is given that")
+        yield Conformance(
+            user_class.name, PLAIN_STEP, NOT_APPLICABLE, f"it needs {trial.need}, and is given that"
+        )
     for statement, claim in CLAIMS.items():
         try:
             outcome, finding = claim(trial)
         except Exception as error:  # a custom class can raise anything
             outcome, finding = NOT_APPLICABLE, f"it cannot be tried, as the class raises {reason(error)}"
-        yield Conformance(own.name, statement, outcome, finding)
+        yield Conformance(user_class.name, statement, outcome, finding)
 
 
 def every_hyperparameter_counts(trial: Trial) -> Result:
@@ -93,7 +95,7 @@ def every_hyperparameter_counts(trial: Trial) -> Result:
         dead = listed([f"{name} ({', '.join(values)})" for name, values in found.dead.items()])
         outcome = NOT_APPLICABLE if found.untried else FAILED
         return outcome, f"nothing in the settings tried was changed by {dead}: {found.tried}{note}"
-    if len(found.untried) == len(trial.own.hyperparameters):
+    if len(found.untried) == len(trial.user_class.hyperparameters):
         return NOT_APPLICABLE, "it has no hyperparameter that can be tried"
     return PASSED, f"each changes the weights or the state{note}"
 
@@ -231,7 +233,7 @@ def _resumed_in(dtype: torch.dtype, trial: Trial, variation: Arguments) -> Resul
         except Exception as error:  # a state that was loaded is not always one that can be stepped
             return FAILED, f"{loaded} raises {reason(error)}{where}"
         if not all(map(same, whole[step].weights, run.snapshot())):
-            return FAILED, f"{loaded} goes another way{where}"
+            return FAILED, f"{loaded} gives other weights{where}"
     return PASSED, note
 
 
@@ -275,7 +277,7 @@ def gradient_is_left_alone(trial: Trial, variation: Arguments) -> Result | None:
     return None
 
 
-@_in_each_variation("the other way round they move the same", parameters=2)
+@_in_each_variation("in the opposite order they move the same", parameters=2)
 def order_does_not_matter(trial: Trial, variation: Arguments) -> Result | None:
     """Give the parameters in the opposite order."""
     forward, backward = trial.run(variation), trial.run(variation, order=(1, 0))
@@ -343,13 +345,13 @@ def state_has_the_dtype_of_the_weights(trial: Trial) -> Result:
 
 def _setting_of(trial: Trial, dtype: torch.dtype) -> str:
     """Return the hyperparameter that names a dtype; empty if there is none."""
-    names = (h.name for h in trial.own.hyperparameters)
+    names = (h.name for h in trial.user_class.hyperparameters)
     return next((name for name in names if str(trial.value(name)).endswith(dtype_name(dtype))), "")
 
 
 def _decays(trial: Trial) -> Iterator[str]:
     """Yield the hyperparameters that are decays: numbers, so not `weight_decouple` or a kind of decay."""
-    for hyperparameter in trial.own.hyperparameters:
+    for hyperparameter in trial.user_class.hyperparameters:
         name, value = hyperparameter.name, trial.value(hyperparameter.name)
         is_number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
         if is_number and (name in DECAYS or name.startswith(DECAYS[0] + "_")):
@@ -388,14 +390,14 @@ def _stepped(run: PrescribedRun, factor: float = 1.0) -> Sequence[Tensor]:
 
 
 CLAIMS: Mapping[str, Claim] = {
-    "every hyperparameter counts": every_hyperparameter_counts,
-    "a zero gradient leaves the weights": zero_gradient_leaves_the_weights,
-    "a parameter without a gradient stays": missing_gradient_leaves_the_weights,
-    "mirrored weights and gradients move mirrored": mirrored_moves_mirrored,
-    "maximize mirrors minimize": maximize_mirrors_minimize,
-    "a saved state resumes": saved_state_resumes,
+    "every hyperparameter has an effect": every_hyperparameter_counts,
+    "a zero gradient leaves the weights unchanged": zero_gradient_leaves_the_weights,
+    "a parameter without a gradient does not move": missing_gradient_leaves_the_weights,
+    "negated weights and gradients give negated steps": mirrored_moves_mirrored,
+    "maximize mirrors minimizing": maximize_mirrors_minimize,
+    "a saved state can be resumed": saved_state_resumes,
     "two optimizers made from one state_dict are independent": optimizers_are_independent,
-    "the gradient is left alone": gradient_is_left_alone,
+    "the gradient is not modified": gradient_is_left_alone,
     "the order of parameters does not matter": order_does_not_matter,
     "parameters of two dtypes move as each would alone": dtypes_do_not_mix,
     "the state has the weights' dtype": state_has_the_dtype_of_the_weights,

@@ -17,8 +17,8 @@ from optitrace.analysis.verification.trial import (
     same,
     settings_of,
 )
-from optitrace.experiment.own_class import FLAGS
-from optitrace.text.number_format import listed
+from optitrace.experiment.user_class import FLAGS
+from optitrace.text import listed
 
 FEW = 3
 """How many other values of a hyperparameter are tried where others are changed with it."""
@@ -56,7 +56,7 @@ def effects(trial: Trial) -> Effects | None:
         return None
     runs = [_Runs(each) for each in trials]
     dead, untried = {}, []
-    for hyperparameter in trial.own.hyperparameters:
+    for hyperparameter in trial.user_class.hyperparameters:
         name = hyperparameter.name
         if name in OF_TORCH and name != "lr":
             continue
@@ -124,7 +124,7 @@ def _further(trial: Trial, name: str, values: Sequence[Any]) -> Iterator[Setting
     free = [variation for variation in trial.variations if variation and name not in variation]
     for one, other in combinations(free, 2):
         yield {**one, **other}, values
-    for hyperparameter in trial.own.hyperparameters:
+    for hyperparameter in trial.user_class.hyperparameters:
         if hyperparameter.name not in (name, "lr"):
             for others in alternatives(hyperparameter, trial.value(hyperparameter.name)).values():
                 yield from (({hyperparameter.name: other}, values) for other in others.values())

@@ -23,7 +23,7 @@ from optitrace.analysis.verification.separate_process import (
     sentence,
 )
 from optitrace.experiment.float_formats import dtype_name
-from optitrace.experiment.own_class import OwnClass
+from optitrace.experiment.user_class import UserClass
 from optitrace.rules.hyperparameter import show
 from optitrace.tracing.stepping import construct
 
@@ -65,7 +65,7 @@ class ProcessGuard:
         self._torch = _TorchFunctions()
         self.endings: dict[str, None] = dict.fromkeys(sentence(*each) for each in avoided)
 
-    def guarded(self, own: OwnClass) -> OwnClass:
+    def guarded(self, user_class: UserClass) -> UserClass:
         """Return a class whose optimizers are guarded."""
 
         def make(parameters: Any, **arguments: Any) -> Optimizer:
@@ -75,7 +75,7 @@ class ProcessGuard:
             self._tried.begin(settings)
             self._report(settings)
             with self.guarding():
-                optimizer = construct(own.optimizer_class, parameters, arguments)
+                optimizer = construct(user_class.optimizer_class, parameters, arguments)
             step = optimizer.step
 
             def guarded_step(*closure: Any) -> object:
@@ -86,7 +86,7 @@ class ProcessGuard:
             setattr(optimizer, "step", guarded_step)  # noqa: B010
             return optimizer
 
-        return replace(own, optimizer_class=cast("type[Optimizer]", make))
+        return replace(user_class, optimizer_class=cast("type[Optimizer]", make))
 
     @contextmanager
     def guarding(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from optitrace.analysis.verification.check import (
     Conformance,
     Departure,
     Suspect,
-    Verification,
+    VerificationResult,
 )
 from optitrace.records.quantity import Number
 from optitrace.records.schema import document, shape, version, write_schema
@@ -51,7 +51,7 @@ def verification_schema() -> dict[str, Any]:
     )
     conformance: Any = shape(Conformance, code=_CLAIM_CODE)
     whole = shape(
-        Verification,
+        VerificationResult,
         optional=set(),
         schema=version(SCHEMA),
         passed=_PASSED,
@@ -60,7 +60,7 @@ def verification_schema() -> dict[str, Any]:
     )
     documented = {each.__name__: each for each in (Check, Conformance, Departure, Suspect)}
     title = f"verification, schema {SCHEMA}"
-    return document(TypeAdapter(whole), title, Verification, DESCRIPTION, documented)
+    return document(TypeAdapter(whole), title, VerificationResult, DESCRIPTION, documented)
 
 
 if __name__ == "__main__":

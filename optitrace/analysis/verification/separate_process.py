@@ -18,7 +18,7 @@ from threading import Thread
 from typing import IO, Any, TypeAlias
 
 from optitrace.analysis.verification import check
-from optitrace.analysis.verification.check import ClaimOutcome, Conformance, Scope, Verification
+from optitrace.analysis.verification.check import ClaimOutcome, Conformance, Scope, VerificationResult
 from optitrace.errors import DeviceError, OptitraceError, UsageError
 
 ENDS = "no call ends the process"
@@ -70,7 +70,7 @@ class Request:
     avoided: tuple[tuple[Settings, str], ...] = ()
 
 
-def verify_separately(request: Request, report: Report = lambda done, of, what: None) -> Verification:
+def verify_separately(request: Request, report: Report = lambda done, of, what: None) -> VerificationResult:
     """Verify a class in a process of its own, and once more for each of its settings that ended it.
 
     Raises:
@@ -79,14 +79,16 @@ def verify_separately(request: Request, report: Report = lambda done, of, what: 
     tried = TriedSettings()
     while True:
         outcome = _in_a_process(request, tried, report)
-        if isinstance(outcome, Verification):
+        if isinstance(outcome, VerificationResult):
             return outcome
         what = "it" if tried.current else "importing it"
         culprit = tried.abandon() or {}
         avoided = (*request.avoided, (culprit, f"{what} {outcome}"))
         if not culprit or len(avoided) > MOST_ENDINGS:
             finding = "; ".join([*(sentence(*each) for each in avoided), "nothing else could be tried"])
-            return Verification(conformances=(Conformance(request.name, ENDS, ClaimOutcome.FAILED, finding),))
+            return VerificationResult(
+                conformances=(Conformance(request.name, ENDS, ClaimOutcome.FAILED, finding),)
+            )
         request = replace(request, avoided=avoided)
 
 
@@ -128,7 +130,7 @@ def first_avoided(settings: Settings, avoided: Sequence[tuple[Settings, str]]) -
     return next(contained, "")
 
 
-def _in_a_process(request: Request, tried: TriedSettings, report: Report) -> Verification | str:
+def _in_a_process(request: Request, tried: TriedSettings, report: Report) -> VerificationResult | str:
     """Return what a process found; a clause that says how it ended if it found nothing."""
     with _child(request) as (process, messages):
         while True:
@@ -144,7 +146,7 @@ def _in_a_process(request: Request, tried: TriedSettings, report: Report) -> Ver
                     tried.begin(settings)
                 case "report", arguments:
                     report(*arguments)
-                case "found", Verification() as verification:
+                case "found", VerificationResult() as verification:
                     return verification
                 case "refused", (error_name, text):
                     raise _ERRORS[error_name](text)
@@ -220,7 +222,7 @@ def _ending_of(process: subprocess.Popen[bytes]) -> str:
     try:
         return _ending(process.wait(timeout=PATIENCE))
     except subprocess.TimeoutExpired:
-        return "spoils the pipe that its results are sent through"
+        return "corrupts the pipe that its results are sent through"
 
 
 def _ending(code: int) -> str:

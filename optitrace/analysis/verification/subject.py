@@ -10,7 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import OwnClass, find_rule
+from optitrace.experiment.user_class import UserClass, find_rule
 from optitrace.rules.discriminating_cases import cases_of, shapes_of
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer as CatalogueEntry
@@ -77,23 +77,23 @@ def subject_of(optimizer: CatalogueEntry) -> Subject:
     )
 
 
-def subject_of_own(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> Subject:
+def subject_of_user_class(user_class: UserClass, rule: Rule, given: Mapping[str, Any]) -> Subject:
     """Return a custom class under a rule.
 
     The class is called with every hyperparameter that it shares with the rule, so that a different
     default makes no difference; settings of one that it lacks are run without it.
 
     Args:
-        own: the class.
+        user_class: the class.
         rule: the rule that it is to follow.
         given: hyperparameters of the class that have these values throughout.
 
     Raises:
         UsageError: the class cannot be called with these.
     """
-    accepted = [h.name for h in own.hyperparameters]
+    accepted = [h.name for h in user_class.hyperparameters]
     offered = {p.name: p.default for p in rule.parameters}
-    _check_names(own, rule, given)
+    _check_names(user_class, rule, given)
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     reduced = 0
     for telling in cases_of(rule):
@@ -105,13 +105,13 @@ def subject_of_own(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> Subje
         if pair not in pairs:
             pairs.append(pair)
     return Subject(
-        own.name,
-        own.optimizer_class,
+        user_class.name,
+        user_class.optimizer_class,
         rule,
         _configurations(rule, pairs),
-        own.implementations,
+        user_class.implementations,
         rule.torch is not None and rule.torch.needs == "sparse gradient",
-        tuple(_notes(own, rule, given, reduced)),
+        tuple(_notes(user_class, rule, given, reduced)),
     )
 
 
@@ -126,14 +126,14 @@ def _configurations(
     )
 
 
-def _check_names(own: OwnClass, rule: Rule, given: Mapping[str, Any]) -> None:
-    own.check(given, [parameter.name for parameter in rule.parameters])
-    if all(hyperparameter.name != "lr" for hyperparameter in own.hyperparameters):
-        raise UsageError(f"{own.has_no('lr').rstrip('.')}, and no rule can be tried without one.")
+def _check_names(user_class: UserClass, rule: Rule, given: Mapping[str, Any]) -> None:
+    user_class.check(given, [parameter.name for parameter in rule.parameters])
+    if all(hyperparameter.name != "lr" for hyperparameter in user_class.hyperparameters):
+        raise UsageError(f"{user_class.has_no('lr').rstrip('.')}, and no rule can be tried without one.")
 
 
-def _notes(own: OwnClass, rule: Rule, given: Mapping[str, Any], reduced: int) -> list[str]:
-    accepted = {h.name: h.default for h in own.hyperparameters}
+def _notes(user_class: UserClass, rule: Rule, given: Mapping[str, Any], reduced: int) -> list[str]:
+    accepted = {h.name: h.default for h in user_class.hyperparameters}
     offered = {parameter.name: parameter.default for parameter in rule.parameters}
     notes = []
     if lacks := [name for name in offered if name not in accepted]:
@@ -144,7 +144,7 @@ def _notes(own: OwnClass, rule: Rule, given: Mapping[str, Any], reduced: int) ->
     differing = [
         f"{name}={show(accepted[name])} ({rule.name}: {show(default)})"
         for name, default in offered.items()
-        if name in accepted and name != "lr" and name not in own.required and accepted[name] != default
+        if name in accepted and name != "lr" and name not in user_class.required and accepted[name] != default
     ]
     if differing:
         notes.append(f"other defaults: {', '.join(differing)}")

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from optitrace.errors import UsageError
-from optitrace.experiment.own_class import OwnClass
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_class import UserClass
+from optitrace.experiment.user_module import reason
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.discriminating_cases import VECTOR
 from optitrace.rules.hyperparameter import Hyperparameter, show
 from optitrace.tracing.prescribed_run import PrescribedRun, Shape, as_group, as_module, as_optimizer
 
 STEPS = 30
-"""How many steps a run takes."""
+"""The number of steps of a run."""
 
 LR = 0.1
 """The learning rate; a default of 1 would hide what it multiplies."""
@@ -88,7 +88,7 @@ class Trial:
     """A class and the ways in which it can be run.
 
     Attributes:
-        own: the class.
+        user_class: the class.
         arguments: its keyword arguments; the others have the class's defaults.
         shapes: the shapes of its weights.
         dtypes: of the weights; the last is the one that it computes in.
@@ -98,7 +98,7 @@ class Trial:
         need: what the class needs to take a step, one of `NEEDS`.
     """
 
-    own: OwnClass
+    user_class: UserClass
     arguments: Arguments
     shapes: tuple[Shape, ...]
     dtypes: tuple[torch.dtype, ...] = (torch.float64,)
@@ -108,18 +108,18 @@ class Trial:
 
     def has(self, name: str) -> bool:
         """Return whether the class has a hyperparameter."""
-        return any(h.name == name for h in self.own.hyperparameters)
+        return any(h.name == name for h in self.user_class.hyperparameters)
 
     def value(self, name: str) -> Any:
         """Return the value of a hyperparameter where it is not varied."""
-        [hyperparameter] = [h for h in self.own.hyperparameters if h.name == name]
+        [hyperparameter] = [h for h in self.user_class.hyperparameters if h.name == name]
         return self.arguments.get(name, hyperparameter.default)
 
     def prescribed_run(self, arguments: Arguments, **how: Any) -> PrescribedRun:
         """Return a run of the class before its first step, with `arguments` replacing those of the trial."""
         merged = {**self.arguments, **arguments}
         options = {"dtype": self.dtypes[-1], "lr_factor": LR_FACTOR, **self.options, **how}
-        return PrescribedRun(self.own.optimizer_class, merged, self.shapes, **options)
+        return PrescribedRun(self.user_class.optimizer_class, merged, self.shapes, **options)
 
     def run(self, arguments: Arguments, *, factor: float = 1.0, **how: Any) -> list[After]:
         """Return weights and state after each step on the gradients times `factor`."""
@@ -152,17 +152,17 @@ class Trial:
         return [trial for trial in trials if trial.attempt({})]
 
 
-def prepare(own: OwnClass, given: Arguments) -> Trial:
+def prepare(user_class: UserClass, given: Arguments) -> Trial:
     """Return the trial of a class.
 
     Raises:
         UsageError: the class cannot be called, or cannot take a step.
     """
-    own.check(given)
-    lr = {h.name: LR for h in own.hyperparameters if h.name == "lr"}
+    user_class.check(given)
+    lr = {h.name: LR for h in user_class.hyperparameters if h.name == "lr"}
     refusals = []
     for (need, options), dtype, shapes in product(NEEDS.items(), (torch.float64, torch.float32), SHAPES):
-        trial = Trial(own, {**lr, **given}, shapes, (dtype,), options=options, need=need)
+        trial = Trial(user_class, {**lr, **given}, shapes, (dtype,), options=options, need=need)
         try:
             run = trial.run({})
         except Exception as error:  # a custom class can raise anything
@@ -172,7 +172,7 @@ def prepare(own: OwnClass, given: Arguments) -> Trial:
             if not need or _moves(trial, run):
                 trial = replace(trial, dtypes=_dtypes(trial, run))
                 return replace(trial, variations=tuple(_variations(trial)))
-    raise UsageError(f"{own.name} cannot take a step: {reason(refusals[0])}.")
+    raise UsageError(f"{user_class.name} cannot take a step: {reason(refusals[0])}.")
 
 
 def first_difference(one: Sequence[After], other: Sequence[After]) -> int | None:
@@ -288,7 +288,7 @@ def _dtypes(trial: Trial, run: Sequence[After]) -> tuple[torch.dtype, ...]:
 def _variations(trial: Trial) -> Iterator[Arguments]:
     """Yield no change, each thing that is off switched on, and each number that is on switched off."""
     yield {}
-    for hyperparameter in trial.own.hyperparameters:
+    for hyperparameter in trial.user_class.hyperparameters:
         name = hyperparameter.name
         # a class that has no lr by default finds its step size itself
         finds_its_lr = name == "lr" and hyperparameter.default is None
@@ -300,8 +300,8 @@ def _variations(trial: Trial) -> Iterator[Arguments]:
 
 def _words(hyperparameter: Hyperparameter) -> tuple[str, ...]:
     """Return the words that a hyperparameter can be: its own, or those of its namesake in the catalogue."""
-    if own := _literals(hyperparameter.type):
-        return own
+    if words := _literals(hyperparameter.type):
+        return words
     takes_text = any(member is str for member in (hyperparameter.type, *get_args(hyperparameter.type)))
     if not takes_text and hyperparameter.default is not None:
         return ()

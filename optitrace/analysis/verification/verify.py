@@ -16,7 +16,7 @@ from optitrace.analysis.verification.check import (
     Conformance,
     Scope,
     Verdict,
-    Verification,
+    VerificationResult,
 )
 from optitrace.analysis.verification.conformance import conform
 from optitrace.analysis.verification.departure import first_departure
@@ -24,11 +24,11 @@ from optitrace.analysis.verification.guard import ProcessGuard
 from optitrace.analysis.verification.recorded_run import RecordedRun, agrees, recompute, record, run_error
 from optitrace.analysis.verification.separate_process import Report
 from optitrace.analysis.verification.step_check import COUNT, WEIGHTS
-from optitrace.analysis.verification.subject import Subject, subject_of, subject_of_own
+from optitrace.analysis.verification.subject import Subject, subject_of, subject_of_user_class
 from optitrace.errors import UsageError
 from optitrace.experiment.float_formats import dtype_name
-from optitrace.experiment.own_class import OwnClass
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_class import UserClass
+from optitrace.experiment.user_module import reason
 from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.optimizer import Optimizer as CatalogueEntry
 from optitrace.rules.rule import Implementation, Rule
@@ -41,33 +41,33 @@ NO_RULE = "what it does in a step depends on the data, so that there is no rule 
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class VerifiedClass:
     """A custom class, and how it is called.
 
     Attributes:
-        own: the class.
+        user_class: the class.
         given: hyperparameters that have these values throughout.
         rule: the rule that it is to follow; None if that is not known.
         guard: what its code is run by.
     """
 
-    own: OwnClass
+    user_class: UserClass
     given: Mapping[str, Any]
     rule: Rule | None
     guard: ProcessGuard = field(default_factory=ProcessGuard)
 
     @property
-    def guarded(self) -> OwnClass:
+    def guarded(self) -> UserClass:
         """The class as the guard lets it run."""
-        return self.guard.guarded(self.own)
+        return self.guard.guarded(self.user_class)
 
 
 def verify(
     optimizers: Sequence[CatalogueEntry],
-    classes: Sequence[Own],
+    classes: Sequence[VerifiedClass],
     scope: Scope,
     report: Report = lambda done, of, what: None,
-) -> Verification:
+) -> VerificationResult:
     """Verify optimizers of torch against their rules, and custom classes.
 
     Args:
@@ -87,7 +87,10 @@ def verify(
         raise UsageError(f"{absence(absent[0])}.")
     there = [optimizer for optimizer in optimizers if optimizer not in absent]
     ruled = [subject_of(optimizer) for optimizer in there if optimizer.rule is not None]
-    subjects = [*ruled, *(subject_of_own(c.guarded, c.rule, c.given) for c in classes if c.rule is not None)]
+    subjects = [
+        *ruled,
+        *(subject_of_user_class(c.guarded, c.rule, c.given) for c in classes if c.rule is not None),
+    ]
     planned = [(s, i) for s in subjects for i in scope.of(s.implementations)]
     if subjects and not planned:
         names = " or ".join(subject.name for subject in subjects)
@@ -100,12 +103,12 @@ def verify(
             report(done, steps, f"{subject.name} ({implementation})")
             checks += check_in_dtypes(subject, implementation, scope.dtypes, device)
         for done, each in enumerate(classes, start=len(planned)):
-            report(done, steps, each.own.name)
+            report(done, steps, each.user_class.name)
             conformances += conform(each.guarded, each.given)
-            conformances += each.guard.conformances(each.own.name)
+            conformances += each.guard.conformances(each.user_class.name)
     unruled = [_unchecked(o, device, Verdict.NO_RULE, NO_RULE) for o in there if o.rule is None]
     missing = [_unchecked(o, device, Verdict.NO_CLASS, absence(o)) for o in absent]
-    return Verification((*checks, *unruled, *missing), tuple(conformances))
+    return VerificationResult((*checks, *unruled, *missing), tuple(conformances))
 
 
 def check_in_dtypes(
@@ -256,11 +259,11 @@ def _likely_causes_of(
         runs, _ = record_all(subject, implementation=implementation, dtype=dtype, device=device)
         if agrees(subject.rule, runs):
             name = dtype_name(dtype)
-            return (), (f"in {name} it agrees: rounding alone, or something inside has fewer digits",)
+            return (), (f"in {name} it agrees: rounding alone, or an intermediate value of lower precision",)
         if causes := likely_causes(subject.rule, runs):
             break
     weights_agree = agrees(subject.rule, runs, trusted=False)
-    return causes, ("its weights agree; its state means something else",) if weights_agree else ()
+    return causes, ("its weights agree; its state has another meaning",) if weights_agree else ()
 
 
 def _unchecked(optimizer: CatalogueEntry, device: torch.device, verdict: Verdict, note: str) -> Check:

@@ -72,7 +72,7 @@ def adam(
 adamw = variant(
     adam,
     "adamw",
-    "Adam whose weight decay shrinks the weights themselves",
+    "Adam with decoupled weight decay",
     torch=TorchClass("AdamW", implementations=("single", "foreach", "fused")),
     source="Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2",
     fixed={"decoupled_weight_decay": True},
@@ -242,7 +242,7 @@ def sparseadam(
     eps: float = 1e-8,
     maximize: bool = False,
 ) -> tuple[Number, ...]:
-    """Adam for sparse gradients: only the weights that have one are touched."""
+    """Adam for sparse gradients: updates only weights with a gradient."""
     beta1, beta2 = betas
     if maximize:
         g = -g

@@ -77,7 +77,7 @@ def rmsprop(
     centered: bool = False,
     maximize: bool = False,
 ) -> tuple[Number, ...]:
-    """The gradient over the root of a running mean of its square."""
+    """The gradient divided by the root of a running mean of its square."""
     if maximize:
         g = -g
     if weight_decay:
@@ -120,7 +120,7 @@ def adadelta(
     weight_decay: float = 0.0,
     maximize: bool = False,
 ) -> tuple[Number, ...]:
-    """Steps in the units of the weights: the size of past steps over that of past gradients."""
+    """Steps scaled by the ratio of the root mean squares of past updates and gradients."""
     if maximize:
         g = -g
     if weight_decay:

@@ -31,7 +31,7 @@ def sgdw(
     nesterov: bool = False,
     maximize: bool = False,
 ) -> tuple[Number, ...]:
-    """SGD whose weight decay shrinks the weights themselves."""
+    """SGD with decoupled weight decay."""
     if maximize:
         g = -g
     w = w - lr * weight_decay * w

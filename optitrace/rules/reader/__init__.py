@@ -15,20 +15,20 @@ g = b = 1.0800
 w = w − lr·g = 0.4900 − 0.01·1.0800 = 0.4792
 """
 
-from optitrace.rules.reader.language import check_declaration
 from optitrace.rules.reader.lines import RuleLine
 from optitrace.rules.reader.notation import ASCII, UNICODE, Spelling
 from optitrace.rules.reader.parts import Part
-from optitrace.rules.reader.reading import Explanation, Reading, read
+from optitrace.rules.reader.reading import Reading, StepExplanation, read
+from optitrace.rules.reader.statements import check_declaration
 
 __all__ = [
     "ASCII",
     "UNICODE",
-    "Explanation",
     "Part",
     "Reading",
     "RuleLine",
     "Spelling",
+    "StepExplanation",
     "check_declaration",
     "read",
 ]

@@ -22,7 +22,7 @@ _OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
 }
 
 Decision: TypeAlias = "bool | None"
-"""Whether a condition holds; None where it was not asked."""
+"""The value of a condition; None if not evaluated."""
 
 
 @dataclass(frozen=True)

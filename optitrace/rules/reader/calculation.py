@@ -18,12 +18,12 @@ Value: TypeAlias = Any
 
 
 class Leaf(NamedTuple):
-    """Something in an expression that a number is put in for.
+    """A leaf of an expression, for which a number is substituted.
 
     Attributes:
         name: a symbol of the rule.
-        whole: whether it stands inside a function of all coordinates, and so is shown with all of them.
-        fact: the function that is asked about it (`FunctionKind.FACT`); empty for the symbol itself.
+        whole: whether it is inside a function of all coordinates, and so shown with all of them.
+        fact: the function applied to it (`FunctionKind.FACT`); empty for the symbol itself.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Calculation:
     """An expression without branches.
 
     Attributes:
-        leaves: what numbers are put in for, each once.
+        leaves: the distinct leaves.
         function: the expression for one coordinate, or for a matrix: a function of the values of its own
             leaves and then of its reductions.
-        of_mixtures: the same for numbers that remember their parts.
-        own: the numbers of the leaves that `function` takes.
+        of_mixtures: the same for mixtures, which keep their parts.
+        operands: the numbers of the leaves that `function` takes.
         reductions: the functions of all coordinates in it, with what they are applied to.
         is_of_matrices: whether it multiplies or transposes matrices, so that no coordinate of its result
             comes from that coordinate alone.
@@ -49,7 +49,7 @@ class Calculation:
     leaves: tuple[Leaf, ...]
     function: Callable[..., Value]
     of_mixtures: Callable[..., Value]
-    own: tuple[int, ...]
+    operands: tuple[int, ...]
     reductions: tuple[tuple[Callable[[Value], Value], Calculation], ...]
     is_of_matrices: bool
 
@@ -58,14 +58,14 @@ class Calculation:
         return _spread(self.function, self._arguments(values, values))
 
     def evaluate_mixtures(self, values: Sequence[Value]) -> Value:
-        """Return the result for leaves that remember their parts, which a product of matrices forgets."""
+        """Return the result for mixtures, whose parts a product of matrices discards."""
         plain_values = [tuple(map(plain, v)) if isinstance(v, tuple) else plain(v) for v in values]
         if self.is_of_matrices:
             return self.evaluate(plain_values)
         return _spread(self.of_mixtures, self._arguments(values, plain_values))
 
     def _arguments(self, values: Sequence[Value], reduced: Sequence[Value]) -> list[Value]:
-        arguments = [values[number] for number in self.own]
+        arguments = [values[number] for number in self.operands]
         arguments += [function(inner.evaluate(reduced)) for function, inner in self.reductions]
         return arguments
 
@@ -98,7 +98,7 @@ def _kind(node: ast.AST) -> FunctionKind | None:
 
 def _compile(node: ast.expr, leaves: list[Leaf], whole: bool, is_of_matrices: bool) -> Calculation:
     """Compile an expression, adding to `leaves`, which it shares with the expressions inside it."""
-    own: dict[int, str] = {}
+    operands: dict[int, str] = {}
     reductions: list[tuple[Callable[[Value], Value], Calculation]] = []
 
     def argument(part: ast.expr) -> ast.expr | None:
@@ -106,7 +106,7 @@ def _compile(node: ast.expr, leaves: list[Leaf], whole: bool, is_of_matrices: bo
         if leaf is not None:
             if leaf not in leaves:
                 leaves.append(leaf)
-            return ast.Name(own.setdefault(leaves.index(leaf), f"_{len(own)}"), ast.Load())
+            return ast.Name(operands.setdefault(leaves.index(leaf), f"_{len(operands)}"), ast.Load())
         if isinstance(part, ast.Call) and _kind(part) is FunctionKind.REDUCTION:
             inner = _compile(part.args[0], leaves, True, is_of_matrices)
             reductions.append((_COMPUTED[ast.unparse(part.func)], inner))
@@ -114,13 +114,13 @@ def _compile(node: ast.expr, leaves: list[Leaf], whole: bool, is_of_matrices: bo
         return None
 
     body = _Translation(argument).visit(deepcopy(node))
-    names = [*own.values(), *(f"_r{position}" for position in range(len(reductions)))]
+    names = [*operands.values(), *(f"_r{position}" for position in range(len(reductions)))]
     source = f"lambda {', '.join(names)}: {ast.unparse(body)}"
     return Calculation(
         leaves=tuple(leaves),
         function=eval(source, dict(_COMPUTED)),
         of_mixtures=eval(source, dict(_FORGETFUL)),
-        own=tuple(own),
+        operands=tuple(operands),
         reductions=tuple(reductions),
         is_of_matrices=is_of_matrices,
     )
@@ -147,7 +147,7 @@ class _Translation(ast.NodeTransformer):
 
 
 def _forgetting(function: Callable[..., Value]) -> Callable[..., Value]:
-    """Return a function of numbers that remember their parts, for one that does not keep them apart."""
+    """Return a function of mixtures for a function that discards their parts."""
 
     @wraps(function)
     def of_mixtures(*arguments: Value) -> Value:
@@ -168,7 +168,7 @@ _COMPUTED: Mapping[str, Callable[..., Value]] = {
     "_power": power,
     "_divide": divide,
 }
-"""What an expression calls, by name."""
+"""The functions that expressions call, by name."""
 
 _FORGETFUL = {**{name: _forgetting(f) for name, f in _COMPUTED.items()}, "_divide": divide}
-"""The same for numbers that remember their parts, which a division alone keeps apart."""
+"""The same for mixtures, whose parts only a division keeps."""

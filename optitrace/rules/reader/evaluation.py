@@ -1,4 +1,4 @@
-"""One step of a rule, line by line: which lines act, on what values, with what result."""
+"""The evaluation of one step of a rule, line by line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from optitrace.rules.reader.statements import Guard, Loop, Statement, Unpacking
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What an assignment did to coordinates that took the same branch.
+    """The result of an assignment for coordinates that took the same branch.
 
     Attributes:
         branch: the branch taken.
@@ -39,8 +39,8 @@ class Executed:
 
     Attributes:
         assignment: the line of the rule.
-        cases: what it did, branch by branch; one for all coordinates where they took the same.
-        iteration: in which round of a loop, from 1; 0 outside of loops.
+        cases: its results, branch by branch; a single one if all coordinates took the same.
+        iteration: the iteration of a loop, from 1; 0 outside of loops.
     """
 
     assignment: Assignment
@@ -78,7 +78,7 @@ class Evaluation:
                 case Guard(_, condition, then, otherwise):
                     holds = condition.evaluate([self._value(leaf) for leaf in condition.leaves])
                     if isinstance(holds, tuple):
-                        raise UsageError("a guard cannot hold for some coordinates alone; use where.")
+                        raise UsageError("the condition of an if cannot depend on the coordinate; use where.")
                     self.run(then if holds else otherwise, iteration)
                 case Loop(count, body):
                     for number in range(self.values[count]):

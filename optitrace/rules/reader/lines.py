@@ -18,7 +18,7 @@ from optitrace.rules.reader.assignments import Branch
 from optitrace.rules.reader.calculation import Value
 from optitrace.rules.reader.evaluation import Case, Executed
 from optitrace.rules.reader.notation import Spelling
-from optitrace.text.number_format import format_number, format_operand
+from optitrace.text import format_number, format_operand
 
 Values: TypeAlias = "float | tuple[float, ...] | tuple[tuple[float, ...], ...]"
 """A number; one for each weight; or the rows of a matrix of more than one row."""
@@ -44,7 +44,7 @@ class RuleLine:
         when: the condition on the step that made it so, such as ``t = 1``; empty where there is none,
             or where it is the general case (``t ≠ 1``).
         coordinates: the coordinates, from 1, that the line is about; empty for all of them.
-        iteration: the round of a loop, from 1; 0 outside of loops.
+        iteration: the iteration of a loop, from 1; 0 outside of loops.
     """
 
     symbol: str
@@ -67,7 +67,7 @@ class RuleLine:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of a step is shown, and how.
+    """The view of a step: the coordinates shown, and their format.
 
     Attributes:
         style: how values are written.
@@ -188,7 +188,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How values are written.
+    """The format of values.
 
     Attributes:
         precision: the number of decimals.

@@ -1,4 +1,4 @@
-"""The parts of a weight change: what of it the gradient made, what the momentum, what the decay.
+"""The parts of a weight change: those of the gradient, of the momentum, and of weight decay.
 
 A rule is evaluated once more on numbers that remember what they are made of. Sums keep the parts
 apart, and factors without parts scale them all; whatever else is done to such a number (its square, its
@@ -21,7 +21,7 @@ GRADIENT = "gradient"
 MOMENTUM = "momentum"
 DECAY = "weight decay"
 STEP = "step"
-"""What cannot be told apart: the part of an update that is not linear in what it is made of."""
+"""The part of an update that cannot be split, since it is not linear in the gradient and state."""
 
 ORDER = (GRADIENT, MOMENTUM, DECAY, STEP)
 
@@ -40,9 +40,9 @@ class Part:
     """One of the summands of a weight change.
 
     Attributes:
-        name: what made it: ``gradient``, ``momentum``, ``weight decay``, or ``step`` where the rule
+        name: its origin: ``gradient``, ``momentum``, ``weight decay``, or ``step`` if the rule
             cannot be split.
-        value: what it adds to the weights, in the form that the weights have.
+        value: its contribution to the weights, in their form.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Mixture:
 
     @property
     def is_coefficient(self) -> bool:
-        """Whether this is a factor such as ``1 - lr * weight_decay``, not something to be told apart."""
+        """Whether this is a factor such as ``1 - lr * weight_decay``, not a sum of parts."""
         return all(name in (DECAY, STEP) for name in self.parts)
 
     @classmethod
@@ -133,7 +133,7 @@ def _change(old: Value, new: Value) -> dict[str, Value]:
 
 
 def _scaled(parts: Mapping[str, Value], coefficient: Mapping[str, Value]) -> dict[str, Value]:
-    """Return parts times a coefficient; what the decay does to any of them is the decay's."""
+    """Return parts times a coefficient; the product with a decay rate is part of the decay."""
     scaled: dict[str, Value] = {}
     for factor_name, factor in coefficient.items():
         for name, value in parts.items():

@@ -28,7 +28,7 @@ from optitrace.rules.rule import Rule, StateEntry
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class StepExplanation:
     """One step of a rule in numbers; all but the lines are whole, whichever coordinate is followed.
 
     Attributes:
@@ -84,7 +84,7 @@ class Reading:
         coordinate: int | None = None,
         spelling: Spelling = UNICODE,
         dtype: str = "float64",
-    ) -> Explanation:
+    ) -> StepExplanation:
         """Evaluate one step line by line, in float64.
 
         Args:
@@ -112,7 +112,7 @@ class Reading:
         kept = [(entry, name) for entry, name in entries if entry.exists(settings)]
         view = self._view(Style(precision, spelling), coordinate, weights)
         lines = view.lines(evaluation.executed, [symbol, *(name for _, name in kept)], symbol)
-        return Explanation(
+        return StepExplanation(
             tuple(lines),
             plain_values(evaluation.values[symbol]),
             {entry.key: plain_values(_formed(evaluation.values[n], entry, weights)) for entry, n in kept},

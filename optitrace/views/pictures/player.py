@@ -8,10 +8,9 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from optitrace.views.pictures.drawing.figure import Drawn, draw, house_style
-from optitrace.views.pictures.drawing.files import saved
-from optitrace.views.pictures.drawing.panels import MANY, dot_size, turn
-from optitrace.views.pictures.drawing.theme import line_color
+from optitrace.views.pictures.figure import Drawn, draw, house_style
+from optitrace.views.pictures.image_files import saved
+from optitrace.views.pictures.panels import MANY, dot_size, line_color, turn
 from optitrace.views.pictures.scene import Kind, Line, Mark, Panel, Picture, Position, frame_steps
 
 MOST_FRAMES = 1000

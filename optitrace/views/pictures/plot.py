@@ -21,7 +21,7 @@ from optitrace.views.pictures.canvas import (
     line_color,
     signs_of_terminal,
 )
-from optitrace.views.pictures.lines import MOST_DOTS
+from optitrace.views.pictures.polylines import MOST_DOTS
 from optitrace.views.pictures.scene import Axis, Contour, Kind, Line, Mark, Panel, Position, Scene, Stroke
 from optitrace.views.sweep_picture import USUAL_WIDTH
 

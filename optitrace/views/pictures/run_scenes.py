@@ -7,25 +7,36 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from optitrace.analysis.comparison import Comparison, losses_after
+from optitrace.analysis.comparison import RankedRuns, losses_after
 from optitrace.analysis.loss_grid import LossGrid
 from optitrace.experiment.objective import Point
-from optitrace.records.trace import NamedTrace, Trace
-from optitrace.text.number_format import counted, format_number
-from optitrace.views.comparison_wording import BEST, closing_lines, learning_rates
+from optitrace.records.trace import NamedTrace, TraceRecord
+from optitrace.text import counted, format_number
+from optitrace.views.comparison_view import BEST, closing_lines, learning_rates
 from optitrace.views.display import Display
-from optitrace.views.fields import NORM, Field, few_fields
-from optitrace.views.grid import make_grid
-from optitrace.views.pictures.lines import Course, curves, cut, paths
-from optitrace.views.pictures.scales import axis_of, interval_axis, linear_axis, steps_axis
-from optitrace.views.pictures.scene import Axis, Contour, Kind, Mark, Numbers, Panel, Position, Scene
+from optitrace.views.grid import NORM, Field, few_fields, make_grid
+from optitrace.views.pictures.polylines import Course, curves, cut, paths
+from optitrace.views.pictures.scene import (
+    Axis,
+    Contour,
+    Kind,
+    Mark,
+    Numbers,
+    Panel,
+    Position,
+    Scene,
+    axis_of,
+    interval_axis,
+    linear_axis,
+    steps_axis,
+)
 from optitrace.views.wording import ending, subtitle, title
 
 LEVELS = 12
 """How many contour lines there are."""
 
 
-def trace_scene(trace: Trace, terrain: LossGrid | None, precision: int = 4) -> Scene:
+def trace_scene(trace: TraceRecord, terrain: LossGrid | None, precision: int = 4) -> Scene:
     """Return the picture of a run: its path over the loss, if that can be drawn, and its loss.
 
     Args:
@@ -44,7 +55,7 @@ def trace_scene(trace: Trace, terrain: LossGrid | None, precision: int = 4) -> S
     return Scene(title(trace.experiment), subtitle(trace.experiment), tuple(panels), notes)
 
 
-def compare_scene(comparison: Comparison, terrain: LossGrid | None) -> Scene:
+def compare_scene(comparison: RankedRuns, terrain: LossGrid | None) -> Scene:
     """Return the picture of a comparison: all paths over one loss, if that can be drawn, and the losses.
 
     Args:
@@ -67,7 +78,7 @@ def compare_scene(comparison: Comparison, terrain: LossGrid | None) -> Scene:
     )
 
 
-def trace_numbers(trace: Trace, steps: Sequence[int], precision: int) -> Numbers:
+def trace_numbers(trace: TraceRecord, steps: Sequence[int], precision: int) -> Numbers:
     """Return the numbers of a run, as its table has them: what a step used, and what it led to.
 
     Args:
@@ -182,7 +193,7 @@ def _losses(run: NamedTrace) -> Course:
     return course(run.name, [step for step, _ in known], [loss for _, loss in known])
 
 
-def _of_field(name: str, trace: Trace, field: Field) -> Course:
+def _of_field(name: str, trace: TraceRecord, field: Field) -> Course:
     values = [(step, field.value(row)) for row, step in enumerate(trace.steps)]
     known = [(step, value) for step, value in values if value is not None]
     return course(name, [step for step, _ in known], [value for _, value in known])

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 from optitrace.analysis.sweeping.axis import Range
 from optitrace.analysis.sweeping.loss_map import LossMap, Scale
-from optitrace.analysis.sweeping.sweep import Sweep
+from optitrace.analysis.sweeping.sweep import SweepResult
 from optitrace.rules.hyperparameter import show
-from optitrace.views.pictures.lines import Course, curves, cut
-from optitrace.views.pictures.scales import axis_of
-from optitrace.views.pictures.scene import Axis, Cells, Kind, Line, Mark, Panel, Scene, Stroke
+from optitrace.views.pictures.polylines import Course, curves, cut
+from optitrace.views.pictures.scene import Axis, Cells, Kind, Line, Mark, Panel, Scene, Stroke, axis_of
 from optitrace.views.sweep_picture import DECADES, make_frame
 from optitrace.views.sweep_wording import closing_lines, heading
 
@@ -19,7 +18,7 @@ LOSS = "final loss"
 LIMIT = "stability limit"
 
 
-def sweep_scene(sweeps: Sequence[Sweep]) -> Scene | None:
+def sweep_scene(sweeps: Sequence[SweepResult]) -> Scene | None:
     """Return the picture of some sweeps; None if nothing was finished, or no picture of them is due."""
     drawn = [(s, s.landscape) for s in sweeps if s.landscape is not None and s.best]
     if not drawn:
@@ -37,7 +36,7 @@ def sweep_scene(sweeps: Sequence[Sweep]) -> Scene | None:
     return Scene(title, ", ".join(rest), tuple(panels), tuple(notes))
 
 
-def _curve_panel(drawn: Sequence[tuple[Sweep, LossMap]]) -> Panel:
+def _curve_panel(drawn: Sequence[tuple[SweepResult, LossMap]]) -> Panel:
     """Return the final loss over one setting, a curve for each optimizer."""
     scale = drawn[0][1].across
     across = _axis(scale)
@@ -73,7 +72,7 @@ def _curve_panel(drawn: Sequence[tuple[Sweep, LossMap]]) -> Panel:
     )
 
 
-def _map_panel(sweep: Sweep, landscape: LossMap, *, is_titled: bool) -> Panel:
+def _map_panel(sweep: SweepResult, landscape: LossMap, *, is_titled: bool) -> Panel:
     """Return the final loss over two settings."""
     assert landscape.up is not None
     frame = make_frame(landscape, landscape.across.bins)

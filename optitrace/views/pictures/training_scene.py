@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from optitrace.records.findings import TrainingFindings
-from optitrace.records.training import OptimizerTrace, Training
-from optitrace.text.number_format import format_significant
-from optitrace.views.pictures.lines import Course
+from optitrace.records.training import OptimizerTrace, TrainingRecord
+from optitrace.text import format_significant
+from optitrace.views.pictures.polylines import Course
 from optitrace.views.pictures.run_scenes import chart, course
 from optitrace.views.pictures.scene import Numbers, Scene
 from optitrace.views.training_wording import (
@@ -34,7 +34,7 @@ MOST_FAULTS = 3
 """How many faults are told below the picture; the table has all."""
 
 
-def training_scene(training: Training, findings: TrainingFindings) -> Scene:
+def training_scene(training: TrainingRecord, findings: TrainingFindings) -> Scene:
     """Return the picture of a training: loss, lr and update/weight ratio, a line for each optimizer.
 
     Of very many optimizers, those are drawn that a table shows.
@@ -60,7 +60,7 @@ def training_scene(training: Training, findings: TrainingFindings) -> Scene:
     )
 
 
-def _drawn(training: Training) -> Extent:
+def _drawn(training: TrainingRecord) -> Extent:
     return extent([optimizer for optimizer in training.optimizers if optimizer.steps])
 
 
@@ -68,7 +68,7 @@ def _undrawn(drawn: Extent) -> list[str]:
     return [f"{len(drawn.hidden):,} more optimizers are not drawn"] if drawn.hidden else []
 
 
-def training_numbers(training: Training, steps: Sequence[int], precision: int) -> Numbers:
+def training_numbers(training: TrainingRecord, steps: Sequence[int], precision: int) -> Numbers:
     """Return the norms of each optimizer that is drawn at some steps, as the table has them.
 
     Args:
@@ -89,7 +89,7 @@ def training_numbers(training: Training, steps: Sequence[int], precision: int) -
     return Numbers(headings, rows)
 
 
-def all_recorded_steps(training: Training) -> list[int]:
+def all_recorded_steps(training: TrainingRecord) -> list[int]:
     """Return the steps that any optimizer has a row of, in order."""
     return sorted({step for optimizer in training.optimizers for step in optimizer.steps})
 

@@ -1,1 +1,1 @@
-"""Results as they are shown: a module for each kind, with what writers take of it."""
+"""The presenters of results: a module for each kind."""

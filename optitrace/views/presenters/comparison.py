@@ -12,22 +12,31 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from optitrace.analysis.comparison import Comparison, Summary, losses_after
+from optitrace.analysis.comparison import RankedRuns, Summary, losses_after
 from optitrace.experiment.text import text_of
 from optitrace.records.writer import exact_all
-from optitrace.text.number_format import format_number
-from optitrace.views.comparison_wording import BEST, COLUMNS, RANKED, closing_lines, learning_rates
+from optitrace.text import format_number
+from optitrace.views.comparison_view import (
+    BEST,
+    COLUMNS,
+    RANKED,
+    all_steps,
+    closing_lines,
+    learning_rates,
+    quantity_fields,
+    row_numbers,
+    side_by_side,
+)
 from optitrace.views.display import Display
-from optitrace.views.page import Paragraph, Section, grid_of_words
-from optitrace.views.presenter import (
+from optitrace.views.formats import (
     HasJson,
     HasMovingPicture,
     HasPage,
     HasRows,
     Presenter,
 )
+from optitrace.views.page import Paragraph, Section, grid_of_words
 from optitrace.views.presenters.trace import loss_not_drawn
-from optitrace.views.side_by_side import all_steps, quantity_fields, row_numbers, side_by_side
 from optitrace.views.sparkline import sparklines
 from optitrace.views.tables import as_text, grid_tables, headed_table
 
@@ -47,7 +56,7 @@ class ComparisonPresenter(Presenter, HasJson, HasRows, HasPage, HasMovingPicture
     called: ClassVar[str] = "a comparison"
     needs_torch: ClassVar[bool] = True
 
-    comparison: Comparison
+    comparison: RankedRuns
     quantity: str = ""
 
     def table(self, display: Display) -> RenderableType:
@@ -143,7 +152,7 @@ def _summary(summary: Summary) -> dict[str, Any]:
     return data
 
 
-def _summary_cells(comparison: Comparison, precision: int) -> tuple[list[str], list[list[str]]]:
+def _summary_cells(comparison: RankedRuns, precision: int) -> tuple[list[str], list[list[str]]]:
     """Return the headings and the rows of the summary; a column that is empty throughout is left out."""
     summaries = comparison.summaries
     shown = [c for c in COLUMNS if any(getattr(summary, c) is not None for summary in summaries)]
@@ -152,7 +161,7 @@ def _summary_cells(comparison: Comparison, precision: int) -> tuple[list[str], l
     return ["run", *(COLUMNS[c] for c in shown)], [list(row) for row in zip(names, *columns, strict=True)]
 
 
-def _column_cells(comparison: Comparison, column: str, precision: int) -> list[str]:
+def _column_cells(comparison: RankedRuns, column: str, precision: int) -> list[str]:
     best = comparison.best(column) if column in RANKED else None
     cells = []
     for summary in comparison.summaries:
@@ -164,7 +173,7 @@ def _column_cells(comparison: Comparison, column: str, precision: int) -> list[s
     return cells
 
 
-def _courses(comparison: Comparison, display: Display) -> Iterator[str]:
+def _courses(comparison: RankedRuns, display: Display) -> Iterator[str]:
     """Yield the course of the loss of each run, all of one height and length."""
     names = [named.name for named in comparison.traces]
     losses = [[loss for _, loss in losses_after(named.trace)] for named in comparison.traces]

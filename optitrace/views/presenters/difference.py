@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from optitrace.rules.reader import ASCII, Spelling
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasJson, Presenter
+from optitrace.views.formats import HasJson, Presenter
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +25,7 @@ class DiffPresenter(Presenter, HasJson):
     report: DiffReport
 
     def table(self, display: Display) -> RenderableType:
-        """Return where they part, how that grows, and the greatest difference of each quantity."""
+        """Return the first difference, its growth, and the largest difference of each quantity."""
         from optitrace.views.diff_view import diff_view
 
         return diff_view(self._spelled(ASCII) if display.ascii else self.report, display)
@@ -41,7 +41,7 @@ class DiffPresenter(Presenter, HasJson):
         a, b, differences = self.report.a.trace, self.report.b.trace, self.report.differences
         if differences.first is None:
             return self.report
-        from optitrace.analysis.rule_difference import first_rule_difference
+        from optitrace.analysis.diff_report import first_rule_difference
 
         rule = first_rule_difference(a, b, differences.first, differences.tolerance, spelling)
         return replace(self.report, rule=rule)
@@ -56,7 +56,7 @@ class TrainingDiffPresenter(Presenter, HasJson):
     differences: TrainingDifferences
 
     def table(self, display: Display) -> RenderableType:
-        """Return, for each optimizer, where they part, how that grows, and the greatest differences."""
+        """Return, for each optimizer, the first difference, its growth, and the largest differences."""
         from optitrace.views.diff_view import training_diff_view
 
         return training_diff_view(self.differences, display)

@@ -12,14 +12,14 @@ from rich.text import Text
 
 from optitrace.analysis.documented import CELLS
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasJson, HasRows, Presenter
+from optitrace.views.formats import HasJson, HasRows, Presenter
 from optitrace.views.tables import as_text, headed_table
 
 if TYPE_CHECKING:
     from optitrace.analysis.documented import Result
 
 VERDICTS = {True: "yes", False: "NO", None: "not judged"}
-"""What is said of a result, by whether it agrees."""
+"""The verdict on a result, by whether it agrees."""
 
 
 @dataclass(frozen=True, slots=True)

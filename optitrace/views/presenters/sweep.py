@@ -15,8 +15,7 @@ from rich.text import Text
 from optitrace.errors import OutputError
 from optitrace.records.writer import exact
 from optitrace.views.display import Display
-from optitrace.views.page import Paragraph, Section, grid_of_words
-from optitrace.views.presenter import (
+from optitrace.views.formats import (
     HasJson,
     HasJsonLines,
     HasPage,
@@ -24,6 +23,7 @@ from optitrace.views.presenter import (
     HasRows,
     Presenter,
 )
+from optitrace.views.page import Paragraph, Section, grid_of_words
 from optitrace.views.tables import as_text, headed_table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from optitrace.analysis.sweeping.blocks import Block
     from optitrace.analysis.sweeping.ranking import Candidate
     from optitrace.analysis.sweeping.space import Space
-    from optitrace.analysis.sweeping.sweep import Sweep
+    from optitrace.analysis.sweeping.sweep import SweepResult
     from optitrace.rules.hyperparameter import Value
     from optitrace.views.pictures.scene import Picture
 
@@ -54,7 +54,7 @@ class SweepPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasPict
 
     called: ClassVar[str] = "a sweep"
 
-    sweeps: Sequence[Sweep]
+    sweeps: Sequence[SweepResult]
     commands: Sequence[str]
     blocks: Callable[[], Iterable[Columns]] = tuple
 
@@ -134,7 +134,7 @@ class SweepPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasPict
 def columns_of(space: Space, block: Block) -> Columns:
     """Return a block of configurations as columns: the optimizer, what is varied, measures and weights."""
     from optitrace.analysis.sweeping.ranking import OUTCOMES
-    from optitrace.analysis.sweeping.values import listed
+    from optitrace.analysis.sweeping.space import listed
 
     measures = {name: measure.tolist() for name, measure in block.measures.items()}
     if "outcome" in measures:
@@ -152,7 +152,7 @@ def columns_of(space: Space, block: Block) -> Columns:
     )
 
 
-def _pictured(sweep: Sweep, display: Display) -> list[str]:
+def _pictured(sweep: SweepResult, display: Display) -> list[str]:
     if sweep.landscape is None or not sweep.best:
         return []
     from optitrace.views.sweep_picture import curve_lines, map_lines
@@ -164,7 +164,7 @@ def _folded(line: str, width: int | None) -> list[str]:
     return [line] if width is None else wrap(line, width, break_long_words=False, break_on_hyphens=False)
 
 
-def _found(sweep: Sweep, command: str) -> dict[str, Any]:
+def _found(sweep: SweepResult, command: str) -> dict[str, Any]:
     base = sweep.space.base
     checks = sweep.checks
     return {

@@ -15,15 +15,13 @@ from optitrace.analysis.explanation import ExplainedStep, explain
 from optitrace.analysis.theory import Theory
 from optitrace.errors import quoted
 from optitrace.experiment.objectives import recorded_function
-from optitrace.records.trace import Trace
+from optitrace.records.trace import TraceRecord
 from optitrace.records.writer import json_chunks, jsonl_chunks
 from optitrace.rules.reader import ASCII, UNICODE
 from optitrace.views.delimited import record_rows
 from optitrace.views.display import Display
 from optitrace.views.explanation import explained_fields, explained_lines, theory_fields, theory_lines
-from optitrace.views.grid import make_grid, visible_rows
-from optitrace.views.page import Heading, Paragraph, Section
-from optitrace.views.presenter import (
+from optitrace.views.formats import (
     HasJson,
     HasJsonLines,
     HasMovingPicture,
@@ -31,6 +29,8 @@ from optitrace.views.presenter import (
     HasRows,
     Presenter,
 )
+from optitrace.views.grid import make_grid, visible_rows
+from optitrace.views.page import Heading, Paragraph, Section
 from optitrace.views.sparkline import sparkline
 from optitrace.views.tables import as_text, grid_tables, hidden_rows
 from optitrace.views.wording import closing, subtitle, title
@@ -53,7 +53,7 @@ class TracePresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasMovi
     called: ClassVar[str] = "a trace"
     needs_torch: ClassVar[bool] = True
 
-    trace: Trace
+    trace: TraceRecord
     explains: bool = False
     coordinate: int | None = None
     theory: Theory | None = None
@@ -129,7 +129,7 @@ class TracePresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasMovi
         )
 
 
-def loss_not_drawn(traces: Sequence[Trace]) -> str:
+def loss_not_drawn(traces: Sequence[TraceRecord]) -> str:
     """Return the sentence that says that the loss of runs is not drawn; empty if it is."""
     functions = [recorded_function(trace.experiment.objective) for trace in traces]
     if not all(functions):

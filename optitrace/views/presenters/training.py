@@ -14,13 +14,11 @@ from rich.text import Text
 
 from optitrace.errors import OutputError, printable
 from optitrace.records.findings import TrainingFindings
-from optitrace.records.training import OptimizerTrace, Training
-from optitrace.records.writer import json_chunks, jsonl_chunks, own_fields
+from optitrace.records.training import OptimizerTrace, TrainingRecord
+from optitrace.records.writer import fields_of, json_chunks, jsonl_chunks
 from optitrace.views.delimited import record_rows
 from optitrace.views.display import Display
-from optitrace.views.grid import hidden_values, rows_remark, training_grids
-from optitrace.views.page import Heading, Paragraph, Section
-from optitrace.views.presenter import (
+from optitrace.views.formats import (
     HasJson,
     HasJsonLines,
     HasMovingPicture,
@@ -28,6 +26,8 @@ from optitrace.views.presenter import (
     HasRows,
     Presenter,
 )
+from optitrace.views.grid import hidden_values, rows_remark, training_grids
+from optitrace.views.page import Heading, Paragraph, Section
 from optitrace.views.sparkline import sparkline
 from optitrace.views.tables import as_text, grid_tables, hidden_rows
 from optitrace.views.training_wording import (
@@ -58,7 +58,7 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
 
     called: ClassVar[str] = "a training"
 
-    training: Training
+    training: TrainingRecord
     findings: TrainingFindings
 
     def table(self, display: Display) -> RenderableType:
@@ -83,11 +83,11 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
 
     def json(self, display: Display) -> Iterator[str]:
         """Return the training as a JSON object, what was found out before the steps."""
-        return json_chunks(self.training, own_fields(self.findings))
+        return json_chunks(self.training, fields_of(self.findings))
 
     def json_lines(self, display: Display) -> Iterator[str]:
         """Return the same as lines of JSON: what was run and found out first, then each step."""
-        return jsonl_chunks(self.training, own_fields(self.findings))
+        return jsonl_chunks(self.training, fields_of(self.findings))
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Return a row for each step of each optimizer, and for each of its parameters if recorded."""

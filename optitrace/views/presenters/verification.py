@@ -21,14 +21,14 @@ from optitrace.analysis.verification.check import (
     Conformance,
     Departure,
     Verdict,
-    Verification,
+    VerificationResult,
     code_of,
 )
 from optitrace.records.writer import exact_all
 from optitrace.rules.hyperparameter import show
 from optitrace.views.display import Display
+from optitrace.views.formats import HasCases, HasJson, HasPage, HasRows, Presenter, ReportCase
 from optitrace.views.page import Paragraph, Section, grid_of_words
-from optitrace.views.presenter import HasCases, HasJson, HasPage, HasRows, Presenter, ReportCase
 from optitrace.views.tables import as_text, headed_table
 
 DEPARTS = "DEPARTS"
@@ -41,7 +41,7 @@ class VerificationPresenter(Presenter, HasJson, HasRows, HasPage, HasCases):
 
     called: ClassVar[str] = "a verification"
 
-    verification: Verification
+    verification: VerificationResult
 
     def table(self, display: Display) -> RenderableType:
         """Return a line for each optimizer and implementation, and below what is to be said of them."""
@@ -248,7 +248,7 @@ def _claims(conformances: Iterable[Conformance], display: Display) -> Table:
     return table
 
 
-def _summary(verification: Verification) -> str:
+def _summary(verification: VerificationResult) -> str:
     """Return in one line what was decided; empty if nothing was."""
     rules, claims = _ruled(verification.checks), _claimed(verification.conformances)
     if rules and claims:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasCases, ReportCase
-from optitrace.views.writer import Writer
+from optitrace.views.formats import HasCases, ReportCase, Writer
 
 ELEMENTS = {"failed": "failure", "skipped": "skipped"}
 """What stands in a test case that did not pass."""

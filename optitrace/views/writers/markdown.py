@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from optitrace.views.display import Display
+from optitrace.views.formats import HasPage, Writer
 from optitrace.views.page import Heading, Paragraph, Section
-from optitrace.views.presenter import HasPage
-from optitrace.views.writer import Writer
 
 if TYPE_CHECKING:
     from optitrace.views.grid import Grid

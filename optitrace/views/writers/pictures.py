@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optitrace.views.display import Display
-from optitrace.views.presenter import HasMovingPicture, HasPicture
-from optitrace.views.writer import Writer
+from optitrace.views.formats import HasMovingPicture, HasPicture, Writer
 
 
 def write_png(result: HasPicture, display: Display) -> Iterator[bytes]:
@@ -27,7 +26,7 @@ def write_pdf(result: HasPicture, display: Display) -> Iterator[bytes]:
 def write_gif(result: HasMovingPicture, display: Display) -> Iterator[bytes]:
     """Yield the picture of a result as GIF, drawn step by step."""
     picture = result.picture(display)
-    from optitrace.views.pictures.drawing.files import moving
+    from optitrace.views.pictures.image_files import moving
 
     yield moving(picture)
 
@@ -42,7 +41,7 @@ def write_player(result: HasMovingPicture, display: Display) -> Iterator[str]:
 
 def _still(result: HasPicture, display: Display, format: str) -> bytes:
     picture = result.picture(display)
-    from optitrace.views.pictures.drawing.files import still
+    from optitrace.views.pictures.image_files import still
 
     return still(picture.scene, format)
 

@@ -1,41 +1,40 @@
-"""Faults of the gradients that steps use: outdated, added up, cleared, scaled, or not there."""
+"""Faults of the gradients that steps use: stale, accumulated, cleared, scaled, or missing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
-from optitrace.analysis.training.diagnoses.wording import share_of_steps
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer, share_of_steps
 from optitrace.records.training import GradientCase, OptimizerTrace, Tally
-from optitrace.text.number_format import counted, first_of
+from optitrace.text import counted, first_of
 
 MOST_NAMED = 3
-"""How many parameters are named of those that differ from the others."""
+"""The number of parameters that a sentence names."""
 
 MOST_CASES = 3
-"""How many sets of parameters are told of that differ, each in a sentence of its own."""
+"""The number of sets of parameters that are reported one by one."""
 
 CLEAR_ALL = (
     "call optimizer.zero_grad(), which clears the gradients of all its parameters, before loss.backward()"
 )
 
 MOST_LEFT_OUT = 0.1
-"""The share of steps that a program may mean to leave out by clearing their gradients."""
+"""The fraction of steps that a program may skip on purpose by clearing their gradients."""
 
 SEARCH_FOR_THE_SCALE = 16
-"""How many skipped steps a GradScaler may need to find its scale: so many halvings take 2**16 to 1."""
+"""The number of steps a GradScaler may skip to find its scale: this many halvings take 2**16 to 1."""
 
 MOST_SKIPPED = 0.1
-"""The share of skipped steps beyond those: one trial of a larger scale in 2000 steps is the default."""
+"""The fraction of steps it may skip beyond those: by default it tries a larger scale every 2000 steps."""
 
 
 @of_an_optimizer("stale gradient", 10)
 def stale_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
-    """Steps that use the gradient of the step before again, of all parameters or of some."""
+    """Steps that reuse the gradient of the previous step, for all parameters or for some."""
     yield from _of_kind(
         optimizer,
         "stale",
-        "uses the gradient of the step before once more: no backward came between",
+        "reuses the gradient of the previous step: backward() was not called in between",
         "call loss.backward() before each optimizer.step()",
     )
     for case in _reported_cases(optimizer, "stale"):
@@ -57,7 +56,7 @@ def stale_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
 @of_an_optimizer("accumulated gradient", 20)
 def accumulated_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
-    """Gradients that are added to those of the step before, of all parameters or of some."""
+    """Gradients that are added to those of the previous step, for all parameters or for some."""
     cases, tally = (
         _reported_cases(optimizer, "accumulated"),
         optimizer.gradients.get("accumulated", Tally(0, 0)),
@@ -66,14 +65,14 @@ def accumulated_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
         yield from _of_kind(
             optimizer,
             "accumulated",
-            "adds its gradient to that of the step before, which was not cleared",
+            "adds its gradient to that of the previous step, which was not cleared",
             "call optimizer.zero_grad() before loss.backward()",
         )
         return
     for case in cases:
         fact = (
             f"step {case.steps.first} adds the gradient of {first_of(case.parameters, MOST_NAMED)} "
-            "to that of the step before, which was not cleared"
+            "to that of the previous step, which was not cleared"
         )
         yield _of_part(optimizer, case, fact, CLEAR_ALL)
 
@@ -89,7 +88,7 @@ def cleared_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
         return
     count, taken = sum(case.steps.count for case in cases), optimizer.steps_seen
     is_called = all(case.cause == "zero_grad" for case in cases)
-    what = "zero_grad() came" if is_called else "the gradients were cleared"
+    what = "zero_grad() was called" if is_called else "the gradients were cleared"
     call = "zero_grad()" if is_called else "them"
     yield Finding(
         step=cases[0].steps.first,
@@ -122,7 +121,7 @@ def _of_kind(optimizer: OptimizerTrace, kind: str, what_it_does: str, remedy: st
 
 
 def _reported_cases(optimizer: OptimizerTrace, kind: str) -> list[GradientCase]:
-    """Return the first cases of a kind, those that have a sentence of their own."""
+    """Return the first cases of a kind, which are reported one by one."""
     return [case for case in optimizer.cases if case.kind == kind][:MOST_CASES]
 
 
@@ -130,7 +129,7 @@ def _of_part(optimizer: OptimizerTrace, case: GradientCase, fact: str, remedy: s
     cases = [one for one in optimizer.cases if one.kind == case.kind]
     others = {name for one in cases[MOST_CASES:] for name in one.parameters}
     is_last = case is cases[:MOST_CASES][-1]
-    more = f"; the same holds for {counted(len(others), 'other parameter')}" if others and is_last else ""
+    more = f"; the same applies to {counted(len(others), 'other parameter')}" if others and is_last else ""
     return Finding(
         step=case.steps.first,
         parameter=case.parameters[0],
@@ -147,8 +146,8 @@ def skipped_steps(optimizer: OptimizerTrace) -> Iterator[Finding]:
         return
     yield Finding(
         step=tally.first,
-        fact=f"a GradScaler left out {share_of_steps(tally.count, taken)} of {optimizer.name}, "
-        f"first step {tally.first}: their gradients were not finite",
+        fact=f"GradScaler skipped {share_of_steps(tally.count, taken)} of {optimizer.name}, "
+        f"the first at step {tally.first}: their gradients were not finite",
         remedy="look for a loss that is not finite, lower the lr, or train in bfloat16 without a GradScaler",
     )
 
@@ -164,5 +163,5 @@ def no_gradient(optimizer: OptimizerTrace) -> Iterator[Finding]:
         fact=f"step {tally.first} of {optimizer.name} moves nothing: no parameter has a gradient "
         f"({share_of_steps(tally.count, taken)})",
         remedy="call loss.backward() before optimizer.step(), "
-        "and make the optimizer of the parameters that the loss depends on",
+        "and pass the parameters that the loss depends on to the optimizer",
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer, short
 from optitrace.analysis.training.diagnoses.rows import largest_lr, number
-from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.records.training import NonFinite, OptimizerTrace
 
 GROWTH = 100
-"""How many times as large as in the first row weights are that an lr has driven away."""
+"""The growth of weights since the first row that counts as divergence."""
 
 
 @of_an_optimizer("not finite", 60)

@@ -1,4 +1,4 @@
-"""The rows of an optimizer's trace, as the diagnoses look at them."""
+"""The rows of an optimizer's trace that diagnoses look at."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from optitrace.records.training import OptimizerTrace
 
 MOST_ROWS = 2000
-"""How many rows are looked at, evenly spread, of a trace that has more."""
+"""The largest number of rows that are looked at; they are evenly spread."""
 
 FIRST_ROWS = 10
-"""How many rows belong to the beginning, where a first gradient can be large and weights can be zero."""
+"""The number of rows of the beginning, where gradients can be large and weights zero."""
 
 SMALL_LR = 0.1
 """The part of the largest lr below which a step belongs to a warm-up, or to the end of a schedule."""
@@ -43,7 +43,7 @@ def largest_lr(optimizer: OptimizerTrace) -> float:
 
 
 def is_at_work(optimizer: OptimizerTrace) -> Callable[[int], bool]:
-    """Return what tells whether the step of a row was to move the weights.
+    """Return a predicate on rows: whether their step was meant to move the weights.
 
     It was not if its lr is far below the largest, or is zero in a group; if its gradient is far below the
     first ones; or if a GradScaler left it out. Small updates there are no fault.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,61 @@ def step_growth(optimizer: OptimizerTrace, gradient: float, other: float) -> flo
     Returns:
         The ratio of the lengths of the steps; None if the optimizer's class has no rule.
     """
+    sized = _sized(optimizer)
+    if sized is None:
+        return None
+    lengths = [_length(sized, norm / sized.root) for norm in (gradient, other)]
+    return lengths[0] / lengths[1] if lengths[1] and all(map(math.isfinite, lengths)) else None
+
+
+def late_growth(optimizer: OptimizerTrace, number: int, gradient: float) -> float | None:
+    """Return how many times as long the first step from the initial state is if it is counted as a later one.
+
+    Args:
+        optimizer: its rule is evaluated with its own settings, in float64.
+        number: the number that the step is counted as.
+        gradient: the norm of its gradient.
+
+    Returns:
+        The ratio to the step counted as 1, exactly 1 where the rule does not ask for the number; None if the
+        optimizer's class has no rule.
+    """
+    sized = _sized(optimizer)
+    if sized is None:
+        return None
+    lengths = [_first_length(sized, gradient / sized.root, each) for each in (number, 1)]
+    return lengths[0] / lengths[1] if lengths[1] and all(map(math.isfinite, lengths)) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """A rule, its settings, and the size of the weights that it moves.
+
+    Attributes:
+        rule: the rule.
+        settings: its hyperparameters.
+        weight: the root mean square of the weights.
+        root: the square root of the number of the weights that have gradients.
+    """
+
+    rule: Rule
+    settings: Mapping[str, Any]
+    weight: float
+    root: float
+
+    def begin(self) -> tuple[Tensor, Tensor, list[Any]]:
+        """Return weights, a direction of the gradient whose root mean square is 1, and the initial state."""
+        import torch
+
+        shape = (2, 2) if extent(self.rule) == "matrix" else (len(DIRECTION),)
+        direction = _unit(torch.tensor(DIRECTION, dtype=torch.float64)).reshape(shape)
+        defaults = {p.name: p.default for p in self.rule.parameters}
+        initial = self.rule.initial_state({**defaults, **self.settings})
+        state = [None if x is None else torch.full(shape, float(x)).double() for x in initial]
+        return self.weight * direction.flip(0), direction, state
+
+
+def _sized(optimizer: OptimizerTrace) -> _Sized | None:
     rule = rule_of_class(optimizer.class_path)
     if rule is None:
         return None
@@ -43,9 +99,7 @@ def step_growth(optimizer: OptimizerTrace, gradient: float, other: float) -> flo
     whole = math.sqrt(max(1, sum(math.prod(p.shape) for p in optimizer.parameters)))
     norms = [number(optimizer, "weight_norm", row) for row in spread(optimizer)]
     weight = median([norm for norm in norms if math.isfinite(norm)] or [whole]) / whole
-    settings = _settings(rule, optimizer)
-    lengths = [_length(rule, settings, weight, norm / root) for norm in (gradient, other)]
-    return lengths[0] / lengths[1] if lengths[1] and all(map(math.isfinite, lengths)) else None
+    return _Sized(rule, _settings(rule, optimizer), weight, root)
 
 
 def _settings(rule: Rule, optimizer: OptimizerTrace) -> Mapping[str, Any]:
@@ -55,32 +109,29 @@ def _settings(rule: Rule, optimizer: OptimizerTrace) -> Mapping[str, Any]:
     return {**settings, "lr": largest_lr(optimizer) or settings.get("lr", 0.0)}
 
 
-def _length(rule: Rule, settings: Mapping[str, Any], weight: float, gradient: float) -> float:
-    """Return how long steps are, on average.
-
-    Args:
-        rule: the rule.
-        settings: its hyperparameters.
-        weight: the root mean square of the weights.
-        gradient: that of the gradient.
-    """
+def _length(sized: _Sized, gradient: float) -> float:
+    """Return how long steps are, on average, with gradients of a root mean square."""
     import torch
 
-    shape = (2, 2) if extent(rule) == "matrix" else (len(DIRECTION),)
-    direction = _unit(torch.tensor(DIRECTION, dtype=torch.float64)).reshape(shape)
     course = _unit(torch.tensor(COURSE, dtype=torch.float64)).tolist()
-    defaults = {p.name: p.default for p in rule.parameters}
-    initial = rule.initial_state({**defaults, **settings})
-    state: list[Any] = [None if x is None else torch.full(shape, float(x)).double() for x in initial]
-    weights = weight * direction.flip(0)
+    weights, direction, state = sized.begin()
     total = 0.0
     for t in range(1, STEPS + 1):
         used = gradient * course[t % len(course)] * direction
         new: Any
-        new, *state = rule(weights, used, t, *state, **settings)
+        new, *state = sized.rule(weights, used, t, *state, **sized.settings)
         if t > STEPS // 2:
             total += float((new - weights).norm())
     return total
+
+
+def _first_length(sized: _Sized, gradient: float, t: int) -> float:
+    """Return how long the first step is, counted as step `t`, without weight decay."""
+    weights, direction, state = sized.begin()
+    settings = {**sized.settings, **dict.fromkeys({"weight_decay"} & sized.settings.keys(), 0.0)}
+    new: Any
+    new, *_ = sized.rule(weights, gradient * direction, t, *state, **settings)
+    return float((new - weights).norm())
 
 
 def _unit(numbers: Tensor) -> Tensor:

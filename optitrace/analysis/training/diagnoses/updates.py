@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from optitrace.analysis.training.diagnoses.clipping import clipped_while_scaled, shortening
-from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer
+from optitrace.analysis.training.diagnoses.gradient_clipping import clipped_while_scaled, shortening
+from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer, short
 from optitrace.analysis.training.diagnoses.rows import (
     FIRST_ROWS,
     is_at_work,
@@ -15,14 +15,13 @@ from optitrace.analysis.training.diagnoses.rows import (
     number,
     spread,
 )
-from optitrace.analysis.training.diagnoses.wording import short
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.monitoring.recording_config import is_inspected
 from optitrace.records.training import LostUpdate, OptimizerTrace
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 
 MOST_LOST = 0.5
-"""The share of lost updates up to which a step still does what the optimizer wants of most weights.
+"""The fraction of lost updates up to which a step still moves most weights as intended.
 
 Adam at its usual lr loses some per cent in bfloat16, and a plateau loses some in any dtype.
 """
@@ -31,18 +30,18 @@ SHORT_DTYPES = frozenset({"bfloat16", "float16"})
 """The dtypes whose weights can be kept in float32 instead."""
 
 USUAL_RATIO = (1e-5, 1e-1)
-"""Between what an update is of the weights, in trainings that go well."""
+"""The usual range of the ratio of an update to the weights."""
 
 FAR = 10
-"""How many times as small or as large is far outside: 10,000 steps move by 1 %, or one step by all."""
+"""The factor by which a ratio is far outside of it: 10,000 steps move by 1 %, or one step by all."""
 
 FEWEST_ROWS = 5
-"""The number of rows from which on a median is one."""
+"""The smallest number of rows of a median."""
 
 
 @of_an_optimizer("lost update", 80)
 def lost_updates(optimizer: OptimizerTrace) -> Iterator[Finding]:
-    """Rounding that takes most updates, in most of the steps that were inspected.
+    """Rounding that loses most updates, in most of the inspected steps.
 
     Where a long dtype loses those that clipping on a scaled gradient has made small, that is reported alone.
     """
@@ -72,7 +71,7 @@ def _lost_update(optimizer: OptimizerTrace, lost: LostUpdate) -> Finding:
     return Finding(
         step=lost.step,
         fact=f"step {lost.step} of {optimizer.name} leaves {100 * _share(lost):.3g} % of the "
-        f"{listed(dtypes)} weights as they are: {_taken(dtypes)}",
+        f"{listed(dtypes)} weights unchanged: {_taken(dtypes)}",
         remedy=remedy,
     )
 
@@ -84,17 +83,17 @@ def _dtypes(optimizer: OptimizerTrace) -> list[str]:
 
 
 def _taken(dtypes: Sequence[str]) -> str:
-    """Return what rounding takes: where there are several dtypes, of the one that takes the most."""
+    """Return the clause on what rounding loses; of several dtypes, in the coarsest."""
     limits = {dtype: 2.0 ** -FORMATS[dtype].bits for dtype in dtypes if dtype in FORMATS}
     if not limits:
-        return "rounding takes their updates"
+        return "their updates are lost in rounding"
     coarsest = max(limits, key=limits.__getitem__)  # half a unit in the last place
     which = f" in {coarsest}" if len(dtypes) > 1 else ""
-    return f"rounding takes updates below {short(limits[coarsest])} of a weight{which}"
+    return f"rounding loses updates below {short(limits[coarsest])} of a weight{which}"
 
 
 def undecided_updates(optimizer: OptimizerTrace) -> str:
-    """Return what there are too few recorded steps to judge by `update_ratio`."""
+    """Return the part that too few recorded steps leave undecided in `update_ratio`; empty if none."""
     later = (step for step in optimizer.steps if step - optimizer.steps[0] >= FIRST_ROWS)
     return "" if sum(1 for _ in later) >= FEWEST_ROWS else "update sizes"
 
@@ -104,7 +103,7 @@ def update_ratio(optimizer: OptimizerTrace) -> Iterator[Finding]:
     """A median update, after the beginning, far too small or too large for the weights.
 
     Updates that are small because rounding takes them, or because the gradient is clipped, are reported as
-    that, and not once more.
+    that alone.
     """
     at_work = is_at_work(optimizer)
     ratios = [
@@ -131,7 +130,7 @@ def update_ratio(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
 
 def _have_another_cause(optimizer: OptimizerTrace, usual: float) -> bool:
-    """Return whether updates that are usually so small only look so, or are reported already."""
+    """Return whether small updates have a cause other than the lr, or are reported already."""
     return (
         _rest_on_others(optimizer)
         or any(lost_updates(optimizer))
@@ -141,7 +140,7 @@ def _have_another_cause(optimizer: OptimizerTrace, usual: float) -> bool:
 
 
 def _rest_on_others(optimizer: OptimizerTrace) -> bool:
-    """Return whether most weights of the norm are not moved at all, so that the ratio is small by them."""
+    """Return whether most weights are not moved at all, which makes the ratio small."""
     moved = {True: 0, False: 0}
     for parameter in optimizer.parameters:
         moved[parameter.had_gradient and not parameter.is_frozen] += math.prod(parameter.shape)

@@ -10,13 +10,13 @@ from optitrace.analysis.training.rule_watch.step_capture import CapturedStep
 from optitrace.analysis.training.rule_watch.weight_sample import ParameterBatch
 from optitrace.analysis.verification.check import ALLOWED
 from optitrace.analysis.verification.step_check import CheckedStep, allow_rounding, check_step, worst_error
-from optitrace.experiment.own_module import reason
+from optitrace.experiment.user_module import reason
 from optitrace.records.findings import RuleAgreement
 from optitrace.rules.rule import Rule
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 BLOCK = 256
-"""How many steps are kept until they are recomputed: together it is faster, and a device waits once."""
+"""The number of steps recomputed together, which is faster and synchronizes with the device only once."""
 
 
 class AgreementAccumulator:
@@ -57,12 +57,12 @@ class AgreementAccumulator:
         self._hooked = 0
 
     def attempt(self, look: Callable[[], None]) -> None:
-        """Run code that looks at a program, which must not fail for that; once it does, run no more."""
+        """Run code whose failure must not affect the program; after a failure, run no more."""
         if not self._ended:
             try:
                 look()
             except Exception as error:  # a program can do anything with an optimizer
-                self._ended = f"verifying has ended, as it failed: {reason(error)}"
+                self._ended = f"verification stopped: {reason(error)}"
 
     def add(self, step: Sequence[CapturedStep]) -> None:
         """Keep all batches of a step until a block of steps is full."""
@@ -136,8 +136,7 @@ class AgreementAccumulator:
         notes += [f"{counted(count, 'step')} only to {note}" for note, count in self._roundings.items()]
         if self._hooked:
             notes.append(
-                f"{counted(self._hooked, 'step')} left out: the program has hooks around them, "
-                "which may change weights or gradients"
+                f"{counted(self._hooked, 'step')} skipped: hooks around them may change weights or gradients"
             )
         if self._ended:
             notes.append(self._ended)
@@ -147,5 +146,5 @@ class AgreementAccumulator:
 
 
 def _excess(error: float, allowed: float) -> float:
-    """Return an error as a fraction of what is allowed."""
+    """Return an error as a fraction of its tolerance."""
     return error / allowed if allowed else error and float("inf")

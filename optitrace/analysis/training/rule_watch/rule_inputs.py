@@ -35,7 +35,7 @@ class SampledStep:
 
 
 def sampled_steps(rule: Rule, captured: CapturedStep) -> Iterator[SampledStep]:
-    """Yield what the rule is given of a batch, once for each number of a step: mostly a single one.
+    """Yield the inputs of the rule for a batch, once for each step number: usually a single one.
 
     Weights that have no gradient are left out, and those where a number is not finite to begin with; all of
     them if a GradScaler made the optimizer skip the step.

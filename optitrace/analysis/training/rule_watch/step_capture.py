@@ -1,4 +1,4 @@
-"""The capture of an optimizer's steps: what is needed to recompute them, on the device where it is."""
+"""The capture of an optimizer's steps: the tensors needed to recompute them, on their device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from optitrace.monitoring.torch_internals import compiler_file
 from optitrace.monitoring.update_rule import default_settings, read_setting
 from optitrace.rules.rule import Rule, StateEntry
 from optitrace.rules.source_patching import definition, extent
-from optitrace.text.number_format import listed
+from optitrace.text import listed
 from optitrace.tracing.stepping import has_own_hooks
 
 State = Mapping[Tensor, Mapping[str, Any]]
@@ -125,7 +125,7 @@ class CaptureSink(Protocol):
     """Takes the captured steps of an optimizer."""
 
     def attempt(self, look: Callable[[], None]) -> None:
-        """Run code that looks at a program, and that must not fail for that."""
+        """Run code whose failure must not affect the program."""
 
     def add(self, step: Sequence[CapturedStep]) -> None:
         """Take all batches of a step."""

@@ -18,13 +18,13 @@ from optitrace.monitoring.parameters import groups_of
 from optitrace.monitoring.tensor_values import is_sharded, local
 from optitrace.rules.rule import Rule
 from optitrace.rules.source_patching import extent
-from optitrace.text.number_format import counted
+from optitrace.text import counted
 
 SAMPLE = 64
-"""How many weights of an optimizer are sampled, at most, where a rule moves each by itself."""
+"""The largest number of weights sampled of an optimizer whose rule is elementwise."""
 
 MOST_WHOLE = 4096
-"""How many, where a rule must see parameters whole: the smallest that together have no more."""
+"""The same for a rule that needs whole parameters: the smallest ones are taken."""
 
 SEED = 0
 
@@ -38,7 +38,7 @@ class SamplePlace:
         shape: of the parameter, or of the part of it that this process has.
         start: the first weight.
         stride: from a weight to the next.
-        count: how many they are.
+        count: the number of weights.
     """
 
     parameter: int
@@ -70,7 +70,7 @@ class ParameterBatch:
 
     @property
     def coordinates(self) -> int:
-        """How many weights it has."""
+        """The number of its weights."""
         return len(self.owners)
 
 
@@ -146,7 +146,7 @@ def _batch(group: int, dtype: torch.dtype, places: Sequence[SamplePlace], whole:
 def _note(whole: Extent, places: Sequence[SamplePlace], parameters: Sequence[Tensor]) -> str:
     """Return which parameters are left out, where the rule must see them whole."""
     if whole == "weight":
-        return "" if places else "no parameter has numbers that a rule moves"
+        return "" if places else "no parameter has numbers that a rule updates"
     shape = "of one dimension" if whole == "vector" else "of two dimensions"
     if not places:
         return f"the rule is for parameters {shape}, and none is small enough to be recomputed whole"

@@ -1,1 +1,0 @@
-"""Text: how numbers and signs are written."""

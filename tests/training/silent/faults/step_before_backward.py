@@ -1,0 +1,17 @@
+"""step() comes before backward(): each step uses the gradient of the batch before."""
+
+import torch
+from torch import nn
+
+torch.manual_seed(46)
+x = torch.randn(160, 10)
+y = (x[:, :1] + x[:, 1:2] > 0).float()
+model = nn.Linear(10, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+
+for _ in range(5):
+    for rows in torch.randperm(160).split(20):
+        loss = nn.functional.binary_cross_entropy_with_logits(model(x[rows]), y[rows])
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.backward()

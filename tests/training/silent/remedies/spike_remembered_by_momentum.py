@@ -1,0 +1,16 @@
+"""No batch has corrupted labels."""
+
+import torch
+from torch import nn
+
+torch.manual_seed(63)
+x = torch.randn(60 * 16, 5)
+y = x @ torch.randn(5, 1) + 0.1 * torch.randn(60 * 16, 1)
+model = nn.Linear(5, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.002, momentum=0.98)
+
+for rows in torch.arange(60 * 16).split(16):
+    optimizer.zero_grad()
+    loss = nn.functional.mse_loss(model(x[rows]), y[rows])
+    loss.backward()
+    optimizer.step()

@@ -1,0 +1,26 @@
+"""Two losses of one generator, each with a backward, on purpose: adversarial and matching."""
+
+import torch
+from torch import nn
+
+torch.manual_seed(44)
+real = torch.randn(256, 2) * 0.5 + torch.tensor([1.0, -1.0])
+generator = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+discriminator = nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+optimizer_g = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.5, 0.999))
+optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.5, 0.999))
+criterion = nn.BCEWithLogitsLoss()
+ones, zeros = torch.ones(32, 1), torch.zeros(32, 1)
+
+for _ in range(30):
+    batch = real[torch.randint(0, 256, (32,))]
+    fake = generator(torch.randn(32, 4))
+    optimizer_d.zero_grad()
+    criterion(discriminator(batch), ones).backward()
+    criterion(discriminator(fake.detach()), zeros).backward()
+    optimizer_d.step()
+
+    optimizer_g.zero_grad()
+    nn.functional.mse_loss(fake.mean(0), real.mean(0)).backward(retain_graph=True)
+    criterion(discriminator(fake), ones).backward()
+    optimizer_g.step()

@@ -1,0 +1,20 @@
+"""The head's lr is three times the backbone's."""
+
+import torch
+from torch import nn
+
+torch.manual_seed(73)
+x = torch.randn(160, 6)
+y = torch.randint(0, 3, (160,))
+backbone = nn.Sequential(nn.Linear(6, 16), nn.ReLU())
+head = nn.Linear(16, 3)
+model = nn.Sequential(backbone, head)
+optimizer = torch.optim.Adam(
+    [{"params": backbone.parameters()}, {"params": head.parameters(), "lr": 3e-3}], lr=1e-3
+)
+
+for _ in range(5):
+    for rows in torch.randperm(160).split(20):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+        optimizer.step()
