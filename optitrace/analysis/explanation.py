@@ -29,8 +29,9 @@ class RuleStep:
         step: the step's number.
         lines: the rule's lines that acted, in order.
         parts: the summands of the weight change, for the coordinates that are followed.
-        weights: torch's weights after the step, of the coordinates that are followed.
+        weights: those after the step as they were traced, of the coordinates that are followed.
         ulps: the distance of each from the rule's, in units in the last place of the run's dtype.
+        traced: what computed these weights: ``torch``, or the dtype in which the rule itself did.
         breakdown: why torch's weights or state are not finite, if this is the first such step.
     """
 
@@ -39,6 +40,7 @@ class RuleStep:
     parts: tuple[Part, ...]
     weights: tuple[float, ...]
     ulps: tuple[float, ...]
+    traced: str = "torch"
     breakdown: Breakdown | None = None
 
 
@@ -138,17 +140,18 @@ def _rule_step(
     trace: TraceRecord, row: int, reading: Reading, precision: int, coordinate: int | None, spelling: Spelling
 ) -> RuleStep:
     explained = explain_row(trace, row, reading, precision, coordinate, spelling)
-    torchs, rules = trace.weights.row(row) or (), _as_tuple(explained.weights)
+    traced, rules = trace.weights.row(row) or (), _as_tuple(explained.weights)
     followed = slice(None) if coordinate is None else slice(coordinate - 1, coordinate)
     return RuleStep(
         step=trace.steps[row],
         lines=explained.lines,
         parts=tuple(Part(part.name, _as_tuple(part.value)[followed]) for part in explained.parts),
-        weights=torchs[followed],
+        weights=traced[followed],
         ulps=tuple(
             ulps_between(a, b, trace.experiment.dtype)
-            for a, b in zip(torchs[followed], rules[followed], strict=True)
+            for a, b in zip(traced[followed], rules[followed], strict=True)
         ),
+        traced="torch" if trace.experiment.entry.class_path else trace.experiment.dtype,
         breakdown=_breakdown(trace, row, reading.rule),
     )
 

@@ -8,7 +8,8 @@ from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery
 from optitrace.errors import UsageError, quoted
 from optitrace.experiment.objectives import NAMES, find_objective
-from optitrace.rules.catalogue import OPTIMIZERS, absences, find
+from optitrace.experiment.user_class import entry_of, load_all_shipped
+from optitrace.rules.catalogue import OPTIMIZERS, absences
 from optitrace.views.formats import Presenter
 from optitrace.views.presenters.lists import CataloguePresenter, ObjectivePresenter, OptimizerPresenter
 
@@ -47,7 +48,9 @@ def _diagnoses() -> Presenter:
 def _presenter(name: str | None) -> Presenter:
     if name is None:
         optimizers = list(OPTIMIZERS.values())
-        return CataloguePresenter(optimizers, absences(optimizers))
+        shipped, failures = load_all_shipped()
+        return CataloguePresenter([*optimizers, *shipped], [*absences(optimizers), *failures])
     if name.lower() in NAMES:
         return ObjectivePresenter(find_objective(name))
-    return OptimizerPresenter(find(name), absences([find(name)]))
+    optimizer = entry_of(name)
+    return OptimizerPresenter(optimizer, absences([optimizer]))

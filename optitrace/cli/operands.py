@@ -16,10 +16,10 @@ from optitrace.errors import UsageError, did_you_mean, printable, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objectives import as_settings, recorded_function
 from optitrace.experiment.text import design_text, parse_text
-from optitrace.experiment.user_class import is_user_class
+from optitrace.experiment.user_class import is_shipped, is_user_class
 from optitrace.records.reader import STDIN, Saved, read_saved
 from optitrace.records.trace import NamedTrace, TraceRecord
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.rules.catalogue import OPTIMIZERS, shipped_rules
 from optitrace.rules.hyperparameter import show
 
 STANDARD_INPUT = "standard input"
@@ -129,8 +129,8 @@ def design_operand(operand: str, settings: Mapping[str, str]) -> Experiment:
         UsageError: it is neither an experiment nor a file.
     """
     text = parse_text(operand).over(settings)
-    if text.name.lower() not in OPTIMIZERS and not is_user_class(text.name):
-        guess = did_you_mean(text.name.lower(), OPTIMIZERS) or ";"
+    if text.name.lower() not in OPTIMIZERS and not is_user_class(text.name) and not is_shipped(text.name):
+        guess = did_you_mean(text.name.lower(), [*OPTIMIZERS, *shipped_rules()]) or ";"
         raise UsageError(
             f"{quoted(text.name)} is neither an optimizer nor a file{guess} 'optitrace list' shows all."
         )

@@ -19,12 +19,12 @@ from optitrace.cli.experiment_runner import apart_from_stdout, load_torch, resol
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.output_files import OutputFile
 from optitrace.cli.trace_request import REQUEST_OPTIONS, read_request
-from optitrace.errors import DeviceError, UsageError, printable, quoted
+from optitrace.errors import DeviceError, UsageError, printable
 from optitrace.experiment.experiment import Experiment, design
-from optitrace.experiment.user_class import entry_of, is_user_class
+from optitrace.experiment.user_class import entry_of, is_shipped, is_user_class
 from optitrace.records.trace import Status, TraceRecord
-from optitrace.rules.catalogue import OPTIMIZERS, find
-from optitrace.rules.hyperparameter import Hyperparameter, describe, show
+from optitrace.rules.catalogue import OPTIMIZERS, shipped_rules
+from optitrace.rules.hyperparameter import Hyperparameter, describe, read_settings, show
 from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.reader import Spelling, read
 from optitrace.views.wording import documented_remark, stability_remark
@@ -72,21 +72,25 @@ def command_of(name: str, cls: type[Any]) -> Any:
     """
     if is_user_class(name):
         load_torch()
-        with apart_from_stdout():
-            optimizer = entry_of(name)
-    else:
-        optimizer = find(name)
+    with apart_from_stdout():
+        optimizer = entry_of(name)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(
         name,
         cls=cls,
         help=optimizer.summary,
         short_help=optimizer.summary,
-        rich_help_panel="Optimizers" if optimizer.class_path else "Optimizers beyond torch.optim",
+        rich_help_panel=_panel(name, optimizer),
     )(optimizer_command(optimizer))
     command = typer.main.get_command(app)
     command.optimizer = optimizer  # type: ignore[attr-defined]
     return command
+
+
+def _panel(name: str, optimizer: Optimizer) -> str:
+    if is_shipped(name):
+        return f"Optimizers of {escape(shipped_rules()[name].package)}"
+    return "Optimizers" if optimizer.class_path else "Optimizers beyond torch.optim"
 
 
 def help_text(optimizer: Optimizer, spelling: Spelling) -> str:
@@ -188,29 +192,15 @@ def _experiment(optimizer: Optimizer, given: dict[str, Any]) -> Experiment:
         for h in _with_option(optimizer)
         if (value := given[h.name]) is not None
     }
-    also = _set_values(optimizer, given.get("set", ()))
+    also = read_settings(optimizer.name, optimizer.hyperparameters, given.get("set", ()))
     if twice := sorted(hyperparameters.keys() & also.keys()):
         raise UsageError(f"{twice[0]} is given by an option and by --set; give it once.")
     settings["device"] = resolve_device(settings["device"])
     return design(optimizer, hyperparameters | also, **settings)
 
 
-def _set_values(optimizer: Optimizer, texts: Sequence[str]) -> dict[str, Any]:
-    """Return the hyperparameters that ``--set NAME=VALUE`` gives."""
-    known = {h.name: h for h in optimizer.hyperparameters}
-    values = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise UsageError(f"{quoted(text)} is not a setting; write --set NAME=VALUE.")
-        if name not in known:
-            raise UsageError(optimizer.has_no(name))
-        values[name] = known[name].parse(value)
-    return values
-
-
 def _remarks(traced: TraceRecord) -> list[str]:
-    """Return the remarks of theory and of the document on the run."""
+    """Return what theory and the document have to say of the run."""
     experiment = traced.experiment
     remarks = []
     limit, lr = stability_limit(experiment), experiment.hyperparameters.get("lr")

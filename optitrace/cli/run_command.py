@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,16 @@ import typer
 from optitrace.analysis.training.diagnoses.registry import check_allowed
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import Delivery, plan_delivery
+from optitrace.cli.experiment_runner import apart_from_stdout
 from optitrace.cli.interruption import Interruption, raising_terminated, rest_handlers
 from optitrace.cli.output_files import STDOUT
 from optitrace.cli.run_command_line import RunCommandLine
 from optitrace.cli.run_ending import Ending
 from optitrace.cli.run_report import Rank, Report, Rules, tell
 from optitrace.cli.run_status import RunStatus
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, quoted
 from optitrace.experiment.text import whole_number
+from optitrace.experiment.user_class import ChosenRule
 from optitrace.monitoring.fault_isolation import forget_waiting, undisturbed
 from optitrace.monitoring.recording_config import RecordingConfig, check_pattern
 from optitrace.monitoring.script_runner import check_program, run_program
@@ -52,6 +54,7 @@ EXAMPLES = """\
   optitrace run --params --every 10 -o trace.jsonl train.py --epochs 3
   optitrace run --watch 'layer1.weight[0,3]' --watch '*.bias' train.py
   optitrace run --verify -m mypackage.train
+  optitrace run --verify --rule package.module:Lion=lion train.py
   torchrun --nproc-per-node 2 -m optitrace run train.py
 """
 
@@ -89,6 +92,13 @@ OPTIONS = (
         panel=RECORDING,
         help="Recompute each step from the published rule, on a sample of the weights.",
     ),
+    options.repeatable_option(
+        "rule",
+        "--rule",
+        metavar="CLASS=RULE",
+        panel=RECORDING,
+        help="The rule by which --verify checks a class, as in package.module:Lion=mine.py:lion; repeatable.",
+    ),
     options.output_option(TrainingPresenter),
     options.PLOT_OPTION,
     options.PRECISION_OPTION,
@@ -117,8 +127,10 @@ def run_training(**given: Any) -> None:
         state=given["state"],
         patterns=tuple(map(check_pattern, given["watch"])),
     )
+    if given["rule"] and not given["verify"]:
+        raise UsageError("--rule names a rule for --verify to check; add --verify.")
     process, stderr = os.getpid(), sys.stderr
-    rules = Rules() if given["verify"] else None
+    rules = Rules(_choices(given["rule"])) if given["verify"] else None
     session = Session(lambda: _watcher(config, rank, rules))
     interruption = Interruption()
     with ExitStack() as taken_over:
@@ -132,6 +144,20 @@ def run_training(**given: Any) -> None:
         with terminal.standard_error(stderr):
             findings_code = tell(program, session, ended, rank, report, rules, interruption)
     raise typer.Exit(ended.say() or (interruption.exit_code if interruption() else findings_code))
+
+
+def _choices(texts: Sequence[str]) -> Sequence[ChosenRule]:
+    """Return the rules that are named for classes.
+
+    Raises:
+        UsageError: a text cannot be read, there is no such rule, or a class has two.
+    """
+    with apart_from_stdout():
+        choices = [ChosenRule.of(text) for text in texts]
+    names = [chosen.class_name for chosen in choices]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"--rule names two rules for {quoted(twice)}; name one.")
+    return choices
 
 
 def _command_line(program: Program, given: Mapping[str, Any], rank: Rank) -> RunCommandLine:

@@ -16,6 +16,7 @@ from optitrace.cli.delivery import Delivery
 from optitrace.cli.run_command_line import RunCommandLine
 from optitrace.cli.run_ending import Ending
 from optitrace.errors import OutputError, UsageError, quoted
+from optitrace.experiment.user_class import ChosenRule
 from optitrace.experiment.user_module import reason
 from optitrace.monitoring.session import Session
 from optitrace.records.findings import Diagnosis, RankAgreement, RuleAgreement, TrainingFindings
@@ -78,7 +79,8 @@ class Rank:
 class Rules:
     """The rule checks of a run, loaded with the first optimizer, since they need torch."""
 
-    def __init__(self) -> None:
+    def __init__(self, choices: Sequence[ChosenRule] = ()) -> None:
+        self._choices = choices
         self._watch: RuleWatch | None = None
 
     def make_probe(self, optimizer: Optimizer, watched: SegmentRecorder) -> Probe | None:
@@ -86,12 +88,22 @@ class Rules:
         if self._watch is None:
             from optitrace.analysis.training.rule_watch import RuleWatch
 
-            self._watch = RuleWatch()
+            self._watch = RuleWatch(self._choices)
         return self._watch.make_probe(optimizer, watched)
 
     def agreements(self, names: Mapping[str, str]) -> tuple[RuleAgreement, ...]:
         """Return the agreement of each optimizer with its rule, under its final name."""
         return () if self._watch is None else self._watch.agreements(names)
+
+    def complaints(self, training: TrainingRecord) -> list[str]:
+        """Return a sentence for each class that was given a rule and took no step."""
+        there = listed(list(dict.fromkeys(optimizer.class_path for optimizer in training.optimizers)))
+        unused = self._choices if self._watch is None else self._watch.unused
+        return [
+            f"no optimizer of the class {quoted(chosen.class_name)}, which --rule names, took a step; "
+            f"the steps were of {there}."
+            for chosen in unused
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +161,7 @@ def tell(
     if rank.number == 0:
         failures += _show(result, report)
     errors = report.delivery.write(result)
-    complaints = watcher.complaints()
+    complaints = [*watcher.complaints(), *(rules.complaints(training) if rules else ())]
     remarks = [*watcher.unmeasured(), *complaints] if rank.number == 0 else []
     for sentence in [*dict.fromkeys(remarks), *map(str, errors), *failures]:
         terminal.say(sentence)

@@ -14,7 +14,7 @@ from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted
 from optitrace.cli.experiment_runner import run_experiment, say_code
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, printable
 from optitrace.experiment.objectives import UserLoss
 from optitrace.experiment.user_class import entry_of
 from optitrace.records.reader import SavedTraining, read_saved
@@ -64,6 +64,11 @@ def show_saved(**given: Any) -> None:
         raise UsageError("--params is for trainings, and this is a trace; leave it out.")
     if given["rerun"]:
         saved = _with_code(saved)
+    elif request.explains and saved.experiment.custom is not None:
+        raise UsageError(
+            f"{printable(saved.experiment.optimizer)} is code that the trace names, and only --rerun runs "
+            "it; add --rerun to explain by its rule."
+        )
     trace = saved.every_kth(request.every)
     request.check(trace.experiment)
     with Interruption() as interruption:

@@ -17,7 +17,7 @@ from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settin
 from optitrace.cli.progress import Bar
 from optitrace.errors import OutputError, UsageError, quoted
 from optitrace.experiment.text import command_line, parse_text, whole_number
-from optitrace.rules.catalogue import find
+from optitrace.experiment.user_class import entry_of
 from optitrace.views.formats import HasJson, HasJsonLines, HasRows, is_picture
 from optitrace.views.presenters.sweep import Columns, SweepPresenter, columns_of
 
@@ -160,7 +160,7 @@ def _read_spaces(given: dict[str, Any]) -> list[Space]:
     names = given["optimizers"]
     for name in names:
         if ":" not in (optimizer := parse_text(name).name):
-            find(optimizer)
+            entry_of(optimizer)
     if len(set(names)) < len(names):
         raise UsageError("an optimizer is named twice; name each once.")
     return [

@@ -13,8 +13,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from optitrace.cli import terminal
 from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.user_class import is_user_class
-from optitrace.rules.catalogue import OPTIMIZERS
+from optitrace.experiment.user_class import is_shipped, is_user_class, load_all_shipped
+from optitrace.rules.catalogue import OPTIMIZERS, shipped_rules
 from optitrace.rules.optimizer import Optimizer
 
 ParseError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -126,20 +126,25 @@ class Group(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a name, in any letter case, or that of a custom class or rule."""
         name = cmd_name if is_user_class(cmd_name) else cmd_name.lower()
-        if name not in self.commands and (is_user_class(name) or name in OPTIMIZERS):
+        if name not in self.commands and (is_user_class(name) or name in OPTIMIZERS or is_shipped(name)):
             from optitrace.cli.optimizer_command import command_of
 
             self.commands[name] = command_of(name, OptimizerCommand)
         return super().get_command(ctx, name)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of all optimizers, and of the other commands."""
-        return list(dict.fromkeys((*OPTIMIZERS, *super().list_commands(ctx))))
+        """Return the names of all optimizers, and of the other commands; say which cannot be loaded."""
+        shipped, failures = ([], []) if ctx.resilient_parsing else load_all_shipped()
+        for sentence in failures:
+            terminal.say(sentence)
+        optimizers = (*OPTIMIZERS, *(optimizer.name for optimizer in shipped))
+        return list(dict.fromkeys((*optimizers, *super().list_commands(ctx))))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first argument names."""
         if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
-            raise UsageError(_unknown_command(args[0], self.list_commands(ctx)))
+            known = [*OPTIMIZERS, *shipped_rules(), *super().list_commands(ctx)]
+            raise UsageError(_unknown_command(args[0], known))
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

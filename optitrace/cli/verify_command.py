@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from optitrace.analysis.verification.check import DTYPES, Scope, VerificationResult
-from optitrace.analysis.verification.separate_process import Report, Request, verify_separately
+from optitrace.analysis.verification.separate_process import TIMEOUT, Report, Request, verify_separately
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, plan_delivery
 from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.progress import verify_progress
 from optitrace.errors import UsageError
-from optitrace.experiment.user_class import is_user_class
-from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
+from optitrace.experiment.text import whole_number
+from optitrace.experiment.user_class import entry_of, is_user_class
+from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 from optitrace.rules.optimizer import Optimizer
 from optitrace.views.presenters.verification import VerificationPresenter
 
@@ -54,6 +55,13 @@ PARAMETERS = (
         panel=SCOPE,
         help="Where to compute: cpu, cuda, cuda:N, auto.",
     ),
+    options.text_option(
+        "timeout",
+        metavar="SECONDS",
+        default=str(TIMEOUT),
+        panel=OWN,
+        help="How long one call of the class may take.",
+    ),
     *options.delivery_options(VerificationPresenter),
 )
 
@@ -72,6 +80,7 @@ EXAMPLES = """\
   optitrace verify adam sgd --dtype float64
   optitrace verify mine.py:Adam --rule adam
   optitrace verify package.module:Lion --set weight_decay=0.1
+  optitrace verify package.module:Lion --rule lion -o report.xml
 """
 
 
@@ -80,9 +89,9 @@ def verify_optimizers(**given: Any) -> None:
     """Verify, show what was found, and exit with the answer."""
     delivery = plan_delivery(given, VerificationPresenter)
     names, rule = given["optimizers"] or list(TORCH_OPTIMIZERS), given["rule"]
-    chosen = [find(name) for name in names if not is_user_class(name)]
+    chosen = [entry_of(name) for name in names if not is_user_class(name)]
     if rule is not None and not is_user_class(rule):
-        find(rule)
+        entry_of(rule)
     if (rule or given["settings"]) and chosen:
         option = "--rule" if rule else "--set"
         raise UsageError(f"{option} is for a custom class; {chosen[0].name} has its rule and settings.")
@@ -91,10 +100,12 @@ def verify_optimizers(**given: Any) -> None:
         implementation=given["implementation"] or "",
         device=given["device"],
     )
+    timeout = whole_number("timeout", given["timeout"], least=1)
     with verify_progress() as report:
         parts = [_verify_catalogued(chosen, scope, report)] if chosen else []
         for name in filter(is_user_class, names):
-            request = Request(name, scope, texts=tuple(given["settings"]), rule=rule or rule_name_of(name))
+            texts = tuple(given["settings"])
+            request = Request(name, scope, texts=texts, rule=rule, timeout=timeout)
             parts.append(verify_separately(request, report))
     verification = VerificationResult.of(parts)
     leave(delivery.deliver(VerificationPresenter(verification)), is_no=not verification.passed)

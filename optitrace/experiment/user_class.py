@@ -5,16 +5,23 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.user_module import SEPARATOR, MissingNameError, load_name
-from optitrace.rules.catalogue import OPTIMIZERS, find
+from optitrace.errors import UsageError, did_you_mean, printable, quoted
+from optitrace.experiment.user_module import (
+    SEPARATOR,
+    MissingNameError,
+    absolute,
+    leaving_no_module,
+    load_name,
+)
+from optitrace.rules.catalogue import OPTIMIZERS, ShippedRule, find, shipped_rules
 from optitrace.rules.hyperparameter import Hyperparameter, has_no
 from optitrace.rules.optimizer import DEFAULT_LR
 from optitrace.rules.optimizer import Optimizer as Entry
-from optitrace.rules.reader import read
+from optitrace.rules.reader import check_declaration, read
 from optitrace.rules.rule import Implementation, Needs, Rule, as_rule
 from optitrace.text import listed
 
@@ -110,29 +117,42 @@ class UserClass:
                 raise UsageError(self.has_no(name))
         if missing := [name for name in self.required if name not in {*given, *offered}]:
             raise UsageError(
-                f"{self.name} has no default for {listed(missing)}; give it as in --set {missing[0]}=VALUE."
+                f"{self.name} has no default for {listed(missing)}; give it as --set {missing[0]}=VALUE."
             )
-
-    def read(self, texts: Iterable[str]) -> dict[str, Any]:
-        """Return the hyperparameters of texts such as ``eps=1e-6``.
-
-        Raises:
-            UsageError: a text is of another form, or the class has no such hyperparameter or value.
-        """
-        known = {hyperparameter.name: hyperparameter for hyperparameter in self.hyperparameters}
-        values = {}
-        for text in texts:
-            name, equals, value = text.partition("=")
-            if not equals:
-                raise UsageError(f"--set is {quoted(text)}; it must be NAME=VALUE, such as eps=1e-6.")
-            if name not in known:
-                raise UsageError(self.has_no(name))
-            values[name] = known[name].parse(value)
-        return values
 
     def has_no(self, name: str) -> str:
         """Return the sentence that says that there is no such hyperparameter, and which there are."""
         return has_no(self.name, name, (hyperparameter.name for hyperparameter in self.hyperparameters))
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRule:
+    """The rule that a class of a program is said to follow.
+
+    Attributes:
+        class_name: ``package.module:Class`` or ``path/file.py:Class``.
+        rule: the rule.
+    """
+
+    class_name: str
+    rule: Rule
+
+    @classmethod
+    def of(cls, text: str) -> ChosenRule:
+        """Return what a text such as ``package.module:Lion=mine.py:lion`` says; the class is not looked for.
+
+        A program that is run later finds nothing of the rule's module.
+
+        Raises:
+            UsageError: the text is of another form, or there is no such rule.
+        """
+        class_name, _, rule = text.partition("=")
+        if not is_user_class(class_name) or not rule:
+            raise UsageError(
+                f"--rule is {quoted(text)}; it must be CLASS=RULE, such as package.module:Lion=mine.py:lion."
+            )
+        with leaving_no_module():
+            return cls(absolute(class_name), find_rule(rule))
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -153,16 +173,74 @@ def load(name: str) -> UserClass:
 
 
 def entry_of(name: str) -> Entry:
-    """Return the entry of an optimizer by its name: one of the catalogue, or a custom class or rule.
+    """Return what is known of an optimizer by its name: of the catalogue, shipped, or a custom class or rule.
 
     Raises:
         UsageError: there is no such optimizer, or the rule has something that a rule cannot contain.
     """
-    if not is_user_class(name):
-        return find(name)
-    found = _found(name)
-    rule = rule_of_object(found)
-    return UserClass.of(found, name).entry if rule is None else Entry.of_rule(replace(rule, name=name))
+    if is_user_class(name):
+        found = _found(name)
+        rule = rule_of_object(found)
+        return UserClass.of(found, name).entry if rule is None else Entry.of_rule(replace(rule, name=name))
+    if is_shipped(name):
+        return Entry.of_rule(load_shipped(shipped_rules()[name.lower()]))
+    return find(name)
+
+
+def is_shipped(name: str) -> bool:
+    """Return whether a name is that of a rule which an installed package ships."""
+    return not is_user_class(name) and name.lower() not in OPTIMIZERS and name.lower() in shipped_rules()
+
+
+def load_shipped(shipped: ShippedRule) -> Rule:
+    """Return a rule that a package ships.
+
+    Raises:
+        UsageError: it cannot be loaded, or is no rule.
+    """
+    try:
+        if not is_user_class(shipped.path):
+            raise UsageError(f"its entry point is {quoted(shipped.path)}; write package.module:function.")
+        return find_rule(shipped.path)
+    except UsageError as error:
+        what = f"the rule {quoted(shipped.name)} of the package {printable(shipped.package)}"
+        raise UsageError(f"{what} cannot be used: {error}") from None
+
+
+def load_all_shipped() -> tuple[list[Entry], list[str]]:
+    """Return the rules that installed packages ship, and a sentence for each that cannot be loaded."""
+    entries, failures = [], []
+    for shipped in shipped_rules().values():
+        try:
+            entry = Entry.of_rule(load_shipped(shipped))
+        except UsageError as error:
+            failures.append(str(error))
+        else:
+            entries.append(replace(entry, name=shipped.name))
+    return entries, failures
+
+
+def rules_with_classes(package: str) -> Iterator[Rule]:
+    """Yield the rules that say which classes implement them: of the catalogue, and those a package ships.
+
+    Args:
+        package: the package of the class that is asked for; no code of any other is loaded.
+    """
+    yield from (o.rule for o in OPTIMIZERS.values() if o.rule is not None and o.rule.classes)
+    for shipped in shipped_rules().values():
+        if shipped.path.partition(SEPARATOR)[0].partition(".")[0] == package:
+            with suppress(UsageError):  # told where rules are listed
+                yield load_shipped(shipped)
+
+
+def known_rule(name: str) -> Rule | None:
+    """Return the rule that a class is known to implement, by its name; None if none is known.
+
+    >>> known_rule("lion_pytorch:Lion").name
+    'lion'
+    """
+    path = name.replace(SEPARATOR, ".")
+    return next((rule for rule in rules_with_classes(path.partition(".")[0]) if path in rule.classes), None)
 
 
 def entry_of_object(given: Any) -> Entry:
@@ -192,13 +270,22 @@ def entry_of_object(given: Any) -> Entry:
     return load(name).entry
 
 
-def find_rule(given: Any) -> Rule | None:
-    """Return the rule of a name, ``adam`` or ``mine.py:lion``, or of an object; None if there is none.
+def find_rule(given: Any) -> Rule:
+    """Return the rule of a name, ``adam`` or ``mine.py:lion``, or of an object.
 
     Raises:
-        UsageError: there is no optimizer of that name, or the rule has something that a rule cannot contain.
+        UsageError: there is none, or it has something that a rule cannot contain.
     """
-    return entry_of(given).rule if isinstance(given, str) else rule_of_object(given)
+    if isinstance(given, str) and not is_user_class(given):
+        known = entry_of(given)
+        if known.rule is None:
+            raise UsageError(f"{known.name} has no rule, so nothing can be checked against it.")
+        return known.rule
+    rule = rule_of_object(_found(given) if isinstance(given, str) else given)
+    if rule is None:
+        what = quoted(given) if isinstance(given, str) else repr(given)
+        raise UsageError(f"{what} is not a rule; write one as def lion(w, g, t, exp_avg, *, lr=1e-4).")
+    return replace(rule, name=given) if isinstance(given, str) else rule
 
 
 def rule_of_object(found: Any) -> Rule | None:
@@ -210,6 +297,7 @@ def rule_of_object(found: Any) -> Rule | None:
     rule = as_rule(found) if isinstance(found, types.FunctionType) else found
     if not isinstance(rule, Rule):
         return None
+    check_declaration(rule)
     read(rule)
     return rule
 

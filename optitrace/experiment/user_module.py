@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -62,6 +64,33 @@ def load_name(name: str) -> tuple[Any, ModuleType]:
     return found, module
 
 
+def absolute(name: str) -> str:
+    """Return a name that stands for the same wherever a program goes.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    place, separator, attribute = name.rpartition(SEPARATOR)
+    return f"{_existing(place)}{separator}{attribute}" if place.endswith(".py") else name
+
+
+@contextmanager
+def leaving_no_module() -> Iterator[None]:
+    """Take what is imported from files and from the current folder out of Python's modules again.
+
+    The places that were searched for it are no longer searched, either.
+    """
+    path, modules = list(sys.path), dict(sys.modules)
+    try:
+        yield
+    finally:
+        folders = {*sys.path, str(Path.cwd())} - {*path[1:]}
+        for name in sys.modules.keys() - modules.keys():
+            if _folder(sys.modules.get(name.partition(".")[0])) in folders:
+                del sys.modules[name]
+        sys.path[:] = path
+
+
 class MissingNameError(UsageError):
     """A name that its module does not have.
 
@@ -91,9 +120,19 @@ def _module(name: str) -> ModuleType:
 
 
 def _module_of_file(place: str) -> ModuleType:
+    return _run_file(_existing(place))
+
+
+def _existing(place: str) -> Path:
     if not Path(place).is_file():
         raise UsageError(f"there is no file {quoted(place)}; a name in it is written path/file.py:Name.")
-    return _run_file(Path(place).resolve())
+    return Path(place).resolve()
+
+
+def _folder(module: ModuleType | None) -> str:
+    """Return the folder in which a module or a package was found; empty if it has none."""
+    file = Path(getattr(module, "__file__", None) or "")
+    return str((file.parent if file.stem == "__init__" else file).parent) if file.name else ""
 
 
 @cache

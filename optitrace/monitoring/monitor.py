@@ -27,6 +27,7 @@ from optitrace.monitoring.optimizer_registry import OptimizerRegistry
 from optitrace.monitoring.parameters import parameters_of
 from optitrace.monitoring.recording_config import RecordingConfig, complaints_about
 from optitrace.monitoring.segment_recorder import MakeProbe
+from optitrace.monitoring.torch_internals import is_nested_step
 from optitrace.monitoring.tracked_optimizer import TrackedOptimizer
 from optitrace.records.trace import Outcome, Status, Versions
 from optitrace.records.training import OptimizerTrace, Program, TrainingRecord
@@ -134,6 +135,10 @@ class Monitor:
         tracked = self._optimizers.get(optimizer)
         if recorder is None or tracked is None:
             return None
+        if recorder.is_in_step and is_nested_step(optimizer):
+            tracked.nested += 1
+            return None
+        tracked.nested = 0
         if not recorder.has_stepped and not recorder.taken and not optimizer.state:
             tracked.begins_without(self._checkpoints.unloaded(recorder.members.parameters))
         tracked.threads.add(get_ident())
@@ -158,6 +163,9 @@ class Monitor:
     def after_step(self, optimizer: Optimizer) -> None:
         """Record what a step made."""
         tracked = self._optimizers.get(optimizer)
+        if tracked is not None and tracked.nested:
+            tracked.nested -= 1
+            return
         if tracked is None or (recorder := tracked.recorder) is None or not recorder.is_in_step:
             return
         self._count(tracked)

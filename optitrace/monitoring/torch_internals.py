@@ -11,11 +11,13 @@ import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Module
+from torch.optim import Optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,20 @@ def is_in_backward() -> bool:
     """Return whether this thread computes a backward just now; false if torch does not say."""
     current: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: _NO_TASK)
     return current() != _NO_TASK
+
+
+def is_nested_step(optimizer: Optimizer) -> bool:
+    """Return, in a hook of a step, whether a step of the same optimizer is underway around it.
+
+    torch wraps the step of a class when its first optimizer is made, so that a subclass that calls
+    ``super().step()`` runs through two wrappers where both classes are used, and through one elsewhere.
+    """
+    file, wrappers = sys.modules[Optimizer.__module__].__file__, 0
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and wrappers < 2:
+        is_wrapper = frame.f_code.co_filename == file and frame.f_locals.get("self") is optimizer
+        wrappers, frame = wrappers + is_wrapper, frame.f_back
+    return wrappers > 1
 
 
 def uncompiled(hook: Callable[..., Any]) -> Callable[..., Any]:

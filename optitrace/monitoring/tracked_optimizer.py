@@ -33,6 +33,7 @@ class TrackedOptimizer:
         provenance: where its gradients come from; gone with the optimizer, or as soon as it is given up.
         recorder: records its steps now; None before the first, and after it is gone or given up.
         wrapped: the names of the optimizers in it, whose steps and parameters are then its own, too.
+        nested: how many steps of it are underway within its step, as of a class that calls that of its base.
         first: its first step among those of all optimizers; 0 if it took none.
         last: its last one among them.
         has_models: whether any module is known to have parameters of it.
@@ -55,7 +56,7 @@ class TrackedOptimizer:
         self.provenance = GradientProvenance(parameters_of(optimizer), source)
         self.recorder: SegmentRecorder | None = None
         self.wrapped: set[str] = set()
-        self.first = self.last = 0
+        self.nested = self.first = self.last = 0
         self.has_models = False
         self.threads: set[int] = set()
         self.selections: list[WeightSelection] = []

@@ -83,11 +83,10 @@ def verify(
     from optitrace.analysis.verification import check
     from optitrace.analysis.verification.check import Scope
     from optitrace.analysis.verification.separate_process import Request, verify_separately
-    from optitrace.analysis.verification.subject import find_rule
     from optitrace.analysis.verification.verify import VerifiedClass
     from optitrace.analysis.verification.verify import verify as verify_here
-    from optitrace.experiment.user_class import UserClass, is_user_class, load
-    from optitrace.rules.catalogue import TORCH_OPTIMIZERS, find, rule_name_of
+    from optitrace.experiment.user_class import UserClass, entry_of, find_rule, is_user_class, load
+    from optitrace.rules.catalogue import TORCH_OPTIMIZERS
 
     named = [o for o in optimizers or TORCH_OPTIMIZERS if isinstance(o, str)]
     its_rule = find_rule(rule) if rule is not None else None
@@ -97,11 +96,7 @@ def verify(
     if rule is not None and not isinstance(rule, str):  # a rule itself cannot go to another process
         given, apart = [*given, *map(load, apart)], []
     classes = [VerifiedClass(user_class, hyperparameters, its_rule) for user_class in given]
-    chosen = [find(name) for name in named if not is_user_class(name)]
+    chosen = [entry_of(name) for name in named if not is_user_class(name)]
     here = [verify_here(chosen, classes, scope)] if chosen or classes else []
-    requests = [
-        Request(n, scope, given=hyperparameters, rule=rule or rule_name_of(n))
-        for n in apart
-        if not callable(rule)
-    ]
+    requests = [Request(n, scope, given=hyperparameters, rule=rule) for n in apart if not callable(rule)]
     return Verification(check.VerificationResult.of([*here, *map(verify_separately, requests)]))

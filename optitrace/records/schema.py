@@ -87,16 +87,32 @@ def training_form(schema: int = TRAINING_SCHEMA) -> Form:
 def json_schema(record: type[TraceRecord | TrainingRecord]) -> dict[str, Any]:
     """Return the JSON Schema of the files of a record."""
     form = _form_of(record)
-    schema = _without(("title", "default"), form.whole.json_schema())
+    title = f"{form.noun}, schema {form.schema}"
+    return document(form.whole, title, record, DESCRIPTIONS[record], _DOCUMENTED)
+
+
+def document(
+    whole: TypeAdapter[Any], title: str, record: type, description: str, documented: Mapping[str, type]
+) -> dict[str, Any]:
+    """Return the JSON Schema of a file, with what the docstrings of its values say.
+
+    Args:
+        whole: the check of the file.
+        title: what the file is, and the version of its form.
+        record: the value that is in it.
+        description: of the file, in sentences.
+        documented: the dataclasses that stand for its objects, by name.
+    """
+    schema = _without(("title", "default"), whole.json_schema())
     definitions = schema.pop("$defs")
     for name, definition in {record.__name__: schema, **definitions}.items():
-        if name in _DOCUMENTED:
-            _describe(definition, _DOCUMENTED[name])
+        if name in documented:
+            _describe(definition, documented[name])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"optitrace {form.noun}, schema {form.schema}",
+        "title": f"optitrace {title}",
         **schema,
-        "description": f"{DESCRIPTIONS[record]} Numbers are exact; those that are not finite are strings.",
+        "description": f"{description} Numbers are exact; those that are not finite are strings.",
         "$defs": definitions,
     }
 
@@ -104,8 +120,13 @@ def json_schema(record: type[TraceRecord | TrainingRecord]) -> dict[str, Any]:
 def write_schemas(folder: Path) -> None:
     """Write the JSON Schemas of both kinds of files into a folder."""
     for record in (TraceRecord, TrainingRecord):
-        text = json.dumps(json_schema(record), indent=2, ensure_ascii=False)
-        (folder / f"{_form_of(record).noun}.schema.json").write_text(f"{text}\n", encoding="utf-8")
+        write_schema(folder, _form_of(record).noun, json_schema(record))
+
+
+def write_schema(folder: Path, name: str, schema: Mapping[str, Any]) -> None:
+    """Write a JSON Schema into a folder."""
+    text = json.dumps(schema, indent=2, ensure_ascii=False)
+    (folder / f"{name}.schema.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def _form_of(record: type[TraceRecord | TrainingRecord]) -> Form:
@@ -179,16 +200,16 @@ _EXPLAINED: Mapping[str, Any] = {
 @cache
 def _trace_form(quantities: tuple[Quantity, ...]) -> Form:
     above: dict[str, Any] = {
-        "schema": _version(TRACE_SCHEMA),
+        "schema": version(TRACE_SCHEMA),
         "experiment": _experiment(),
-        "versions": _shape(Versions, optional=set()),
-        "outcome": _shape(Outcome, optional={"step", "quantity", "reason"}),
+        "versions": shape(Versions, optional=set()),
+        "outcome": shape(Outcome, optional={"step", "quantity", "reason"}),
         "theory": NotRequired[_free(_THEORY)],
     }
     explained = {name: NotRequired[_free(schema)] for name, schema in _EXPLAINED.items()}
     row = _row(TraceRecord, quantities, step=Count, **explained)
     rows = Annotated[list[row], Field(min_length=1)]  # type: ignore[valid-type]
-    shapes = _shape(TraceRecord, **above), row, _shape(TraceRecord, **above, steps=rows)
+    shapes = shape(TraceRecord, **above), row, shape(TraceRecord, **above, steps=rows)
     return Form("trace", TRACE_SCHEMA, *map(TypeAdapter, shapes))
 
 
@@ -202,9 +223,9 @@ def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
         for name, type in get_type_hints(TrainingFindings, include_extras=True).items()
     }
     above: dict[str, Any] = {
-        "schema": _version(schema),
-        "versions": _shape(Versions, optional=set()),
-        "outcome": _shape(
+        "schema": version(schema),
+        "versions": shape(Versions, optional=set()),
+        "outcome": shape(
             Outcome,
             optional={"step", "reason"},
             without={"quantity"},
@@ -214,17 +235,18 @@ def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
         **was,
     }
     row = _row(OptimizerTrace, quantities, step=StepNumber)
-    optimizer: Any = _shape(OptimizerTrace, **old)
-    with_rows: Any = _shape(OptimizerTrace, **old, steps=NotRequired[list[row]])  # type: ignore[valid-type]
+    optimizer: Any = shape(OptimizerTrace, **old)
+    with_rows: Any = shape(OptimizerTrace, **old, steps=NotRequired[list[row]])  # type: ignore[valid-type]
     shapes = (
-        _shape(TrainingRecord, **above, optimizers=list[optimizer]),
+        shape(TrainingRecord, **above, optimizers=list[optimizer]),
         _typed("NamedRow", {"optimizer": str, **get_type_hints(row, include_extras=True)}),
-        _shape(TrainingRecord, **above, optimizers=list[with_rows]),
+        shape(TrainingRecord, **above, optimizers=list[with_rows]),
     )
     return Form("training", schema, *map(TypeAdapter, shapes))
 
 
-def _version(schema: int) -> Any:
+def version(schema: int) -> Any:
+    """Return the version of a form as the type that only it has."""
     return Annotated[int, Field(ge=schema, le=schema), WithJsonSchema({"const": schema})]
 
 
@@ -244,7 +266,7 @@ def _experiment() -> Any:
             Annotated[int, Field(ge=1, lt=2**31, description="The number of weights of a function.")]
         ],
     }
-    return _shape(
+    return shape(
         Experiment,
         optional={"noise", "seed", "clip_norm", "clip_value", "schedule", "until"},
         without={"custom"},
@@ -264,7 +286,7 @@ def _experiment() -> Any:
     )
 
 
-def _shape(
+def shape(
     of: type, *, optional: Set[str] | None = None, without: Set[str] = frozenset(), **changes: Any
 ) -> Any:
     """Return a dataclass as the object that stands for it in a file; columns stand in rows.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +16,9 @@ from optitrace.errors import UsageError, did_you_mean, quoted
 from optitrace.rules import families
 from optitrace.rules.optimizer import Optimizer
 from optitrace.rules.rule import Rule
+
+ENTRY_POINTS = "optitrace.rules"
+"""The group of entry points by which installed packages ship rules: ``name = package.module:function``."""
 
 FIRST_FAMILY = "gradient_descent"
 """The family that lists begin with: what all others are made from."""
@@ -28,8 +33,40 @@ def find(name: str) -> Optimizer:
     try:
         return OPTIMIZERS[name.lower()]
     except KeyError:
-        near = did_you_mean(name.lower(), OPTIMIZERS) or ";"
+        near = did_you_mean(name.lower(), [*OPTIMIZERS, *shipped_rules()]) or ";"
         raise UsageError(f"unknown optimizer {quoted(name)}{near} 'optitrace list' shows all.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedRule:
+    """A rule that an installed package ships.
+
+    Attributes:
+        name: in lower case, as it is named on the command line.
+        path: where it is: ``package.module:function``.
+        package: the package that was installed.
+    """
+
+    name: str
+    path: str
+    package: str
+
+
+@cache
+def shipped_rules() -> Mapping[str, ShippedRule]:
+    """Return the rules that installed packages ship, by name; those of the catalogue keep their names.
+
+    None is loaded. To look for them takes longer than to load the catalogue, so that this is only done for
+    a name that is not in it, and for lists.
+    """
+    from importlib.metadata import entry_points
+
+    shipped = (
+        ShippedRule(point.name.lower(), point.value, getattr(point.dist, "name", None) or "")
+        for point in entry_points(group=ENTRY_POINTS)
+    )
+    there = sorted(shipped, key=lambda each: each.name)
+    return MappingProxyType({each.name: each for each in there if each.name not in OPTIMIZERS})
 
 
 def rule_of_class(class_path: str) -> Rule | None:
@@ -42,16 +79,6 @@ def rule_of_class(class_path: str) -> Rule | None:
     if not f"{package}.".startswith("torch.optim."):
         return None
     return next((o.rule for o in OPTIMIZERS.values() if o.class_path == f"torch.optim.{name}"), None)
-
-
-def rule_name_of(name: str) -> str | None:
-    """Return the name of the rule that a class of a package is known to implement; None if none is known.
-
-    >>> rule_name_of("lion_pytorch:Lion")
-    'lion'
-    """
-    path = name.replace(":", ".")
-    return next((o.name for o in OPTIMIZERS.values() if o.rule is not None and path in o.rule.classes), None)
 
 
 def absences(optimizers: Iterable[Optimizer]) -> list[str]:

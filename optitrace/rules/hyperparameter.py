@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
@@ -184,6 +184,26 @@ class Hyperparameter:
     def _wrong(self, value: object) -> UsageError:
         given = quoted(value) if isinstance(value, str) else repr(value)
         return UsageError(f"{self.optimizer}: {self.name} must be {describe(self.type)}, not {given}.")
+
+
+def read_settings(
+    optimizer: str, hyperparameters: Sequence[Hyperparameter], texts: Iterable[str]
+) -> dict[str, Value]:
+    """Return the values that texts such as ``eps=1e-6`` give to an optimizer's hyperparameters.
+
+    Raises:
+        UsageError: a text is of another form, or there is no such hyperparameter or value.
+    """
+    known = {hyperparameter.name: hyperparameter for hyperparameter in hyperparameters}
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set is {quoted(text)}; it must be NAME=VALUE, such as eps=1e-6.")
+        if name not in known:
+            raise UsageError(has_no(optimizer, name, known))
+        values[name] = known[name].parse(value)
+    return values
 
 
 def has_no(optimizer: str, name: str, known: Iterable[str]) -> str:

@@ -30,6 +30,21 @@ def _unchanged(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def as_group(weights: list[Tensor]) -> Any:
+    """Return parameters in a group that says that Muon's step is meant for them, as its authors ask for."""
+    return [{"params": weights, "use_muon": True}]
+
+
+def as_module(weights: list[Tensor]) -> Any:
+    """Return a module that has these parameters, for a class that asks for the model."""
+    return torch.nn.ParameterList(weights)
+
+
+def as_optimizer(weights: list[Tensor]) -> Any:
+    """Return an optimizer of these parameters, for a class that wraps one."""
+    return torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+
+
 class PrescribedRun:
     """An optimizer that is stepped on prescribed gradients.
 
@@ -56,6 +71,8 @@ class PrescribedRun:
         change: Change = _unchanged,
         lr_factor: float = 1.0,
         has_loss: bool = False,
+        has_graph: bool = False,
+        given_as: Callable[[list[Tensor]], Any] = list,
         seed: int = 0,
     ) -> None:
         """Make the weights and the optimizer.
@@ -72,6 +89,8 @@ class PrescribedRun:
             change: what is done to the first weights and to every gradient, such as to mirror them.
             lr_factor: what the lr is multiplied by between two steps, as a scheduler does.
             has_loss: whether a step gets a closure, which returns the loss that has these gradients.
+            has_graph: whether gradients can be differentiated: the loss has the second derivative 1.
+            given_as: returns what the class is given of the weights.
             seed: of the random numbers that the class draws, if it draws any.
         """
         self._shapes = shapes
@@ -80,15 +99,16 @@ class PrescribedRun:
         self._change = change
         self._lr_factor = lr_factor
         self._has_loss = has_loss
+        self._has_graph = has_graph
         self._seed = seed
         self._device = device
         self._dtypes = [dtype] * len(shapes) if isinstance(dtype, torch.dtype) else dtype
-        self.weights = [w.requires_grad_() for w in self._tensors(start)]
+        self.weights = [torch.nn.Parameter(w) for w in self._tensors(start)]
         given = self.weights if order is None else [self.weights[index] for index in order]
         # what torch's own classes draw, they draw from torch
         self._seeded = nullcontext if optimizer_class.__module__.startswith("torch.") else _seeded
         with _calm(seed), self._seeded(seed):
-            self.optimizer = construct(optimizer_class, list(given), arguments)
+            self.optimizer = construct(optimizer_class, given_as(list(given)), arguments)
         self.taken = 0
 
     def step(self, factor: float = 1.0) -> list[Tensor]:
@@ -158,6 +178,8 @@ class PrescribedRun:
         for index, (weights, own) in enumerate(zip(self.weights, gradients, strict=True)):
             if index not in self._frozen:
                 weights.grad = own.to_sparse() if self._is_sparse else own.clone()
+                if self._has_graph:
+                    weights.grad = own + (weights - weights.detach())
 
     def _loss(self, gradients: Sequence[Tensor]) -> Tensor:
         """Return the loss that has these gradients, as a closure does: it is linear in the weights."""

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.errors import UsageError, quoted
 from optitrace.experiment.user_class import find_rule
 from optitrace.experiment.user_module import SEPARATOR
 from optitrace.functions import Extent
@@ -177,8 +176,4 @@ def optimizer(rule: str | Rule | Callable[..., Any]) -> type[ReferenceOptimizer]
     Raises:
         UsageError: there is no such rule, or it has something that a rule cannot contain.
     """
-    found = find_rule(rule)
-    if found is None:
-        what = quoted(rule) if isinstance(rule, str) else repr(rule)
-        raise UsageError(f"{what} is not a rule; give a function decorated with optitrace.rule, or its name.")
-    return reference_class(found)
+    return reference_class(find_rule(rule))

@@ -91,10 +91,11 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
         ) from error
 
 
-def construct(
-    optimizer_class: type[Optimizer], parameters: list[Tensor], arguments: Mapping[str, Any]
-) -> Optimizer:
-    """Return ``optimizer_class(parameters, **arguments)``, in train mode where it has modes."""
+def construct(optimizer_class: type[Optimizer], parameters: Any, arguments: Mapping[str, Any]) -> Optimizer:
+    """Return ``optimizer_class(parameters, **arguments)``, in train mode where it has modes.
+
+    Parameters are mostly a list of tensors; some classes want groups, or a module.
+    """
     if not _is_plain(optimizer_class):
         optimizer = optimizer_class(parameters, **arguments)
         if all(callable(getattr(optimizer, mode, None)) for mode in ("train", "eval")):

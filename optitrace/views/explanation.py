@@ -98,7 +98,8 @@ def _rule_lines(step: RuleStep, display: Display) -> Iterator[str]:
         yield from _broken(_equation(line), _aside(line), width)
     ulps = _as_vector([f"{ulp:.1f}" for ulp in step.ulps])
     numbers = _numbers(step.weights, precision)
-    yield from _folded(f"torch: w = {numbers}, {ulps} ulp from the rule", width, indent=7)
+    traced = f"{step.traced}: "
+    yield from _folded(f"{traced}w = {numbers}, {ulps} ulp from the rule", width, indent=len(traced))
     if step.breakdown is not None:
         yield from _folded(f"not finite: {step.breakdown}", width, indent=12)
     if len(step.parts) > 1:

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import PurePath
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from optitrace.errors import UsageError, one_of, quoted
 from optitrace.views import writers
@@ -77,6 +77,33 @@ class HasPage(ABC):
         """Yield its sections."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReportCase:
+    """One thing that was tested, as the reports of test runners have it.
+
+    Attributes:
+        suite: what was tested.
+        name: what of it.
+        outcome: whether it holds; a test is skipped where nothing could be decided.
+        message: the outcome in a sentence; empty if it passed.
+        text: all that there is to say of a failure.
+    """
+
+    suite: str
+    name: str
+    outcome: Literal["passed", "failed", "skipped"] = "passed"
+    message: str = ""
+    text: str = ""
+
+
+class HasCases(ABC):
+    """What is tests that passed or failed."""
+
+    @abstractmethod
+    def cases(self) -> Iterator[ReportCase]:
+        """Yield each test."""
+
+
 class HasPicture(ABC):
     """A result that can be drawn."""
 
@@ -100,7 +127,7 @@ class HasMovingPicture(HasPicture):
     """A result that can be drawn step by step."""
 
 
-PARTS = (Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasPicture, HasMovingPicture)
+PARTS = (Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasCases, HasPicture, HasMovingPicture)
 """What there is to be taken by a writer, in the order in which formats are listed."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optitrace.analysis.verification.check import ClaimOutcome, Conformance
-from optitrace.analysis.verification.conformance import CLAIMS, conform
+from optitrace.analysis.verification.conformance import CLAIMS, PLAIN_STEP, conform
 from optitrace.errors import UsageError
 from optitrace.experiment.user_class import UserClass
 from optitrace.tracing.devices import one_thread
@@ -363,10 +363,75 @@ def test_nadam_of_torch_does_not_resume_in_float64() -> None:
     assert failed(torch.optim.NAdam) == {RESUMES: f"{ANOTHER_WAY}, in float64"}
 
 
+class WantsClosure(Descent):
+    def step(self, closure: Callable[[], Tensor]) -> Any:  # type: ignore[override]
+        closure()
+        return super().step()
+
+
+class WantsGroups(Descent):
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        for group in params:
+            if not group["use_muon"]:
+                raise ValueError("use_muon must be true")
+        super().__init__(params, lr)
+
+
+class WantsGraph(Descent):
+    def step(self, closure: Any = None) -> Any:
+        for p in self.param_groups[0]["params"]:
+            torch.autograd.grad(p.grad.sum(), p, retain_graph=True)
+        return super().step()
+
+
+class WantsModule(Descent):
+    def __init__(self, model: Any, lr: float = 0.1) -> None:
+        super().__init__([p for _, p in model.named_parameters()], lr)
+
+
+class WantsOptimizer(Descent):
+    def __init__(self, optimizer: Any, lr: float = 0.1) -> None:
+        super().__init__(optimizer.param_groups[0]["params"], lr)
+
+
+class WantsNothing(Descent):
+    """Refuses gradients alone, and does nothing with a closure."""
+
+    def step(self, closure: Any = None) -> Any:
+        if closure is None:
+            raise ValueError("call fused_backward() instead")
+
+
+@pytest.mark.parametrize(
+    ("optimizer_class", "need"),
+    [
+        (torch.optim.LBFGS, "a closure"),
+        (WantsClosure, "a closure"),
+        (WantsGroups, "parameter groups with use_muon"),
+        (WantsGraph, "a gradient that can be differentiated"),
+        (WantsModule, "a module"),
+        (WantsOptimizer, "an optimizer to wrap"),
+    ],
+)
+def test_a_class_is_given_what_it_needs(optimizer_class: type[Optimizer], need: str) -> None:
+    given = {c.claim: c for c in conform(UserClass.of(optimizer_class), {})}
+    step = given[PLAIN_STEP]
+
+    assert (step.outcome, step.finding) == (
+        ClaimOutcome.NOT_APPLICABLE,
+        f"it needs {need}, and is given that",
+    )
+    assert not [claim for claim, each in given.items() if each.outcome is ClaimOutcome.FAILED]
+
+
+def test_a_class_that_needs_nothing_is_given_nothing() -> None:
+    assert PLAIN_STEP not in found(Descent)
+
+
 @pytest.mark.parametrize(
     ("optimizer_class", "given", "sentence"),
     [
-        (torch.optim.LBFGS, {}, "^LBFGS cannot take a step: TypeError: .*closure"),
+        (WantsNothing, {}, "^WantsNothing cannot take a step: ValueError: call fused_backward"),
         (torch.optim.SparseAdam, {}, "^SparseAdam cannot take a step: RuntimeError: .*dense gradients"),
         (Descent, {"nu": 1}, "^Descent has no nu; its hyperparameters are lr, momentum"),
     ],

@@ -391,7 +391,7 @@ def test_what_a_class_refuses_is_replaced_by_what_it_accepts() -> None:
 @pytest.mark.parametrize(
     ("arguments", "given", "sentence"),
     [
-        ("lr: float, gamma: float", {}, "^Made has no default for gamma; give it as in --set gamma=VALUE.$"),
+        ("lr: float, gamma: float", {}, "^Made has no default for gamma; give it as --set gamma=VALUE.$"),
         ("lr: float = 0.1", {"nu": 1}, "^Made has no nu; its hyperparameters are lr.$"),
         ("rate: float = 0.1", {}, "^Made has no lr; its hyperparameters are rate, and no rule can be tried"),
         ("", {}, "^Made has no lr; its hyperparameters are none, and no rule can be tried"),

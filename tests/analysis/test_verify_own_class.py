@@ -144,7 +144,7 @@ def test_a_hyperparameter_without_a_default_is_required() -> None:
     assert own.required == ("gamma",)
     own.check(["gamma"])
     own.check([], offered=["gamma"])
-    with pytest.raises(UsageError, match="has no default for gamma; give it as in --set gamma=VALUE"):
+    with pytest.raises(UsageError, match="has no default for gamma; give it as --set gamma=VALUE"):
         own.check([])
 
 

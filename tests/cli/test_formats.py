@@ -54,7 +54,11 @@ def test_rows_of_a_verification_are_its_checks() -> None:
         ("sweep sgd -P lr=0.1,0.2 -f gif", "a sweep has no format 'gif'; choose from: table, json, jsonl,"),
         ("diff sgd adam -o x.csv", "a difference has no format 'csv'; choose from: table, json."),
         ("list -f csv", "the catalogue has no format 'csv'; choose from: table, json."),
-        ("verify -o x.md", "a verification has no format 'markdown'; choose from: table, json, csv, tsv."),
+        (
+            "verify -o x.html",
+            "a verification has no format 'html'; choose from: table, json, csv, tsv, markdown, junit.",
+        ),
+        ("notebook -o x.xml", "the notebook has no format 'junit'; choose from: table, json, csv, tsv."),
         (
             "notebook -o x",
             "cannot determine the format of 'x': it has no suffix; use one of .txt, .json, .csv, .tsv.",

@@ -124,7 +124,7 @@ def test_classes_stand_in_compare_and_diff(capsys: pytest.CaptureFixture[str]) -
         ("mine.py:NOT_A_CLASS", "'mine.py:NOT_A_CLASS' is not an optimizer class"),
         ("mine.py:NeedsRank", "mine.py:NeedsRank has no default for rank; give it as --set rank=VALUE."),
         ("mine.py:NeedsRank --set rank=1.5", "rank must be an integer, not '1.5'"),
-        ("mine.py:NeedsRank --set rank", "'rank' is not a setting; write --set NAME=VALUE."),
+        ("mine.py:NeedsRank --set rank", "--set is 'rank'; it must be NAME=VALUE, such as eps=1e-6."),
         (
             "mine.py:NeedsRank --set rang=3",
             "mine.py:NeedsRank has no rang; its hyperparameters are rank, lr.",

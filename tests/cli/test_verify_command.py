@@ -150,11 +150,12 @@ def test_json_has_all_that_the_table_says(mine: str) -> None:
     found = json.loads(finished.stdout)
 
     assert finished.code == 1
-    assert found.keys() == {"passed", "checks", "conformances"}
+    assert found.keys() == {"schema", "passed", "checks", "conformances"}
     [single, double] = found["checks"]
     assert (single["dtype"], double["dtype"]) == ("float32", "float64")
     assert (single["worst_run_error"], double["verdict"]) == (None, "departs")
     assert double["causes"] == ["eps is inside the square root"]
+    assert double["cause_codes"] == ["eps-is-inside-the-square-root"]
     assert double["departure"]["step"] == 1
     assert double["departure"]["settings"] == {"lr": 0.1, "betas": [0.68, 0.97], "eps": 0.026}
     assert {c["outcome"] for c in found["conformances"]} == {"passed", "not applicable"}
@@ -203,9 +204,10 @@ def test_ascii_is_enough() -> None:
         (["sgd", "--dtype", "float16"], "verify has no dtype 'float16'; it has float32 and float64."),
         (
             ["sgd", "--format", "svg"],
-            "a verification has no format 'svg'; choose from: table, json, csv, tsv.",
+            "a verification has no format 'svg'; choose from: table, json, csv, tsv, markdown, junit.",
         ),
-        (["torch.optim:LBFGS"], "torch.optim:LBFGS cannot take a step: TypeError: "),
+        (["torch.optim:SparseAdam"], "torch.optim:SparseAdam cannot take a step: RuntimeError: "),
+        (["torch.optim:Adam", "--timeout", "0"], "timeout is '0'; it must be a positive integer."),
     ],
 )
 def test_what_cannot_be_verified_is_told_in_a_sentence(arguments: list[str], sentence: str) -> None:

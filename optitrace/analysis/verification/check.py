@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,9 @@ from optitrace.text import listed
 
 if TYPE_CHECKING:
     from optitrace.rules.rule import Implementation
+
+SCHEMA = 1
+"""The version of the form of a verification as JSON."""
 
 ALLOWED = 8.0
 """The tolerance of the weights after one step, in units.
@@ -34,6 +38,15 @@ In float16 and bfloat16 the units are so large that hardly any mistake would sho
 """
 
 _IMPLEMENTATIONS = ("single", "foreach", "fused")
+
+
+def code_of(clause: str) -> str:
+    """Return the code of a claim or of a cause, by which programs know it: its words, or ``changed-line``.
+
+    >>> code_of("eps is inside the square root"), code_of("w = w − lr·g is replaced by w = w + lr·g")
+    ('eps-is-inside-the-square-root', 'changed-line')
+    """
+    return "changed-line" if "=" in clause else "-".join(re.findall(r"\w+", clause.lower()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +147,8 @@ class Check:
         dtype: of the weights.
         device: where it was computed.
         configurations: how many pairs of settings and a shape were run.
-        worst_step_error: of the weights after one step, in units (see `ALLOWED`); None if not computed.
+        worst_step_error: of the weights after one step, in units of eps(dtype) × max(|before|, |after|);
+            None if not computed.
         worst_run_error: relative, of a whole run; None if not computed, as in float32, which drifts.
         verdict: whether they agree.
         departure: where it departs; None if it does not.

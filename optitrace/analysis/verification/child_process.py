@@ -8,6 +8,7 @@ import pickle
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from optitrace.analysis.verification.separate_process import NeverReturnsError
 from optitrace.errors import OptitraceError
 from optitrace.experiment.user_module import reason
 
@@ -48,6 +49,8 @@ def main() -> NoReturn:
         message: tuple[Any, ...] = "found", found
     except OptitraceError as error:
         message = "refused", (_kind(error), str(error))
+    except NeverReturnsError as error:
+        message = "refused", ("OptitraceError", f"{request.name} could not be verified: {error}.")
     except BaseException as error:  # whatever the class has made of this process
         fact = f"{request.name} could not be verified: {reason(error)}"
         message = "refused", ("OptitraceError", f"{fact}; see whether it changes torch or Python itself.")
@@ -58,18 +61,18 @@ def main() -> NoReturn:
 def _found(request: Request, tried: Any, report: Report) -> VerificationResult:
     gc.disable()  # importing torch makes half a million objects, none of which can be freed
     from optitrace.analysis.verification.guard import ProcessGuard
-    from optitrace.analysis.verification.subject import find_rule
     from optitrace.analysis.verification.verify import VerifiedClass, verify
-    from optitrace.experiment.user_class import load
+    from optitrace.experiment.user_class import find_rule, known_rule, load
+    from optitrace.rules.hyperparameter import read_settings
 
     gc.freeze()
     gc.enable()
-    rule = find_rule(request.rule) if request.rule else None
-    guard = ProcessGuard(tried, request.avoided)
+    rule = find_rule(request.rule) if request.rule else known_rule(request.name)
+    guard = ProcessGuard(tried, request.avoided, request.timeout)
     with guard.guarding():
-        user_class = load(request.name)
-    given = {**user_class.read(request.texts), **request.given}
-    return verify([], [VerifiedClass(user_class, given, rule, guard)], request.scope, report)
+        own = load(request.name)
+    given = {**read_settings(own.name, own.hyperparameters, request.texts), **request.given}
+    return verify([], [VerifiedClass(own, given, rule, guard)], request.scope, report)
 
 
 def _kind(error: OptitraceError) -> str:

@@ -23,6 +23,9 @@ from optitrace.text import listed
 FEW = 3
 """How many other values of a hyperparameter are tried where others are changed with it."""
 
+MOST_OTHERS = 300
+"""How many settings of the others are tried at most; a class of twenty hyperparameters has more pairs."""
+
 OF_TORCH = (*FLAGS, "initial_lr", "lr", "max_lr", "param_names", "verbose")
 """What torch puts into a parameter group, and what changes nothing but what is printed."""
 
@@ -94,16 +97,18 @@ class _Runs:
 
 
 def _first_that_counts(runs: Sequence[_Runs], name: str, values: Sequence[Any]) -> bool | None:
-    """Return whether other values change anything in any of the trials; the first is the most thorough."""
+    """Return whether other values change anything in any of the trials; None if not all could be tried."""
     [first, *further] = runs
-    found = [
-        first.counts(name, (*_singly(first.trial, name, values), *_further(first.trial, name, values[:FEW])))
-    ]
+    others = list(_further(first.trial, name, values[:FEW]))
+    has_few = len(others) <= MOST_OTHERS
+    found = [first.counts(name, (*_singly(first.trial, name, values), *(others if has_few else ())))]
     for each in further:
         if found[-1]:
             return True
         found.append(each.counts(name, _singly(each.trial, name, values)))
-    return None if all(each is None for each in found) else any(found)
+    if any(found):
+        return True
+    return False if has_few and False in found else None
 
 
 def _singly(trial: Trial, name: str, values: Sequence[Any]) -> Iterator[Setting]:

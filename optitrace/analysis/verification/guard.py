@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,8 @@ from torch.optim import Optimizer
 from optitrace.analysis.verification.check import ClaimOutcome, Conformance
 from optitrace.analysis.verification.separate_process import (
     ENDS,
+    RETURNS,
+    NeverReturnsError,
     Settings,
     TriedSettings,
     first_avoided,
@@ -25,6 +28,10 @@ from optitrace.rules.hyperparameter import show
 from optitrace.tracing.stepping import construct
 
 
+class CallTimeoutError(RuntimeError):
+    """A call of a class took too long; that counts as an error that it raises."""
+
+
 class ProcessEndedError(RuntimeError):
     """A class ended the process, or tried to; that counts as an error that it raises."""
 
@@ -34,21 +41,26 @@ class ProcessGuard:
 
     Attributes:
         endings: the settings under which it ended the process, and how, each once.
+        late: the settings under which a call took too long, each once.
     """
 
     def __init__(
         self,
         report: Callable[[Settings], None] = lambda settings: None,
         avoided: Sequence[tuple[Settings, str]] = (),
+        timeout: int = 0,
     ) -> None:
         """Begin before the class is imported, so that changes of torch at import are reverted, too.
 
         Args:
             report: called with the settings of each optimizer before it is made.
             avoided: settings that ended an earlier process, and how; they are not tried again.
+            timeout: how many seconds a call may take; no limit if 0, or where there are no alarms.
         """
         self._report = report
-        self._avoided = avoided
+        self._avoided = list(avoided)
+        self._timeout = timeout if hasattr(signal, "SIGALRM") else 0
+        self.late: dict[str, None] = {}
         self._tried = TriedSettings()
         self._torch = _TorchFunctions()
         self.endings: dict[str, None] = dict.fromkeys(sentence(*each) for each in avoided)
@@ -56,7 +68,7 @@ class ProcessGuard:
     def guarded(self, user_class: UserClass) -> UserClass:
         """Return a class whose optimizers are guarded."""
 
-        def make(parameters: list[Tensor], **arguments: Any) -> Optimizer:
+        def make(parameters: Any, **arguments: Any) -> Optimizer:
             settings = _settings(parameters, arguments)
             if how := first_avoided(settings, self._avoided):
                 raise ProcessEndedError(how)
@@ -82,10 +94,15 @@ class ProcessGuard:
 
         Raises:
             ProcessEndedError: the code inside raised what is no `Exception`, and would end the process.
+            CallTimeoutError: it took too long.
+            NeverReturnsError: it took too long before anything else was tried.
         """
         try:
-            with self._torch.as_changed():
+            with self._torch.as_changed(), _alarm(self._timeout):
                 yield
+        except CallTimeoutError as error:
+            self._note_late(str(error))
+            raise
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -94,10 +111,44 @@ class ProcessGuard:
                 self.endings.setdefault(sentence(culprit, how))
             raise ProcessEndedError(how) from error
 
+    def _note_late(self, how: str) -> None:
+        """Try no settings again that have what distinguishes those that take too long."""
+        culprit = self._tried.abandon()
+        if not culprit:
+            raise NeverReturnsError(f"{how}; --timeout allows more")
+        self._avoided.append((culprit, how))
+        self.late.setdefault(sentence(culprit, how))
+
     def conformances(self, name: str) -> Iterator[Conformance]:
-        """Yield the failed claim if any settings ended the process."""
+        """Yield the failed claims if any settings ended the process, or took too long."""
+        if self.late:
+            said = "; ".join([*self.late, "--timeout allows more"])
+            yield Conformance(name, RETURNS, ClaimOutcome.FAILED, said)
         if self.endings:
             yield Conformance(name, ENDS, ClaimOutcome.FAILED, "; ".join(self.endings))
+
+
+@contextmanager
+def _alarm(seconds: int) -> Iterator[None]:
+    """Let code take so many seconds at most; any number if 0.
+
+    Raises:
+        CallTimeoutError: it takes longer.
+    """
+    if not seconds:
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise CallTimeoutError(f"a call takes more than {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class _TorchFunctions:
@@ -149,10 +200,18 @@ def _put(holder: Any, name: str, value: Any) -> None:
         delattr(holder, name)
 
 
-def _settings(parameters: Sequence[Tensor], arguments: Mapping[str, Any]) -> dict[str, str]:
+def _settings(parameters: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an optimizer is made with, as text.
+
+    Args:
+        parameters: tensors, groups or a module of them, or an optimizer.
+        arguments: what the class is given beside them.
+    """
     settings = {name: show(value) for name, value in arguments.items()}
-    first = parameters[0]
-    shapes = " and ".join("×".join(map(str, p.shape)) for p in parameters)
+    given = parameters.param_groups if isinstance(parameters, Optimizer) else parameters
+    tensors = [p for each in given for p in (each["params"] if isinstance(each, dict) else [each])]
+    first = tensors[0]
+    shapes = " and ".join("×".join(map(str, p.shape)) for p in tensors)
     return {**settings, "weights": f"{dtype_name(first.dtype)} of {shapes}"}
 
 

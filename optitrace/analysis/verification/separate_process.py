@@ -24,6 +24,12 @@ from optitrace.errors import DeviceError, OptitraceError, UsageError
 ENDS = "no call ends the process"
 """The claim that a class fails if its constructor or its step ends the process."""
 
+RETURNS = "every call returns"
+"""The claim that a class fails if its constructor or its step takes longer than any may."""
+
+TIMEOUT = 120
+"""Seconds that one call may take, unless another limit is given: weights are few, and a step takes none."""
+
 MOST_ENDINGS = 8
 """How many settings may each end a process until no more are tried."""
 
@@ -37,6 +43,10 @@ Settings: TypeAlias = Mapping[str, str]
 """What an optimizer was made with, as text: its arguments by name, and dtype and shapes of its weights."""
 
 
+class NeverReturnsError(BaseException):
+    """A class takes too long under all settings, so that nothing can be tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is to be verified in a process of its own.
@@ -46,7 +56,8 @@ class Request:
         scope: in what ways.
         texts: hyperparameters of the class as ``NAME=VALUE``.
         given: hyperparameters of the class as values.
-        rule: the name of the rule; None if there is none to check it against.
+        rule: the name of the rule; None for the one that the class is known to implement, if any is.
+        timeout: how many seconds one call of the class may take.
         avoided: settings that ended the process, and how; they are not tried again.
     """
 
@@ -55,6 +66,7 @@ class Request:
     texts: tuple[str, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict)
     rule: str | None = None
+    timeout: int = TIMEOUT
     avoided: tuple[tuple[Settings, str], ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -11,8 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from optitrace.errors import UsageError
-from optitrace.experiment.user_class import UserClass
-from optitrace.experiment.user_class import find_rule as rule_named
+from optitrace.experiment.user_class import UserClass, find_rule
 from optitrace.rules.discriminating_cases import cases_of, shapes_of
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer as CatalogueEntry
@@ -116,19 +115,6 @@ def subject_of_user_class(user_class: UserClass, rule: Rule, given: Mapping[str,
         rule.torch is not None and rule.torch.needs == "sparse gradient",
         tuple(_notes(user_class, rule, given, f"{reduced} of {len(cases)}" if reduced else "")),
     )
-
-
-def find_rule(given: str | Rule | Callable[..., Any]) -> Rule:
-    """Return the rule of a name, or of an object.
-
-    Raises:
-        UsageError: there is none.
-    """
-    rule = rule_named(given)
-    if rule is None:
-        what = given.lower() if isinstance(given, str) else repr(given)
-        raise UsageError(f"{what} has no rule, so nothing can be checked against it.")
-    return rule
 
 
 def _configurations(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, product
 from types import NoneType
 from typing import Any, Literal, TypeAlias, get_args, get_origin
 
@@ -17,7 +17,7 @@ from optitrace.experiment.user_module import reason
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.discriminating_cases import VECTOR
 from optitrace.rules.hyperparameter import Hyperparameter, show
-from optitrace.tracing.prescribed_run import PrescribedRun, Shape
+from optitrace.tracing.prescribed_run import PrescribedRun, Shape, as_group, as_module, as_optimizer
 
 STEPS = 30
 """The number of steps of a run."""
@@ -55,6 +55,16 @@ WHOLE_NUMBERS = (1, 2, 3, 5, 10, 0)
 
 Arguments: TypeAlias = Mapping[str, Any]
 
+NEEDS: Mapping[str, Mapping[str, Any]] = {
+    "": {},
+    "a closure": {"has_loss": True},
+    "parameter groups with use_muon": {"given_as": as_group},
+    "a gradient that can be differentiated": {"has_graph": True},
+    "a module": {"given_as": as_module},
+    "an optimizer to wrap": {"given_as": as_optimizer},
+}
+"""What a class may need to take a step, and the options of a run that give it."""
+
 
 @dataclass(frozen=True, slots=True)
 class After:
@@ -85,6 +95,7 @@ class Trial:
         variations: arguments that replace these: none, and then each thing that is off by default, on, and
             each number that is on, off.
         options: of every `PrescribedRun`, unless a run has its own.
+        need: what the class needs to take a step, one of `NEEDS`.
     """
 
     user_class: UserClass
@@ -93,6 +104,7 @@ class Trial:
     dtypes: tuple[torch.dtype, ...] = (torch.float64,)
     variations: tuple[Arguments, ...] = ({},)
     options: Mapping[str, Any] = field(default_factory=dict)
+    need: str = ""
 
     def has(self, name: str) -> bool:
         """Return whether the class has a hyperparameter."""
@@ -131,10 +143,10 @@ class Trial:
         They have larger weights and gradients of one sign, or equal gradients in each step and a loss, or few
         digits.
         """
-        wider = replace(self, shapes=WIDER, options={"change": torch.abs})
+        wider = replace(self, shapes=WIDER, options={**self.options, "change": torch.abs})
         trials = (
             wider,
-            replace(wider, options={"change": torch.ones_like, "has_loss": True}),
+            replace(wider, options={**self.options, "change": torch.ones_like, "has_loss": True}),
             replace(self, dtypes=(torch.bfloat16,)),
         )
         return [trial for trial in trials if trial.attempt({})]
@@ -153,14 +165,15 @@ def prepare(user_class: UserClass, given: Arguments) -> Trial:
     }
     lr = {h.name: LR for h in user_class.hyperparameters if h.name == "lr" and h.name not in finds}
     refusals = []
-    for dtype in (torch.float64, torch.float32):
-        for shapes in SHAPES:
-            trial = Trial(user_class, {**lr, **given}, shapes, (dtype,))
-            try:
-                run = trial.run({})
-            except Exception as error:  # a custom class can raise anything
-                refusals.append(error)
-            else:
+    for (need, options), dtype, shapes in product(NEEDS.items(), (torch.float64, torch.float32), SHAPES):
+        trial = Trial(user_class, {**lr, **given}, shapes, (dtype,), options=options, need=need)
+        try:
+            run = trial.run({})
+        except Exception as error:  # a custom class can raise anything
+            refusals.append(error)
+        else:
+            # a class that was given what it does not know may do nothing instead of refusing it
+            if not need or _moves(trial, run):
                 trial = replace(trial, dtypes=_dtypes(trial, run))
                 return replace(trial, variations=tuple(_variations(trial)))
     raise UsageError(f"{user_class.name} cannot take a step: {reason(refusals[0])}.")
@@ -253,6 +266,11 @@ def switched(hyperparameter: Hyperparameter, value: Any) -> list[list[Any]]:
     if value is None or isinstance(value, bool | int | float):
         return [list(_others(value, hyperparameter.type, _words(hyperparameter)))]
     return []
+
+
+def _moves(trial: Trial, run: Sequence[After]) -> bool:
+    start = trial.prescribed_run({}).snapshot()
+    return any(not all(map(same, start, after.weights)) for after in run)
 
 
 def _same_state(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

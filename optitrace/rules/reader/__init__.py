@@ -19,5 +19,16 @@ from optitrace.rules.reader.lines import RuleLine
 from optitrace.rules.reader.notation import ASCII, UNICODE, Spelling
 from optitrace.rules.reader.parts import Part
 from optitrace.rules.reader.reading import Reading, StepExplanation, read
+from optitrace.rules.reader.statements import check_declaration
 
-__all__ = ["ASCII", "UNICODE", "Part", "Reading", "RuleLine", "Spelling", "StepExplanation", "read"]
+__all__ = [
+    "ASCII",
+    "UNICODE",
+    "Part",
+    "Reading",
+    "RuleLine",
+    "Spelling",
+    "StepExplanation",
+    "check_declaration",
+    "read",
+]

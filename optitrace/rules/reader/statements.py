@@ -15,14 +15,18 @@ from optitrace.errors import UsageError
 from optitrace.functions import FUNCTIONS
 from optitrace.rules.reader.assignments import Assignment
 from optitrace.rules.reader.calculation import Calculation, compile_expression
-from optitrace.rules.rule import RuleFunction, takes_matrices
+from optitrace.rules.rule import Rule, RuleFunction, takes_matrices
 from optitrace.rules.source_patching import definition
+from optitrace.text import listed
 
 Statement: TypeAlias = "Assignment | Unpacking | Guard | Loop"
 
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.MatMult)
 
 _COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot)
+
+FIRST_OF_STATE = 3
+"""How many parameters of a rule stand before its state: the weights, the gradient and the step number."""
 
 MAY_CONTAIN = (
     "assignments to symbols, if, for _ in range(hyperparameter), + - * / ** @, comparisons, A if B else C, "
@@ -183,6 +187,58 @@ def _junction(operator: ast.boolop, values: list[ast.expr]) -> ast.expr:
     if len(remaining) > 1:
         return ast.BoolOp(operator, remaining)
     return remaining[0] if remaining else ast.Constant(neutral)
+
+
+def check_declaration(rule: Rule) -> None:
+    """Check that a rule's function takes and returns what is declared of it.
+
+    Raises:
+        UsageError: it does not.
+    """
+    original, function = rule.function, definition(rule.function)
+    place, name = _place(original, function), function.name
+    taken = [argument.arg for argument in function.args.args]
+    if len(taken) < FIRST_OF_STATE:
+        raise UsageError(
+            f"{place}: {name} takes {_named(taken)}; a rule takes the weights, the gradient, the step number "
+            "and then its state, as in 'def lion(w, g, t, exp_avg, *, lr=1e-4)'."
+        )
+    state, declared = taken[FIRST_OF_STATE:], [entry.symbol for entry in rule.state]
+    if state != declared:
+        raise UsageError(
+            f"{place}: {name} takes {_named(state)} as state and declares {_named(declared)}; declare each "
+            "parameter after the step number by a StateEntry, in their order."
+        )
+    for parameter in rule.parameters:
+        if parameter.default is parameter.empty:
+            raise UsageError(f"{place}: {parameter.name} has no default; write one, as in '*, lr=1e-3'.")
+    settings = {parameter.name for parameter in rule.parameters} | {*rule.fixed}
+    for entry in rule.state:
+        for other in (entry.when, entry.initial):
+            if isinstance(other, str) and other and other not in settings:
+                raise UsageError(
+                    f"{place}: the state {entry.key} depends on {other}; {name} has no such hyperparameter."
+                )
+    _check_returned(original, function, [taken[0], *state])
+
+
+def _check_returned(original: RuleFunction, function: ast.FunctionDef, wanted: list[str]) -> None:
+    """Check that a rule that ends by returning values returns the weights and the state, in this order."""
+    end = function.body[-1]
+    if not isinstance(end, ast.Return) or not isinstance(end.value, ast.Tuple):
+        return
+    returned = [ast.unparse(element) for element in end.value.elts]
+    is_mixed_up = any(r in wanted and r != w for r, w in zip(returned, wanted, strict=False))
+    if len(returned) != len(wanted) or is_mixed_up:
+        comma = "," if len(wanted) == 1 else ""
+        raise UsageError(
+            f"{_place(original, end)}: {function.name} returns {listed(returned)}; it must return the new "
+            f"weights and then the state, as in 'return {', '.join(wanted)}{comma}'."
+        )
+
+
+def _named(names: list[str]) -> str:
+    return listed(names) if names else "nothing"
 
 
 def check_readable(function: ast.FunctionDef, original: RuleFunction) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -15,17 +15,20 @@ from rich.text import Text
 from optitrace.analysis.verification.check import (
     ALLOWED,
     RUN_ALLOWED,
+    SCHEMA,
     Check,
     ClaimOutcome,
     Conformance,
     Departure,
     Verdict,
     VerificationResult,
+    code_of,
 )
 from optitrace.records.writer import exact_all
 from optitrace.rules.hyperparameter import show
 from optitrace.views.display import Display
-from optitrace.views.formats import HasJson, HasRows, Presenter
+from optitrace.views.formats import HasCases, HasJson, HasPage, HasRows, Presenter, ReportCase
+from optitrace.views.page import Paragraph, Section, grid_of_words
 from optitrace.views.tables import as_text, headed_table
 
 DEPARTS = "DEPARTS"
@@ -33,7 +36,7 @@ DEPARTS = "DEPARTS"
 
 
 @dataclass(frozen=True, slots=True)
-class VerificationPresenter(Presenter, HasJson, HasRows):
+class VerificationPresenter(Presenter, HasJson, HasRows, HasPage, HasCases):
     """What verifying found."""
 
     called: ClassVar[str] = "a verification"
@@ -59,7 +62,13 @@ class VerificationPresenter(Presenter, HasJson, HasRows):
 
     def json(self, display: Display) -> Iterator[str]:
         """Yield all that was found as one object."""
-        data = {"passed": self.verification.passed, **asdict(self.verification)}
+        found = self.verification
+        data = {
+            "schema": SCHEMA,
+            "passed": found.passed,
+            "checks": [{**asdict(c), "cause_codes": [*map(code_of, c.causes)]} for c in found.checks],
+            "conformances": [{**asdict(c), "code": code_of(c.claim)} for c in found.conformances],
+        }
         yield json.dumps(exact_all(data), indent=2, ensure_ascii=False) + "\n"
 
     def rows(self) -> Iterator[Sequence[object]]:
@@ -78,19 +87,58 @@ class VerificationPresenter(Presenter, HasJson, HasRows):
         for check in self.verification.checks:
             yield [getattr(check, column) for column in columns]
 
+    def page(self, display: Display) -> Iterator[Section]:
+        """Yield what the table shows, what was decided first."""
+        checks, conformances = self.verification.checks, self.verification.conformances
+        if summary := _summary(self.verification):
+            yield Paragraph([summary])
+        if checks:
+            yield grid_of_words(*_rows_of_words(checks))
+            if said := [*_legend(checks), *_notes(checks)]:
+                yield Paragraph(said)
+        yield from map(Paragraph, _departures(checks))
+        if conformances:
+            rows = [(c.optimizer, c.claim, c.outcome, c.finding) for c in conformances]
+            yield grid_of_words(("optimizer", "claim", "outcome", "finding"), rows)
+
+    def cases(self) -> Iterator[ReportCase]:
+        """Yield each check against a rule, and each general claim."""
+        for check in self.verification.checks:
+            name = ", ".join(filter(None, (f"rule {check.rule}", check.implementation, check.dtype)))
+            if check.verdict is Verdict.DEPARTS:
+                [[message, *lines]] = _departures([check])
+                yield ReportCase(check.optimizer, name, "failed", message, "\n".join([message, *lines]))
+            elif check.verdict is Verdict.AGREES:
+                yield ReportCase(check.optimizer, name)
+            else:
+                yield ReportCase(check.optimizer, check.verdict, "skipped", "; ".join(check.notes))
+        for claimed in self.verification.conformances:
+            outcome = _OUTCOMES[claimed.outcome]
+            said = "" if outcome == "passed" else f"{claimed.claim}: {claimed.finding}"
+            text = said if outcome == "failed" else ""
+            yield ReportCase(claimed.optimizer, claimed.claim, outcome, said, text)
+
+
+_OUTCOMES: Mapping[ClaimOutcome, Literal["passed", "failed", "skipped"]] = {
+    ClaimOutcome.PASSED: "passed",
+    ClaimOutcome.FAILED: "failed",
+    ClaimOutcome.NOT_APPLICABLE: "skipped",
+}
+
 
 def _table(checks: Sequence[Check], display: Display) -> RenderableType:
     """Return a row for each optimizer and implementation, with a column for each dtype."""
+    headings, rows = _rows_of_words(checks)
+    _, _, *numbers, _ = headings
+    return headed_table(headings, rows, display, alarm=DEPARTS, numbers=numbers)
+
+
+def _rows_of_words(checks: Sequence[Check]) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and the rows of the table."""
     dtypes = list(dict.fromkeys(check.dtype for check in checks if check.dtype))
     has_runs = any(check.worst_run_error is not None for check in checks)
-    numbers = ["settings", *dtypes, *(["run"] if has_runs else [])]
-    return headed_table(
-        ["optimizer", "implementation", *numbers, "verdict"],
-        [_cells(row, dtypes, has_runs) for row in _rows(checks)],
-        display,
-        alarm=DEPARTS,
-        numbers=numbers,
-    )
+    headings = ["optimizer", "implementation", "settings", *dtypes, *(["run"] if has_runs else []), "verdict"]
+    return headings, [_cells(row, dtypes, has_runs) for row in _rows(checks)]
 
 
 def _cells(row: Mapping[str, Check], dtypes: Sequence[str], has_runs: bool) -> list[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from torch.optim import Optimizer
 
 from optitrace.analysis.training.rule_watch.agreement_accumulator import AgreementAccumulator
-from optitrace.analysis.training.rule_watch.step_capture import StepCapture
+from optitrace.analysis.training.rule_watch.step_capture import StepCapture, unreadable
 from optitrace.analysis.training.rule_watch.weight_sample import batches_of
+from optitrace.experiment.user_class import ChosenRule
 from optitrace.monitoring.optimizer_names import renamed
 from optitrace.monitoring.segment_recorder import Probe, SegmentRecorder
-from optitrace.monitoring.update_rule import rule_of
+from optitrace.monitoring.update_rule import match_rule
 from optitrace.records.findings import RuleAgreement
 
 
@@ -24,21 +25,40 @@ class RuleWatch:
     weights, so that errors do not accumulate and the cost does not grow with the model.
     """
 
-    def __init__(self) -> None:
-        """Begin with no optimizer."""
+    def __init__(self, choices: Sequence[ChosenRule] = ()) -> None:
+        """Begin with no optimizer.
+
+        Args:
+            choices: the rules of classes that are not known by themselves, or are to follow another one.
+        """
+        self._choices = choices
+        self._unused = list(choices)
         self._agreements: list[AgreementAccumulator | RuleAgreement] = []
+
+    @property
+    def unused(self) -> Sequence[ChosenRule]:
+        """The choices whose class took no step."""
+        return tuple(self._unused)
 
     def make_probe(self, optimizer: Optimizer, watched: SegmentRecorder) -> Probe | None:
         """Return what captures each step of an optimizer; None if nothing can be verified."""
-        rule, note = rule_of(optimizer)
+        match = match_rule(optimizer, self._choices)
+        if match.chosen in self._unused:
+            self._unused.remove(match.chosen)
+        rule, note = match.rule, match.note
         if rule is None:
             self._agreements.append(RuleAgreement(watched.name, None, note=note))
             return None
-        batches, note = batches_of(rule, optimizer)
+        batches, left_out = batches_of(rule, optimizer)
+        if sentence := unreadable(rule, optimizer):
+            batches, left_out = (), sentence
+        note = "; ".join(filter(None, (note, left_out)))
         if not batches:
             self._agreements.append(RuleAgreement(watched.name, rule.name, note=note))
             return None
-        found = AgreementAccumulator(watched.name, rule, tuple(watched.members.names), batches, note)
+        found = AgreementAccumulator(
+            watched.name, rule, tuple(watched.members.names), batches, note, doubt=match.doubt
+        )
         self._agreements.append(found)
         return StepCapture(rule, optimizer, watched, batches, found)
 

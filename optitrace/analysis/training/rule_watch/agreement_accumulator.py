@@ -23,7 +23,14 @@ class AgreementAccumulator:
     """Recomputes the steps of one optimizer, and keeps the worst error and the first departure."""
 
     def __init__(
-        self, name: str, rule: Rule, parameters: Sequence[str], batches: Sequence[ParameterBatch], note: str
+        self,
+        name: str,
+        rule: Rule,
+        parameters: Sequence[str],
+        batches: Sequence[ParameterBatch],
+        note: str,
+        *,
+        doubt: str = "",
     ) -> None:
         """Begin.
 
@@ -33,13 +40,15 @@ class AgreementAccumulator:
             parameters: the names of its parameters.
             batches: the weights that are captured.
             note: goes before all other notes.
+            doubt: a clause: why a departure would not be one of the optimizer; empty if it would be.
         """
         self.rule = rule
         self._name = name
         self._parameters = parameters
         self._coordinates = sum(batch.coordinates for batch in batches)
         self._note = note
-        self._failure = ""
+        self._doubt = doubt
+        self._ended = ""
         self._pending: list[Sequence[CapturedStep]] = []
         self._steps = 0
         self._worst = (0.0, ALLOWED)
@@ -49,11 +58,11 @@ class AgreementAccumulator:
 
     def attempt(self, look: Callable[[], None]) -> None:
         """Run code whose failure must not affect the program; after a failure, run no more."""
-        if not self._failure:
+        if not self._ended:
             try:
                 look()
             except Exception as error:  # a program can do anything with an optimizer
-                self._failure = reason(error)
+                self._ended = f"verification stopped: {reason(error)}"
 
     def add(self, step: Sequence[CapturedStep]) -> None:
         """Keep all batches of a step until a block of steps is full."""
@@ -61,9 +70,17 @@ class AgreementAccumulator:
         if len(self._pending) >= BLOCK:
             self._check_pending()
 
+    def end(self, why: str) -> None:
+        """Take no more steps, for a reason that a clause gives."""
+        self._ended = why
+
     def agreement(self) -> RuleAgreement:
         """Return the agreement of the steps so far."""
         self.attempt(self._check_pending)
+        if self._departure and self._doubt:
+            departing, _, what = self._departure
+            why = f"step {departing} gives other {what} than {self.rule.name}, but {self._doubt}"
+            return RuleAgreement(self._name, self.rule.name, note=why)
         error, allowed = self._worst
         step, parameter, quantity = self._departure or (None, None, "")
         return RuleAgreement(
@@ -121,8 +138,8 @@ class AgreementAccumulator:
             notes.append(
                 f"{counted(self._hooked, 'step')} skipped: hooks around them may change weights or gradients"
             )
-        if self._failure:
-            notes.append(f"verification stopped: {self._failure}")
+        if self._ended:
+            notes.append(self._ended)
         if not self._steps and not notes:
             notes.append("no step had finite gradients in the sampled weights")
         return notes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +25,10 @@ from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, from_scaler
 from optitrace.monitoring.segment_recorder import SegmentRecorder
 from optitrace.monitoring.tensor_values import local
 from optitrace.monitoring.torch_internals import compiler_file
+from optitrace.monitoring.update_rule import default_settings, read_setting
 from optitrace.rules.rule import Rule, StateEntry
+from optitrace.rules.source_patching import definition, extent
+from optitrace.text import listed
 from optitrace.tracing.stepping import has_own_hooks
 
 State = Mapping[Tensor, Mapping[str, Any]]
@@ -96,6 +101,26 @@ class CapturedStep:
         return found is not None and bool(found)
 
 
+COUNTERS = (COUNT, "k")
+"""What optimizers that count the steps of a parameter group, not of each parameter, call that count."""
+
+
+def unreadable(rule: Rule, optimizer: Optimizer) -> str:
+    """Return a clause that says why no step of an optimizer can be recomputed; empty if any can."""
+    groups = optimizer.param_groups
+    shared = [entry.key for entry in rule.state if entry.scalar and any(entry.key in g for g in groups)]
+    if shared and extent(rule) != "weight" and any(len(group["params"]) > 1 for group in groups):
+        return (
+            f"it computes {listed(shared)} from all parameters of a group together, which is verified only "
+            "where a group has a single parameter"
+        )
+    kept = [each for each in optimizer.state.values() if each]
+    is_counted = any(COUNT in each for each in kept) or any(_counter(group) is not None for group in groups)
+    if _needs_count(rule) and kept and not is_counted:
+        return "it took steps before that it does not count, and the rule needs their number"
+    return ""
+
+
 class CaptureSink(Protocol):
     """Takes the captured steps of an optimizer."""
 
@@ -104,6 +129,9 @@ class CaptureSink(Protocol):
 
     def add(self, step: Sequence[CapturedStep]) -> None:
         """Take all batches of a step."""
+
+    def end(self, why: str) -> None:
+        """Take no more steps, for a reason that a clause gives."""
 
 
 class StepCapture:
@@ -130,7 +158,7 @@ class StepCapture:
         self._recorder = recorder
         self._sink = sink
         self._rule = rule
-        self._defaults = {parameter.name: parameter.default for parameter in rule.parameters}
+        self._defaults = default_settings(rule, type(optimizer))
         self._readers = [_BatchReader(rule, batch, recorder.members.parameters) for batch in batches]
         self._initial: list[Mapping[str, Any]] = []
         self._before: list[Snapshot] = []
@@ -157,7 +185,7 @@ class StepCapture:
             self._sink.attempt(lambda: at(optimizer))
 
     def _capture_before(self, optimizer: Optimizer) -> None:
-        self._initial = [self._initial_state(optimizer.param_groups[r.batch.group]) for r in self._readers]
+        self._initial = [self._initial_state(optimizer, r.batch.group) for r in self._readers]
         self._before = self._snapshots(optimizer)
 
     def _capture_gradients(self, optimizer: Optimizer) -> None:
@@ -165,27 +193,55 @@ class StepCapture:
         for reader in self._readers:
             numbers, has = reader.gradient()
             group = optimizer.param_groups[reader.batch.group]
-            settings = {name: _copied(group.get(name, value)) for name, value in self._defaults.items()}
+            settings = {
+                name: _copied(read_setting(optimizer, group, name, value))
+                for name, value in self._defaults.items()
+            }
             is_capturable = bool(group.get("capturable")) or _is_compiled()
             self._gradients.append(UsedGradient(numbers, has, settings, scale, found_inf, is_capturable))
 
     def _capture_after(self, optimizer: Optimizer) -> None:
         step, has_hooks = self._recorder.taken, has_own_hooks(optimizer)
-        batches = [reader.batch for reader in self._readers]
-        captured = zip(batches, self._before, self._gradients, self._snapshots(optimizer), strict=True)
+        batches, snapshots = [reader.batch for reader in self._readers], self._snapshots(optimizer)
+        if missing := self._missing(snapshots):
+            self._sink.end(
+                f"it does not keep {listed(missing)}, the state of {self._rule.name}; name the state of the "
+                "rule as the class does"
+            )
+            return
+        captured = zip(batches, self._before, self._gradients, snapshots, strict=True)
         self._sink.add([CapturedStep(step, *each, has_hooks) for each in captured])
+        for reader, gradient in zip(self._readers, self._gradients, strict=True):
+            reader.count(gradient.has)
         self._before, self._gradients = [], []
 
-    def _initial_state(self, group: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the state before the first step, by torch's names."""
+    def _missing(self, after: Sequence[Snapshot]) -> list[str]:
+        """Return the entries of the rule's state that the optimizer does not keep after a step."""
+        return list(
+            dict.fromkeys(
+                entry.key
+                for used, snapshot in zip(self._gradients, after, strict=True)
+                if any(used.has) and used.found_inf is None
+                for entry in self._rule.state
+                if entry.exists(used.settings) and entry.key not in snapshot.state
+            )
+        )
+
+    def _initial_state(self, optimizer: Optimizer, number: int) -> Mapping[str, Any]:
+        """Return the state of a parameter group before its first step, by torch's names."""
+        group = optimizer.param_groups[number]
         return {
-            entry.key: group.get(entry.initial) if isinstance(entry.initial, str) else entry.initial
+            entry.key: read_setting(optimizer, group, entry.initial, self._defaults[entry.initial])
+            if isinstance(entry.initial, str)
+            else entry.initial
             for entry in self._rule.state
         }
 
     def _snapshots(self, optimizer: Optimizer) -> list[Snapshot]:
-        readers = zip(self._readers, self._initial, strict=True)
-        return [reader.snapshot(optimizer.state, initial) for reader, initial in readers]
+        return [
+            reader.snapshot(optimizer.state, optimizer.param_groups[reader.batch.group], initial)
+            for reader, initial in zip(self._readers, self._initial, strict=True)
+        ]
 
 
 class _BatchReader:
@@ -197,12 +253,14 @@ class _BatchReader:
         self._parameters = [parameters[place.parameter] for place in batch.places]
         self._weights = _SampledTensors(batch.places)
         self._entries = {entry.key: _SampledTensors(batch.places) for entry in rule.state if not entry.scalar}
+        self._taken = [0] * len(batch.places)
 
-    def snapshot(self, state: State, initial: Mapping[str, Any]) -> Snapshot:
+    def snapshot(self, state: State, group: Mapping[str, Any], initial: Mapping[str, Any]) -> Snapshot:
         """Return what the weights and the state are now.
 
         Args:
             state: the optimizer's.
+            group: the parameter group, which may have some of the state.
             initial: the values of state that some places do not have yet, and others have.
         """
         kept = [state.get(parameter) or {} for parameter in self._parameters]
@@ -210,10 +268,13 @@ class _BatchReader:
         entries = {
             entry.key: numbers
             for entry in self._rule.state
-            if (numbers := self._entry(entry, kept, initial.get(entry.key))) is not None
+            if (numbers := self._entry(entry, kept, group, initial.get(entry.key))) is not None
         }
-        counts = _counts(self._rule, kept)
-        return Snapshot(weights, entries, counts, any(COUNT in entry for entry in kept))
+        return Snapshot(weights, entries, self._counts(kept, group), any(COUNT in entry for entry in kept))
+
+    def count(self, has: Sequence[bool]) -> None:
+        """Count a step of the places that have a gradient, for optimizers that do not count themselves."""
+        self._taken = [taken + is_stepped for taken, is_stepped in zip(self._taken, has, strict=True)]
 
     def gradient(self) -> tuple[Tensor, tuple[bool, ...]]:
         """Return the gradient, 0 where there is none, and which places have one."""
@@ -224,15 +285,42 @@ class _BatchReader:
         ]
         return torch.cat(numbers), tuple(g is not None for g in gradients)
 
-    def _entry(self, entry: StateEntry, kept: Sequence[Mapping[str, Any]], initial: Any) -> Tensor | None:
+    def _counts(
+        self, kept: Sequence[Mapping[str, Any]], group: Mapping[str, Any]
+    ) -> Sequence[float] | Tensor:
+        """Return the numbers of the last steps: those that the optimizer counts, or else our own count.
+
+        Where the rule asks only whether a step is the first, it is the first that has no state.
+        """
+        counts = [each.get(COUNT, 0.0) for each in kept]
+        if any(isinstance(count, Tensor) for count in counts):
+            first = next(count for count in counts if isinstance(count, Tensor))
+            return torch.stack([torch.as_tensor(c, device=first.device, dtype=first.dtype) for c in counts])
+        if any(COUNT in each for each in kept):
+            return counts
+        if not _needs_count(self._rule):
+            return [
+                float(any(each.get(entry.key) is not None for entry in self._rule.state)) for each in kept
+            ]
+        if (counter := _counter(group)) is not None:
+            return [counter] * len(kept)
+        # state that was emptied begins anew
+        self._taken = [
+            n if each or not self._rule.state else 0 for n, each in zip(self._taken, kept, strict=True)
+        ]
+        return list(map(float, self._taken))
+
+    def _entry(
+        self, entry: StateEntry, kept: Sequence[Mapping[str, Any]], group: Mapping[str, Any], initial: Any
+    ) -> Tensor | None:
         """Return an entry of the state at all places; None if no place has it."""
-        found = [each.get(entry.key) for each in kept]
+        found = [each.get(entry.key, group.get(entry.key) if entry.scalar else None) for each in kept]
         present = [each for each in found if each is not None]
         if not present:
             return None
         if entry.scalar:
             numbers = [initial if each is None else each for each in found]
-            return torch.stack([torch.as_tensor(each).detach().reshape(()) for each in numbers])
+            return torch.stack([_as_scalar(each) for each in numbers])
         first = torch.as_tensor(present[0])
         tensors = [
             first.new_full(place.shape, float(initial or 0.0)) if each is None else local(each)
@@ -263,15 +351,29 @@ class _SampledTensors:
         return torch.cat(self._views)
 
 
-def _counts(rule: Rule, kept: Sequence[Mapping[str, Any]]) -> Sequence[float] | Tensor:
-    """Return the numbers of the last steps: where torch keeps none, 0 before the first step and 1 after."""
-    counts = [each.get(COUNT, 0.0) for each in kept]
-    if any(isinstance(count, Tensor) for count in counts):
-        first = next(count for count in counts if isinstance(count, Tensor))
-        return torch.stack([torch.as_tensor(c, device=first.device, dtype=first.dtype) for c in counts])
-    if any(COUNT in each for each in kept):
-        return counts
-    return [float(any(each.get(entry.key) is not None for entry in rule.state)) for each in kept]
+@cache
+def _needs_count(rule: Rule) -> bool:
+    """Return whether a rule needs more of a step's number than whether it is the first."""
+    if rule.torch is not None and not rule.torch.counts_steps:
+        return False
+    function = definition(rule.function)
+    number = function.args.args[2].arg
+    return any(isinstance(node, ast.Name) and node.id == number for node in ast.walk(function))
+
+
+def _counter(group: Mapping[str, Any]) -> float | None:
+    """Return how many steps a parameter group has taken; None if it does not count them."""
+    counts = (group.get(name) for name in COUNTERS)
+    return next((float(count) for count in counts if isinstance(count, int | float | Tensor)), None)
+
+
+def _as_scalar(value: Any) -> Tensor:
+    """Return a number as a tensor of shape (); one of Python's keeps its digits."""
+    return (
+        torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float64)
+        .detach()
+        .reshape(())
+    )
 
 
 def _copied(value: Any) -> Any:
