@@ -109,6 +109,23 @@ def test_the_picture_has_the_least_loss_of_each_bin_and_the_limit_of_theory() ->
     assert picture.best == (found.best[0].number % 60, found.best[0].number // 60)
 
 
+def test_the_best_stands_where_its_loss_is_and_not_in_a_bin_beside_it() -> None:
+    found = sweep(space("sgd", ["lr=0:1:239"], objective="rosenbrock", steps=5), Goal())
+
+    assert found.landscape is not None
+    assert found.landscape.best is not None
+    assert found.landscape.losses[0][found.landscape.best[0]] == found.best[0].measures["final_loss"]
+
+
+def test_a_range_of_one_number_is_not_varied() -> None:
+    found = sweep(space("sgd", ["lr=0.1:0.1", "momentum=0:0.9"], samples=10, steps=5), Goal())
+
+    assert [axis.name for axis in found.space.varied] == ["momentum"]
+    assert {candidate.configuration["lr"] for candidate in found.best} == {0.1}
+    assert found.landscape is not None
+    assert found.landscape.across.axis.name == "momentum"
+
+
 @pytest.mark.parametrize(
     "axes",
     [["lr=0.1,0.2", "momentum=0.1,0.2", "weight_decay=0,0.1"], ["nesterov=true,false", "momentum=0.5"]],

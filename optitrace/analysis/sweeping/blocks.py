@@ -233,6 +233,8 @@ def _kinds(axis: SweptAxis, column: Column) -> Tensor | None:
     of its own.
     """
     if isinstance(axis.values, Range):
+        if axis.values.whole:
+            return (column - min(axis.values.first, axis.values.last)).long()
         return (column == 0).long() if axis.values.first * axis.values.last <= 0 else None
     if len(axis.values) == 1:
         return None
@@ -323,6 +325,8 @@ def _value(axis: SweptAxis, column: Column, device: torch.device, shape: tuple[i
     """Return the one value of a kind that has just one, and else the numbers of the configurations."""
     if isinstance(axis.values, Range):
         numbers = column
+        if axis.values.whole:
+            return int(numbers[0])
         if axis.values.first * axis.values.last <= 0 and not numbers[0]:
             return 0.0
     else:

@@ -95,7 +95,7 @@ def _map_panel(sweep: SweepResult, landscape: LossMap, *, is_titled: bool) -> Pa
 def _axis(scale: Scale) -> Axis:
     """Return the axis of a setting, with half a bin before the first number and after the last."""
     name = scale.axis.name
-    if not isinstance(scale.axis.values, Range) or scale.bins == 1:
+    if not isinstance(scale.axis.values, Range):
         ticks = tuple((k + 0.5, show(scale.middle(k))) for k in range(scale.bins))
         return Axis(name, 0.0, float(scale.bins), ticks=ticks)
     first, last = sorted(scale.ends)
@@ -106,7 +106,7 @@ def _axis(scale: Scale) -> Axis:
 
 def _position(scale: Scale, place: int) -> float:
     """Return where the middle of a bin is on its axis."""
-    if not isinstance(scale.axis.values, Range) or scale.bins == 1:
+    if not isinstance(scale.axis.values, Range):
         return place + 0.5
     return scale.middle(place)
 
