@@ -29,6 +29,18 @@ KEPT = 256
 _HALF = (torch.float16, torch.bfloat16)
 
 
+class MixedConditionError(Exception):
+    """The condition of an `if` holds of some configurations of a batch, and not of others.
+
+    Attributes:
+        holds: of which, shape (configurations,).
+    """
+
+    def __init__(self, holds: Tensor) -> None:
+        super().__init__("a condition holds of some configurations alone")
+        self.holds = holds
+
+
 class Swept(Tensor):
     """The values of one hyperparameter: float64, shape (configurations, 1), or with one more 1 for matrices.
 
@@ -37,14 +49,17 @@ class Swept(Tensor):
     to float32 if that is a half precision, where they meet weights. Plain tensors would make
     ``1 - beta2`` and ``beta2**t`` inexact in float32, and the whole in float64 is half as fast.
 
-    A condition on it that a rule asks for with `if` holds of all configurations alike, as zero is
-    never among its values: see `optitrace.analysis.sweeping.blocks`.
+    A rule can ask with `if` whether it is zero, as zero is never among its values, and how it compares,
+    as those of which the answer differs are then run apart: see `optitrace.analysis.sweeping.blocks`.
     """
 
     def __bool__(self) -> bool:
-        if not self.is_floating_point():
-            raise TypeError("a comparison differs from configuration to configuration; use where")
-        return True
+        if self.is_floating_point():
+            return True
+        holds = self.plain().flatten()
+        if (holds != holds[0]).any():
+            raise MixedConditionError(holds)
+        return bool(holds[0])
 
     def plain(self) -> Tensor:
         """Return the values as a plain tensor."""

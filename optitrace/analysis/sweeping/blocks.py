@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
-from optitrace.analysis.sweeping.batch import Batch, Swept, can_run, run_by_torch, run_native
+from optitrace.analysis.sweeping.batch import Batch, MixedConditionError, Swept, can_run, run_by_torch, run_native
 from optitrace.analysis.sweeping.measures import BatchedLoss, Goal, Observer, Unmeasured, Watch, batched_loss
 from optitrace.analysis.sweeping.space import Column, Space, columns, table
 from optitrace.errors import DeviceError, ran_out_of_memory
@@ -176,43 +176,47 @@ def _run_kinds(
                 return None
             parts.append(members)
             finishes.append(finish)
-    order = torch.cat(parts).argsort()
-    together = _joined(finishes)
-    return Finish(together.weights[order], {n: m[order] for n, m in together.measures.items()})
+    return _joined(parts, finishes)
 
 
 def _run_fitting(
     space: Space, goal: Goal | None, stop: Callable[[], bool], found: Sequence[Column]
 ) -> Finish | None:
-    """Run one batch, in halves if it does not fit into the device's memory."""
+    """Run one batch: in halves if the device has no memory for it, and apart where an `if` parts it."""
     minima = () if goal is None else space.minima
 
     def watcher(loss: BatchedLoss, w: Tensor) -> Watch:
         return Unmeasured() if goal is None else Observer(goal, minima, loss, w)
 
+    count = len(found[0])
     try:
         return _run_batch(space, found, watcher, stop)
+    except MixedConditionError as error:
+        holds = error.holds[:count].cpu()
+        parts = [holds.nonzero().squeeze(1), (~holds).nonzero().squeeze(1)]
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
             raise
-        count = len(found[0])
         if count == 1:
             raise DeviceError(
                 f"{space.base.device} is too small for one configuration; use fewer coordinates."
             ) from error
-    halves = []
-    for half in (slice(None, count // 2), slice(count // 2, None)):
-        finish = _run_fitting(space, goal, stop, [column[half] for column in found])
+        parts = list(torch.arange(count).tensor_split(2))
+    finishes = []
+    for part in parts:
+        finish = _run_fitting(space, goal, stop, [column[part] for column in found])
         if finish is None:
             return None
-        halves.append(finish)
-    return _joined(halves)
+        finishes.append(finish)
+    return _joined(parts, finishes)
 
 
-def _joined(finishes: Sequence[Finish]) -> Finish:
+def _joined(parts: Sequence[Tensor], finishes: Sequence[Finish]) -> Finish:
+    """Return where all configurations ended, in their order, given the places of those of each part."""
+    order = torch.cat([*parts]).argsort()
     return Finish(
-        torch.cat([finish.weights for finish in finishes]),
-        {name: torch.cat([finish.measures[name] for finish in finishes]) for name in finishes[0].measures},
+        torch.cat([finish.weights for finish in finishes])[order],
+        {name: torch.cat([f.measures[name] for f in finishes])[order] for name in finishes[0].measures},
     )
 
 
@@ -228,9 +232,9 @@ def _kinds_of(space: Space) -> int:
 def _kinds(axis: SweptAxis, column: Column) -> Tensor | None:
     """Return for each configuration the kind of its value; None if the axis has just one.
 
-    Those of one kind can run in one batch. Numbers other than zero are one kind, as no rule asks more of
-    a number with `if` than whether it is zero. Zero is another; and each value that is no number is one
-    of its own.
+    Those of one kind can run in one batch. Numbers other than zero are one kind: that a rule compares one
+    with `if` shows only as it runs, and `_run_fitting` parts them then. Zero is another; and each value
+    that is no such number is one of its own.
     """
     if isinstance(axis.values, Range):
         if axis.values.whole:
