@@ -186,7 +186,7 @@ def _run_fitting(
     minima = () if goal is None else space.minima
 
     def watcher(loss: BatchedLoss, w: Tensor) -> Watch:
-        return Unmeasured() if goal is None else Observer(goal, minima, loss, w)
+        return Unmeasured() if goal is None else Observer(goal, minima, loss.value, w)
 
     count = len(found[0])
     try:
