@@ -16,7 +16,7 @@ from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
 from optitrace.analysis.sweeping.batch import Batch, MixedConditionError, Swept, can_run, run_by_torch, run_native
-from optitrace.analysis.sweeping.measures import BatchedLoss, Goal, Observer, Unmeasured, Watch, batched_loss
+from optitrace.analysis.sweeping.measures import USUAL_GOAL, Goal, Observer, batched_loss
 from optitrace.analysis.sweeping.space import Column, Space, columns, table
 from optitrace.errors import DeviceError, ran_out_of_memory
 from optitrace.experiment.objective import Quadratic
@@ -91,7 +91,7 @@ def usual_chunk(space: Space) -> int:
 
 def blocks_by_rule(
     space: Space,
-    goal: Goal | None,
+    goal: Goal = USUAL_GOAL,
     *,
     threads: int | None = None,
     chunk: int | None = None,
@@ -101,7 +101,7 @@ def blocks_by_rule(
 
     Args:
         space: what is swept.
-        goal: what to measure; only the last weights if None.
+        goal: what to measure.
         threads: the number of blocks run at once; it does not affect the result.
         chunk: the number of configurations in a batch; it does not affect the result.
         stop: called before each step; once it returns true, no further block is yielded.
@@ -137,7 +137,7 @@ def blocks_by_rule(
                 future.cancel()
 
 
-def run_numbers(space: Space, found: Sequence[Column], goal: Goal | None = None) -> Finish:
+def run_numbers(space: Space, found: Sequence[Column], goal: Goal = USUAL_GOAL) -> Finish:
     """Run some configurations by the rule, given their values on each axis; measure what a goal needs."""
     with one_thread(), torch.inference_mode():
         finish = _run_kinds(space, goal, usual_chunk(space), lambda: False, found)
@@ -146,7 +146,7 @@ def run_numbers(space: Space, found: Sequence[Column], goal: Goal | None = None)
 
 
 def _run_block(
-    space: Space, goal: Goal | None, chunk: int, stop: Callable[[], bool], first: int, count: int
+    space: Space, goal: Goal, chunk: int, stop: Callable[[], bool], first: int, count: int
 ) -> Block | None:
     with torch.inference_mode():
         found = columns(space, first, count)
@@ -155,7 +155,7 @@ def _run_block(
 
 
 def _run_kinds(
-    space: Space, goal: Goal | None, chunk: int, stop: Callable[[], bool], found: Sequence[Column]
+    space: Space, goal: Goal, chunk: int, stop: Callable[[], bool], found: Sequence[Column]
 ) -> Finish | None:
     """Run configurations, those of one kind in batches together, and return them in their order."""
     code = torch.zeros(1, dtype=torch.int64)
@@ -180,17 +180,12 @@ def _run_kinds(
 
 
 def _run_fitting(
-    space: Space, goal: Goal | None, stop: Callable[[], bool], found: Sequence[Column]
+    space: Space, goal: Goal, stop: Callable[[], bool], found: Sequence[Column]
 ) -> Finish | None:
     """Run one batch: in halves if the device has no memory for it, and apart where an `if` parts it."""
-    minima = () if goal is None else space.minima
-
-    def watcher(loss: BatchedLoss, w: Tensor) -> Watch:
-        return Unmeasured() if goal is None else Observer(goal, minima, loss.value, w)
-
     count = len(found[0])
     try:
-        return _run_batch(space, found, watcher, stop)
+        return _run_batch(space, goal, stop, found)
     except MixedConditionError as error:
         holds = error.holds[:count].cpu()
         parts = [holds.nonzero().squeeze(1), (~holds).nonzero().squeeze(1)]
@@ -247,12 +242,7 @@ def _kinds(axis: SweptAxis, column: Column) -> Tensor | None:
     return torch.tensor(codes)[column] if any(codes) else None
 
 
-def _run_batch(
-    space: Space,
-    found: Sequence[Column],
-    watcher: Callable[[BatchedLoss, Tensor], Watch],
-    stop: Callable[[], bool],
-) -> Finish | None:
+def _run_batch(space: Space, goal: Goal, stop: Callable[[], bool], found: Sequence[Column]) -> Finish | None:
     """Run configurations whose values are of one kind on each axis; return None if stopped.
 
     To be called in `torch.inference_mode`. The weights are laid out coordinate after coordinate, so
@@ -274,26 +264,26 @@ def _run_batch(
         w = w.unsqueeze(1)
     hyperparameters = {h.name: parts[h.name] for h in base.entry.hyperparameters}
     batch = Batch(base.entry.rule, hyperparameters, w, loss, base.gradient, base.steps, stop)
-    ran = _run(batch, partial(watcher, loss, w))
+    ran = _run(batch, partial(Observer, goal, space.minima, loss.value, w))
     if ran is None:
         return None
-    final, watch = ran
-    measures = {name: measure[:count].cpu() for name, measure in watch.measures(final).items()}
+    final, observer = ran
+    measures = {name: measure[:count].cpu() for name, measure in observer.measures(final).items()}
     return Finish(final.reshape(-1, final.shape[-1])[:count].cpu(), measures)
 
 
-def _run(batch: Batch, watcher: Callable[[], Watch]) -> tuple[Tensor, Watch] | None:
-    """Return the last weights and who watched: by machine code where the rule can be had as such."""
-    watch = watcher()
+def _run(batch: Batch, observe: Callable[[], Observer]) -> tuple[Tensor, Observer] | None:
+    """Return the last weights and what observed: by machine code where the rule can be had as such."""
+    observer = observe()
     if can_run(batch):
         try:
-            final = run_native(batch, watch)
+            final = run_native(batch, observer)
         except UnrecordableError:
-            watch = watcher()
+            observer = observe()
         else:
-            return None if final is None else (final, watch)
-    final = run_by_torch(batch, watch)
-    return None if final is None else (final, watch)
+            return None if final is None else (final, observer)
+    final = run_by_torch(batch, observer)
+    return None if final is None else (final, observer)
 
 
 def _lanes(count: int) -> int:

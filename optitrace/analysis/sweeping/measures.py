@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +37,10 @@ class Goal:
     tolerance: float = 1e-6
 
 
+USUAL_GOAL = Goal()
+"""The least final loss."""
+
+
 def check_goal(goal: Goal, space: Space) -> Goal:
     """Return a goal that the configurations of a space can be ranked by.
 
@@ -57,33 +60,6 @@ def check_goal(goal: Goal, space: Space) -> Goal:
         )
         raise UsageError(f"{fact}, which the rank {goal.rank} needs; rank by final_loss.")
     return goal
-
-
-class Watch(Protocol):
-    """Observes the steps of a batch."""
-
-    @property
-    def follows_steps(self) -> bool:
-        """Whether it observes each step, not just the last weights."""
-
-    def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
-        """Record what a step did."""
-
-    def measures(self, w: Tensor) -> dict[str, Tensor]:
-        """Return the measures by name, given the last weights."""
-
-
-class Unmeasured:
-    """Measures nothing, if only the last weights are needed."""
-
-    follows_steps = False
-
-    def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
-        """Do nothing."""
-
-    def measures(self, w: Tensor) -> dict[str, Tensor]:
-        """Return nothing."""
-        return {}
 
 
 class Observer:
