@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from optitrace.errors import UsageError, did_you_mean, printable, quoted
+from optitrace.errors import UsageError, amount, did_you_mean, integer, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
 from optitrace.experiment.objectives import as_short_settings
@@ -123,15 +123,22 @@ def whole_number(name: str, text: str, *, least: int = 0, most: int | None = Non
     Raises:
         UsageError: it is not an integer, or out of range.
     """
-    positive = {0: "a non-negative integer", 1: "a positive integer"}
-    allowed = positive[least] if most is None else f"an integer from {least} to {most}"
     try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if number < least or (most is not None and number > most):
-        raise UsageError(f"{name} is {quoted(text)}; it must be {allowed}.")
-    return number
+        return integer(name, int(text), least=least, most=most)
+    except (ValueError, UsageError):
+        return integer(name, text, least=least, most=most)  # which repeats what was typed
+
+
+def non_negative(name: str, text: str) -> float:
+    """Return the number, not below zero, that a text stands for.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return amount(name, float(text))
+    except (ValueError, UsageError):
+        return amount(name, text)
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:

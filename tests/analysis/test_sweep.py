@@ -205,7 +205,7 @@ def test_a_value_that_torch_refuses_is_named_before_the_sweep(
     [
         (Goal("final_los"), "unknown rank 'final_los'; did you mean 'final_loss'"),
         (Goal("loss2"), "unknown rank 'loss2'"),
-        (Goal(tolerance=-1), "the tolerance is -1; it must be a non-negative number."),
+        (Goal(tolerance=-1), "tolerance is -1; it must be a non-negative number."),
     ],
 )
 def test_a_goal_that_is_none_is_refused(goal: Goal, message: str) -> None:

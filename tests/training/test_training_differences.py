@@ -23,7 +23,7 @@ from support.made_trainings import (
 from support.samples import printed
 
 from optitrace.analysis.diff_report import TrainingDifferences, diff_trainings
-from optitrace.analysis.tolerance import EXACT, Tolerance, close
+from optitrace.analysis.tolerance import EXACT, Tolerance, tolerance
 from optitrace.records.reader import parse_training
 from optitrace.records.training import KINDS, NamedTraining, OptimizerTrace, Program, TrainingRecord
 from optitrace.records.writer import json_chunks
@@ -147,7 +147,7 @@ def test_how_a_difference_grows_is_told_of_the_weights_though_the_loss_differs_f
         (Tolerance(rtol=0.2), True),
         (Tolerance(ulps=2.0**21), True),
         (Tolerance(ulps=2.0**20), False),
-        (close(("float32", "float32")), False),
+        (tolerance(close=True)(("float32", "float32")), False),
     ],
 )
 def test_tolerances_decide_what_is_the_same(tolerance: Tolerance, same: bool) -> None:

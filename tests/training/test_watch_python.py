@@ -115,6 +115,8 @@ def test_what_cannot_be_is_told() -> None:
             UsageError, match=rf"given {kind}, which is not an optimizer; write watch\(optimizer, mo"
         ):
             optitrace.watch(given)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"every is 1\.5; it must be a positive integer"):
+        optitrace.watch(optimizer, every=1.5)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="every is 0"):
         optitrace.watch(optimizer, every=0)
     with pytest.raises(UsageError, match="cannot read the pattern '\\[1\\]'"):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.space import Space
-from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.errors import UsageError, amount, one_of
 from optitrace.experiment.objective import Objective, Point, Quadratic
 
 RANKS: Mapping[str, str] = {
@@ -47,11 +47,8 @@ def check_goal(goal: Goal, space: Space) -> Goal:
     Raises:
         UsageError: the rank is unknown, the tolerance is invalid, or the rank needs an unknown minimum.
     """
-    if goal.rank not in RANKS:
-        guess = did_you_mean(goal.rank, RANKS) or ";"
-        raise UsageError(f"unknown rank {quoted(goal.rank)}{guess} choose from: {', '.join(RANKS)}.")
-    if not 0 <= goal.tolerance < math.inf:
-        raise UsageError(f"the tolerance is {goal.tolerance:g}; it must be a non-negative number.")
+    one_of("rank", goal.rank, RANKS)
+    amount("tolerance", goal.tolerance)
     if goal.rank != "final_loss" and not space.minima:
         fact = (
             "the configurations share no known minimum"

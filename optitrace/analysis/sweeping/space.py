@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis, check_axes, read_axis
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, integer
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objective import Point, Quadratic
 from optitrace.native.machine_code import LANE
@@ -150,8 +150,8 @@ def lay_out(
     space = Space(base, read, samples, seed)
     if not axes:
         raise UsageError("nothing is varied; say what with -P, as in -P lr=log:1e-4:1:200.")
-    if samples is not None and samples < 1:
-        raise UsageError(f"the number of samples is {samples}; it must be a positive integer.")
+    if samples is not None:
+        integer("random", samples, least=1)
     if space.size > LARGEST_UNASKED and not confirmed:
         raise UsageError(
             f"the sweep has {space.size:,} configurations, more than {LARGEST_UNASKED:,}; "
