@@ -176,6 +176,15 @@ def test_a_range_has_round_numbers_and_exact_ends() -> None:
     assert [c["lr"] for c in all_configurations(swept)] == [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1]
 
 
+def test_numbers_too_small_to_be_rounded_in_decimals_are_as_they_come() -> None:
+    # 10^36, which would move their twelve digits before the point, is no float
+    swept = space("adam", ["eps=1e-25:9e-25:9"])
+
+    assert [c["eps"] for c in all_configurations(swept)] == [1e-25 + 8e-25 * (k / 8) for k in range(8)] + [
+        9e-25
+    ]
+
+
 def test_a_swept_number_is_exact_among_numbers_and_rounded_among_weights() -> None:
     beta = torch.tensor([[0.999]], dtype=torch.float64).as_subclass(Swept)
     weights = torch.ones(1, 2)
