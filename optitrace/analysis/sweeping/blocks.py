@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
-from optitrace.analysis.sweeping.batch import Batch, MixedConditionError, Swept, can_run, run_by_torch, run_native
+from optitrace.analysis.sweeping.batch import (
+    Batch,
+    MixedConditionError,
+    Swept,
+    can_run,
+    run_by_torch,
+    run_native,
+)
 from optitrace.analysis.sweeping.measures import USUAL_GOAL, Goal, Observer, batched_loss
 from optitrace.analysis.sweeping.space import Column, Space, columns, table
 from optitrace.errors import DeviceError, ran_out_of_memory
