@@ -30,7 +30,7 @@ from optitrace.views.pictures.panels import (
     line_color,
     line_style,
 )
-from optitrace.views.pictures.scene import Cells, Kind, Panel, Scene
+from optitrace.views.pictures.scene import Kind, Panel, Scene
 
 LINE = 1.5
 """The distance from line to line of text, in font sizes."""
@@ -155,7 +155,7 @@ def _legend_of(panels: Sequence[Panel]) -> _Legend:
             found.setdefault(limit.name, Line2D([], [], color=INK, linestyle=(0, (4, 3)), linewidth=1.4))
         for mark in panel.marks:
             found.setdefault(mark.kind, _sign(mark.kind, line_color(0) if is_alone else INK))
-        if panel.cells is not None and _has_diverged(panel.cells):
+        if panel.cells is not None and panel.cells.has_diverged:
             found.setdefault(
                 Kind.DIVERGED, Patch(facecolor=DIVERGED, edgecolor=DIVERGED_HATCH, hatch="////", linewidth=0)
             )
@@ -188,10 +188,6 @@ def _sign(kind: Kind, color: str) -> Line2D:
     """Return the sign of a kind of mark; of those that belong to no line, in the colour of ink."""
     own = kind in (Kind.LEAVES, Kind.NON_FINITE, Kind.DIVERGED)
     return Line2D([], [], linestyle="none", color=color if own else INK, **SIGNS[kind])
-
-
-def _has_diverged(cells: Cells) -> bool:
-    return any(x == float("inf") for row in cells.rows for x in row)
 
 
 def _place(panels: Sequence[Panel]) -> tuple[list[_Box], float]:
