@@ -101,6 +101,19 @@ def test_state_and_watched_weights_are_compared(where: str, name: str) -> None:
     assert (first.quantity, first.b) == (name, 7.0)
 
 
+def test_a_state_entry_named_as_a_quantity_has_the_name_that_files_give_it() -> None:
+    own = optimizer(state={"lr": scalar([2.0, 2.0, 2.0])}, values={"lr": scalar([3.0, 3.0, 3.0])})
+
+    for where, name in (("state", "state_lr"), ("values", "value_lr")):
+        [found] = diff(training(own), training(with_number(own, where, "lr", 0, 7.0))).optimizers
+        [alone] = diff(training(own), training(optimizer())).optimizers
+
+        assert found.differences.first is not None
+        assert found.differences.first.quantity == name
+        assert name in alone.differences.only[0]
+    assert list(own.named_columns())[-2:] == ["state_lr", "value_lr"]
+
+
 def test_a_gradient_of_another_kind_is_said_in_words() -> None:
     a, b = (training(optimizer(kinds=("fresh", kind, "fresh"))) for kind in ("fresh", "stale"))
     found = diff(a, b)
