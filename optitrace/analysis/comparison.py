@@ -68,7 +68,7 @@ class RankedRuns:
     def best(self, column: str) -> float | None:
         """Return the smallest number of a column; None if all are the same or there are none."""
         values = [getattr(summary, column) for summary in self.summaries]
-        numbers = [value for value in values if value is not None and not math.isnan(value)]
+        numbers = [value for value in values if value is not None and math.isfinite(value)]
         return min(numbers) if len(set(values)) > 1 and numbers else None
 
 
@@ -141,7 +141,7 @@ def losses_after(trace: TraceRecord) -> Iterator[tuple[int, float]]:
 
 def _rank(summary: Summary) -> tuple[float, float]:
     """Return the sort key of a run; a NaN loss comes last."""
-    loss = math.inf if math.isnan(summary.final_loss) else summary.final_loss
+    loss = summary.final_loss if math.isfinite(summary.final_loss) else math.inf
     steps = math.inf if summary.steps_to_tolerance is None else summary.steps_to_tolerance
     return loss, steps
 

@@ -113,3 +113,13 @@ def test_a_thinned_trace_has_the_same_ends() -> None:
 
     assert (found.final_loss, found.distance) == (full.final_loss, full.distance)
     assert found.last_step == 20
+
+
+def test_a_loss_that_falls_beyond_every_number_is_last_and_not_the_best() -> None:
+    compared = compare(
+        [named(f"sgd:objective=saddle,start=0;1,steps=100,lr={lr}") for lr in ("0.9", "0.1", "0.2")]
+    )
+
+    assert [s.experiment.hyperparameters["lr"] for s in compared.summaries] == [0.2, 0.1, 0.9]
+    assert compared.summaries[-1].final_loss == -math.inf
+    assert compared.best("final_loss") == compared.summaries[0].final_loss

@@ -80,6 +80,15 @@ def test_what_is_not_a_number_is_never_the_best() -> None:
     assert found.counts["diverged"] == 1
 
 
+def test_a_loss_that_falls_beyond_every_number_is_never_the_best() -> None:
+    # w2 of w1² − w2² grows by 1 + 2·lr in each step, beyond the square root of float32 for lr 0.5 and more
+    found = sweep(space("sgd", ["lr=0.1,0.5,0.9"], objective="saddle", steps=100, start=(0.0, 1.0)), Goal())
+
+    assert [c.configuration["lr"] for c in found.best] == [0.1, 0.5, 0.9]
+    assert [c.measures["final_loss"] for c in found.best][1:] == [-math.inf, -math.inf]
+    assert found.counts["diverged"] == 2
+
+
 def test_a_sweep_that_is_told_to_stop_gives_what_is_finished() -> None:
     taken: list[Block] = []
     swept = space("sgd", ["lr=0.1:0.4:100"])

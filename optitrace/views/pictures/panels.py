@@ -292,7 +292,7 @@ def _draw_bar(ax: Axes, mesh: Any, cells: Cells) -> None:
     bar = ax.figure.colorbar(mesh, cax=beside)
     bar.outline.set_visible(False)
     bar.locator = MaxNLocator(6, integer=cells.is_logarithmic)
-    bar.formatter = FuncFormatter(lambda x, _: f"{cells.number(x):g}")
+    bar.formatter = FuncFormatter(lambda x, _: f"{cells.number(x):.3g}")
     bar.update_ticks()
     beside.set_title(cells.label, loc="left", fontsize=FONT - 1)
     if cells.is_cut:
