@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,14 +71,16 @@ def test_a_tolerance_that_is_given_is_instead_of_torchs() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda t: optitrace.diff(t, t, rtol=-1), "rtol is -1; it must be a non-negative number"),
-        (lambda t: optitrace.diff(t, t, atol=math.nan), "atol is nan; it must be a non-negative number"),
-        (lambda t: optitrace.diff(t, t, ulps="1"), "ulps is '1'; it must be a non-negative number"),
-        (lambda t: optitrace.compare(t, tolerance=5), "tolerance is 5; it must be a share between 0 and 1"),
-        (lambda t: optitrace.compare(t, tolerance=-1.0), r"tolerance is -1\.0; it must be a share between"),
-        (lambda t: optitrace.compare(t, tolerance=None), "tolerance is None; it must be a share between"),
+        (lambda o, t: o.diff(t, t, rtol=-1), "rtol is -1; it must be a non-negative number"),
+        (lambda o, t: o.diff(t, t, atol=math.nan), "atol is nan; it must be a non-negative number"),
+        (lambda o, t: o.diff(t, t, ulps="1"), "ulps is '1'; it must be a non-negative number"),
+        (lambda o, t: o.compare(t, tolerance=5), "tolerance is 5; it must be a share between 0 and 1"),
+        (lambda o, t: o.compare(t, tolerance=-1.0), r"tolerance is -1\.0; it must be a share between"),
+        (lambda o, t: o.compare(t, tolerance=None), "tolerance is None; it must be a share between"),
     ],
 )
-def test_a_tolerance_that_is_none_is_refused(call: Callable[[optitrace.Trace], object], message: str) -> None:
+def test_a_tolerance_that_is_none_is_refused(
+    call: Callable[[Any, optitrace.Trace], object], message: str
+) -> None:
     with pytest.raises(optitrace.OptitraceError, match=message):
-        call(optitrace.trace("sgd", steps=1))
+        call(optitrace, optitrace.trace("sgd", steps=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def test_the_class_and_the_rule_find_the_same(rank: str) -> None:
 
 def test_a_stale_gradient_that_passes_the_minimum_converges_when_it_does_so() -> None:
     # the gradient stays (1, 1): w is 0.5 − lr·k after step k, which is 0 after 5 steps and after 10
-    settings = {"coefficients": [1, 1], "gradient": "stale", "steps": 20}
+    settings: dict[str, Any] = {"coefficients": [1, 1], "gradient": "stale", "steps": 20}
     swept = space("sgd", ["lr=0.1,0.05"], **settings)
     noisy = space("sgd", ["lr=0.1,0.05"], noise=1e-12, **settings)
 
