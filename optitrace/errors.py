@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -103,9 +104,41 @@ def one_of(what: str, value: str, known: Collection[str]) -> str:
         UsageError: it is not one of them.
     """
     if value not in known:
-        guess = did_you_mean(value, known) or ";"
-        raise UsageError(f"unknown {what} {quoted(value)}{guess} choose from: {', '.join(known)}.")
+        guess = did_you_mean(str(value), known) or ";"
+        raise UsageError(f"unknown {what} {quoted(str(value))}{guess} choose from: {', '.join(known)}.")
     return value
+
+
+LARGEST_SEED = 2**63 - 1
+"""The largest seed that the generators of torch take."""
+
+
+def integer(name: str, value: object, *, least: int = 0, most: int | None = None) -> int:
+    """Return an integer in its range.
+
+    >>> integer("steps", 3)
+    3
+
+    Raises:
+        UsageError: it is none, or out of its range.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= (most or inf):
+        return value
+    positive = {0: "a non-negative integer", 1: "a positive integer"}
+    highest = "2^63 − 1" if most == LARGEST_SEED else most
+    allowed = positive[least] if most is None else f"an integer from {least} to {highest}"
+    raise UsageError(f"{name} is {_shown(value)}; it must be {allowed}.")
+
+
+def amount(name: str, value: object) -> float:
+    """Return a number that is not negative.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf:
+        return float(value)
+    raise UsageError(f"{name} is {_shown(value)}; it must be a non-negative number.")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -118,3 +151,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     close = get_close_matches(name, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _shown(value: object) -> str:
+    return quoted(value) if isinstance(value, str) else repr(value)

@@ -136,6 +136,32 @@ def test_a_dtype_of_torch_is_taken() -> None:
         (lambda o: o.compare("sgd"), r"'sgd' is not a trace; make one with trace\('sgd'\), or read"),
         (lambda o: o.diff("sgd", "adam"), "'sgd' is not a trace; make one with"),
         (lambda o: o.explain("sgd"), "'sgd' is not a trace; make one with"),
+        (lambda api: api.trace("sgd", every=1.5), r"every is 1\.5; it must be a positive integer"),
+        (lambda api: api.trace("sgd", every="2"), "every is '2'; it must be a positive integer"),
+        (
+            lambda api: api.trace("sgd", dimension="3"),
+            "the dimension is '3'; it must be an integer from 1 to",
+        ),
+        (
+            lambda api: api.trace("sgd", dimension=2, condition="10"),
+            "the condition number is '10'; it must be",
+        ),
+        (lambda api: api.trace("sgd", rotate=1.5), r"rotate is 1\.5; it must be an integer from 0 to 2"),
+        (lambda api: api.trace("sgd", seed="1"), "seed is '1'; it must be an integer from 0 to 2"),
+        (
+            lambda api: api.trace("sgd", clip_norm="1"),
+            "the largest gradient norm is '1'; it must be a non-neg",
+        ),
+        (lambda api: api.trace("sgd", device=0), "unknown device '0'; choose from: cpu, cuda"),
+        (
+            lambda api: api.explain(api.trace("sgd"), precision=-1),
+            "precision is -1; it must be an integer from",
+        ),
+        (lambda api: api.explain(api.trace("sgd"), precision="4"), "precision is '4'; it must be an integer"),
+        (
+            lambda api: api.explain(api.trace("sgd"), coordinate=0),
+            "coordinate is 0; it must be a positive int",
+        ),
     ],
 )
 def test_what_cannot_be_taken_is_told(call: Callable[[Any], object], message: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,3 +58,29 @@ def test_a_comparison_is_ranked_and_prints_the_words_of_the_command() -> None:
     assert math.isclose(compared.summaries[0].final_loss, 0.0029, rel_tol=0.01)
     assert str(compared).startswith("all at lr 0.1\n")
     assert len(json.loads(compared.to_json())["runs"]) == 2
+
+
+def test_a_tolerance_that_is_given_is_instead_of_torchs() -> None:
+    single, double = (optitrace.trace("sgd", dtype=dtype) for dtype in ("float32", "float64"))
+
+    assert not optitrace.diff(single, double, close=True, rtol=1e-12, atol=0).same
+    assert not optitrace.diff(single, double, close=True, rtol=1e-12, atol=1e-12).same
+    assert optitrace.diff(single, double, close=True, rtol=1e-12).same
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda o, t: o.diff(t, t, rtol=-1), "rtol is -1; it must be a non-negative number"),
+        (lambda o, t: o.diff(t, t, atol=math.nan), "atol is nan; it must be a non-negative number"),
+        (lambda o, t: o.diff(t, t, ulps="1"), "ulps is '1'; it must be a non-negative number"),
+        (lambda o, t: o.compare(t, tolerance=5), "tolerance is 5; it must be a share between 0 and 1"),
+        (lambda o, t: o.compare(t, tolerance=-1.0), r"tolerance is -1\.0; it must be a share between"),
+        (lambda o, t: o.compare(t, tolerance=None), "tolerance is None; it must be a share between"),
+    ],
+)
+def test_a_tolerance_that_is_none_is_refused(
+    call: Callable[[Any, optitrace.Trace], object], message: str
+) -> None:
+    with pytest.raises(optitrace.OptitraceError, match=message):
+        call(optitrace, optitrace.trace("sgd", steps=1))

@@ -92,6 +92,16 @@ def test_a_draw_is_that_of_its_seed() -> None:
             lambda s: s("sgd", {"lr": [0.1]}, threads="x"),
             "threads is 'x'; it must be a positive integer",
         ),
+        (lambda s: s("sgd", {"lr": [0.1]}, random=1.5), r"random is 1\.5; it must be a positive integer"),
+        (
+            lambda s: s("sgd", {"lr": [0.1]}, tolerance="1"),
+            "tolerance is '1'; it must be a non-negative number",
+        ),
+        (
+            lambda s: s("sgd", {"lr": [0.1]}, tolerance=-1),
+            "tolerance is -1; it must be a non-negative number",
+        ),
+        (lambda s: s("sgd", {"lr": [0.1]}, rank=5), "unknown rank '5'; choose from: final_loss"),
         (lambda s: s("sgd", {"lr": [0.1]}, rank="speed"), "unknown rank 'speed'; choose from: final_loss"),
         (lambda s: s("sgd", {"lr": [-1.0]}), "leave out what contains lr=-1"),
         (lambda s: s("sgd", {f"start.{k}": "0:1:20000" for k in (0, 1)}), "400,000,000 configurations"),

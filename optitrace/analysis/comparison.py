@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from optitrace.errors import UsageError, quoted
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import NamedTrace, Status, TraceRecord
 
@@ -67,7 +68,7 @@ class RankedRuns:
     def best(self, column: str) -> float | None:
         """Return the smallest number of a column; None if all are the same or there are none."""
         values = [getattr(summary, column) for summary in self.summaries]
-        numbers = [value for value in values if value is not None and not math.isnan(value)]
+        numbers = [value for value in values if value is not None and math.isfinite(value)]
         return min(numbers) if len(set(values)) > 1 and numbers else None
 
 
@@ -80,12 +81,32 @@ def compare(
         traces: the runs.
         tolerance: the fraction of its starting loss that a run is expected to reach.
         tuning: the learning rates that each run was tuned over, in words; None if they were not tuned.
+
+    Raises:
+        UsageError: the tolerance is not between 0 and 1.
     """
+    check_share(tolerance)
     ranked = sorted(
         ((summarize(named, tolerance), named) for named in traces), key=lambda pair: _rank(pair[0])
     )
     summaries, runs = tuple(s for s, _ in ranked), tuple(named for _, named in ranked)
     return RankedRuns(tolerance, summaries, runs, tuning)
+
+
+def check_share(tolerance: float | str) -> float:
+    """Return a share of the starting loss, which may be given as text.
+
+    Raises:
+        UsageError: it is not between 0 and 1.
+    """
+    try:
+        share = float(tolerance)
+    except (TypeError, ValueError):
+        share = 0.0
+    if not 0 < share < 1:
+        given = quoted(tolerance) if isinstance(tolerance, str) else repr(tolerance)
+        raise UsageError(f"tolerance is {given}; it must be a share between 0 and 1, such as 0.001.")
+    return share
 
 
 def summarize(named: NamedTrace, tolerance: float) -> Summary:
@@ -120,7 +141,7 @@ def losses_after(trace: TraceRecord) -> Iterator[tuple[int, float]]:
 
 def _rank(summary: Summary) -> tuple[float, float]:
     """Return the sort key of a run; a NaN loss comes last."""
-    loss = math.inf if math.isnan(summary.final_loss) else summary.final_loss
+    loss = summary.final_loss if math.isfinite(summary.final_loss) else math.inf
     steps = math.inf if summary.steps_to_tolerance is None else summary.steps_to_tolerance
     return loss, steps
 

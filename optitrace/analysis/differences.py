@@ -243,22 +243,14 @@ def _recorded(table: Table) -> int:
 
 def _compared(table: Table, parameters: Sequence[str]) -> dict[str, Column]:
     """Return the compared columns of a table, in the order within a step."""
-    columns = {quantity.name: table.columns[quantity.name] for quantity in table.recorded}
-    result = {table.RESULT: columns.pop(table.RESULT)} if table.RESULT in columns else {}
-    state, values = _named(table)
-    columns = {**columns, **state, **values, **result}
+    columns = table.named_columns()
+    if table.RESULT in columns:
+        columns[table.RESULT] = columns.pop(table.RESULT)
     if parameters:
         own = {name: place for place, name in enumerate(table.recorded_parameters)}
         places = [own[name] for name in parameters]
         columns |= {name: _at_places(column, places) for name, column in table.by_parameter.items()}
     return columns
-
-
-def _named(table: Table) -> tuple[Mapping[str, Column], Mapping[str, Column]]:
-    """Return the state and the values by the names that they are compared by: ``state lr`` beside an lr."""
-    state = {f"state {name}" if name in table.columns else name: c for name, c in table.state.items()}
-    taken = {*table.columns, *state}
-    return state, {f"value {name}" if name in taken else name: c for name, c in table.values.items()}
 
 
 def _at_places(column: Column, places: Sequence[int]) -> Column:
@@ -272,10 +264,10 @@ def _at_places(column: Column, places: Sequence[int]) -> Column:
 
 def _only(table: Table, other: Table) -> tuple[str, ...]:
     """Return the requested quantities that only one of two tables has."""
-    (state, values), (others, other_values) = _named(table), _named(other)
-    is_asked_for = "state" in table.ASKED_FOR and not (state and others)
-    asked = [*(state if is_asked_for else ()), *values]
-    names = [name for name in asked if name not in {**others, **other_values}]
+    is_asked_for = "state" in table.ASKED_FOR and not (table.state and other.state)
+    always = len(table.recorded) + (0 if is_asked_for else len(table.state))
+    asked = [*table.named_columns()][always:]
+    names = [name for name in asked if name not in other.named_columns()]
     return (*names, *([BY_PARAMETER] if table.by_parameter and not other.by_parameter else ()))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from optitrace.analysis.tolerance import ulps_between
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, integer
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import TraceRecord
 from optitrace.rules.reader import UNICODE, Part, Reading, RuleLine, Spelling, StepExplanation, read
@@ -112,7 +112,7 @@ def check_explainable(experiment: Experiment, coordinate: int | None) -> None:
         return
     if experiment.entry.rule is None:
         raise UsageError(f"{experiment.optimizer} has no rule, so no coordinate can be followed.")
-    if coordinate > len(experiment.start):
+    if integer("coordinate", coordinate, least=1) > len(experiment.start):
         raise UsageError(
             f"there is no coordinate {coordinate}; the weights have 1 to {len(experiment.start)}."
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
+from optitrace.errors import amount
 from optitrace.experiment.float_formats import FORMATS
 
 CLOSE: Mapping[str, tuple[float, float]] = {
@@ -42,6 +43,15 @@ class Tolerance:
     atol: float = 0.0
     ulps: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            UsageError: one is negative, or no number.
+        """
+        for field in fields(self):
+            amount(field.name, getattr(self, field.name))
+
     @property
     def is_exact(self) -> bool:
         """Whether numbers must have the same bits."""
@@ -66,10 +76,32 @@ ToleranceOf = Callable[[tuple[str, str]], Tolerance]
 """Returns the tolerance for two runs of these dtypes."""
 
 
-def close(dtypes: tuple[str, str]) -> Tolerance:
-    """Return the tolerance of `torch.testing.assert_close`: of two dtypes the wider ones."""
-    relative, absolute = zip(*(CLOSE[dtype] for dtype in dtypes), strict=True)
-    return Tolerance(rtol=max(relative), atol=max(absolute))
+def tolerance(
+    *, close: bool, rtol: float | None = None, atol: float | None = None, ulps: float | None = None
+) -> ToleranceOf:
+    """Return the tolerance that is asked for.
+
+    Args:
+        close: allow what `torch.testing.assert_close` allows, of two dtypes the wider one; else nothing.
+        rtol: the relative tolerance, instead of that.
+        atol: the absolute tolerance, instead of that.
+        ulps: that in units in the last place.
+
+    Raises:
+        UsageError: a number is negative, or none.
+    """
+    given = {"rtol": rtol, "atol": atol, "ulps": ulps}
+    asked = replace(EXACT, **{name: amount for name, amount in given.items() if amount is not None})
+
+    def of_dtypes(dtypes: tuple[str, str]) -> Tolerance:
+        relative, absolute = zip(*(CLOSE[dtype] for dtype in dtypes), strict=True)
+        return replace(
+            asked,
+            rtol=max(relative) if close and rtol is None else asked.rtol,
+            atol=max(absolute) if close and atol is None else asked.atol,
+        )
+
+    return of_dtypes
 
 
 def unit_dtype(a: float, b: float, dtypes: tuple[str, str]) -> str:

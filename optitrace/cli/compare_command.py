@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from optitrace.analysis.comparison import DEFAULT_TOLERANCE, compare
+from optitrace.analysis.comparison import DEFAULT_TOLERANCE, check_share, compare
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import leave, leave_if_interrupted, plan_delivery
 from optitrace.cli.experiment_runner import load_torch
@@ -20,7 +20,7 @@ from optitrace.cli.operands import (
     run_operands,
     traces_of,
 )
-from optitrace.errors import UsageError, one_of, quoted
+from optitrace.errors import UsageError, one_of
 from optitrace.experiment.experiment import Experiment
 from optitrace.views.comparison_view import QUANTITIES
 from optitrace.views.presenters.comparison import ComparisonPresenter
@@ -84,7 +84,7 @@ def compare_runs(**given: Any) -> None:
     """Run what is to be run, rank the runs, and show them."""
     delivery = plan_delivery(given, ComparisonPresenter)
     quantity = one_of("table", given["table"], QUANTITIES) if given["table"] else ""
-    tolerance = _tolerance(given["tolerance"])
+    tolerance = check_share(given["tolerance"])
     operands = given["operands"]
     saved = traces_of(read_files(operands), "'optitrace diff' compares two trainings")
     settings = given_settings(given)
@@ -119,13 +119,3 @@ def _tune(experiments: dict[str, Experiment]) -> str:
     for operand, experiment in experiments.items():
         experiments[operand] = tune(experiment)
     return DESCRIPTION
-
-
-def _tolerance(text: str) -> float:
-    try:
-        tolerance = float(text)
-    except ValueError:
-        tolerance = 0.0
-    if not 0 < tolerance < 1:
-        raise UsageError(f"tolerance is {quoted(text)}; it must be a share between 0 and 1, such as 0.001.")
-    return tolerance

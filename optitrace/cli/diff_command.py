@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from optitrace.analysis.diff_report import DiffReport, TrainingDifferences, diff_trainings, report_differences
-from optitrace.analysis.tolerance import EXACT, Tolerance, ToleranceOf, close
+from optitrace.analysis.tolerance import ToleranceOf, tolerance
 from optitrace.cli import options
 from optitrace.cli.delivery import leave, leave_if_interrupted, plan_delivery
 from optitrace.cli.interruption import Interruption
@@ -21,7 +20,8 @@ from optitrace.cli.operands import (
     shared_settings,
     traces_of,
 )
-from optitrace.errors import UsageError, quoted
+from optitrace.errors import UsageError
+from optitrace.experiment.text import non_negative
 from optitrace.records.reader import SavedTraining
 from optitrace.records.trace import TraceRecord
 from optitrace.records.training import NamedTraining
@@ -79,19 +79,20 @@ EXAMPLES = """\
 def diff_runs(**given: Any) -> None:
     """Read or run both, compare them, show how they differ, and exit with the answer."""
     delivery = plan_delivery(given, DiffPresenter)
-    amounts = {name: _amount(name, given[name]) for name in ("rtol", "atol", "ulp")}
-    tolerance = partial(_tolerance, given["close"], amounts)
+    names = [name for name in ("rtol", "atol", "ulp") if given[name] is not None]
+    amounts = {name.replace("ulp", "ulps"): non_negative(name, given[name]) for name in names}
+    allowed = tolerance(close=given["close"], **amounts)
     operands, settings = (given["a"], given["b"]), given_settings(given)
     files = read_files(operands)
     trainings = [found for found in map(files.get, operands) if isinstance(found, SavedTraining)]
     if len(trainings) == len(operands):
         result: Presenter
-        differences = _diff_trainings(operands, trainings, settings, tolerance)
+        differences = _diff_trainings(operands, trainings, settings, allowed)
         result, are_same = TrainingDiffPresenter(differences), differences.are_same
     else:
         saved = traces_of(files, "diff compares two trainings, or two traces or experiments")
         shared = shared_settings(operands, saved, settings, runs_code=given["rerun"])
-        report = _diff_traces(operands, saved, {**shared, **settings}, tolerance)
+        report = _diff_traces(operands, saved, {**shared, **settings}, allowed)
         result, are_same = DiffPresenter(report), report.differences.are_same
     leave(delivery.deliver(result), is_no=not are_same)
 
@@ -100,7 +101,7 @@ def _diff_trainings(
     operands: Sequence[str],
     saved: Sequence[SavedTraining],
     settings: Collection[str],
-    tolerance: ToleranceOf,
+    allowed: ToleranceOf,
 ) -> TrainingDifferences:
     """Compare two trainings.
 
@@ -111,42 +112,18 @@ def _diff_trainings(
         option = next(iter(settings)).replace("_", "-")
         raise UsageError(f"trainings are not run again, so --{option} changes nothing; leave it out.")
     a, b = (NamedTraining(called(o), s.training) for o, s in zip(operands, saved, strict=True))
-    return diff_trainings(a, b, tolerance)
+    return diff_trainings(a, b, allowed)
 
 
 def _diff_traces(
     operands: Sequence[str],
     saved: Mapping[str, TraceRecord],
     settings: Mapping[str, str],
-    tolerance: ToleranceOf,
+    allowed: ToleranceOf,
 ) -> DiffReport:
     experiments = {o: design_operand(o, settings) for o in operands if o not in saved}
     with Interruption() as interruption:
         traces = run_operands(operands, saved, experiments, interruption)
     leave_if_interrupted(interruption, "interrupted; nothing was compared.")
     a, b = traces
-    allowed = tolerance((a.trace.experiment.dtype, b.trace.experiment.dtype))
-    return report_differences(a, b, allowed)
-
-
-def _tolerance(is_close: bool, amounts: Mapping[str, float | None], dtypes: tuple[str, str]) -> Tolerance:
-    """Return the requested tolerance; numbers that are given replace torch's."""
-    base = close(dtypes) if is_close else EXACT
-    rtol, atol, ulp = amounts["rtol"], amounts["atol"], amounts["ulp"]
-    return Tolerance(
-        rtol=base.rtol if rtol is None else rtol,
-        atol=base.atol if atol is None else atol,
-        ulps=base.ulps if ulp is None else ulp,
-    )
-
-
-def _amount(name: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = -1.0
-    if not 0 <= amount < float("inf"):
-        raise UsageError(f"{name} is {quoted(text)}; it must be a non-negative number.")
-    return amount
+    return report_differences(a, b, allowed((a.trace.experiment.dtype, b.trace.experiment.dtype)))

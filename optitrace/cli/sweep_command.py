@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,8 +14,8 @@ from optitrace.cli.experiment_runner import load_torch
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.operands import OPERAND_OPTIONS, design_operand, given_settings
 from optitrace.cli.progress import Bar
-from optitrace.errors import OutputError, UsageError, quoted
-from optitrace.experiment.text import command_line, parse_text, whole_number
+from optitrace.errors import OutputError, UsageError
+from optitrace.experiment.text import command_line, non_negative, parse_text, whole_number
 from optitrace.experiment.user_class import entry_of
 from optitrace.views.formats import HasJson, HasJsonLines, HasRows, is_picture
 from optitrace.views.presenters.sweep import Columns, SweepPresenter, columns_of
@@ -183,15 +182,7 @@ def _read_goal(given: dict[str, Any]) -> Goal:
     """
     from optitrace.analysis.sweeping.measures import Goal
 
-    try:
-        tolerance = float(given["tolerance"])
-    except ValueError:
-        tolerance = math.nan
-    if not 0 <= tolerance < math.inf:
-        raise UsageError(
-            f"tolerance is {quoted(given['tolerance'])}; it must be a non-negative number, such as 1e-6."
-        )
-    return Goal(given["rank"], tolerance)
+    return Goal(given["rank"], non_negative("tolerance", given["tolerance"]))
 
 
 def _read_workers(given: dict[str, Any]) -> Workers:

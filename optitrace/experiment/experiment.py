@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack
 
-from optitrace.errors import one_of
+from optitrace.errors import LARGEST_SEED, amount, integer, one_of
 from optitrace.experiment import settings
 from optitrace.experiment.objective import Objective, Point, Quadratic
 from optitrace.experiment.objectives import choose_objective
@@ -158,15 +158,15 @@ def design(
         hyperparameters=entry.settings(hyperparameters or {}),
         objective=loss,
         start=settings.start(loss, given.get("start"), dtype),
-        steps=settings.steps(given.get("steps", 10)),
+        steps=integer("steps", given.get("steps", 10)),
         gradient=settings.gradient_protocol(entry, given.get("gradient", "fresh"), GRADIENTS),
         dtype=dtype,
         device=settings.device(device),
         implementation=settings.implementation(entry, given.get("implementation", "auto"), device),
-        noise=settings.amount("the noise", given.get("noise", 0.0)),
-        seed=settings.seed(given.get("seed", 0)),
-        clip_norm=None if norm is None else settings.amount("the largest gradient norm", norm),
-        clip_value=None if value is None else settings.amount("the largest gradient value", value),
+        noise=amount("the noise", given.get("noise", 0.0)),
+        seed=integer("seed", given.get("seed", 0), most=LARGEST_SEED),
+        clip_norm=None if norm is None else amount("the largest gradient norm", norm),
+        clip_value=None if value is None else amount("the largest gradient value", value),
         schedule=None if schedule is None else parse_schedule(schedule),
         until=None if until is None else settings.target(until, loss),
         custom=None if entry.name in OPTIMIZERS else entry,

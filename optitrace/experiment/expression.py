@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +186,7 @@ class _Safe(ast.NodeTransformer):
         return ast.Call(ast.Name(name, ast.Load()), [left, right], [])
 
 
+@cache
 def _functions() -> Mapping[str, Any]:
     """Return what the names in a compiled expression stand for."""
     import torch

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from optitrace.errors import UsageError
+from optitrace.errors import LARGEST_SEED, UsageError, amount, integer
 from optitrace.experiment.memory import check_memory
 from optitrace.rules.hyperparameter import show
 
@@ -85,8 +85,8 @@ class Quadratic:
         for coefficient in self.coefficients:
             if not math.isfinite(coefficient):
                 raise UsageError(f"a coefficient of the quadratic is {coefficient}; all must be finite.")
-        if self.rotation is not None and not 0 <= self.rotation < 2**63:
-            raise UsageError(f"rotate is {self.rotation}; it must be an integer from 0 to 2^63 − 1.")
+        if self.rotation is not None:
+            integer("rotate", self.rotation, most=LARGEST_SEED)
 
     @property
     def dimension(self) -> int:
@@ -158,8 +158,7 @@ def check_dimension(dimension: int) -> None:
     Raises:
         UsageError: it is not from 1 to `MOST_COORDINATES`.
     """
-    if not 1 <= dimension <= MOST_COORDINATES:
-        raise UsageError(f"the dimension is {dimension}; it must be an integer from 1 to {MOST_COORDINATES}.")
+    integer("the dimension", dimension, least=1, most=MOST_COORDINATES)
 
 
 def spread(dimension: int, condition: float) -> Point:
@@ -174,7 +173,7 @@ def spread(dimension: int, condition: float) -> Point:
         UsageError: there is no such quadratic.
     """
     check_dimension(dimension)
-    if not 1 <= condition < math.inf:
+    if amount("the condition number", condition) < 1:
         raise UsageError(f"the condition number is {show(condition)}; it must be at least 1.")
     if dimension == 1:
         return (1.0,)

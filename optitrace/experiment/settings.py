@@ -53,32 +53,11 @@ QUANTITIES = {
 
 def device(name: str) -> str:
     """Return the name of a device, which may or may not be there."""
-    if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]{0,8}))?", name):
+    if not isinstance(name, str) or not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]{0,8}))?", name):
         raise UsageError(
-            f"unknown device {quoted(name)}; choose from: cpu, cuda, cuda:N (such as cuda:1), auto."
+            f"unknown device {quoted(str(name))}; choose from: cpu, cuda, cuda:N (such as cuda:1), auto."
         )
     return name
-
-
-def steps(count: int) -> int:
-    """Return a number of steps."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise UsageError(f"steps is {count}; it must be a non-negative integer.")
-    return count
-
-
-def seed(number: int) -> int:
-    """Return a seed that torch's generators take."""
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**63:
-        raise UsageError(f"seed is {number}; it must be an integer from 0 to 2^63 − 1.")
-    return number
-
-
-def amount(what: str, value: float) -> float:
-    """Return a number that is not negative."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise UsageError(f"{what} is {value}; it must be a non-negative number.")
-    return float(value)
 
 
 def coefficients(given: Sequence[float] | None, dtype: str) -> Point | None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from optitrace.errors import UsageError, did_you_mean, printable, quoted
+from optitrace.errors import UsageError, amount, did_you_mean, integer, printable, quoted
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.objective import Quadratic
 from optitrace.experiment.objectives import as_short_settings
 from optitrace.experiment.user_class import entry_of
+from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.rules.hyperparameter import show
 from optitrace.rules.optimizer import Optimizer
 
@@ -87,27 +88,33 @@ def text_of(experiment: Experiment) -> str:
     >>> text_of(design("adam", {"betas": (0.9, 0.99)}, dtype="float64"))
     'adam:betas=0.9;0.99,dtype=float64'
     """
-    plain = design(
-        experiment.entry,
-        experiment.hyperparameters,
-        objective=experiment.objective,
-        device=experiment.device,
-    )
-    shown: dict[str, Any] = {
-        h.name: experiment.hyperparameters[h.name]
-        for h in experiment.entry.hyperparameters
-        if experiment.hyperparameters[h.name] != h.default
-    }
-    if plain.objective != Quadratic():
-        shown |= as_short_settings(plain.objective)
-    for name in SETTINGS:
-        value, usual = getattr(experiment, name, None), getattr(plain, name, None)
-        if value != usual and name not in ("objective", "device"):
-            shown[name] = str(value) if name in ("schedule", "until") else value
-    if experiment.device != "cpu":
-        shown["device"] = experiment.device
-    settings = ",".join(f"{name}={show(value).replace(',', ';')}" for name, value in shown.items())
+    shown = _unusual_hyperparameters(experiment) | _unusual_settings(experiment)
+    settings = ",".join(f"{name}={value.replace(',', ';')}" for name, value in shown.items())
     return f"{experiment.optimizer}:{settings}" if settings else experiment.optimizer
+
+
+def command_line(experiment: Experiment) -> str:
+    """Return the shortest command that traces an experiment.
+
+    >>> command_line(design("sgd", {"momentum": 0.9, "nesterov": True}, start=(-1, 1), steps=100))
+    'optitrace sgd --momentum 0.9 --nesterov --steps 100 --start=-1,1'
+    >>> command_line(design("sgd", schedule="MultiStepLR:milestones=3;6,gamma=0.5"))
+    "optitrace sgd --schedule 'MultiStepLR:milestones=3;6,gamma=0.5'"
+    """
+    switches = {h.name for h in experiment.entry.hyperparameters if h.type is bool}
+    # what an optimizer of the catalogue calls a hyperparameter is no other option of any command
+    named = {h.name for entry in OPTIMIZERS.values() for h in entry.hyperparameters}
+    words = ["optitrace", experiment.optimizer]
+    for name, value in _unusual_hyperparameters(experiment).items():
+        if experiment.custom is not None and name not in named:
+            words += ["--set", f"{name}={value}"]
+        elif name in switches:
+            words.append(_option(name if value == "true" else f"no_{name}"))
+        else:
+            words += _with_value(name, value)
+    for name, value in _unusual_settings(experiment).items():
+        words += _with_value(name, value)
+    return shlex.join(words)
 
 
 def whole_number(name: str, text: str, *, least: int = 0, most: int | None = None) -> int:
@@ -116,15 +123,22 @@ def whole_number(name: str, text: str, *, least: int = 0, most: int | None = Non
     Raises:
         UsageError: it is not an integer, or out of range.
     """
-    positive = {0: "a non-negative integer", 1: "a positive integer"}
-    allowed = positive[least] if most is None else f"an integer from {least} to {most}"
     try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if number < least or (most is not None and number > most):
-        raise UsageError(f"{name} is {quoted(text)}; it must be {allowed}.")
-    return number
+        return integer(name, int(text), least=least, most=most)
+    except (ValueError, UsageError):
+        return integer(name, text, least=least, most=most)  # which repeats what was typed
+
+
+def non_negative(name: str, text: str) -> float:
+    """Return the number, not below zero, that a text stands for.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return amount(name, float(text))
+    except (ValueError, UsageError):
+        return amount(name, text)
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:
@@ -180,6 +194,42 @@ SETTINGS: Mapping[str, Callable[[str, str], Any]] = {
 """The settings of an experiment, by the name of `design`'s argument, and what reads each from text."""
 
 
+def _unusual_hyperparameters(experiment: Experiment) -> dict[str, str]:
+    """Return the hyperparameters of an experiment that do not have their default, as text."""
+    values = experiment.hyperparameters
+    return {
+        h.name: show(values[h.name]) for h in experiment.entry.hyperparameters if values[h.name] != h.default
+    }
+
+
+def _unusual_settings(experiment: Experiment) -> dict[str, str]:
+    """Return what else of an experiment is not as usual, as text, by the keys of `SETTINGS`."""
+    plain = design(
+        experiment.entry,
+        experiment.hyperparameters,
+        objective=experiment.objective,
+        device=experiment.device,
+    )
+    shown: dict[str, Any] = {}
+    if plain.objective != Quadratic():
+        shown |= as_short_settings(plain.objective)
+    for name in SETTINGS:
+        value, usual = getattr(experiment, name, None), getattr(plain, name, None)
+        if value != usual and name not in ("objective", "device"):
+            shown[name] = str(value) if name in ("schedule", "until") else value
+    if experiment.device != "cpu":
+        shown["device"] = experiment.device
+    return {name: show(value) for name, value in shown.items()}
+
+
+def _with_value(name: str, value: str) -> list[str]:
+    return [f"{_option(name)}={value}"] if value.startswith("-") else [_option(name), value]
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _split(text: str) -> tuple[str, bool, str]:
     """Return the name, whether settings follow it, and the settings."""
     if found := re.search(r":(?=\s*[A-Za-z_][\w-]*\s*=)", text):
@@ -210,27 +260,3 @@ def _unknown(entry: Optimizer, key: str) -> str:
         f"{entry.name} has no {printable(key)}{guess} its hyperparameters are {', '.join(names)}, "
         f"and an experiment has {', '.join(SETTINGS)}."
     )
-
-
-def command_line(experiment: Experiment) -> str:
-    """Return the shortest command that traces an experiment.
-
-    >>> from optitrace.experiment.experiment import design
-    >>> command_line(design("sgd", {"momentum": 0.9, "nesterov": True}, start=(-1, 1), steps=100))
-    'optitrace sgd --momentum 0.9 --nesterov --steps 100 --start=-1,1'
-    >>> command_line(design("sgd", schedule="MultiStepLR:milestones=3;6,gamma=0.5"))
-    "optitrace sgd --schedule 'MultiStepLR:milestones=3;6,gamma=0.5'"
-    """
-    text = parse_text(text_of(experiment))
-    switches = {h.name for h in experiment.entry.hyperparameters if h.type is bool}
-    words = ["optitrace", text.name]
-    for name, value in text.settings.items():
-        value = str(experiment.schedule) if name == "schedule" else value.replace(";", ",")
-        option = f"--{name.replace('_', '-')}"
-        if name in switches:
-            words.append(option if value == "true" else f"--no-{option.removeprefix('--')}")
-        elif value.startswith("-"):
-            words.append(f"{option}={value}")
-        else:
-            words += [option, value]
-    return shlex.join(words)

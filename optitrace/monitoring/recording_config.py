@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from optitrace.errors import UsageError, did_you_mean, quoted
+from optitrace.errors import UsageError, did_you_mean, integer, quoted
 from optitrace.text import first_of
 
 INTERVAL = 256
@@ -46,8 +46,7 @@ class RecordingConfig:
             UsageError: they make no sense.
         """
         for name, value in (("every", self.every), ("from", self.first)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}; it must be a positive integer.")
+            integer(name, value, least=1)
         if self.last is not None and self.last < self.first:
             raise UsageError(f"the last step, {self.last}, comes before the first, {self.first}.")
 

@@ -8,8 +8,7 @@ from optitrace.analysis.comparison import DEFAULT_TOLERANCE, Summary
 from optitrace.analysis.comparison import compare as compare_traces
 from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.differences import Difference
-from optitrace.analysis.tolerance import Tolerance
-from optitrace.analysis.tolerance import close as close_tolerance
+from optitrace.analysis.tolerance import tolerance
 from optitrace.errors import UsageError
 from optitrace.python.shown import Shown, ShownInNotebook
 from optitrace.python.traces import Trace, record_of
@@ -55,7 +54,13 @@ class Diff(Shown):
 
 
 def diff(
-    a: Trace, b: Trace, *, close: bool = False, rtol: float = 0.0, atol: float = 0.0, ulps: float = 0.0
+    a: Trace,
+    b: Trace,
+    *,
+    close: bool = False,
+    rtol: float | None = None,
+    atol: float | None = None,
+    ulps: float | None = None,
 ) -> Diff:
     """Compare two traces number by number, at the steps that both have.
 
@@ -67,20 +72,17 @@ def diff(
     Args:
         a: the first trace.
         b: the second, which tolerances are relative to.
-        close: use the tolerances of `torch.testing.assert_close` for the dtype, where larger.
-        rtol: the relative tolerance.
-        atol: the absolute tolerance.
+        close: use the tolerances of `torch.testing.assert_close` for the dtype.
+        rtol: the relative tolerance, instead of torch's.
+        atol: the absolute tolerance, instead of torch's.
         ulps: the tolerance in units in the last place.
 
     Raises:
-        UsageError: an argument is not a trace.
+        UsageError: an argument is not a trace, or a tolerance is not a non-negative number.
     """
     named_a, named_b = _named(a), _named(b)
-    allowed = Tolerance(rtol, atol, ulps)
-    if close:
-        usual = close_tolerance((a.experiment.dtype, b.experiment.dtype))
-        allowed = Tolerance(max(rtol, usual.rtol), max(atol, usual.atol), ulps)
-    return Diff(report_differences(named_a, named_b, allowed))
+    allowed = tolerance(close=close, rtol=rtol, atol=atol, ulps=ulps)
+    return Diff(report_differences(named_a, named_b, allowed((a.experiment.dtype, b.experiment.dtype))))
 
 
 class Comparison(ShownInNotebook):
@@ -123,7 +125,7 @@ def compare(*traces: Trace, tolerance: float = DEFAULT_TOLERANCE) -> Comparison:
         tolerance: the fraction of its starting loss that a run is expected to reach.
 
     Raises:
-        UsageError: no trace is given, or something else.
+        UsageError: no trace is given, or something else; or the tolerance is no share.
     """
     if not traces:
         raise UsageError("there is nothing to compare; give at least one trace.")

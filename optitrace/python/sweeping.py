@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, integer
 from optitrace.experiment.text import command_line
 from optitrace.python.shown import ShownInNotebook
 from optitrace.python.traces import Trace, experiment_of
@@ -165,7 +165,12 @@ def sweep(
     from optitrace.analysis.sweeping.space import lay_out
     from optitrace.analysis.sweeping.sweep import Workers
 
-    _check(varied, random, threads)
+    if not isinstance(varied, Mapping) or not varied:
+        raise UsageError(
+            f"what is varied is {varied!r}; give its values by name, as in {{'lr': 'log:1e-4:1:200'}}."
+        )
+    if threads is not None:
+        integer("threads", threads, least=1)
     base = experiment_of(optimizer, steps, device, settings)
     axes = [_axis(name, values, base) for name, values in varied.items()]
     space = lay_out(base, axes, samples=random, seed=base.seed, confirmed=yes)
@@ -179,16 +184,6 @@ def _swept(space: Space, goal: Goal, workers: sweeping.Workers) -> Sweep:
     check_space(space, goal, workers)
     blocks: list[Block] = []
     return Sweep(run(space, goal, workers=workers, take=blocks.append), blocks)
-
-
-def _check(varied: Any, random: Any, threads: Any) -> None:
-    if not isinstance(varied, Mapping) or not varied:
-        raise UsageError(
-            f"what is varied is {varied!r}; give its values by name, as in {{'lr': 'log:1e-4:1:200'}}."
-        )
-    for name, number in (("random", random), ("threads", threads)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise UsageError(f"{name} is {number!r}; it must be a positive integer.")
 
 
 def _axis(name: str, values: str | Iterable[Value], base: Experiment) -> str | SweptAxis:

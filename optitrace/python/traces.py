@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, integer
 from optitrace.experiment.experiment import Experiment, design
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.experiment.text import SETTINGS
@@ -227,6 +227,7 @@ def explain(trace: Trace, *, precision: int = 4, coordinate: int | None = None) 
     """
     from optitrace.analysis.explanation import explain as explain_record
 
+    integer("precision", precision, most=17)
     explained = explain_record(record_of(trace), precision=precision, coordinate=coordinate)
     return Explanation(tuple(explained.values()), precision)
 

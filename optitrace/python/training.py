@@ -135,7 +135,7 @@ class Training(ShownInNotebook):
 
         Args:
             name: of a quantity; or of a state entry or of watched weights, as ``0.weight[0,3]``, where they
-                were asked for.
+                were asked for; ``state_lr`` of a state entry named as a quantity.
             optimizer: the optimizer's name; the only one if not given.
 
         Returns:
@@ -145,7 +145,7 @@ class Training(ShownInNotebook):
             UsageError: there is no such optimizer or quantity.
         """
         found = self._optimizer(optimizer)
-        columns = {**found.state, **found.values, **found.columns}
+        columns = found.named_columns()
         if name not in columns:
             there = f"there are {', '.join(columns)}" if columns else "no step of it was recorded"
             raise UsageError(f"{found.name} has no {name!r}; {there}.")

@@ -33,9 +33,6 @@ from optitrace.records.writer import TRAINING_SCHEMA
 from optitrace.text import counted
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from optitrace.records.schema import Form
 
 Content = TypeVar("Content")

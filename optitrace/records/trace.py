@@ -135,6 +135,14 @@ class Table:
         """The quantities that have a column, in the order in which files have them."""
         return [quantity for quantity in self.QUANTITIES if quantity.name in self.columns]
 
+    def named_columns(self) -> dict[str, Column]:
+        """Return all that rows have by names of their own: ``state_lr`` where there is an ``lr``, too."""
+        named = {quantity.name: self.columns[quantity.name] for quantity in self.recorded}
+        for group, columns in (("state", self.state), ("value", self.values)):
+            for name, column in columns.items():
+                named[f"{group}_{name}" if name in named else name] = column
+        return named
+
     @property
     def recorded_parameters(self) -> list[str]:
         """The names of the parameters that `by_parameter` has."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from optitrace.errors import printable
 from optitrace.records.trace import Column, Outcome, Status
-from optitrace.tracing.series import BLOCK, GrowingColumn, Series, is_recordable, series_like
+from optitrace.tracing.series import BLOCK, Series, is_recordable, series_like
 
 LARGEST_BLOCK = 1 << 20
 """How many numbers of a quantity a block has at most: not yet gathered, they take five times the room."""
@@ -45,13 +45,12 @@ class Recorder:
         self._steps = array("q", [0])
         size = (weights.numel(),)
         self._columns = {
-            "loss": GrowingColumn(first=1, spills=False),
-            "gradient": GrowingColumn(size, first=1, spills=False),
-            "weights": GrowingColumn(size, spills=False),
-            "lr": GrowingColumn(first=1, spills=False),
+            "loss": Column(array("d"), (), first=1),
+            "gradient": Column(array("d"), size, first=1),
+            "weights": Column(array("d", weights.reshape(-1).tolist()), size),
+            "lr": Column(array("d"), (), first=1),
         }
-        self._columns["weights"].extend(weights.reshape(-1).tolist())
-        self._state_columns: dict[str, GrowingColumn] = {}
+        self._state_columns: dict[str, Column] = {}
         self._series: dict[str, Series] = {
             "loss": series_like(weights.sum()),
             "gradient": series_like(weights),
@@ -59,13 +58,13 @@ class Recorder:
             "lr": series_like(0.0),
         }
         self._state: dict[str, Series] = {}
-        self._latest: list[tuple[GrowingColumn, list[Any]]] = []
+        self._latest: list[tuple[Column, list[Any]]] = []
 
     def beside(self, name: str, value: Tensor | float) -> None:
         """Record a further quantity that the next step uses; at every step, or never."""
         if name not in self._series:
             series = self._series[name] = series_like(value)
-            self._columns[name] = GrowingColumn(series.shape, first=1, spills=False)
+            self._columns[name] = Column(array("d"), series.shape, first=1)
         self._series[name].add(value)
 
     def before(self, loss: Tensor, gradient: Tensor, lr: float | None) -> None:
@@ -101,11 +100,7 @@ class Recorder:
             self._steps.append(self.taken)
             for column, value in self._latest:
                 _extend(column, value)
-        columns, state = (
-            {name: growing.column() for name, growing in group.items()}
-            for group in (self._columns, self._state_columns)
-        )
-        return self._steps, columns, state
+        return self._steps, self._columns, self._state_columns
 
     def _note_changed(self, state: Mapping[str, Any]) -> None:
         """Record a state that has other entries than the step before."""
@@ -113,7 +108,7 @@ class Recorder:
             if name not in self._state and is_recordable(value):
                 series = self._state[name] = series_like(value)
                 first = self._rows_at(self.taken)
-                self._state_columns[printable(str(name))] = GrowingColumn(series.shape, first, spills=False)
+                self._state_columns[printable(str(name))] = Column(array("d"), series.shape, first)
                 for _ in range(self.taken - self._gathered):
                     series.skip()
         for name, series in self._state.items():
@@ -131,7 +126,7 @@ class Recorder:
             return
         begin = -(self._gathered + 1) % self._every
         latest = []
-        before = [(column, len(column)) for _, _, column in self._all()]
+        before = [(column, len(column.values)) for _, _, column in self._all()]
         try:
             for name, series, column in self._all():
                 gaps = series.gaps
@@ -143,13 +138,13 @@ class Recorder:
         except MemoryError:
             self.taken = self._gathered
             for column, length in before:
-                column.cut(length)
+                del _numbers(column)[length:]
             raise
         self._latest = latest
         self._steps.extend(range(self._gathered + begin + 1, self.taken + 1, self._every))
         self._gathered = self.taken
 
-    def _all(self) -> Iterator[tuple[str, Series, GrowingColumn]]:
+    def _all(self) -> Iterator[tuple[str, Series, Column]]:
         """Yield every quantity with its series and its column, in the order in which a step has them."""
         for name, column in self._columns.items():
             if name != "weights":
@@ -172,5 +167,11 @@ class Recorder:
             self.non_finite = Outcome(Status.NON_FINITE, step, name)
 
 
-def _extend(column: GrowingColumn, values: list[Any]) -> None:
-    column.extend(chain.from_iterable(values) if column.shape else values)
+def _extend(column: Column, values: list[Any]) -> None:
+    _numbers(column).extend(chain.from_iterable(values) if column.shape else values)
+
+
+def _numbers(column: Column) -> array[float]:
+    """Return the numbers of a column that is still being made."""
+    assert isinstance(column.values, array)
+    return column.values

@@ -156,18 +156,16 @@ def _flat(tensor: Tensor) -> list[float]:
 
 
 class GrowingColumn:
-    """A column that numbers are added to.
+    """A column that numbers are added to, which goes on in a temporary file once it is long.
 
     Args:
         shape: the shape of one row's value.
         first: the first row that has a value.
-        spills: whether it goes on in a temporary file once it is long. Only one that does not can be cut.
     """
 
-    def __init__(self, shape: tuple[int, ...] = (), first: int = 0, *, spills: bool = True) -> None:
+    def __init__(self, shape: tuple[int, ...] = (), first: int = 0) -> None:
         self.shape = shape
         self.first = first
-        self._spills = spills
         self._tail = array("d")
         self._file: IO[bytes] | None = None
 
@@ -178,17 +176,11 @@ class GrowingColumn:
     def extend(self, numbers: Iterable[float]) -> None:
         """Add numbers at the end, those of each row flat."""
         self._tail.extend(numbers)
-        if self._spills and len(self._tail) > IN_MEMORY:
+        if len(self._tail) > IN_MEMORY:
             self._spill()
 
-    def cut(self, length: int) -> None:
-        """Take away all numbers from a place on."""
-        del self._tail[length:]
-
     def column(self) -> Column:
-        """Return the column: as it is now, though numbers may be added later, if it may spill."""
-        if not self._spills:
-            return Column(self._tail, self.shape, self.first)
+        """Return the column as it is now, though numbers may be added later."""
         if self._file is None:
             return Column(self._tail[:], self.shape, self.first)
         self._spill()

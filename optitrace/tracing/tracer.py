@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from optitrace.errors import DeviceError, UsageError, ran_out_of_memory
+from optitrace.errors import DeviceError, UsageError, integer, ran_out_of_memory
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.memory import check_memory
 from optitrace.experiment.objective import LossFunction
@@ -41,8 +41,7 @@ def trace(experiment: Experiment, *, every: int = 1, stop: Callable[[], bool] = 
         DeviceError: the device is not there, or has no memory even for the start; or this machine has none
             for the record of all steps.
     """
-    if every < 1:
-        raise UsageError(f"every is {every}; it must be a positive integer.")
+    integer("every", every, least=1)
     if experiment.until is None:
         _check_record(experiment, every)
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from optitrace.analysis.comparison import RankedRuns, Summary
 from optitrace.analysis.diff_report import differing_settings
@@ -115,13 +116,13 @@ def side_by_side(traces: Sequence[NamedTrace], quantity: str, display: Display) 
     steps = all_steps(traces)
     shown = [steps[row] for row in visible_rows(len(steps), display)]
     hidden = len(steps) - len(shown)
+    show = partial(format_number, precision=display.precision)
     headings, groups, columns = [("step", "")], [0], [[str(step) for step in shown]]
-    for number, (named, members) in enumerate(zip(traces, quantity_fields(traces, quantity), strict=True)):
-        rows = row_numbers(named)
-        for field in members:
+    for group, (named, members) in enumerate(quantity_columns(traces, quantity, shown), start=1):
+        for field, numbers in members:
             headings.append((named.name, field.heading[1]))
-            groups.append(number + 1)
-            columns.append([_text(field, rows.get(step), display.precision) for step in shown])
+            groups.append(group)
+            columns.append(["" if number is None else show(number) for number in numbers])
     return Grid(
         headings=headings,
         groups=groups,
@@ -136,16 +137,12 @@ def all_steps(traces: Sequence[NamedTrace]) -> list[int]:
     return sorted(set().union(*(named.trace.steps for named in traces)))
 
 
-def quantity_fields(traces: Sequence[NamedTrace], quantity: str) -> list[list[Field]]:
-    """Return the fields of a quantity, of each run."""
-    return [fields(quantity, named.trace.columns[quantity]) for named in traces]
-
-
-def row_numbers(named: NamedTrace) -> Mapping[int, int]:
-    """Return the row of each step that a run recorded."""
-    return {step: row for row, step in enumerate(named.trace.steps)}
-
-
-def _text(field: Field, row: int | None, precision: int) -> str:
-    value = None if row is None else field.value(row)
-    return "" if value is None else format_number(value, precision)
+def quantity_columns(
+    traces: Sequence[NamedTrace], quantity: str, steps: Sequence[int]
+) -> Iterator[tuple[NamedTrace, list[tuple[Field, list[float | None]]]]]:
+    """Yield each run with the fields of a quantity and their numbers at some steps; None for no number."""
+    for named in traces:
+        place = {step: row for row, step in enumerate(named.trace.steps)}
+        rows = [place.get(step) for step in steps]
+        members = fields(quantity, named.trace.columns[quantity])
+        yield named, [(f, [None if row is None else f.value(row) for row in rows]) for f in members]

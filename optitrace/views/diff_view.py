@@ -38,10 +38,10 @@ def diff_view(report: DiffReport, display: Display) -> RenderableType:
 
     Args:
         report: what is to be shown.
-        display: how; its precision is of differences, the numbers themselves are shown with all digits.
+        display: how; its digits are those of differences, the numbers themselves are shown with all digits.
     """
     spell = display.spell
-    lines = [*_settings(report.settings), *_said(report.differences, display.precision), *_rule(report.rule)]
+    lines = [*_settings(report.settings), *_said(report.differences, display.digits), *_rule(report.rule)]
     return Group(
         *_names(report.a.name, report.b.name, spell),
         Text(),
@@ -62,7 +62,7 @@ def training_diff_view(found: TrainingDifferences, display: Display) -> Renderab
     shown = _shown(found.optimizers)
     for optimizer in shown:
         lines = [*_settings(optimizer.settings), *_only("parameter", optimizer.only)]
-        lines += _said(optimizer.differences, display.precision)
+        lines += _said(optimizer.differences, display.digits)
         parts += [Text(), Text(spell(optimizer.name), style="bold")]
         parts += [Text(spell(line)) for line in lines]
         parts += _tables(optimizer.differences, display)
@@ -197,12 +197,12 @@ def _rule(rule: RuleDifference | None) -> Iterator[str]:
         yield f"  {letter}  {'has no such line' if line is None else line}"
 
 
-def _said(differences: Differences, precision: int) -> Iterator[str]:
+def _said(differences: Differences, digits: int) -> Iterator[str]:
     """Yield what the tables cannot be compared in, whether they are the same, and where they part."""
     yield from _incomparable(differences)
     yield _verdict(differences)
     if differences.first is not None:
-        yield from _numbers(differences, differences.first, precision)
+        yield from _numbers(differences, differences.first, digits)
 
 
 def _verdict(differences: Differences) -> str:
@@ -237,7 +237,7 @@ def _incomparable(differences: Differences) -> Iterator[str]:
             yield f"{_label(differences, quantity.quantity)}: A has {quantity.a} and B {quantity.b}"
 
 
-def _numbers(differences: Differences, first: Difference, precision: int) -> Iterator[str]:
+def _numbers(differences: Differences, first: Difference, digits: int) -> Iterator[str]:
     """Yield the two numbers of a difference, and how far apart they are."""
     words = _words(differences, first)
     for letter, number in (("A", first.a), ("B", first.b)):
@@ -249,7 +249,7 @@ def _numbers(differences: Differences, first: Difference, precision: int) -> Ite
     elif math.isfinite(first.ulps):
         count = _ulps(first.ulps)
         unit = f"ulp{'' if count == '1' else 's'} of {first.dtype}"
-        yield f"  {_size(first, precision)} apart, {count} {unit}"
+        yield f"  {_size(first, digits)} apart, {count} {unit}"
 
 
 def _is_of_weights(differences: Differences) -> bool:
@@ -289,18 +289,18 @@ def _tables(differences: Differences, display: Display) -> Iterator[RenderableTy
     if len(growth) > 1 and not _words(differences, growth[0]):
         followed = _label(differences, growth[0].quantity)
         headings = ["step", "difference", "ulps"]
-        rows = [[str(d.step), _size(d, display.precision), _ulps(d.ulps)] for d in growth]
+        rows = [[str(d.step), _size(d, display.digits), _ulps(d.ulps)] for d in growth]
         title = f"the difference of {followed} in later steps:"
         yield from (Text(), Text(display.spell(title)), Text())
         yield headed_table(headings, rows, display, numbers=headings)
     owners = "weight" if _is_of_weights(differences) else "parameter"
     headings = ["quantity", "differ", "largest", "ulps", "step", owners]
-    rows = _greatest(differences, display.precision)
+    rows = _greatest(differences, display.digits)
     yield from (Text(), Text("the largest difference of each quantity:"), Text())
     yield headed_table(headings, rows, display, numbers=headings[1:])
 
 
-def _greatest(differences: Differences, precision: int) -> list[list[str]]:
+def _greatest(differences: Differences, digits: int) -> list[list[str]]:
     """Return a row for each quantity: how much of it differs, and the greatest difference."""
     rows = []
     for quantity in differences.quantities:
@@ -309,14 +309,14 @@ def _greatest(differences: Differences, precision: int) -> list[list[str]]:
         if greatest is not None and _words(differences, greatest):
             row += ["", "", str(greatest.step)]
         elif greatest is not None:
-            row += [_size(greatest, precision), _ulps(greatest.ulps), str(greatest.step)]
+            row += [_size(greatest, digits), _ulps(greatest.ulps), str(greatest.step)]
             row.append(differences.owner(greatest))
         rows.append(row + [""] * (6 - len(row)))
     return rows
 
 
-def _size(difference: Difference, precision: int) -> str:
-    return f"{difference.size:.{max(precision, 1)}g}"
+def _size(difference: Difference, digits: int) -> str:
+    return f"{difference.size:.{digits}g}"
 
 
 def _ulps(count: float) -> str:

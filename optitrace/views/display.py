@@ -36,6 +36,11 @@ class Display:
     by_parameter: bool = False
     plot: bool = False
 
+    @property
+    def digits(self) -> int:
+        """How many significant digits a number has, where numbers of all sizes stand beside each other."""
+        return max(1, self.precision)
+
     def spell(self, text: str) -> str:
         """Return a text as it can be shown."""
         return to_ascii(text) if self.ascii else text

@@ -263,7 +263,7 @@ def are_counts(values: Sequence[float | None]) -> bool:
 
 
 def _significant(display: Display) -> _Shown:
-    return partial(format_significant, digits=max(1, display.precision))
+    return partial(format_significant, digits=display.digits)
 
 
 def _whole(number: float) -> str:
@@ -354,7 +354,7 @@ def _parameter_grid(optimizer: OptimizerTrace, display: Display) -> Grid:
 
 def _rates(column: Column, rows: Sequence[int], display: Display) -> list[GridColumn]:
     """Return the columns of the learning rate: one, or one for each group where they are not alike."""
-    digits = max(1, display.precision)
+    digits = display.digits
     found = [Field("lr", None, column)] if _are_one(column, rows) else few_fields("lr", column, per=Per.GROUP)
     return [GridColumn(f.heading, "lr", partial(_texts, f, lambda x: f"{x:.{digits}g}")) for f in found]
 

@@ -43,6 +43,13 @@ def test_a_coordinate_that_starts_below_the_minimum_overshoots_upwards() -> None
     assert summary("sgd:coefficients=1,start=-1,lr=0.75,steps=1").overshoot == 0.5
 
 
+def test_of_several_minima_the_nearest_counts() -> None:
+    # Himmelblau 1972: one minimum is (-2.805118, 3.131312), and the first of the four (3, 2)
+    found = summary("sgd:objective=himmelblau,start=-3;3,steps=0")
+
+    assert found.distance == pytest.approx(math.dist((-3, 3), (-2.805118, 3.131312)), abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("tolerance", "steps"),
     [(1.1 * 0.8**2, 1), (1.1 * 0.8**6, 3), (1.1 * 0.8**8, 4), (0.9 * 0.8**8, None)],
@@ -106,3 +113,13 @@ def test_a_thinned_trace_has_the_same_ends() -> None:
 
     assert (found.final_loss, found.distance) == (full.final_loss, full.distance)
     assert found.last_step == 20
+
+
+def test_a_loss_that_falls_beyond_every_number_is_last_and_not_the_best() -> None:
+    compared = compare(
+        [named(f"sgd:objective=saddle,start=0;1,steps=100,lr={lr}") for lr in ("0.9", "0.1", "0.2")]
+    )
+
+    assert [s.experiment.hyperparameters["lr"] for s in compared.summaries] == [0.2, 0.1, 0.9]
+    assert compared.summaries[-1].final_loss == -math.inf
+    assert compared.best("final_loss") == compared.summaries[0].final_loss

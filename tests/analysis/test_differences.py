@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from optitrace.analysis.diff_report import differing_settings, first_rule_difference
 from optitrace.analysis.differences import Difference, diff
-from optitrace.analysis.tolerance import CLOSE, EXACT, Tolerance, close
+from optitrace.analysis.tolerance import CLOSE, EXACT, Tolerance, tolerance
 from optitrace.experiment.experiment import design
 from optitrace.experiment.text import design_text, parse_text
 from optitrace.records.trace import Column, TraceRecord
@@ -147,7 +147,7 @@ def test_zero_and_minus_zero_differ_by_a_bit_and_by_no_more() -> None:
 
     assert found.first is not None
     assert (found.first.ulps, found.first.size) == (0.0, 0.0)
-    assert diff(plus, minus, close(("float32", "float32"))).are_same
+    assert diff(plus, minus, tolerance(close=True)(("float32", "float32"))).are_same
     assert diff(plus, minus, Tolerance(ulps=1)).are_same
 
 
@@ -241,7 +241,10 @@ def test_close_is_what_torch_testing_calls_close(dtype: str, b: float, share: fl
     except AssertionError:
         is_close = False
 
-    assert close((dtype, dtype)).allows(actual.item(), expected.item(), (dtype, dtype)) is is_close
+    assert (
+        tolerance(close=True)((dtype, dtype)).allows(actual.item(), expected.item(), (dtype, dtype))
+        is is_close
+    )
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,15 @@ def test_what_is_not_a_number_is_never_the_best() -> None:
     assert found.counts["diverged"] == 1
 
 
+def test_a_loss_that_falls_beyond_every_number_is_never_the_best() -> None:
+    # w2 of w1² − w2² grows by 1 + 2·lr in each step, beyond the square root of float32 for lr 0.5 and more
+    found = sweep(space("sgd", ["lr=0.1,0.5,0.9"], objective="saddle", steps=100, start=(0.0, 1.0)), Goal())
+
+    assert [c.configuration["lr"] for c in found.best] == [0.1, 0.5, 0.9]
+    assert [c.measures["final_loss"] for c in found.best][1:] == [-math.inf, -math.inf]
+    assert found.counts["diverged"] == 2
+
+
 def test_a_sweep_that_is_told_to_stop_gives_what_is_finished() -> None:
     taken: list[Block] = []
     swept = space("sgd", ["lr=0.1:0.4:100"])
@@ -108,6 +117,23 @@ def test_the_picture_has_the_least_loss_of_each_bin_and_the_limit_of_theory() ->
     expected = losses["final_loss"].masked_fill(losses["outcome"] == 2, math.inf).reshape(4, 60)
     assert torch.equal(torch.tensor(picture.losses, dtype=torch.float64), expected)
     assert picture.best == (found.best[0].number % 60, found.best[0].number // 60)
+
+
+def test_the_best_stands_where_its_loss_is_and_not_in_a_bin_beside_it() -> None:
+    found = sweep(space("sgd", ["lr=0:1:239"], objective="rosenbrock", steps=5), Goal())
+
+    assert found.landscape is not None
+    assert found.landscape.best is not None
+    assert found.landscape.losses[0][found.landscape.best[0]] == found.best[0].measures["final_loss"]
+
+
+def test_a_range_of_one_number_is_not_varied() -> None:
+    found = sweep(space("sgd", ["lr=0.1:0.1", "momentum=0:0.9"], samples=10, steps=5), Goal())
+
+    assert [axis.name for axis in found.space.varied] == ["momentum"]
+    assert {candidate.configuration["lr"] for candidate in found.best} == {0.1}
+    assert found.landscape is not None
+    assert found.landscape.across.axis.name == "momentum"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +215,7 @@ def test_a_value_that_torch_refuses_is_named_before_the_sweep(
     [
         (Goal("final_los"), "unknown rank 'final_los'; did you mean 'final_loss'"),
         (Goal("loss2"), "unknown rank 'loss2'"),
-        (Goal(tolerance=-1), "the tolerance is -1; it must be a non-negative number."),
+        (Goal(tolerance=-1), "tolerance is -1; it must be a non-negative number."),
     ],
 )
 def test_a_goal_that_is_none_is_refused(goal: Goal, message: str) -> None:

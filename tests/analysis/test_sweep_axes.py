@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis, read_axis
 from optitrace.analysis.sweeping.measures import Goal, check_goal
-from optitrace.analysis.sweeping.space import lay_out
+from optitrace.analysis.sweeping.space import columns, lay_out, listed
 from optitrace.errors import UsageError
 from optitrace.experiment.experiment import design
 from optitrace.experiment.landscapes import LANDSCAPES
@@ -20,6 +22,7 @@ from optitrace.experiment.objective import Quadratic
         ("sgd", "lr = 0.1", SweptAxis("lr", "lr", None, (0.1,))),
         ("sgd", "lr=0.1:0.9:17", SweptAxis("lr", "lr", None, Range(0.1, 0.9, 17, logarithmic=False))),
         ("sgd", "lr=LOG:1e-4:1:200", SweptAxis("lr", "lr", None, Range(1e-4, 1.0, 200, logarithmic=True))),
+        ("sgd", "lr=0.1:0.1:1", SweptAxis("lr", "lr", None, (0.1,))),
         ("sgd", "lr=1:0.1:4", SweptAxis("lr", "lr", None, Range(1.0, 0.1, 4, logarithmic=False))),
         ("adam", "betas.1=0.9,0.99", SweptAxis("betas.1", "betas", 1, (0.9, 0.99))),
         ("adam", "betas=0.9;0.99,0.8;0.9", SweptAxis("betas", "betas", None, ((0.9, 0.99), (0.8, 0.9)))),
@@ -45,7 +48,23 @@ def test_an_axis_is_read(optimizer: str, text: str, axis: SweptAxis) -> None:
 
 
 def test_whole_numbers_between_two_are_drawn_from() -> None:
-    assert read_axis("ns_steps=2:4", design("muon"), sampled=True).values == (2, 3, 4)
+    space = lay_out(design("muon"), ["ns_steps=2:4"], samples=60)
+
+    assert set(listed(space.axes[0], columns(space, 0, 60)[0])) == {2, 3, 4}
+
+
+@pytest.mark.parametrize("ends", ["1:1000", "1000:1"])
+def test_whole_numbers_of_a_log_range_are_drawn_log_uniformly(ends: str) -> None:
+    space = lay_out(design("lbfgs"), [f"history_size=log:{ends}"], samples=4096, seed=3)
+    [axis] = space.axes
+    found = listed(axis, columns(space, 0, space.size)[0])
+    drawn = [number for number in found if type(number) is int]
+
+    assert len(drawn) == len(found)
+    assert (min(drawn), max(drawn)) == (1, 1000)
+    # a number k has the share log((k + ½) / (k − ½)) of log(1000.5 / 0.5): k ≤ 31 have 54.5 % together
+    share = sum(number <= 31 for number in drawn) / len(drawn)
+    assert share == pytest.approx(math.log(31.5 / 0.5) / math.log(1000.5 / 0.5), abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +51,19 @@ def test_the_class_and_the_rule_find_the_same(rank: str) -> None:
 
     for name, measure in block.measures.items():
         assert torch.allclose(measure, by_rule[name].double(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_stale_gradient_that_passes_the_minimum_converges_when_it_does_so() -> None:
+    # the gradient stays (1, 1): w is 0.5 − lr·k after step k, which is 0 after 5 steps and after 10
+    settings: dict[str, Any] = {"coefficients": [1, 1], "gradient": "stale", "steps": 20}
+    swept = space("sgd", ["lr=0.1,0.05"], **settings)
+    noisy = space("sgd", ["lr=0.1,0.05"], noise=1e-12, **settings)
+
+    for rank, expected in (("steps", [5.0, 10.0]), ("path", [0.5**0.5] * 2)):
+        [block] = blocks_by_class(noisy, Goal(rank), threads=1)
+
+        assert block.measures[rank].tolist() == pytest.approx(expected, rel=1e-6)
+        assert everything(swept, Goal(rank))[rank].tolist() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")

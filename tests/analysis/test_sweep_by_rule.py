@@ -6,13 +6,14 @@ import itertools
 import math
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.sweeps import BEYOND, GRIDS, everything, space
 
-from optitrace.analysis.sweeping.batch import Swept
+from optitrace.analysis.sweeping.batch import MixedConditionError, Swept
 from optitrace.analysis.sweeping.classes import measured
 from optitrace.analysis.sweeping.measures import RANKS, Goal
 from optitrace.analysis.sweeping.space import Space, columns, configuration, configurations
@@ -192,6 +193,15 @@ def test_a_range_has_round_numbers_and_exact_ends() -> None:
     assert [c["lr"] for c in all_configurations(swept)] == [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1]
 
 
+def test_numbers_too_small_to_be_rounded_in_decimals_are_as_they_come() -> None:
+    # 10^36, which would move their twelve digits before the point, is no float
+    swept = space("adam", ["eps=1e-25:9e-25:9"])
+
+    assert [c["eps"] for c in all_configurations(swept)] == [1e-25 + 8e-25 * (k / 8) for k in range(8)] + [
+        9e-25
+    ]
+
+
 def test_a_swept_number_is_exact_among_numbers_and_rounded_among_weights() -> None:
     beta = torch.tensor([[0.999]], dtype=torch.float64).as_subclass(Swept)
     weights = torch.ones(1, 2)
@@ -201,11 +211,42 @@ def test_a_swept_number_is_exact_among_numbers_and_rounded_among_weights() -> No
     assert torch.equal((1 - beta**3) * weights, (1 - 0.999**3) * weights)
 
 
-def test_a_comparison_that_differs_cannot_be_asked_with_if() -> None:
+BRANCHING = """\
+def branching(w, g, t, b, *, lr=0.1, momentum=0.9, warmup=3.0):
+    if momentum > 0.5:
+        b = momentum * b + g
+    else:
+        b = g
+    scale = t / warmup if t < warmup else 1.0
+    w = w - lr * scale * b
+    return w, b
+"""
+"""A rule whose conditions compare numbers, one of them with the number of the step."""
+
+
+def test_configurations_of_which_an_if_holds_are_run_apart_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "branching.py").write_text(BRANCHING)
+    monkeypatch.chdir(tmp_path)
+    swept = space(
+        "branching.py:branching", ["momentum=0.1,0.9,0.4", "warmup=1,2.5,4", "lr=0.1:0.2:3"], steps=5
+    )
+    weights = everything(swept)["weights"].tolist()
+    drawn = space("branching.py:branching", ["momentum=0:1"], samples=20, steps=5)
+
+    for number, found in enumerate(all_configurations(swept)):
+        traced = trace(swept.experiment(found))
+        assert weights[number] == pytest.approx(traced.weights.row(5), rel=1e-5)
+    assert len(everything(drawn, chunk=7)["weights"]) == 20
+
+
+def test_a_comparison_that_differs_says_of_which_it_holds() -> None:
     beta = torch.tensor([[0.9], [0.1]], dtype=torch.float64).as_subclass(Swept)
 
     assert bool(beta)
-    with pytest.raises(
-        TypeError, match="a comparison differs from configuration to configuration; use where"
-    ):
+    assert bool(beta > 0.05)
+    assert not bool(beta > 0.95)
+    with pytest.raises(MixedConditionError, match="a condition holds of some configurations alone") as caught:
         bool(beta > 0.5)
+    assert caught.value.holds.tolist() == [True, False]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from optitrace.analysis.sweeping import blocks
 from optitrace.analysis.sweeping.batch import program
-from optitrace.analysis.sweeping.measures import RANKS, Goal
+from optitrace.analysis.sweeping.measures import RANKS, USUAL_GOAL, Goal
 from optitrace.analysis.sweeping.space import Space
 from optitrace.experiment.landscapes import LANDSCAPES
 from optitrace.functions import absolute, maximum, minimum, rms, sign, sqrt, where
@@ -37,7 +37,7 @@ RECORDED = [name for name in GRIDS if name not in ACROSS_COORDINATES]
 def by_torch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Tensor]]:
     """Run a space by the rule in torch, as where llvmlite is not installed."""
 
-    def run(swept: Space, goal: Goal | None = None) -> dict[str, Tensor]:
+    def run(swept: Space, goal: Goal = USUAL_GOAL) -> dict[str, Tensor]:
         with monkeypatch.context() as patch:
             patch.setattr(blocks, "can_run", lambda batch: False)
             return everything(swept, goal)

@@ -52,7 +52,7 @@ def seconds(run: Callable[[], object]) -> float:
 def final_weights(space: Space) -> torch.Tensor:
     """Return the last weights of every configuration."""
     weights = torch.empty(space.size, len(space.base.start))
-    for block in blocks_by_rule(space, None):
+    for block in blocks_by_rule(space):
         weights[block.first : block.first + len(block)] = block.weights
     return weights
 

@@ -274,3 +274,25 @@ def test_a_name_that_a_file_does_not_have_is_told_with_the_rules_that_it_has(tmp
 
     assert near.stderr.endswith("did you mean 'descent'?\n")
     assert far.stderr.endswith("; its optimizers are descent.\n")
+
+
+NAMED_AS_OPTIONS = """\
+def descent(w, g, t, b, *, lr=0.1, seed=3.0, every=1.0, is_signed: bool = False):
+    b = -g if is_signed else g
+    w = w - lr * seed * every * b
+    return w, b
+"""
+"""A rule with hyperparameters that are named as options that every command has."""
+
+
+def test_the_command_of_the_best_sets_what_has_no_option_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("named.py").write_text(NAMED_AS_OPTIONS)
+    varied = "-P seed=1.0,2.0 -P every=0.5 -P is_signed=true,false -P lr=0.2"
+
+    assert main(f"sweep named.py:descent {varied} -n 2 --format json".split()) == 0
+    [swept] = json.loads(capsys.readouterr().out)["sweeps"]
+    assert swept["command"] == "optitrace named.py:descent --lr 0.2 --set seed=2 --set every=0.5 --steps 2"
+    command = swept["command"].removeprefix("optitrace ")
+    assert rows(command, capsys)[-1]["weights"] == pytest.approx(swept["best"][0]["weights"])

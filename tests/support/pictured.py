@@ -47,9 +47,11 @@ def compared_scene(*optimizers: str, steps: int = 30, **settings: Any) -> Scene:
 
 
 @cache
-def swept(*axes: str, optimizer: str = "sgd", steps: int = 60, samples: int | None = None) -> SweepResult:
+def swept(
+    *axes: str, optimizer: str = "sgd", steps: int = 60, samples: int | None = None, **settings: Any
+) -> SweepResult:
     """Return a sweep."""
-    return sweep(lay_out(design(optimizer, steps=steps), axes, samples=samples), Goal())
+    return sweep(lay_out(design(optimizer, steps=steps, **settings), axes, samples=samples), Goal())
 
 
 def points(panel: Panel, line: int = 0) -> list[Position]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from optitrace.analysis.sweeping.blocks import blocks_by_rule
-from optitrace.analysis.sweeping.measures import Goal
+from optitrace.analysis.sweeping.measures import USUAL_GOAL, Goal
 from optitrace.analysis.sweeping.space import Space, lay_out
 from optitrace.experiment.experiment import design
 
@@ -124,8 +124,8 @@ def space(
     return lay_out(base, {**GRIDS, **BEYOND}[optimizer] if axes is None else axes, samples=samples, seed=7)
 
 
-def everything(swept: Space, goal: Goal | None = None, **workers: Any) -> dict[str, torch.Tensor]:
+def everything(swept: Space, goal: Goal = USUAL_GOAL, **workers: Any) -> dict[str, torch.Tensor]:
     """Return what a sweep by the rule gives of every configuration: weights and measures."""
-    blocks = list(blocks_by_rule(swept, goal or Goal(), **workers))
+    blocks = list(blocks_by_rule(swept, goal, **workers))
     found = {name: torch.cat([block.measures[name] for block in blocks]) for name in blocks[0].measures}
     return {"weights": torch.cat([block.weights for block in blocks]), **found}

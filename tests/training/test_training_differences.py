@@ -23,7 +23,7 @@ from support.made_trainings import (
 from support.samples import printed
 
 from optitrace.analysis.diff_report import TrainingDifferences, diff_trainings
-from optitrace.analysis.tolerance import EXACT, Tolerance, close
+from optitrace.analysis.tolerance import EXACT, Tolerance, tolerance
 from optitrace.records.reader import parse_training
 from optitrace.records.training import KINDS, NamedTraining, OptimizerTrace, Program, TrainingRecord
 from optitrace.records.writer import json_chunks
@@ -101,6 +101,19 @@ def test_state_and_watched_weights_are_compared(where: str, name: str) -> None:
     assert (first.quantity, first.b) == (name, 7.0)
 
 
+def test_a_state_entry_named_as_a_quantity_has_the_name_that_files_give_it() -> None:
+    own = optimizer(state={"lr": scalar([2.0, 2.0, 2.0])}, values={"lr": scalar([3.0, 3.0, 3.0])})
+
+    for where, name in (("state", "state_lr"), ("values", "value_lr")):
+        [found] = diff(training(own), training(with_number(own, where, "lr", 0, 7.0))).optimizers
+        [alone] = diff(training(own), training(optimizer())).optimizers
+
+        assert found.differences.first is not None
+        assert found.differences.first.quantity == name
+        assert name in alone.differences.only[0]
+    assert list(own.named_columns())[-2:] == ["state_lr", "value_lr"]
+
+
 def test_a_gradient_of_another_kind_is_said_in_words() -> None:
     a, b = (training(optimizer(kinds=("fresh", kind, "fresh"))) for kind in ("fresh", "stale"))
     found = diff(a, b)
@@ -147,7 +160,7 @@ def test_how_a_difference_grows_is_told_of_the_weights_though_the_loss_differs_f
         (Tolerance(rtol=0.2), True),
         (Tolerance(ulps=2.0**21), True),
         (Tolerance(ulps=2.0**20), False),
-        (close(("float32", "float32")), False),
+        (tolerance(close=True)(("float32", "float32")), False),
     ],
 )
 def test_tolerances_decide_what_is_the_same(tolerance: Tolerance, same: bool) -> None:

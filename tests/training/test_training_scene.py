@@ -71,6 +71,14 @@ def test_a_training_is_drawn_to_a_file_of_any_picture(tmp_path: Path, suffix: st
     assert picture.read_bytes()[:15].lower().startswith(begin[suffix].lower())
 
 
+def test_a_training_without_decimals_is_drawn_with_one_digit(tmp_path: Path) -> None:
+    file = save(tmp_path / "saved.json", training(optimizer((2.5, 2.25, 2.0))))
+    shown = run("show", file, "--precision", "0", "--format", "html")
+
+    assert (shown.code, shown.stderr) == (0, "")
+    assert '"0.1"' in shown.stdout
+
+
 def test_a_training_without_a_recorded_step_cannot_be_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     saved = save(tmp_path / "saved.json", training(optimizer((), steps=())))

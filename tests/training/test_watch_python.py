@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support import made_trainings as made
 from support.watched import Task
 
 import optitrace
 from optitrace import Training
 from optitrace.errors import UsageError
+from optitrace.python.training import Kept
 from optitrace.tracing import series as storage
+from optitrace.views.display import Display
 
 
 def test_a_training_is_readable_while_it_grows_and_after() -> None:
@@ -115,6 +118,8 @@ def test_what_cannot_be_is_told() -> None:
             UsageError, match=rf"given {kind}, which is not an optimizer; write watch\(optimizer, mo"
         ):
             optitrace.watch(given)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"every is 1\.5; it must be a positive integer"):
+        optitrace.watch(optimizer, every=1.5)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="every is 0"):
         optitrace.watch(optimizer, every=0)
     with pytest.raises(UsageError, match="cannot read the pattern '\\[1\\]'"):
@@ -204,3 +209,12 @@ def test_a_training_that_is_still_watched_is_not_copied() -> None:
 
     with pytest.raises(UsageError, match=r"a copy of a training watches nothing; call optitrace\.watch\(\)"):
         pickled(training).__enter__()
+
+
+def test_a_state_entry_named_as_a_quantity_can_be_asked_for() -> None:
+    own = made.optimizer((2.5,), state={"lr": made.scalar([2.0])}, values={"lr": made.scalar([3.0])})
+    kept = Training(Kept(made.training(own), ()), Display())
+
+    assert kept.column("lr").tolist() == pytest.approx([0.001])
+    assert kept.column("state_lr").tolist() == [2.0]
+    assert kept.column("value_lr").tolist() == [3.0]

@@ -184,6 +184,18 @@ def test_the_heat_map_has_the_losses_of_the_sweep() -> None:
     assert {"lr", "momentum", "final loss", "best", "stability limit", "diverged"} <= set(words_of(shown))
 
 
+def test_a_heat_map_of_losses_below_zero_has_them_as_they_are_and_no_number_cut() -> None:
+    found = swept("lr=log:0.01:0.4:9", "momentum=0:0.9:4", objective="saddle", steps=60)
+    assert found.landscape is not None
+    shown = drawn(sweep_scene([found]))
+    values = np.ma.filled(shown.axes[0].collections[-1].get_array().astype(float), np.nan)
+    numbers = shown.axes[0].child_axes[0].get_yticklabels()
+
+    assert np.nanmin(values) == min(x for row in found.landscape.losses for x in row) < -1e6
+    assert min(float(label.get_text().replace("\u2212", "-")) for label in numbers) < -1e6
+    assert all(label.get_window_extent().x1 <= shown.figure.bbox.x1 for label in numbers)
+
+
 def test_the_curve_of_a_sweep_has_its_best_and_its_limit() -> None:
     found = swept("lr=0.05:0.8:16")
     [ax] = drawn(sweep_scene([found])).axes

@@ -142,7 +142,7 @@ def test_a_position_outside_would_be_noticed() -> None:
     scene = scene_of()
     panel = replace(scene.panels[0], across=Axis("w1", 0.45, 0.46))
 
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=r"<= \(1 \+ 1e-09\)"):
         check_inside(replace(scene, panels=(panel,)))
 
 

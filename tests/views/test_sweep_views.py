@@ -22,8 +22,9 @@ from optitrace.analysis.sweeping.sweep import SweepResult, sweep
 from optitrace.experiment.experiment import design
 from optitrace.views.display import Display
 from optitrace.views.page import html_page
+from optitrace.views.pictures.plot import HIGH, plot
+from optitrace.views.pictures.sweep_scene import sweep_scene
 from optitrace.views.presenters.sweep import SweepPresenter, columns_of
-from optitrace.views.sweep_picture import HEIGHT, curve_lines, map_lines
 from optitrace.views.sweep_wording import spot_check_line
 
 WIDTHS = (30, 40, 80, 120, 300, None)
@@ -47,46 +48,81 @@ def printed(found: SweepResult, width: int | None, *, ascii_only: bool = False) 
     return file.getvalue()
 
 
+def pictured(landscape: LossMap, width: int | None, *, ascii_only: bool = False) -> list[str]:
+    """Return the picture of some losses in characters, line by line."""
+    scene = sweep_scene([replace(swept("lr=0.1,0.3")[0], landscape=landscape)])
+    assert scene is not None
+    return plot(scene, Display(width=width, ascii=ascii_only)).plain.splitlines()
+
+
 def test_the_map_shades_low_losses_and_marks_the_best_the_limit_and_the_diverged() -> None:
     losses = [[1.0, 1e-2, 1e-8, math.inf], [1.0, 1e-16, 1e-1, math.nan]]
     landscape = LossMap(
-        scale("lr", 0.1, 0.4, 4), scale("momentum", 0.0, 0.5, 2), losses, [0.29, math.nan], (1, 1)
+        scale("lr", 0.1, 0.4, 4), scale("momentum", 0.0, 0.5, 2), losses, [0.29, 0.29], (1, 1)
     )
+    lines = pictured(landscape, 12, ascii_only=True)
 
-    # the margin is that of the labels, 0.5 and 0
-    assert map_lines(landscape, Display(width=8, ascii=True))[:4] == [
-        "momentum",
-        "0.5 .@.",
-        "  0 ..+|",
-        "lr: 0.1 to 0.4",
+    # a cell is two characters wide; of five shades 1e-8 has the third, halfway from 1 to 1e-16
+    assert lines[:3] == ["momentum", "0.5 +..#@|.  ", "  0 +....|+xx"]
+    assert lines[6:] == [
+        ". final loss 1",
+        "# final loss 1e-16",
+        "x diverged",
+        "| stability limit",
+        "@ best",
     ]
+
+
+def test_a_character_has_the_shade_of_the_least_loss_that_it_stands_for() -> None:
+    losses = [[1.0] * 10 + [1.0, 1e-16] * 10 + [math.inf] * 10, [1.0] * 40]
+    landscape = LossMap(scale("lr", 0.1, 0.4, 40), scale("momentum", 0.0, 0.5, 2), losses, [], None)
+
+    assert pictured(landscape, 25, ascii_only=True)[2] == "  0 +" + "." * 5 + "#" * 10 + "x" * 5
 
 
 def test_a_curve_is_high_where_the_loss_is() -> None:
     losses = [[1.0, 1e-4, 1e-8, math.inf]]
-    lines = curve_lines(LossMap(scale("lr", 0.1, 0.4, 4), None, losses, [], (2, 0)), Display(width=10))
-    body = [line[6:] for line in lines[1 : HEIGHT + 1]]
+    lines = pictured(LossMap(scale("lr", 0.1, 0.4, 4), None, losses, [], (2, 0)), 80)
+    body = [line[line.index("┤" if "┤" in line else "│") + 1 :] for line in lines[1 : HIGH + 1]]
+    rows = {sign: next(k for k, line in enumerate(body) if sign in line) for sign in "•×◆"}
+    second = max(k for k, line in enumerate(body) if "•" in line)
 
-    assert [next(k for k in range(HEIGHT) if body[k][c : c + 1].strip()) for c in range(4)] == [
-        0,
-        5,
-        HEIGHT - 1,
-        0,
-    ]
-    assert [body[0][0], body[0][3], body[-1][2]] == ["•", "×", "◆"]
+    assert (rows["×"], rows["◆"]) == (0, HIGH - 1)
+    assert rows["•"] <= 1
+    assert second in (HIGH // 2 - 1, HIGH // 2)
+    assert body[0].index("×") > body[-1].index("◆") > body[second].index("•")
+
+
+def test_losses_below_zero_are_drawn_as_they_are() -> None:
+    # 0, −10, −40, −90: the axis is linear, and the best is at its low end
+    losses = [[0.0, -10.0, -40.0, -90.0]]
+    axes = scale("lr", 0.1, 0.4, 4), scale("momentum", 0.0, 0.5, 2)
+    curve = pictured(LossMap(axes[0], None, losses, [], (3, 0)), 80)
+    drawn = pictured(LossMap(*axes, [losses[0], [0.0, 0.0, 0.0, math.inf]], [], (3, 0)), 80, ascii_only=True)
+
+    assert curve[0] == "final loss"
+    assert curve[HIGH].rstrip().endswith("◆")
+    # of five shades −40 has the third, as 40 / 90 is between 2 / 5 and 3 / 5
+    assert drawn[2] == "  0 +......+++#@#"
+    assert drawn[-1].startswith(". final loss 0  # final loss -90  x diverged")
 
 
 @pytest.mark.parametrize(
-    ("least", "label"), [(1e-3, "1e-03"), (0.0, "1e-16 or less"), (1e-30, "1e-16 or less")]
+    ("least", "label", "title"),
+    [
+        (1e-3, "0.001", "final loss (log)"),
+        (0.0, "1e-16 or less", "final loss"),  # no two losses above zero have a ratio
+        (1e-30, "1e-16 or less", "final loss, cut at 2e-17 (log)"),  # a twentieth below sixteen decades
+    ],
 )
-def test_or_less_is_said_where_lower_losses_are_drawn_alike(least: float, label: str) -> None:
+def test_it_is_said_where_lower_losses_are_drawn_alike(least: float, label: str, title: str) -> None:
     axes = scale("lr", 0.1, 0.2, 2), scale("momentum", 0.0, 0.5, 2)
     losses = [[1.0, least], [0.5, 0.5]]
-    drawn = map_lines(LossMap(*axes, losses, [], (1, 0)), Display(width=80, ascii=True))
-    curve = curve_lines(LossMap(axes[0], None, losses[:1], [], (1, 0)), Display(width=80, ascii=True))
+    drawn = pictured(LossMap(*axes, losses, [], (1, 0)), 80, ascii_only=True)
+    curve = pictured(LossMap(axes[0], None, losses[:1], [], (1, 0)), 80)
 
-    assert drawn[-1] == f"final loss . 1e+00 to # {label}, @ best"
-    assert curve[HEIGHT].startswith("<= 1e-16 " if "less" in label else "1e-03 ")
+    assert drawn[-1] == f". final loss 1  # final loss {label}  @ best"
+    assert curve[0] == title
 
 
 def test_settings_that_tie_are_counted_and_an_exact_zero_is_printed_as_0() -> None:
@@ -103,9 +139,8 @@ def test_settings_that_tie_are_counted_and_an_exact_zero_is_printed_as_0() -> No
 def test_pictures_stay_within_the_width(axes: tuple[str, ...], width: int | None) -> None:
     landscape = swept(*axes)[0].landscape
     assert landscape is not None
-    draw = map_lines if landscape.up else curve_lines
 
-    assert max(map(len, draw(landscape, Display(width=width)))) <= (width or 80)
+    assert max(map(len, pictured(landscape, width))) <= (width or 80)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -115,7 +150,7 @@ def test_no_number_is_cut(width: int | None) -> None:
 
     for candidate in found.best:
         for value in candidate.configuration.values():
-            assert f"{value:.6g}" in text.split() or f"{value:.6g}" in text
+            assert f"{value:.6g}" in text.split()
     assert "…" not in text
     counts = [f"{count:,}" for count in found.counts.values()]
     assert all(count in text for count in counts)

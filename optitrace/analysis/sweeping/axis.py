@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args, get_origin
@@ -31,12 +30,20 @@ class Range:
         last: the last number, which is included.
         count: the number of values in a grid; None if it is only sampled.
         logarithmic: whether the values are log-spaced.
+        whole: whether samples of it are whole numbers.
     """
 
     first: float
     last: float
     count: int | None
     logarithmic: bool
+    whole: bool = False
+
+    def at(self, share: Any) -> Any:
+        """Return the number at a share of the way from `first` to `last`; of a tensor of shares, a tensor."""
+        if self.logarithmic:
+            return self.first * (self.last / self.first) ** share
+        return self.first + (self.last - self.first) * share
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +233,10 @@ def _range(text: str, setting: Hyperparameter, *, sampled: bool) -> tuple[Value,
         )
     if number is not None and number > 1 and first == last:
         raise UsageError(f"the range {setting.name}={text} is empty; let it end where it does not begin.")
-    between = Range(first, last, number, logarithmic)
-    return _whole_numbers(between, setting, sampled=sampled) if _is_whole(setting.type) else between
+    if first == last or (number == 1 and not sampled):
+        return (first,)
+    between = Range(first, last, number, logarithmic, whole=_is_whole(setting.type))
+    return _whole_numbers(between, setting) if between.whole and not sampled else between
 
 
 def _end(text: str, setting: Hyperparameter) -> float:
@@ -252,19 +261,12 @@ def _is_whole(kind: Any) -> bool:
     return kind is int or int in get_args(kind)
 
 
-def _whole_numbers(between: Range, setting: Hyperparameter, *, sampled: bool) -> tuple[Value, ...]:
-    """Return the whole numbers of a range: all of them if it is sampled, and else as many as it counts."""
-    first, last = int(between.first), int(between.last)
-    span = abs(last - first) + 1
-    count = span if sampled or between.count is None else between.count
-    if count > MOST_WHOLE_NUMBERS:
-        raise UsageError(f"{setting.name} would have {count} values; take at most {MOST_WHOLE_NUMBERS}.")
-    if sampled:
-        step = 1 if first <= last else -1
-        return tuple(range(first, last + step, step))
-    shares = [k / (count - 1) if count > 1 else 0.0 for k in range(count)]
-    if between.logarithmic:
-        spaced = [first * math.pow(last / first, share) for share in shares]
-    else:
-        spaced = [first + (last - first) * share for share in shares]
+def _whole_numbers(between: Range, setting: Hyperparameter) -> tuple[Value, ...]:
+    """Return the whole numbers that are nearest to those of a range, each once."""
+    assert between.count is not None
+    if between.count > MOST_WHOLE_NUMBERS:
+        raise UsageError(
+            f"{setting.name} would have {between.count} values; take at most {MOST_WHOLE_NUMBERS}."
+        )
+    spaced = (between.at(k / (between.count - 1)) for k in range(between.count))
     return tuple(dict.fromkeys(round(number) for number in spaced))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optitrace.analysis.sweeping.measures import BatchedLoss, Watch
+from optitrace.analysis.sweeping.measures import BatchedLoss, Observer
 from optitrace.experiment.experiment import used_gradient
 from optitrace.experiment.float_formats import dtype_name
 from optitrace.native.machine_code import is_compilable
@@ -29,6 +29,18 @@ KEPT = 256
 _HALF = (torch.float16, torch.bfloat16)
 
 
+class MixedConditionError(Exception):
+    """The condition of an `if` holds of some configurations of a batch, and not of others.
+
+    Attributes:
+        holds: of which, shape (configurations,).
+    """
+
+    def __init__(self, holds: Tensor) -> None:
+        super().__init__("a condition holds of some configurations alone")
+        self.holds = holds
+
+
 class Swept(Tensor):
     """The values of one hyperparameter: float64, shape (configurations, 1), or with one more 1: see `Batch`.
 
@@ -37,14 +49,17 @@ class Swept(Tensor):
     to float32 if that is a half precision, where they meet weights. Plain tensors would make
     ``1 - beta2`` and ``beta2**t`` inexact in float32, and the whole in float64 is half as fast.
 
-    A condition on it that a rule asks for with `if` holds of all configurations alike, as zero is
-    never among its values: see `optitrace.analysis.sweeping.blocks`.
+    A rule can ask with `if` whether it is zero, as zero is never among its values, and how it compares,
+    as those of which the answer differs are then run apart: see `optitrace.analysis.sweeping.blocks`.
     """
 
     def __bool__(self) -> bool:
-        if not self.is_floating_point():
-            raise TypeError("a comparison differs from configuration to configuration; use where")
-        return True
+        if self.is_floating_point():
+            return True
+        holds = self.plain().flatten()
+        if (holds != holds[0]).any():
+            raise MixedConditionError(holds)
+        return bool(holds[0])
 
     def plain(self) -> Tensor:
         """Return the values as a plain tensor."""
@@ -121,7 +136,7 @@ class Batch:
         return self.w.new_zeros(entry.dimensions(self.w.shape))
 
 
-def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
+def run_by_torch(batch: Batch, observer: Observer) -> Tensor | None:
     """Return the last weights of a batch, shaped as the first; None if stopped."""
     w, rule = batch.w, correctly_rounded(batch.rule)
     state = batch.initial_state()
@@ -133,7 +148,7 @@ def run_by_torch(batch: Batch, watch: Watch) -> Tensor | None:
         moved, *after = rule(w, used, t, *state, **batch.hyperparameters)
         state = [_as_kept(*pair) for pair in zip(rule.state, after, strict=True)]
         assert isinstance(moved, Tensor)
-        watch.after_step(t, w, moved)
+        observer.after_step(t, w, moved)
         w = moved
     return w
 
@@ -149,7 +164,7 @@ def can_run(batch: Batch) -> bool:
     return batch.w.device.type == "cpu" and batch.w.ndim == 2 and is_compilable(batch.dtype)
 
 
-def run_native(batch: Batch, watch: Watch) -> Tensor | None:
+def run_native(batch: Batch, observer: Observer) -> Tensor | None:
     """Return the last weights of a batch; None if stopped.
 
     They are bit for bit those of `run_by_torch`.
@@ -167,10 +182,10 @@ def run_native(batch: Batch, watch: Watch) -> Tensor | None:
     )
     held = _arrays(batch)
     for segment in made.segments():
-        for part in _parts(segment, watch, knows_gradient=batch.loss.curvature is not None):
+        for part in _parts(segment, observer, knows_gradient=batch.loss.curvature is not None):
             if batch.stop():
                 return None
-            _run_part(batch, watch, segment, part, held)
+            _run_part(batch, observer, segment, part, held)
     return held["w"].T
 
 
@@ -189,22 +204,24 @@ def program(
     )
 
 
-def _parts(segment: Segment, watch: Watch, *, knows_gradient: bool) -> Iterator[slice]:
+def _parts(segment: Segment, observer: Observer, *, knows_gradient: bool) -> Iterator[slice]:
     """Yield the steps that are run together: a single one if torch must compute between two steps."""
     count = len(segment.numbers)
-    if knows_gradient and not watch.follows_steps and not segment.tape.powers:
+    if knows_gradient and not observer.follows_steps and not segment.tape.powers:
         yield slice(0, count)
     else:
         yield from (slice(k, k + 1) for k in range(count))
 
 
-def _run_part(batch: Batch, watch: Watch, segment: Segment, part: slice, held: dict[str, Tensor]) -> None:
+def _run_part(
+    batch: Batch, observer: Observer, segment: Segment, part: slice, held: dict[str, Tensor]
+) -> None:
     step, w = segment.first + part.start, held["w"]
     if batch.loss.curvature is None:
         used = used_gradient(batch.protocol, step, held["used"].T, batch.loss.gradient, w.T)
         held["used"] = used.T.contiguous()
     held.update(powers(segment.tape, held, segment.numbers[part.start]))
-    before = w.T.clone() if watch.follows_steps else w.T
+    before = w.T.clone() if observer.follows_steps else w.T
     left = {
         a.name: torch.empty_like(w if a.kind is OperandKind.WEIGHTS else w[0], dtype=_dtype_of(a.kind, w))
         for a in segment.arrays
@@ -213,7 +230,7 @@ def _run_part(batch: Batch, watch: Watch, segment: Segment, part: slice, held: d
     taken = [held[a.name] if a.source is not None else left[a.name] for a in segment.arrays]
     segment.code.run(taken, segment.numbers[part], w.shape[1], w.numel())
     held.update(left)
-    watch.after_step(step, before, w.T)
+    observer.after_step(step, before, w.T)
 
 
 def _dtype_of(kind: OperandKind, w: Tensor) -> torch.dtype:

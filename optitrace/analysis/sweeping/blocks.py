@@ -15,8 +15,15 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis
-from optitrace.analysis.sweeping.batch import Batch, Swept, can_run, run_by_torch, run_native
-from optitrace.analysis.sweeping.measures import BatchedLoss, Goal, Observer, Unmeasured, Watch, batched_loss
+from optitrace.analysis.sweeping.batch import (
+    Batch,
+    MixedConditionError,
+    Swept,
+    can_run,
+    run_by_torch,
+    run_native,
+)
+from optitrace.analysis.sweeping.measures import USUAL_GOAL, Goal, Observer, batched_loss
 from optitrace.analysis.sweeping.space import Column, Space, columns, table
 from optitrace.errors import DeviceError, ran_out_of_memory
 from optitrace.experiment.objective import Quadratic
@@ -92,7 +99,7 @@ def usual_chunk(space: Space) -> int:
 
 def blocks_by_rule(
     space: Space,
-    goal: Goal | None,
+    goal: Goal = USUAL_GOAL,
     *,
     threads: int | None = None,
     chunk: int | None = None,
@@ -102,7 +109,7 @@ def blocks_by_rule(
 
     Args:
         space: what is swept.
-        goal: what to measure; only the last weights if None.
+        goal: what to measure.
         threads: the number of blocks run at once; it does not affect the result.
         chunk: the number of configurations in a batch; it does not affect the result.
         stop: called before each step; once it returns true, no further block is yielded.
@@ -140,7 +147,7 @@ def blocks_by_rule(
                 future.cancel()
 
 
-def run_numbers(space: Space, found: Sequence[Column], goal: Goal | None = None) -> Finish:
+def run_numbers(space: Space, found: Sequence[Column], goal: Goal = USUAL_GOAL) -> Finish:
     """Run some configurations by the rule, given their values on each axis; measure what a goal needs."""
     with one_thread(), torch.inference_mode():
         finish = _run_kinds(space, goal, usual_chunk(space), lambda: False, found)
@@ -149,7 +156,7 @@ def run_numbers(space: Space, found: Sequence[Column], goal: Goal | None = None)
 
 
 def _run_block(
-    space: Space, goal: Goal | None, chunk: int, stop: Callable[[], bool], first: int, count: int
+    space: Space, goal: Goal, chunk: int, stop: Callable[[], bool], first: int, count: int
 ) -> Block | None:
     with torch.inference_mode():
         found = columns(space, first, count)
@@ -158,7 +165,7 @@ def _run_block(
 
 
 def _run_kinds(
-    space: Space, goal: Goal | None, chunk: int, stop: Callable[[], bool], found: Sequence[Column]
+    space: Space, goal: Goal, chunk: int, stop: Callable[[], bool], found: Sequence[Column]
 ) -> Finish | None:
     """Run configurations, those of one kind in batches together, and return them in their order."""
     code = torch.zeros(1, dtype=torch.int64)
@@ -179,43 +186,42 @@ def _run_kinds(
                 return None
             parts.append(members)
             finishes.append(finish)
-    order = torch.cat(parts).argsort()
-    together = _joined(finishes)
-    return Finish(together.weights[order], {n: m[order] for n, m in together.measures.items()})
+    return _joined(parts, finishes)
 
 
 def _run_fitting(
-    space: Space, goal: Goal | None, stop: Callable[[], bool], found: Sequence[Column]
+    space: Space, goal: Goal, stop: Callable[[], bool], found: Sequence[Column]
 ) -> Finish | None:
-    """Run one batch, in halves if it does not fit into the device's memory."""
-    minima = () if goal is None else space.minima
-
-    def watcher(loss: BatchedLoss, w: Tensor) -> Watch:
-        return Unmeasured() if goal is None else Observer(goal, minima, loss, w)
-
+    """Run one batch: in halves if the device has no memory for it, and apart where an `if` parts it."""
+    count = len(found[0])
     try:
-        return _run_batch(space, found, watcher, stop)
+        return _run_batch(space, goal, stop, found)
+    except MixedConditionError as error:
+        holds = error.holds[:count].cpu()
+        parts = [holds.nonzero().squeeze(1), (~holds).nonzero().squeeze(1)]
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
             raise
-        count = len(found[0])
         if count == 1:
             raise DeviceError(
                 f"{space.base.device} is too small for one configuration; use fewer coordinates."
             ) from error
-    halves = []
-    for half in (slice(None, count // 2), slice(count // 2, None)):
-        finish = _run_fitting(space, goal, stop, [column[half] for column in found])
+        parts = list(torch.arange(count).tensor_split(2))
+    finishes = []
+    for part in parts:
+        finish = _run_fitting(space, goal, stop, [column[part] for column in found])
         if finish is None:
             return None
-        halves.append(finish)
-    return _joined(halves)
+        finishes.append(finish)
+    return _joined(parts, finishes)
 
 
-def _joined(finishes: Sequence[Finish]) -> Finish:
+def _joined(parts: Sequence[Tensor], finishes: Sequence[Finish]) -> Finish:
+    """Return where all configurations ended, in their order, given the places of those of each part."""
+    order = torch.cat([*parts]).argsort()
     return Finish(
-        torch.cat([finish.weights for finish in finishes]),
-        {name: torch.cat([finish.measures[name] for finish in finishes]) for name in finishes[0].measures},
+        torch.cat([finish.weights for finish in finishes])[order],
+        {name: torch.cat([f.measures[name] for f in finishes])[order] for name in finishes[0].measures},
     )
 
 
@@ -231,11 +237,13 @@ def _kinds_of(space: Space) -> int:
 def _kinds(axis: SweptAxis, column: Column) -> Tensor | None:
     """Return for each configuration the kind of its value; None if the axis has just one.
 
-    Those of one kind can run in one batch. Numbers other than zero are one kind, as no rule asks more of
-    a number with `if` than whether it is zero. Zero is another; and each value that is no number is one
-    of its own.
+    Those of one kind can run in one batch. Numbers other than zero are one kind: that a rule compares one
+    with `if` shows only as it runs, and `_run_fitting` parts them then. Zero is another; and each value
+    that is no such number is one of its own.
     """
     if isinstance(axis.values, Range):
+        if axis.values.whole:
+            return (column - min(axis.values.first, axis.values.last)).long()
         return (column == 0).long() if axis.values.first * axis.values.last <= 0 else None
     if len(axis.values) == 1:
         return None
@@ -244,12 +252,7 @@ def _kinds(axis: SweptAxis, column: Column) -> Tensor | None:
     return torch.tensor(codes)[column] if any(codes) else None
 
 
-def _run_batch(
-    space: Space,
-    found: Sequence[Column],
-    watcher: Callable[[BatchedLoss, Tensor], Watch],
-    stop: Callable[[], bool],
-) -> Finish | None:
+def _run_batch(space: Space, goal: Goal, stop: Callable[[], bool], found: Sequence[Column]) -> Finish | None:
     """Run configurations whose values are of one kind on each axis; return None if stopped.
 
     To be called in `torch.inference_mode`. The weights are laid out coordinate after coordinate, so
@@ -271,26 +274,26 @@ def _run_batch(
         w = w.unsqueeze(1)
     hyperparameters = {h.name: parts[h.name] for h in base.entry.hyperparameters}
     batch = Batch(base.entry.rule, hyperparameters, w, loss, base.gradient, base.steps, stop)
-    ran = _run(batch, partial(watcher, loss, w))
+    ran = _run(batch, partial(Observer, goal, space.minima, loss.value, w))
     if ran is None:
         return None
-    final, watch = ran
-    measures = {name: measure[:count].cpu() for name, measure in watch.measures(final).items()}
+    final, observer = ran
+    measures = {name: measure[:count].cpu() for name, measure in observer.measures(final).items()}
     return Finish(final.reshape(-1, final.shape[-1])[:count].cpu(), measures)
 
 
-def _run(batch: Batch, watcher: Callable[[], Watch]) -> tuple[Tensor, Watch] | None:
-    """Return the last weights and who watched: by machine code where the rule can be had as such."""
-    watch = watcher()
+def _run(batch: Batch, observe: Callable[[], Observer]) -> tuple[Tensor, Observer] | None:
+    """Return the last weights and what observed: by machine code where the rule can be had as such."""
+    observer = observe()
     if can_run(batch):
         try:
-            final = run_native(batch, watch)
+            final = run_native(batch, observer)
         except UnrecordableError:
-            watch = watcher()
+            observer = observe()
         else:
-            return None if final is None else (final, watch)
-    final = run_by_torch(batch, watch)
-    return None if final is None else (final, watch)
+            return None if final is None else (final, observer)
+    final = run_by_torch(batch, observer)
+    return None if final is None else (final, observer)
 
 
 def _lanes(count: int) -> int:
@@ -326,6 +329,8 @@ def _value(axis: SweptAxis, column: Column, device: torch.device, shape: tuple[i
     """Return the one value of a kind that has just one, and else the numbers of the configurations."""
     if isinstance(axis.values, Range):
         numbers = column
+        if axis.values.whole:
+            return int(numbers[0])
         if axis.values.first * axis.values.last <= 0 and not numbers[0]:
             return 0.0
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.blocks import Block
-from optitrace.analysis.sweeping.measures import CONVERGED, DIVERGED, ON_THE_WAY, Goal
+from optitrace.analysis.sweeping.measures import Goal, Observer
 from optitrace.analysis.sweeping.space import Column, Space, columns, configurations
 from optitrace.errors import UsageError, one_of
 from optitrace.experiment.experiment import Experiment
@@ -130,39 +129,16 @@ def run_all(experiments: list[Experiment], goal: Goal, folder: Path) -> list[Mea
 
 
 def measured(traced: TraceRecord, goal: Goal) -> Measured:
-    """Return the last weights of a trace and its measures, under the names that `Observer` gives them."""
+    """Return the last weights of a trace and its measures, as `Observer` takes them from each step."""
     experiment = traced.experiment
-    minima = experiment.objective.minima
-    weights = list(traced.weights.row(len(traced.steps) - 1) or ())
-    losses = [*traced.loss.values, traced.final_loss]
     loss = experiment.objective.loss(getattr(torch, experiment.dtype), torch.device("cpu"))
-    least = min(
-        (float(loss(torch.tensor(m, dtype=getattr(torch, experiment.dtype)))) for m in minima),
-        default=math.nan,
-    )
-
-    def is_close(value: float) -> bool:
-        return abs(value - least) <= goal.tolerance
-
-    final = traced.final_loss
-    initial = losses[0]
-    is_gone = not math.isfinite(final) or final > initial
-    outcome = CONVERGED if is_close(final) else DIVERGED if is_gone else ON_THE_WAY
-    measures = {"final_loss": final, "outcome": float(outcome)}
-    if minima:
-        measures["distance"] = min(math.dist(weights, minimum) for minimum in minima)
-    if goal.rank in ("steps", "path"):
-        first = next((step for step, value in enumerate(losses) if is_close(value)), None)
-        measures["steps"] = math.inf if first is None else float(first)
-        if goal.rank == "path":
-            measures["path"] = math.inf if first is None else _length(traced, first)
-            del measures["steps"]
-    return weights, measures
-
-
-def _length(traced: TraceRecord, steps: int) -> float:
-    points = [traced.weights.row(row) or () for row in range(steps + 1)]
-    return sum(math.dist(a, b) for a, b in pairwise(points))
+    points = torch.tensor(traced.weights.values, dtype=getattr(torch, experiment.dtype))
+    rows = points.reshape(len(traced.steps), 1, -1)
+    observer = Observer(goal, experiment.objective.minima, lambda w: loss(w[0])[None], rows[0])
+    for step, (before, after) in zip(traced.steps[1:], pairwise(rows), strict=True):
+        observer.after_step(step, before, after)
+    measures = observer.measures(rows[-1])
+    return rows[-1, 0].tolist(), {name: float(measure) for name, measure in measures.items()}
 
 
 def _kept(goal: Goal, experiment: Experiment) -> int:

@@ -47,39 +47,30 @@ class Scale:
 
     def middle(self, place: int) -> float:
         """Return the number in the middle of a bin; of a list, one of the values in it."""
-        if not isinstance(self.axis.values, Range):
-            value = self.axis.values[(2 * place + 1) * len(self.axis.values) // (2 * self.bins)]
-            assert isinstance(value, int | float)
-            return value
-        return self._at(place / (self.bins - 1) if self.bins > 1 else 0.0)
+        if isinstance(self.axis.values, Range):
+            number: float = self.axis.values.at(place / (self.bins - 1))
+            return round(number) if self.axis.values.whole else number
+        value = self.axis.values[(2 * place + 1) * len(self.axis.values) // (2 * self.bins)]
+        assert isinstance(value, int | float)
+        return value
 
     def place(self, value: float) -> float:
         """Return the bin of a number, with the fraction of the bin below it; NaN for none."""
         if not isinstance(self.axis.values, Range):
             return math.nan
-        first, last = self.ends
-        if self.is_logarithmic:
-            if value <= 0:
-                return math.nan
-            first, last, value = math.log(first), math.log(last), math.log(value)
-        return (value - first) / (last - first) * (self.bins - 1) + 0.5
+        return float(self._positions(torch.tensor(value, dtype=torch.float64)))
 
     def places(self, column: Column) -> Tensor:
         """Return the bin of each configuration of a block."""
         if not isinstance(self.axis.values, Range):
             return column * self.bins // len(self.axis.values)
-        first, last = self.ends
-        if self.is_logarithmic:
-            share = (column.log() - math.log(first)) / (math.log(last) - math.log(first))
-        else:
-            share = (column - first) / (last - first)
-        return (share * (self.bins - 1) + 0.5).long().clamp(0, self.bins - 1)
+        return self._positions(column).long().clamp(0, self.bins - 1)
 
-    def _at(self, share: float) -> float:
+    def _positions(self, numbers: Tensor) -> Tensor:
         first, last = self.ends
         if self.is_logarithmic:
-            return float(first * math.pow(last / first, share))
-        return first + (last - first) * share
+            first, last, numbers = math.log(first), math.log(last), numbers.log()
+        return (numbers - first) / (last - first) * (self.bins - 1) + 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +144,9 @@ class Surveyor:
     def _bins_of(self, best: Candidate) -> tuple[int, int]:
         places = []
         for scale in self._scales:
-            value = best.configuration[scale.axis.name]
-            assert isinstance(value, int | float)
-            values = scale.axis.values
-            column = torch.tensor([value if isinstance(values, Range) else values.index(value)])
-            places.append(int(scale.places(column)))
+            value, values = best.configuration[scale.axis.name], scale.axis.values
+            column = [value] if isinstance(values, Range) else [values.index(value)]
+            places.append(int(scale.places(torch.tensor(column, dtype=torch.float64))))
         return places[0], places[1] if len(places) == 2 else 0
 
     def _limits(self, across: Scale, up: Scale | None, rows: int) -> list[float]:
@@ -173,6 +162,7 @@ class Surveyor:
 
 
 def _bins(space: Space, axis: SweptAxis, most: int) -> int:
-    if space.samples is not None and isinstance(axis.values, Range):
-        return most
-    return min(axis.length, most)
+    if space.samples is None or not isinstance(axis.values, Range):
+        return min(axis.length, most)
+    span = abs(axis.values.last - axis.values.first)
+    return min(int(span) + 1, most) if axis.values.whole else most

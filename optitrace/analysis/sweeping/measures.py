@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.space import Space
-from optitrace.errors import UsageError, did_you_mean, quoted
-from optitrace.experiment.objective import Objective, Quadratic
+from optitrace.errors import UsageError, amount, one_of
+from optitrace.experiment.objective import Objective, Point, Quadratic
 
 RANKS: Mapping[str, str] = {
     "final_loss": "the loss after the last step",
@@ -38,17 +37,18 @@ class Goal:
     tolerance: float = 1e-6
 
 
+USUAL_GOAL = Goal()
+"""The least final loss."""
+
+
 def check_goal(goal: Goal, space: Space) -> Goal:
     """Return a goal that the configurations of a space can be ranked by.
 
     Raises:
         UsageError: the rank is unknown, the tolerance is invalid, or the rank needs an unknown minimum.
     """
-    if goal.rank not in RANKS:
-        guess = did_you_mean(goal.rank, RANKS) or ";"
-        raise UsageError(f"unknown rank {quoted(goal.rank)}{guess} choose from: {', '.join(RANKS)}.")
-    if not 0 <= goal.tolerance < math.inf:
-        raise UsageError(f"the tolerance is {goal.tolerance:g}; it must be a non-negative number.")
+    one_of("rank", goal.rank, RANKS)
+    amount("tolerance", goal.tolerance)
     if goal.rank != "final_loss" and not space.minima:
         fact = (
             "the configurations share no known minimum"
@@ -57,33 +57,6 @@ def check_goal(goal: Goal, space: Space) -> Goal:
         )
         raise UsageError(f"{fact}, which the rank {goal.rank} needs; rank by final_loss.")
     return goal
-
-
-class Watch(Protocol):
-    """Observes the steps of a batch."""
-
-    @property
-    def follows_steps(self) -> bool:
-        """Whether it observes each step, not just the last weights."""
-
-    def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
-        """Record what a step did."""
-
-    def measures(self, w: Tensor) -> dict[str, Tensor]:
-        """Return the measures by name, given the last weights."""
-
-
-class Unmeasured:
-    """Measures nothing, if only the last weights are needed."""
-
-    follows_steps = False
-
-    def after_step(self, step: int, before: Tensor, after: Tensor) -> None:
-        """Do nothing."""
-
-    def measures(self, w: Tensor) -> dict[str, Tensor]:
-        """Return nothing."""
-        return {}
 
 
 class Observer:
@@ -95,13 +68,21 @@ class Observer:
     """
 
     def __init__(
-        self, goal: Goal, minima: Collection[tuple[float, ...]], loss: BatchedLoss, w: Tensor
+        self, goal: Goal, minima: Collection[Point], loss: Callable[[Tensor], Tensor], w: Tensor
     ) -> None:
+        """Begin a run.
+
+        Args:
+            goal: what is to be measured.
+            minima: those of the loss, as far as they are known.
+            loss: the loss of weights shaped as `w`, shape (configurations,).
+            w: the weights before step 1, shape (configurations, n), or (configurations, 1, n).
+        """
         self._goal = goal
         self._loss = loss
         self._minima = torch.tensor([*minima], dtype=torch.float64, device=w.device)
-        self._least = float(loss.value(_like(self._minima[0], w)).min()) if len(minima) else math.nan
-        self._initial = loss.value(w)
+        self._least = float(loss(_like(self._minima[0], w)).min()) if len(minima) else math.nan
+        self._initial = loss(w)
         if self.follows_steps:
             self._first = torch.where(self._is_close(self._initial), 0.0, torch.inf).double()
             self._path = torch.zeros(len(w), dtype=torch.float64, device=w.device)
@@ -117,12 +98,12 @@ class Observer:
             length = _norm(after - before)
             self._path = self._path + torch.where(torch.isinf(self._first), length, 0.0)
         if self.follows_steps:
-            reached = self._is_close(self._loss.value(after)) & torch.isinf(self._first)
+            reached = self._is_close(self._loss(after)) & torch.isinf(self._first)
             self._first = torch.where(reached, float(step), self._first)
 
     def measures(self, w: Tensor) -> dict[str, Tensor]:
         """Return the measures by name, given the last weights."""
-        final = self._loss.value(w)
+        final = self._loss(w)
         measures = {"final_loss": final.double(), "outcome": self._outcome(final)}
         if len(self._minima):
             distances = [_norm(w - _like(minimum, w)) for minimum in self._minima]

@@ -139,7 +139,7 @@ class Ranking:
         """Return what configurations are compared by before their steps; infinite in place of NaN."""
         nothing = torch.zeros_like(measures["final_loss"])
         columns = [measures.get(name, nothing) for name in (self._rank, "final_loss", "distance")]
-        return torch.stack([column.nan_to_num(torch.inf, torch.inf, -torch.inf) for column in columns])
+        return torch.stack([column.nan_to_num(torch.inf, torch.inf, torch.inf) for column in columns])
 
     def _count_ties(self, values: Tensor) -> None:
         least = float(values.min())
@@ -190,4 +190,4 @@ def _has_ties(merits: Tensor) -> bool:
 
 
 def _or_infinite(value: float) -> float:
-    return math.inf if math.isnan(value) else value
+    return value if math.isfinite(value) else math.inf

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.sweeping.axis import Range, SweptAxis, check_axes, read_axis
-from optitrace.errors import UsageError
+from optitrace.errors import UsageError, integer
 from optitrace.experiment.experiment import Experiment
 from optitrace.experiment.objective import Point, Quadratic
 from optitrace.native.machine_code import LANE
@@ -150,8 +150,8 @@ def lay_out(
     space = Space(base, read, samples, seed)
     if not axes:
         raise UsageError("nothing is varied; say what with -P, as in -P lr=log:1e-4:1:200.")
-    if samples is not None and samples < 1:
-        raise UsageError(f"the number of samples is {samples}; it must be a positive integer.")
+    if samples is not None:
+        integer("random", samples, least=1)
     if space.size > LARGEST_UNASKED and not confirmed:
         raise UsageError(
             f"the sweep has {space.size:,} configurations, more than {LARGEST_UNASKED:,}; "
@@ -220,7 +220,7 @@ def listed(axis: SweptAxis, column: Column) -> list[Value]:
     """Return a column as Python values."""
     entries: list[Value] = column.tolist()
     if isinstance(axis.values, Range):
-        return entries
+        return column.long().tolist() if axis.values.whole else entries
     return [axis.values[entry] for entry in entries]  # type: ignore[index]
 
 
@@ -258,9 +258,9 @@ def _of_range(between: Range, digit: Tensor) -> Tensor:
 def _at(between: Range, share: Tensor) -> Tensor:
     """Return the numbers at shares of the way from one end of a range to the other."""
     if between.logarithmic:
-        return _rounded(between.first * (between.last / between.first) ** share)
+        return _rounded(between.at(share))
     size = torch.tensor(max(abs(between.first), abs(between.last)), dtype=torch.float64)
-    return _rounded(between.first + (between.last - between.first) * share, size)
+    return _rounded(between.at(share), size)
 
 
 def _rounded(x: Tensor, size: Tensor | None = None) -> Tensor:
@@ -274,8 +274,15 @@ def _rounded(x: Tensor, size: Tensor | None = None) -> Tensor:
 def _drawn(axis: SweptAxis, numbers: Tensor, seed: int, stream: int) -> Column:
     share = uniform(numbers, seed, stream)
     if isinstance(axis.values, Range):
-        return _at(axis.values, share)
+        return _whole(axis.values, share) if axis.values.whole else _at(axis.values, share)
     return (share * len(axis.values)).long().clamp(max=len(axis.values) - 1)
+
+
+def _whole(between: Range, share: Tensor) -> Tensor:
+    """Return the whole numbers that are nearest to shares of a range, which has half a number at each end."""
+    low, high = sorted((between.first, between.last))
+    around: Tensor = replace(between, first=low - 0.5, last=high + 0.5).at(share)
+    return around.round().clamp(low, high)
 
 
 def uniform(numbers: Tensor, seed: int, stream: int) -> Tensor:

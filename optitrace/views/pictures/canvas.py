@@ -9,7 +9,6 @@ from rich.text import Text
 
 from optitrace.views.display import Display
 from optitrace.views.pictures.scene import Kind, Position
-from optitrace.views.sweep_picture import ASCII_MARKS, UNICODE_MARKS
 
 Cell = tuple[int, int]
 """A character of a canvas: its column from the left and its row from the top."""
@@ -48,6 +47,7 @@ class Canvas:
         self._has_braille = has_braille
         self._dots: dict[Cell, tuple[Ink, int]] = {}
         self._signs: dict[Cell, tuple[str, str]] = {}
+        self._shades: dict[Cell, str] = {}
 
     @property
     def dots_across(self) -> int:
@@ -77,6 +77,10 @@ class Canvas:
         for k in range(count + 1):
             self.dot(round(x + (x2 - x) * k / count), round(y + (y2 - y) * k / count), ink)
 
+    def shade(self, cell: Cell, shade: str) -> None:
+        """Fill a character, behind all that is drawn there."""
+        self._shades[cell] = shade
+
     def sign(self, at: Position, text: str, style: str) -> None:
         """Set a sign over whatever is there."""
         self._signs[self.cell(at)] = text, style
@@ -102,7 +106,7 @@ class Canvas:
         if cell in self._signs:
             return self._signs[cell]
         if cell not in self._dots:
-            return " ", ""
+            return self._shades.get(cell, " "), ""
         ink, bits = self._dots[cell]
         return chr(BRAILLE | bits) if self._has_braille else ink.character, ink.style
 
@@ -121,6 +125,7 @@ class Signs:
         step: a step of the only line.
         end: the end of the only path.
         level: what a contour line is made of where there is no braille.
+        shades: of a heat map, from the highest number to the lowest.
         kinds: the sign of each kind of mark.
         arrows: the signs of what leaves over the upper, the lower, the left and the right edge.
         upright: the axis upwards, and where it has a tick.
@@ -132,6 +137,7 @@ class Signs:
     step: str
     end: str
     level: str
+    shades: str
     kinds: Mapping[Kind, str]
     arrows: str
     upright: str
@@ -148,13 +154,14 @@ UNICODE_SIGNS = Signs(
     step="•",
     end="●",
     level="·",
+    shades="·░▒▓█",
     kinds={
         Kind.START: "○",
         Kind.MINIMUM: "+",
-        Kind.BEST: UNICODE_MARKS.best,
+        Kind.BEST: "◆",
         Kind.LEAVES: "▲",
-        Kind.NON_FINITE: UNICODE_MARKS.diverged,
-        Kind.DIVERGED: UNICODE_MARKS.diverged,
+        Kind.NON_FINITE: "×",
+        Kind.DIVERGED: "×",
     },
     arrows="▲▼◄►",
     upright="│┤",
@@ -168,13 +175,14 @@ ASCII_SIGNS = Signs(
     step="o",
     end="E",
     level=".",
+    shades=".:+*#",
     kinds={
         Kind.START: "S",
         Kind.MINIMUM: "+",
-        Kind.BEST: ASCII_MARKS.best,
+        Kind.BEST: "@",
         Kind.LEAVES: "^",
-        Kind.NON_FINITE: ASCII_MARKS.diverged,
-        Kind.DIVERGED: ASCII_MARKS.diverged,
+        Kind.NON_FINITE: "x",
+        Kind.DIVERGED: "x",
     },
     arrows="^v<>",
     upright="|+",

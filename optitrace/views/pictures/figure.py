@@ -30,7 +30,7 @@ from optitrace.views.pictures.panels import (
     line_color,
     line_style,
 )
-from optitrace.views.pictures.scene import Cells, Kind, Panel, Scene
+from optitrace.views.pictures.scene import Kind, Panel, Scene
 
 LINE = 1.5
 """The distance from line to line of text, in font sizes."""
@@ -64,6 +64,9 @@ BELOW = 0.62
 
 BAR = 0.95
 """Inches on the right of a heat map: its bar of colours."""
+
+SIGNED = 0.35
+"""Inches more where the numbers at the bar can be negative."""
 
 TALL = 3.75
 """Inches that a panel is high that stands alone or beside others."""
@@ -155,7 +158,7 @@ def _legend_of(panels: Sequence[Panel]) -> _Legend:
             found.setdefault(limit.name, Line2D([], [], color=INK, linestyle=(0, (4, 3)), linewidth=1.4))
         for mark in panel.marks:
             found.setdefault(mark.kind, _sign(mark.kind, line_color(0) if is_alone else INK))
-        if panel.cells is not None and _has_diverged(panel.cells):
+        if panel.cells is not None and panel.cells.has_diverged:
             found.setdefault(
                 Kind.DIVERGED, Patch(facecolor=DIVERGED, edgecolor=DIVERGED_HATCH, hatch="////", linewidth=0)
             )
@@ -190,10 +193,6 @@ def _sign(kind: Kind, color: str) -> Line2D:
     return Line2D([], [], linestyle="none", color=color if own else INK, **SIGNS[kind])
 
 
-def _has_diverged(cells: Cells) -> bool:
-    return any(x == float("inf") for row in cells.rows for x in row)
-
-
 def _place(panels: Sequence[Panel]) -> tuple[list[_Box], float]:
     """Return where each panel stands, and how many inches all are high, their words included.
 
@@ -202,12 +201,12 @@ def _place(panels: Sequence[Panel]) -> tuple[list[_Box], float]:
     """
     maps = [panel for panel in panels if panel.cells is not None]
     if len(maps) == len(panels) and len(panels) > 1:
-        return _in_rows(len(panels))
+        return _in_rows(len(panels), _beside(maps))
     squares = [k for k, panel in enumerate(panels) if panel.is_square]
     others = [k for k in range(len(panels)) if k not in squares]
     left = LEFT + (TALL + LEFT + 0.1 if squares else 0.0)
     height = TALL if squares else max(TALL, _stacked(len(others)))
-    room = WIDTH - left - (BAR if maps else RIGHT)
+    room = WIDTH - left - (_beside(maps) if maps else RIGHT)
     boxes = dict.fromkeys(squares, _Box(LEFT, BELOW, TALL, TALL))
     each = (height - (len(others) - 1) * (ABOVE + BELOW)) / max(len(others), 1)
     for row, k in enumerate(reversed(others)):
@@ -225,12 +224,17 @@ class _Box:
     height: float
 
 
-def _in_rows(count: int) -> tuple[list[_Box], float]:
+def _beside(maps: Sequence[Panel]) -> float:
+    """Return the inches on the right of heat maps."""
+    return BAR + SIGNED * any(panel.cells and not panel.cells.is_logarithmic for panel in maps)
+
+
+def _in_rows(count: int, beside: float) -> tuple[list[_Box], float]:
     rows = -(-count // 2)
     width = (WIDTH - EDGE) / 2
     high = TALL * 0.75 + ABOVE + BELOW
     boxes = [
-        _Box(LEFT + (k % 2) * width, (rows - 1 - k // 2) * high + BELOW, width - LEFT - BAR, TALL * 0.75)
+        _Box(LEFT + (k % 2) * width, (rows - 1 - k // 2) * high + BELOW, width - LEFT - beside, TALL * 0.75)
         for k in range(count)
     ]
     return boxes, rows * high

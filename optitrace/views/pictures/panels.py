@@ -286,17 +286,17 @@ def _draw_cells(ax: Axes, cells: Cells, panel: Panel) -> None:
 
 
 def _draw_bar(ax: Axes, mesh: Any, cells: Cells) -> None:
-    """Draw the bar of colours on the right of a heat map; the numbers are decimal logarithms."""
+    """Draw the bar of colours on the right of a heat map."""
     beside = ax.inset_axes((1.0 + 0.14 / ax.get_position().width / WIDTH, 0.0, 0.02, 1.0))
     assert isinstance(ax.figure, Figure)
     bar = ax.figure.colorbar(mesh, cax=beside)
     bar.outline.set_visible(False)
-    bar.locator = MaxNLocator(6, integer=True)
-    bar.formatter = FuncFormatter(lambda x, _: f"{10.0**x:g}")
+    bar.locator = MaxNLocator(6, integer=cells.is_logarithmic)
+    bar.formatter = FuncFormatter(lambda x, _: f"{cells.number(x):.3g}")
     bar.update_ticks()
     beside.set_title(cells.label, loc="left", fontsize=FONT - 1)
     if cells.is_cut:
-        beside.set_xlabel(f"{10.0**cells.low:.0e}\nor less", loc="left", fontsize=FONT - 1)
+        beside.set_xlabel(f"{cells.number(cells.low):.0e}\nor less", loc="left", fontsize=FONT - 1)
 
 
 def _formatter(of: Axis, *, is_step: bool) -> Formatter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
 
 from rich.text import Text
@@ -22,8 +22,21 @@ from optitrace.views.pictures.canvas import (
     signs_of_terminal,
 )
 from optitrace.views.pictures.polylines import MOST_DOTS
-from optitrace.views.pictures.scene import Axis, Contour, Kind, Line, Mark, Panel, Position, Scene, Stroke
-from optitrace.views.sweep_picture import USUAL_WIDTH
+from optitrace.views.pictures.scene import (
+    Axis,
+    Cells,
+    Contour,
+    Kind,
+    Line,
+    Mark,
+    Panel,
+    Position,
+    Scene,
+    Stroke,
+)
+
+USUAL_WIDTH = 80
+"""Characters of a line where nothing says how many there are."""
 
 WIDEST = 100
 """Characters across of a picture at most, so that it is seen at one glance."""
@@ -48,6 +61,9 @@ TICK_ROWS = 4
 
 TICK_COLUMNS = 9
 """Characters from tick to tick of the axis across, about."""
+
+WIDEST_CELL = 3
+"""Characters across of a cell of a heat map at most."""
 
 ROOM = 2
 """Characters at least from step to step of the only line, where steps have signs."""
@@ -137,9 +153,19 @@ class _Size:
     rows: int
     margin: int
 
+    def holding(self, cells: Cells | None) -> _Size:
+        """Return the size for a heat map: a line for each of its rows, and cells that are equally wide."""
+        if cells is None:
+            return self
+        across = len(cells.rows[0])
+        columns = across * min(self.columns // across, WIDEST_CELL) or self.columns
+        return replace(self, columns=columns, rows=len(cells.rows))
+
 
 def _draw_layers(canvas: Canvas, panel: Panel, signs: Signs) -> None:
     """Draw the ground of a panel, its limits, its lines with their signs, and its marks."""
+    if panel.cells is not None:
+        _draw_cells(canvas, panel.cells, signs)
     if panel.contour is not None:
         _draw_contour(canvas, panel.contour, signs)
     _draw(canvas, panel, panel.ground, Ink(SOFT, signs.level))
@@ -151,6 +177,24 @@ def _draw_layers(canvas: Canvas, panel: Panel, signs: Signs) -> None:
         _sign_line(canvas, panel, line, number, signs)
     for mark in panel.marks:
         _draw_mark(canvas, panel, mark, signs)
+
+
+def _draw_cells(canvas: Canvas, cells: Cells, signs: Signs) -> None:
+    """Shade each character by the least number of the cells that it stands for."""
+    across = len(cells.rows[0])
+    for row, numbers in enumerate(reversed(cells.rows)):
+        for column in range(canvas.columns):
+            first, end = (k * across // canvas.columns for k in (column, column + 1))
+            known = [x for x in numbers[first : max(end, first + 1)] if not math.isnan(x)]
+            if known:
+                canvas.shade((column, row), _shade(cells, min(known), signs))
+
+
+def _shade(cells: Cells, number: float, signs: Signs) -> str:
+    if number == math.inf:
+        return signs.kinds[Kind.DIVERGED]
+    share = (cells.high - number) / (cells.high - cells.low) if cells.high > cells.low else 0.0
+    return signs.shades[min(int(share * len(signs.shades)), len(signs.shades) - 1)]
 
 
 def _draw_contour(canvas: Canvas, contour: Contour, signs: Signs) -> None:
@@ -301,7 +345,7 @@ def _stacked(panels: Sequence[Panel], room: int, rows: int, signs: Signs) -> lis
     """Return panels one under another, their axes upwards in one line."""
     left = max((margin(panel, rows) for panel in panels), default=0)
     size = _Size(max(room - left, LEAST), rows, left)
-    return [line for panel in panels for line in _draw_panel(panel, size, signs)]
+    return [line for panel in panels for line in _draw_panel(panel, size.holding(panel.cells), signs)]
 
 
 def _legend(panels: Sequence[Panel], room: int, signs: Signs) -> list[Text]:
@@ -312,6 +356,8 @@ def _legend(panels: Sequence[Panel], room: int, signs: Signs) -> list[Text]:
             if line.name:
                 sign = (signs.line(number), line_color(number))
                 entries.setdefault(line.name, Text.assemble(sign, f" {line.name}"))
+        if panel.cells is not None:
+            entries |= _legend_of_cells(panel.cells, signs)
         for limit in panel.limits:
             entries.setdefault(limit.name, Text(f"{signs.upright[0]} {limit.name}"))
         for mark in panel.marks:
@@ -325,3 +371,14 @@ def _legend(panels: Sequence[Panel], room: int, signs: Signs) -> list[Text]:
         else:
             lines.append(entry)
     return lines
+
+
+def _legend_of_cells(cells: Cells, signs: Signs) -> dict[str, Text]:
+    """Return what the lightest and the darkest shade stand for, and that some cells diverged."""
+    low, high = (f"{cells.label} {cells.number(x):.2g}" for x in (cells.low, cells.high))
+    if cells.is_cut:
+        low += " or less"
+    found = {high: Text(f"{signs.shades[0]} {high}"), low: Text(f"{signs.shades[-1]} {low}")}
+    if cells.has_diverged:
+        found[Kind.DIVERGED] = Text(f"{signs.kinds[Kind.DIVERGED]} {Kind.DIVERGED}")
+    return found

@@ -177,10 +177,11 @@ class Cells:
 
     Attributes:
         label: what the numbers are.
-        rows: from the lowest row up, the decimal logarithm of the number in each cell; infinite where all
-            runs diverged, NaN where there is none.
+        rows: from the lowest row up, the number in each cell, or its decimal logarithm; infinite where
+            all runs diverged, NaN where there is none.
         low: the least finite one.
         high: the greatest finite one.
+        is_logarithmic: whether they are logarithms.
         is_cut: whether `low` stands for lower ones too.
     """
 
@@ -188,7 +189,17 @@ class Cells:
     rows: Sequence[Sequence[float]]
     low: float
     high: float
+    is_logarithmic: bool = True
     is_cut: bool = False
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether all runs of a cell diverged."""
+        return any(x == math.inf for row in self.rows for x in row)
+
+    def number(self, x: float) -> float:
+        """Return the number that stands in the rows as `x`."""
+        return math.pow(10.0, x) if self.is_logarithmic else x
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from optitrace.analysis.sweeping.axis import Range
 from optitrace.analysis.sweeping.loss_map import LossMap, Scale
 from optitrace.analysis.sweeping.sweep import SweepResult
 from optitrace.rules.hyperparameter import show
 from optitrace.views.pictures.polylines import Course, curves, cut
-from optitrace.views.pictures.scene import Axis, Cells, Kind, Line, Mark, Panel, Scene, Stroke, axis_of
-from optitrace.views.sweep_picture import DECADES, make_frame
+from optitrace.views.pictures.scene import (
+    Axis,
+    Cells,
+    Kind,
+    Line,
+    Mark,
+    Panel,
+    Scene,
+    Stroke,
+    axis_of,
+    linear_axis,
+)
 from optitrace.views.sweep_wording import closing_lines, heading
 
 LOSS = "final loss"
 LIMIT = "stability limit"
+
+DECADES = 16
+"""Decades below the highest loss beyond which losses are drawn alike: the digits of float64."""
 
 
 def sweep_scene(sweeps: Sequence[SweepResult]) -> Scene | None:
@@ -41,7 +56,7 @@ def _curve_panel(drawn: Sequence[tuple[SweepResult, LossMap]]) -> Panel:
     scale = drawn[0][1].across
     across = _axis(scale)
     rows = [landscape.losses[0] for _, landscape in drawn]
-    up = axis_of(LOSS, rows, DECADES)
+    up = _loss_axis(rows)
     positions = [_position(scale, place) for place in range(scale.bins)]
     several = len(drawn) > 1
     courses = [
@@ -75,9 +90,7 @@ def _curve_panel(drawn: Sequence[tuple[SweepResult, LossMap]]) -> Panel:
 def _map_panel(sweep: SweepResult, landscape: LossMap, *, is_titled: bool) -> Panel:
     """Return the final loss over two settings."""
     assert landscape.up is not None
-    frame = make_frame(landscape, landscape.across.bins)
     across, up = _axis(landscape.across), _axis(landscape.up)
-    low, high = frame.finite
     limit = [(x, _position(landscape.up, row)) for row, x in enumerate(landscape.limits)]
     strokes = cut(range(len(limit)), limit, across, up) if not across.ticks else ()
     best = landscape.best
@@ -86,16 +99,37 @@ def _map_panel(sweep: SweepResult, landscape: LossMap, *, is_titled: bool) -> Pa
         sweep.space.base.optimizer if is_titled else "",
         across,
         up,
-        cells=Cells(LOSS, frame.losses, low, high, frame.is_cut),
+        cells=_cells(landscape.losses),
         limits=(Line(LIMIT, strokes),) if strokes else (),
         marks=(Mark(Kind.BEST, at),) if at else (),
     )
 
 
+def _loss_axis(rows: Sequence[Sequence[float]]) -> Axis:
+    """Return the axis upwards of curves; its label says where lower losses are drawn at its low end."""
+    finite = [x for row in rows for x in row if math.isfinite(x)]
+    if min(finite, default=0.0) < 0:
+        return linear_axis(LOSS, finite)
+    axis = axis_of(LOSS, rows, DECADES)
+    is_cut = axis.is_logarithmic and min(finite) < axis.low
+    return replace(axis, label=f"{LOSS}, cut at {axis.low:.0e}") if is_cut else axis
+
+
+def _cells(losses: Sequence[Sequence[float]]) -> Cells:
+    """Return a heat map of losses, or of their logarithms if none is negative."""
+    finite = [x for row in losses for x in row if math.isfinite(x)] or [1.0]
+    if min(finite) < 0:
+        return Cells(LOSS, losses, min(finite), max(finite), is_logarithmic=False)
+    floor = max(max(finite) * 10.0**-DECADES, sys.float_info.min)
+    rows = [[math.log10(max(x, floor)) if math.isfinite(x) else x for x in row] for row in losses]
+    low, high = (math.log10(max(x, floor)) for x in (min(finite), max(finite)))
+    return Cells(LOSS, rows, low, high, is_cut=min(finite) < floor)
+
+
 def _axis(scale: Scale) -> Axis:
     """Return the axis of a setting, with half a bin before the first number and after the last."""
     name = scale.axis.name
-    if not isinstance(scale.axis.values, Range) or scale.bins == 1:
+    if not isinstance(scale.axis.values, Range):
         ticks = tuple((k + 0.5, show(scale.middle(k))) for k in range(scale.bins))
         return Axis(name, 0.0, float(scale.bins), ticks=ticks)
     first, last = sorted(scale.ends)
@@ -106,7 +140,7 @@ def _axis(scale: Scale) -> Axis:
 
 def _position(scale: Scale, place: int) -> float:
     """Return where the middle of a bin is on its axis."""
-    if not isinstance(scale.axis.values, Range) or scale.bins == 1:
+    if not isinstance(scale.axis.values, Range):
         return place + 0.5
     return scale.middle(place)
 

@@ -68,13 +68,13 @@ def _undrawn(drawn: Extent) -> list[str]:
     return [f"{len(drawn.hidden):,} more optimizers are not drawn"] if drawn.hidden else []
 
 
-def training_numbers(training: TrainingRecord, steps: Sequence[int], precision: int) -> Numbers:
+def training_numbers(training: TrainingRecord, steps: Sequence[int], digits: int) -> Numbers:
     """Return the norms of each optimizer that is drawn at some steps, as the table has them.
 
     Args:
         training: what was seen.
         steps: the steps to be shown.
-        precision: significant digits of each number.
+        digits: significant digits of each number.
     """
     headings: list[tuple[str, str]] = []
     rows: dict[int, list[str]] = {step: [] for step in steps}
@@ -85,7 +85,7 @@ def training_numbers(training: TrainingRecord, steps: Sequence[int], precision: 
             prefix = f"{optimizer.name}, " if len(training.optimizers) > 1 else ""
             headings += [(f"{prefix}{section}", name.replace("_", " ")) for name in known]
             for step, cells in rows.items():
-                cells += [_cell(optimizer, name, place.get(step), precision) for name in known]
+                cells += [_cell(optimizer, name, place.get(step), digits) for name in known]
     return Numbers(headings, rows)
 
 
@@ -101,6 +101,6 @@ def _course(optimizer: OptimizerTrace, name: str, optimizers: int) -> Course:
     return course(optimizer.name if optimizers > 1 else "", optimizer.steps, numbers)
 
 
-def _cell(optimizer: OptimizerTrace, name: str, row: int | None, precision: int) -> str:
+def _cell(optimizer: OptimizerTrace, name: str, row: int | None, digits: int) -> str:
     values = None if row is None else optimizer.columns[name].row(row)
-    return "" if values is None else " / ".join(format_significant(v, precision) for v in values)
+    return "" if values is None else " / ".join(format_significant(v, digits) for v in values)

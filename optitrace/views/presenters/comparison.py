@@ -23,8 +23,7 @@ from optitrace.views.comparison_view import (
     all_steps,
     closing_lines,
     learning_rates,
-    quantity_fields,
-    row_numbers,
+    quantity_columns,
     side_by_side,
 )
 from optitrace.views.display import Display
@@ -132,17 +131,15 @@ class ComparisonPresenter(Presenter, HasJson, HasRows, HasPage, HasMovingPicture
     def _step_rows(self) -> Iterator[Sequence[object]]:
         """Yield a header, and a row for each step with the numbers of every run."""
         traces = self.comparison.traces
-        members = quantity_fields(traces, self.quantity)
-        header = ["step"]
-        for named, run in zip(traces, members, strict=True):
-            header += [named.name if f.coordinate is None else f"{named.name} w{f.coordinate}" for f in run]
+        steps = all_steps(traces)
+        header, columns = ["step"], []
+        for named, members in quantity_columns(traces, self.quantity, steps):
+            for field, numbers in members:
+                name = named.name if field.coordinate is None else f"{named.name} w{field.coordinate}"
+                header.append(name)
+                columns.append(numbers)
         yield header
-        places = [row_numbers(named) for named in traces]
-        for step in all_steps(traces):
-            values: list[object] = [step]
-            for own, run in zip(places, members, strict=True):
-                values += [field.value(own[step]) if step in own else None for field in run]
-            yield values
+        yield from zip(steps, *columns, strict=True)
 
 
 def _summary(summary: Summary) -> dict[str, Any]:

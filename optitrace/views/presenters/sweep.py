@@ -60,11 +60,13 @@ class SweepPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasPict
 
     def table(self, display: Display) -> RenderableType:
         """Return the picture in characters, the best configurations, and what torch says of them."""
+        from optitrace.views.pictures.plot import plot
+        from optitrace.views.pictures.sweep_scene import sweep_scene
         from optitrace.views.sweep_wording import NOTHING, cells, closing, heading
 
         parts: list[RenderableType] = [*as_text(heading(self.sweeps), display)]
-        if len(self.sweeps) == 1 and (lines := _pictured(self.sweeps[0], display)):
-            parts += [Text(), Text("\n".join(lines))]
+        if len(self.sweeps) == 1 and (scene := sweep_scene(self.sweeps)) is not None:
+            parts += [Text(), plot(scene, display)]
         found = cells(self.sweeps, display.precision)
         table: RenderableType = Text(NOTHING)
         if found.rows:
@@ -150,14 +152,6 @@ def columns_of(space: Space, block: Block) -> Columns:
             *weights,
         ],
     )
-
-
-def _pictured(sweep: SweepResult, display: Display) -> list[str]:
-    if sweep.landscape is None or not sweep.best:
-        return []
-    from optitrace.views.sweep_picture import curve_lines, map_lines
-
-    return (map_lines if sweep.landscape.up else curve_lines)(sweep.landscape, display)
 
 
 def _folded(line: str, width: int | None) -> list[str]:

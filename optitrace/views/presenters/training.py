@@ -124,7 +124,7 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
         )
 
         scene = training_scene(self.training, self.findings)
-        numbers = partial(training_numbers, self.training, precision=display.precision)
+        numbers = partial(training_numbers, self.training, digits=display.digits)
         return Picture(scene, all_recorded_steps(self.training), numbers)
 
     def _has_steps(self) -> bool:
