@@ -25,6 +25,9 @@ MOST_GRAPHS = 8
 MOST_NODES = 4096
 """How many nodes of a graph are visited, at most."""
 
+PLAIN = (1, 0)
+"""How many backwards most steps use, and how many they waste."""
+
 DIVIDED = frozenset(("DivBackward0", "MulBackward0"))
 """What computes a loss that was divided by a number of micro-batches."""
 
@@ -73,7 +76,7 @@ class BackwardUsage:
         self._weights: Tensor | None = None
         self._is_moved_by_hand = self._is_for_inputs = self._looks_at_weights = False
         self._searched = 0
-        self._tallies: dict[tuple[int, int], tuple[Tally, int]] = {}
+        self._tallies: dict[tuple[int, int], tuple[int, int, int]] = {}
         self._evaluations = 0
         self.mixed: Tally | None = None
         self.undivided: Tally | None = None
@@ -114,8 +117,14 @@ class BackwardUsage:
             step: its number.
             is_rewritten: whether the program has changed the gradients since the last backward.
         """
-        self._settle()
         used, count = self._used, self._used_count
+        if self._waiting is not None:
+            self._settle()
+        if count == 1 and not (self._cleared_count or self._evaluations or used[0].used_by):
+            used[0].used_by[id(self)] = used[0].tracker.begun  # as most steps are
+            self._used, self._used_count = [], 0
+            self._count(step, PLAIN)
+            return
         is_meant = self._is_moved_by_hand or self._is_for_inputs or is_rewritten or self._evaluations > 1
         if self._evaluations > 1 and not self._cleared_count and count >= self._evaluations:
             self.uncleared = one_more(self.uncleared, step)
@@ -134,7 +143,10 @@ class BackwardUsage:
     def counts(self) -> tuple[BackwardCount, ...]:
         """Return how many backwards steps have used and wasted, those alike as one, by their first steps."""
         self._settle()
-        found = [BackwardCount(*key, steps, last) for key, (steps, last) in self._tallies.items()]
+        found = [
+            BackwardCount(*key, Tally(count, first), last)
+            for key, (count, first, last) in self._tallies.items()
+        ]
         return tuple(sorted(found, key=lambda one: one.steps.first))
 
     def _foreign(self, used: Sequence[Backward]) -> tuple[tuple[int, Backward], ...]:
@@ -156,10 +168,12 @@ class BackwardUsage:
             self.mixed = one_more(self.mixed, taken.step)
         known = [backward for backward in taken.backwards if not backward.used_by]
         wasted = taken.cleared - (len(taken.backwards) - len(known)) if known else 0
-        key = taken.used, wasted
-        if key in self._tallies or len(self._tallies) < MOST_PATTERNS:
-            tally, _ = self._tallies.get(key, (None, 0))
-            self._tallies[key] = one_more(tally, taken.step), taken.step
+        self._count(taken.step, (taken.used, wasted))
+
+    def _count(self, step: int, key: tuple[int, int]) -> None:
+        count, first, _ = self._tallies.get(key, (0, step, step))
+        if count or len(self._tallies) < MOST_PATTERNS:
+            self._tallies[key] = count + 1, first, step
 
     def _search(self, backward: Backward) -> None:
         """Look whether a cleared backward was for the gradient of an input."""

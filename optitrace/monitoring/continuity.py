@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -39,9 +39,6 @@ COARSER = {torch.float32: (torch.bfloat16, torch.float16), torch.float64: (torch
 """The dtypes that a checkpoint may have been rounded to, by the one that its numbers are kept in."""
 
 How: TypeAlias = Literal["loaded", "written", "replaced"]
-
-Mark: TypeAlias = tuple[int, int]
-"""Which tensor an entry of the state is, and how often that was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,8 @@ class ContinuityTracker:
         self._parameters = parameters
         self._names = names
         self._weights = _WeightSample(parameters)
-        self._marks: dict[tuple[int, str], Mark] | None = None
+        self._marks: _Marks | None = None
+        self._keys: list[tuple[int, str]] = []
         self._is_loaded = False
         self._changes: dict[_Kind, tuple[Tally, int]] = {}
 
@@ -103,7 +101,8 @@ class ContinuityTracker:
     @property
     def left(self) -> Left | None:
         """What the last step has left; None if it left no state, or none was seen."""
-        return Left(self._weights.known) if self._marks and self._weights.known is not None else None
+        known = self._weights.known
+        return Left(known) if known is not None and self._marks is not None and self._marks.ids else None
 
     def read_weights(self) -> Tensor:
         """Return a few weights of each parameter as they are now, as far as they can be read."""
@@ -120,28 +119,28 @@ class ContinuityTracker:
     @torch.no_grad()
     def before_step(self, step: int, state: State) -> None:
         """Compare the weights and the state that a step begins with; of the first, what was loaded."""
-        marks = self._marks
-        if marks is not None and self._weights.is_left_as_is() and marks == _marks(self._parameters, state):
-            return
-        written = set() if marks is None else self._weights.changed()
+        written = set() if self._weights.is_left_as_is() else self._weights.changed()
         if written:
             self._note(step, WEIGHTS, "written", "", sorted(written), with_weights=True)
-        if marks is None:
-            marks = {}
-            if not self._is_loaded:
-                return
-        self._note_state(step, state, marks, written)
+        if self._marks is None and not self._is_loaded:
+            return
+        if (now := _Marks.of(self._parameters, state)) != self._marks:
+            self._note_state(step, state, now, written)
 
-    def after_step(self, state: State) -> None:
-        """Remember what a step has left."""
-        self._weights.remember()
-        self._marks = _marks(self._parameters, state)
-        self._is_loaded = False
+    def after_step(self, state: State, *, is_next_recorded: bool) -> None:
+        """Remember what a step has left: the weights if the next one is recorded, as that takes its time."""
+        if is_next_recorded:
+            self._weights.remember()
+        else:
+            self._weights.known = None
+        marks = _Marks.of(self._parameters, state)
+        if self._marks is None or marks.ids != self._marks.ids:
+            self._keys = _keys(self._parameters, state)
+        self._marks, self._is_loaded = marks, False
 
-    def _note_state(
-        self, step: int, state: State, before: Mapping[tuple[int, str], Mark], written: set[int]
-    ) -> None:
-        now = _marks(self._parameters, state)
+    def _note_state(self, step: int, state: State, marks: _Marks, written: set[int]) -> None:
+        before = {} if self._marks is None else self._marks.by_key(self._keys)
+        now = marks.by_key(_keys(self._parameters, state))
         alike: dict[tuple[str, How, str, bool], list[int]] = {}
         for key in dict.fromkeys((*before, *now)):
             if before.get(key) == now.get(key):
@@ -216,14 +215,43 @@ def _spread(tensor: Tensor, count: int) -> Tensor:
     return flat[:: -(-len(flat) // count)]
 
 
-def _marks(parameters: Sequence[Tensor], state: State) -> dict[tuple[int, str], Mark]:
-    """Return which tensors the state has for each parameter, by its place and their names."""
-    return {
-        (place, name): (id(entry), version(entry))
+class _Marks(NamedTuple):
+    """Which tensors an optimizer's state has, and how often each was changed.
+
+    Attributes:
+        ids: of the tensors, parameter after parameter.
+        versions: how often each was changed.
+    """
+
+    ids: list[int]
+    versions: list[int]
+
+    @classmethod
+    def of(cls, parameters: Sequence[Tensor], state: State) -> _Marks:
+        """Return the marks of a state as it is now."""
+        entries: list[Any] = []
+        for parameter in parameters:
+            entries += (state.get(parameter) or _NOTHING).values()
+        tensors = [entry for entry in entries if isinstance(entry, Tensor)]
+        return cls(list(map(id, tensors)), list(map(version, tensors)))
+
+    def by_key(self, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], tuple[int, int]]:
+        """Return the tensor and the number of its changes, by the place of its parameter and its name."""
+        return dict(zip(keys, zip(self.ids, self.versions, strict=True), strict=True))
+
+
+_NOTHING: Mapping[str, Any] = {}
+"""The state of a parameter that has none."""
+
+
+def _keys(parameters: Sequence[Tensor], state: State) -> list[tuple[int, str]]:
+    """Return the place of the parameter and the name of each tensor of a state, in the order of `_Marks`."""
+    return [
+        (place, name)
         for place, parameter in enumerate(parameters)
-        for name, entry in (state.get(parameter) or {}).items()
+        for name, entry in (state.get(parameter) or _NOTHING).items()
         if isinstance(entry, Tensor)
-    }
+    ]
 
 
 def _became(entry: Tensor) -> str:

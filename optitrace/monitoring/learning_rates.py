@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import replace
+from operator import is_
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -39,7 +42,7 @@ class LearningRateTracker:
         self._pending: tuple[LearningRateFault, Rates, Rates] | None = None
         self._scheduled: Rates | None = None  # as the last scheduler has left them
         self._by_hand: tuple[Rates, Rates] | None = None  # what the schedule had, and the program set instead
-        self._used: Rates | None = None
+        self._lrs: list[Any] = []
         self._steps_before = 0
 
     @property
@@ -87,8 +90,8 @@ class LearningRateTracker:
             saved_epoch: the step of a scheduler in a checkpoint that was read and not loaded; 0 if none.
         """
         self._has_stepped = True
-        used = self._used = _rates(optimizer)
-        if used is None or self.scheduling is None:
+        self._lrs = _lrs(optimizer)
+        if self.scheduling is None or (used := _rates(optimizer)) is None:
             return
         if self._pending is not None:
             fault, before, after = self._pending
@@ -101,10 +104,11 @@ class LearningRateTracker:
 
     def after_step(self, optimizer: Optimizer, step: int) -> None:
         """Look whether the step itself has changed the learning rates."""
-        rates, used = _rates(optimizer), self._used
-        if rates is None or used is None or rates == used:
+        before, after = self._lrs, _lrs(optimizer)
+        if all(map(is_, before, after)):
             return
-        if self.scheduling is None or self.scheduling.steps == self._steps_before:
+        is_scheduled = self.scheduling is not None and self.scheduling.steps != self._steps_before
+        if not is_scheduled and (used := _numbers(before)) and (rates := _numbers(after)) and used != rates:
             self._note("changed inside step", step, used, rates)
 
     def _look_whether_resumed(self, used: Rates, step: int, saved_epoch: int) -> None:
@@ -146,13 +150,21 @@ class LearningRateTracker:
         self._events[fault] = known
 
 
+def _lrs(optimizer: Optimizer) -> list[Any]:
+    """Return what each parameter group has as its lr."""
+    return [group.get("lr") for group in optimizer.param_groups]
+
+
 def _rates(optimizer: Optimizer) -> Rates | None:
     """Return the learning rates; None if there are none, or an accelerator has them."""
-    found = [group.get("lr") for group in optimizer.param_groups]
-    if any(isinstance(rate, Tensor) and not rate.is_cpu for rate in found):
+    return _numbers(_lrs(optimizer))
+
+
+def _numbers(lrs: Sequence[Any]) -> Rates | None:
+    if any(isinstance(lr, Tensor) and not lr.is_cpu for lr in lrs):
         return None
     try:
-        return [float(rate) for rate in found]  # type: ignore[arg-type]
+        return [float(lr) for lr in lrs]
     except (TypeError, ValueError):
         return None
 

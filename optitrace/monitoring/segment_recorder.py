@@ -166,7 +166,7 @@ class SegmentRecorder:
             with torch.no_grad():
                 self.probe.after()
         self.provenance.stepped(self._step)
-        self.continuity.after_step(optimizer.state)
+        self.continuity.after_step(optimizer.state, is_next_recorded=self._config.takes(self._step + 1))
 
     def skip(self, optimizer: Optimizer) -> None:
         """Record a step that was left out."""
