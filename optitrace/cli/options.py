@@ -192,6 +192,12 @@ DISPLAY_OPTIONS = (
 )
 
 
+GROUPS_OPTION = flag(
+    "groups",
+    panel=OUTPUT,
+    help="Show the parameter groups of a training: their parameters, lr, dtypes and memory.",
+)
+
 COLOR_OPTION = text_option(
     "color", metavar="WHEN", default="auto", panel=OUTPUT, help=f"Use colour: {', '.join(COLORS)}."
 )
@@ -250,6 +256,7 @@ def read_display(given: Mapping[str, Any]) -> Display:
         update=given.get("update", False),
         all_rows=given.get("all", False),
         by_parameter=given.get("params", False),
+        groups=given.get("groups", False),
         plot=given.get("plot", False),
     )
 

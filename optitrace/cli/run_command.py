@@ -100,6 +100,7 @@ OPTIONS = (
         help="The rule by which --verify checks a class, as in package.module:Lion=mine.py:lion; repeatable.",
     ),
     options.output_option(TrainingPresenter),
+    options.GROUPS_OPTION,
     options.PLOT_OPTION,
     options.PRECISION_OPTION,
     options.flag("all", panel=options.OUTPUT, help="Show every row and every optimizer."),

@@ -16,6 +16,7 @@ from optitrace.cli.interruption import Interruption
 from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
 from optitrace.errors import UsageError, printable
 from optitrace.experiment.objectives import UserLoss
+from optitrace.experiment.text import whole_number
 from optitrace.experiment.user_class import entry_of
 from optitrace.records.reader import SavedTraining, read_saved
 from optitrace.records.trace import NamedTrace, TraceRecord
@@ -34,7 +35,17 @@ RERUN_OPTION = options.flag(
 )
 
 PARAMS_OPTION = options.flag(
-    "params", panel=options.OUTPUT, help="Show a training with a row for each parameter of each step."
+    "params",
+    panel=options.OUTPUT,
+    help="Show a training with a row for each parameter; with --all, in each step.",
+)
+
+FROM_OPTION = options.text_option(
+    "first", "--from", metavar="STEP", panel=options.OUTPUT, help="Show a training from this step on."
+)
+
+TO_OPTION = options.text_option(
+    "last", "--to", metavar="STEP", panel=options.OUTPUT, help="Show a training up to this step."
 )
 
 STRICT_OPTION = options.flag(
@@ -47,8 +58,23 @@ STRICT_OPTION = options.flag(
 OF_TRACES = ("explain", "coordinate", "theory", "update", "rerun")
 """The options for traces only."""
 
+OF_TRAININGS = {"allow": "allow", "params": "params", "groups": "groups", "first": "from", "last": "to"}
+"""The options for trainings only, and what they are called."""
 
-@options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *REQUEST_OPTIONS, STRICT_OPTION, options.ALLOW_OPTION))
+
+@options.takes(
+    (
+        FILE,
+        RERUN_OPTION,
+        PARAMS_OPTION,
+        options.GROUPS_OPTION,
+        FROM_OPTION,
+        TO_OPTION,
+        *REQUEST_OPTIONS,
+        STRICT_OPTION,
+        options.ALLOW_OPTION,
+    )
+)
 def show_saved(**given: Any) -> None:
     """Show a saved trace or training in any format; with --rerun, run a trace again and compare."""
     request = read_request(given)
@@ -56,12 +82,12 @@ def show_saved(**given: Any) -> None:
     saved = read_saved(given["file"])
     if isinstance(saved, SavedTraining):
         _check_training(saved.training, given)
-        _show_training(saved, request, given["allow"])
+        selected = _selected(saved.training, given["first"], given["last"])
+        _show_training(saved, selected, request, given["allow"])
         return
-    if given["allow"]:
-        raise UsageError("--allow is for trainings, and this is a trace; leave it out.")
-    if given["params"]:
-        raise UsageError("--params is for trainings, and this is a trace; leave it out.")
+    for name, called in OF_TRAININGS.items():
+        if given[name]:
+            raise UsageError(f"--{called} is for trainings, and this is a trace; leave it out.")
     if given["rerun"]:
         saved = _with_code(saved)
     elif request.explains and saved.experiment.custom is not None:
@@ -93,13 +119,32 @@ def _check_training(training: TrainingRecord, given: Mapping[str, Any]) -> None:
             )
 
 
-def _show_training(saved: SavedTraining, request: TraceRequest, allowed: Sequence[str]) -> None:
+def _selected(training: TrainingRecord, first: str | None, last: str | None) -> TrainingRecord:
+    """Return the steps of a training from one to another, each the end of the training if not given."""
+    if first is None and last is None:
+        return training
+    from optitrace.monitoring.recording_config import RecordingConfig
+
+    begin = whole_number("from", first, least=1) if first is not None else 1
+    end = whole_number("to", last, least=1) if last is not None else None
+    wanted = RecordingConfig(first=begin, last=end)
+    selected = training.between(wanted.first, wanted.last)
+    if not any(optimizer.steps for optimizer in selected.optimizers):
+        recorded = [step for optimizer in training.optimizers for step in optimizer.steps]
+        there = f"choose from its steps {min(recorded)} to {max(recorded)}" if recorded else "it has none"
+        asked = f"from {begin} on" if end is None else f"from {begin} to {end}"
+        raise UsageError(f"the training has no recorded step {asked}; {there}.")
+    return selected
+
+
+def _show_training(
+    saved: SavedTraining, selected: TrainingRecord, request: TraceRequest, allowed: Sequence[str]
+) -> None:
     findings = replace(saved.findings, diagnoses=without_allowed(saved.findings.diagnoses, allowed))
-    training = saved.training.every_kth(request.every)
+    training = selected.every_kth(request.every)
     with Interruption() as interruption:
-        unwritten = request.delivery.deliver(
-            TrainingPresenter(training, findings), [_training_hint(training, request.delivery)]
-        )
+        result = TrainingPresenter(training, findings, saved.training)
+        unwritten = request.delivery.deliver(result, [_training_hint(training, request.delivery)])
     leave_if_interrupted(interruption, "interrupted; what was saved is shown.")
     leave(unwritten, is_no=request.strict and findings.has_faults)
 
@@ -113,6 +158,8 @@ def _training_hint(training: TrainingRecord, delivery: Delivery) -> str:
         more.append(f"--state ({', '.join(entries)})")
     if any(optimizer.by_parameter for optimizer in training.optimizers) and not display.by_parameter:
         more.append("--params")
+    if not display.groups:
+        more.append("--groups")
     return f"more: {', '.join([*more, '--format json'])}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import is_
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 
 from optitrace.errors import printable
 from optitrace.experiment.float_formats import dtype_name
-from optitrace.records.training import Movement, WatchedParameter
+from optitrace.records.training import GroupStorage, Movement, WatchedParameter
 
 WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
 """What wrappers (DataParallel, torch.compile, FSDP) put before the names of the parameters that they wrap."""
@@ -104,6 +105,11 @@ def state_tensors(optimizer: Optimizer) -> Iterator[Tensor]:
             yield from (entry for entry in entries.values() if isinstance(entry, Tensor) and entry.ndim)
 
 
+def storage_of(optimizer: Optimizer) -> tuple[GroupStorage, ...]:
+    """Return what the parameters of each group keep beside their weights now."""
+    return tuple(_storage(group, optimizer.state) for group in groups_of(optimizer))
+
+
 def hyperparameters_of(optimizer: Optimizer) -> tuple[Mapping[str, Any], ...]:
     """Return each group's hyperparameters as numbers, texts, truth values or lists of them.
 
@@ -149,6 +155,31 @@ def class_name(thing: object) -> str:
 def shown_name(name: str) -> str:
     """Return a name that a program gives as it is shown: printable, and not empty."""
     return printable(name) or "unnamed"
+
+
+def _storage(parameters: Sequence[Tensor], state: Mapping[Tensor, Any]) -> GroupStorage:
+    kept = {id(part): part for p in parameters for part in _parts(state.get(p))}.values()
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return GroupStorage(
+        gradient=tuple(dict.fromkeys(dtype_name(gradient.dtype) for gradient in gradients)),
+        state=tuple(dict.fromkeys(dtype_name(part.dtype) for part in kept if part.numel() > 1)),
+        state_bytes=sum(part.numel() * part.element_size() for part in kept),
+    )
+
+
+def _parts(entry: Any) -> Iterator[Tensor]:
+    """Yield the plain tensors in an entry of a state: a subclass, such as one of eight bits, has others."""
+    if isinstance(entry, dict):
+        entry = list(entry.values())
+    if isinstance(entry, list | tuple):
+        for member in entry:
+            yield from _parts(member)
+    elif isinstance(entry, Tensor):
+        if hasattr(entry, "__tensor_flatten__"):
+            names, _ = entry.__tensor_flatten__()
+            yield from _parts([getattr(entry, name) for name in names])
+        elif entry.layout is torch.strided:
+            yield entry
 
 
 def _plain(value: Any) -> Any:

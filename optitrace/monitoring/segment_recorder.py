@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import inf, nan
+from time import perf_counter
 from typing import Any, Protocol
 
 import torch
@@ -23,12 +24,12 @@ from optitrace.monitoring.clipping import ClippingCall, ClippingTracker
 from optitrace.monitoring.continuity import ContinuityTracker
 from optitrace.monitoring.gradient_provenance import GradientProvenance
 from optitrace.monitoring.norms import Norm, WeightNorms, WeightRecord
-from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of
+from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of, storage_of
 from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected
 from optitrace.monitoring.row_recorder import Row, RowRecorder, Value
 from optitrace.monitoring.step_metrics import EACH, STATE, VALUES, StepMetrics, StepStatistics
 from optitrace.monitoring.update_rule import explain_break
-from optitrace.records.training import NUMBERS, WITHOUT_LOSS, OptimizerTrace
+from optitrace.records.training import NUMBERS, WITHOUT_LOSS, GroupStorage, OptimizerTrace
 
 
 class Probe(Protocol):
@@ -102,6 +103,8 @@ class SegmentRecorder:
         self._weights = WeightRecord(members.parameters, taken=taken) if keeps_weight_norms else None
         self.unmeasured: Mapping[str, str] = self._metrics.unmeasured
         self._frozen = [not p.requires_grad for p in members.parameters]
+        self._storage: tuple[GroupStorage, ...] = ()
+        self._clock = StepClock()
         # of the step that goes on
         self.is_recorded = self._has_looked = self._is_remembered = False
         self._kind = ""
@@ -224,6 +227,8 @@ class SegmentRecorder:
             undivided=usage.undivided,
             uncleared=usage.uncleared,
             unused_backwards=usage.unused,
+            storage=self._storage,
+            seconds_per_step=self._clock.seconds_per_step,
         )
 
     def weight_norms(self) -> WeightNorms | None:
@@ -273,6 +278,7 @@ class SegmentRecorder:
 
     def _end_step(self) -> None:
         self.is_in_step = False
+        self._clock.stepped()
         self._statistics.used(self._kind, self._step)
         if self._kind == "cleared":
             self._statistics.had("cleared", self.provenance.cleared_by, self._step)
@@ -286,6 +292,8 @@ class SegmentRecorder:
         frozen = [not p.requires_grad for p in self.members.parameters]
         is_deep = is_inspected(self._rows.rows + 1) or frozen != self._frozen
         self._frozen = frozen
+        if is_deep:
+            self._storage = storage_of(optimizer)
         if len(self._losses) > 1:
             self._row |= _evaluated(self._losses)
         metrics.measure(self._row, optimizer.state, is_deep=is_deep, is_skipped=is_skipped)
@@ -297,6 +305,27 @@ class SegmentRecorder:
             if place not in self._moved:  # read once: it may wait for a device
                 self._moved[place] = metrics.is_moved(place)
         self._rows.add(self._step, self._row)
+
+
+class StepClock:
+    """Measures the time from the end of one step to that of the next."""
+
+    def __init__(self) -> None:
+        """Begin before the first step."""
+        self._steps = 0
+        self._first = self._last = 0.0
+
+    def stepped(self) -> None:
+        """Count a step that ends now."""
+        self._last = perf_counter()
+        if not self._steps:
+            self._first = self._last
+        self._steps += 1
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """The mean time, in seconds; None if there are not two steps."""
+        return (self._last - self._first) / (self._steps - 1) if self._steps > 1 else None
 
 
 MakeProbe = Callable[[Optimizer, SegmentRecorder], Probe | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -181,6 +181,11 @@ class Table:
         """Return the rows of those of these steps that were recorded."""
         wanted = set(steps)
         return self.at_rows([row for row, step in enumerate(self.steps) if step in wanted])
+
+    def between(self, first: int, last: int | None) -> Self:
+        """Return the rows of the steps from `first` to `last`; to the end if that is None."""
+        end = bisect_right(self.steps, last) if last is not None else len(self.steps)
+        return self.at_rows(range(bisect_left(self.steps, first), end))
 
     def every_kth(self, k: int) -> Self:
         """Return the first row, those of every `k`-th step, and the last row.

@@ -334,6 +334,22 @@ class UnloadedState:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupStorage:
+    """What the parameters of a group keep beside their weights, after the last inspected step.
+
+    Attributes:
+        gradient: the dtypes of their gradients; empty if there are none.
+        state: the dtypes of the tensors of more than one number in their state.
+        state_bytes: the memory of all tensors of their state in this process, in bytes; one that several
+            parameters have counts once.
+    """
+
+    gradient: tuple[Name, ...] = ()
+    state: tuple[Name, ...] = ()
+    state_bytes: Count = 0
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizerTrace(Table):
     """The steps of one optimizer.
 
@@ -373,6 +389,9 @@ class OptimizerTrace(Table):
         unloaded: a state for these parameters in a checkpoint whose weights alone were loaded; None if there
             is none, or this one did not begin without a state.
         lr_events: what happened to the learning rates beside what is meant.
+        storage: what the parameters of each group keep beside their weights; empty if no step was inspected.
+        seconds_per_step: the mean time from the end of a step to that of the next, recorded or not, in
+            seconds; None if there are not two steps.
     """
 
     QUANTITIES: ClassVar[tuple[Quantity, ...]] = (
@@ -482,6 +501,8 @@ class OptimizerTrace(Table):
     shares_state: SharedState | None = None
     unloaded: UnloadedState | None = None
     lr_events: tuple[LearningRateEvent, ...] = ()
+    storage: tuple[GroupStorage, ...] = ()
+    seconds_per_step: Number | None = None
 
     @property
     def steps_seen(self) -> int:
@@ -569,6 +590,10 @@ class TrainingRecord:
     def every_kth(self, k: int) -> Self:
         """Return the first, every `k`-th and the last recorded step of each optimizer."""
         return replace(self, optimizers=tuple(optimizer.every_kth(k) for optimizer in self.optimizers))
+
+    def between(self, first: int, last: int | None) -> Self:
+        """Return the recorded steps of each optimizer from `first` to `last`; to the end if that is None."""
+        return replace(self, optimizers=tuple(own.between(first, last) for own in self.optimizers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Display:
         update: whether the change of the weights since the row before is shown.
         all_rows: whether every row is shown, and every optimizer of a training, however many there are.
         by_parameter: whether a training is shown with a row for each parameter.
+        groups: whether the parameter groups of a training are shown.
         plot: whether the picture is drawn in characters below the table.
     """
 
@@ -34,6 +35,7 @@ class Display:
     update: bool = False
     all_rows: bool = False
     by_parameter: bool = False
+    groups: bool = False
     plot: bool = False
 
     @property

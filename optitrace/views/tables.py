@@ -26,8 +26,6 @@ def hidden_rows(grid: Grid) -> list[str]:
     """Return the line that says how many rows are left out, and how to see them."""
     if not grid.hidden:
         return []
-    if grid.labels > 1:
-        return [f"{grid.hidden} rows are hidden; --all shows them"]
     last_step = int(grid.rows[-1][0])
     every = -(-last_step // (MOST_ROWS - 1))
     return [f"{grid.hidden} rows are hidden; --all shows them, --every {every} thins them out"]
@@ -96,8 +94,8 @@ def _table(grid: Grid, columns: Sequence[int], display: Display) -> Table:
     lines = 2 if any(grid.headings[column][1] for column in columns) else 1
     for column in columns:
         heading = "\n".join(grid.headings[column][:lines])
-        is_name = 0 < column < grid.labels
-        table.add_column(Text(heading), justify="left" if is_name else "right", no_wrap=True)
+        side: Literal["left", "right"] = "left" if column in grid.words else "right"
+        table.add_column(Text(heading), justify=side, no_wrap=True)
     for index, row in enumerate(grid.rows):
         if index == grid.gap:
             table.add_row(*[_dots(display)] * len(columns), style="dim")

@@ -16,6 +16,7 @@ from optitrace.records.training import (
     BackwardCount,
     ClippingTally,
     GradientCase,
+    GroupStorage,
     LearningRateEvent,
     LostUpdate,
     Movement,
@@ -136,6 +137,8 @@ def without_history(training: TrainingRecord) -> TrainingRecord:
             shares_state=None,
             unloaded=None,
             lr_events=(),
+            storage=(),
+            seconds_per_step=None,
         )
 
     return replace(training, optimizers=tuple(map(of, training.optimizers)))
@@ -171,6 +174,8 @@ def with_all() -> TrainingRecord:
         shares_state=SharedState("SGD 2", 2),
         unloaded=UnloadedState("checkpoint.pt", 500, (0.001,)),
         lr_events=(LearningRateEvent("put back", Tally(1, 3), (0.1,), (nan,)),),
+        storage=(GroupStorage(("float32",), ("bfloat16", "uint8"), 1536),),
+        seconds_per_step=0.0125,
     )
     columns = {
         **full.columns,

@@ -27,8 +27,9 @@ from optitrace.records.writer import json_chunks, jsonl_chunks
 from optitrace.views.delimited import record_rows
 from optitrace.views.diff_view import diff_view, training_diff_view
 from optitrace.views.display import Display
-from optitrace.views.grid import make_grid, training_grid
+from optitrace.views.grid import make_grid
 from optitrace.views.pictures.run_scenes import trace_numbers
+from optitrace.views.training_grids import training_grid
 
 CURVATURE = Quantity(
     "curvature", "The second derivative along the step.", heading=("curvature", "of loss"), first=1

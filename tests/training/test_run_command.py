@@ -219,6 +219,14 @@ def test_a_remark_is_told_and_leaves_the_exit_code_under_strict(tmp_path: Path) 
     assert "clipping cuts the gradient of Adam in" in (tmp_path / "x.svg").read_text(encoding="utf-8")
 
 
+def test_groups_of_a_run_are_those_of_its_file(tmp_path: Path) -> None:
+    ran = run_script(STEPPED, tmp_path, options=("--groups",))
+    shown = run("show", str(tmp_path / "trace.json"), "--groups")
+
+    for said in (ran.stderr, shown.stdout):
+        assert said.startswith("optimizer  group  names", said.index("\n\n") + 2)
+
+
 def test_a_clipping_without_effect_is_told_by_a_saved_training_too(tmp_path: Path) -> None:
     text = (SCRIPTS / "clipped_after_step.py").read_text(encoding="utf-8")
     ran = run_script(text, tmp_path, options=("--strict", "--params"))

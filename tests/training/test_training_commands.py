@@ -59,9 +59,9 @@ def test_a_saved_training_is_shown_in_any_format(files: dict[str, str], format: 
 
 def test_the_table_says_what_else_there_is_to_see(files: dict[str, str]) -> None:
     assert run(*named(files, "show", "ALL")).stdout.endswith(
-        "\nmore: --plot, --state (step, exp_avg), --params, --format json\n"
+        "\nmore: --plot, --state (step, exp_avg), --params, --groups, --format json\n"
     )
-    assert run(*named(files, "show", "ALL", "--plot", "--state", "--params")).stdout.endswith(
+    assert run(*named(files, "show", "ALL", "--plot", "--state", "--params", "--groups")).stdout.endswith(
         "\nmore: --format json\n"
     )
 
@@ -69,7 +69,49 @@ def test_the_table_says_what_else_there_is_to_see(files: dict[str, str]) -> None
 def test_params_show_a_row_for_each_parameter(files: dict[str, str]) -> None:
     text = run(*named(files, "show", "ALL", "--params")).stdout
 
-    assert "   2  fc1.bias       2.500  0.02500   25.00  0.002500\n" in text
+    assert "fc1.bias                0%     2.500  0.002500  0.002000  0.003000\n" in text
+    every = run(*named(files, "show", "ALL", "--params", "--all")).stdout
+    assert "   2  fc1.bias       2.500  0.02500   25.00  0.002500\n" in every
+
+
+def test_groups_show_a_row_for_each_group(files: dict[str, str]) -> None:
+    text = run(*named(files, "show", "ALL", "--groups"), COLUMNS="200").stdout
+
+    assert "AdamW          0  *.weight (2), *.bias (2)           4   99,601" in text
+    assert "float32   bfloat16, uint8  1.50 KiB\n" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (["--from", "98"], [98, 99, 100]),
+        (["--to", "2"], [1, 2]),
+        (["--from", "7", "--to", "9"], [7, 8, 9]),
+        (["--from", "7", "--to", "12", "--every", "5"], [7, 10, 12]),
+    ],
+)
+def test_from_and_to_keep_the_steps_between(
+    files: dict[str, str], words: list[str], steps: list[int]
+) -> None:
+    data = json.loads(run(*named(files, "show", "LONG", *words, "-f", "json")).stdout)
+
+    rows = data["optimizers"][0]["steps"]
+    assert [row["step"] for row in rows] == steps
+    assert [row["gradient_norm"] for row in rows] == [3.0 * step for step in steps]
+
+
+@pytest.mark.parametrize("format", ["table", "json", "jsonl", "csv", "tsv", "markdown", "svg"])
+def test_an_optimizer_without_a_step_between_is_shown_without(files: dict[str, str], format: str) -> None:
+    shown = run(*named(files, "show", "ALL", "--from", "4", "-f", format))
+
+    assert (shown.code, shown.stderr) == (0, "")
+    assert ("no step was recorded" in shown.stdout) is (format in ("table", "markdown"))
+
+
+def test_what_is_found_is_found_in_all_steps_where_a_few_are_shown(files: dict[str, str]) -> None:
+    text = run(*named(files, "show", "LONG", "--from", "7", "--to", "9")).stdout
+
+    assert "\ncompleted after 100 steps\nno faults found\nmore: " in text
 
 
 @pytest.mark.parametrize(
@@ -110,8 +152,8 @@ def test_precision_is_in_significant_digits(files: dict[str, str]) -> None:
 
 
 def test_a_long_table_is_whole_with_all(files: dict[str, str]) -> None:
-    assert "60 rows are hidden; --all shows them" in run(*named(files, "show", "LONG")).stdout
-    assert "hidden" not in run(*named(files, "show", "LONG", "--all")).stdout
+    assert "each row is 3 or 4 steps; " in run(*named(files, "show", "LONG")).stdout
+    assert "each row is" not in run(*named(files, "show", "LONG", "--all")).stdout
 
 
 @pytest.mark.parametrize(("name", "code"), [("ALL", 1), ("PARTED", 1), ("ONE", 0), ("REMARKED", 0)])
@@ -211,6 +253,22 @@ IS_A_TRAINING = "is a training, not a trace;"
             "--params shows what this training did not record; record it with 'optitrace run --params'.",
         ),
         (["show", "TRACE", "--params"], 2, "--params is for trainings, and this is a trace; leave it out."),
+        (["show", "TRACE", "--groups"], 2, "--groups is for trainings, and this is a trace; leave it out."),
+        (["show", "TRACE", "--from", "2"], 2, "--from is for trainings, and this is a trace; leave it out."),
+        (["show", "TRACE", "--to", "2"], 2, "--to is for trainings, and this is a trace; leave it out."),
+        (
+            ["show", "ONE", "--from", "4"],
+            2,
+            "the training has no recorded step from 4 on; choose from its steps 1 to 3.",
+        ),
+        (
+            ["show", "ALL", "--from", "8", "--to", "9"],
+            2,
+            "the training has no recorded step from 8 to 9; choose from its steps 1 to 7.",
+        ),
+        (["show", "ONE", "--from", "3", "--to", "2"], 2, "the last step, 2, comes before the first, 3."),
+        (["show", "ONE", "--from", "0"], 2, "from is '0'; it must be a positive integer."),
+        (["show", "ONE", "--to", "x"], 2, "to is 'x'; it must be a positive integer."),
         (["compare", "ONE"], 2, f"'ONE' {IS_A_TRAINING} 'optitrace diff' compares two trainings."),
         (
             ["diff", "ONE", "TRACE"],

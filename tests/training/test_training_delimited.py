@@ -21,8 +21,8 @@ from optitrace.records.trace import Column
 from optitrace.records.training import TrainingRecord
 from optitrace.views.display import Display
 from optitrace.views.formats import find_writer, is_picture, writers_of
-from optitrace.views.grid import training_grids
 from optitrace.views.presenters.training import TrainingPresenter
+from optitrace.views.training_grids import training_grids
 
 TEXT_FORMATS = tuple(name for name, writer in writers_of(TrainingPresenter).items() if not is_picture(writer))
 
@@ -125,7 +125,7 @@ def test_precision_changes_no_number_of_a_script(format: str) -> None:
 
 
 def test_markdown_has_each_row_of_the_grid() -> None:
-    look = Display(state=True, by_parameter=True)
+    look = Display(state=True, by_parameter=True, all_rows=True)
     lines = text(with_all(), "markdown", look).splitlines()
     tables = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
     grids = [grid for own in with_all().optimizers for grid in training_grids(own, look)]

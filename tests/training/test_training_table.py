@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -24,7 +22,7 @@ from support.made_trainings import (
     vector,
     with_all,
 )
-from support.reading import faults, rows_of_blocks
+from support.reading import faults
 from support.samples import printed
 
 from optitrace.records.findings import RankAgreement, RuleAgreement, TrainingFindings
@@ -37,10 +35,11 @@ from optitrace.records.training import (
     WatchedParameter,
 )
 from optitrace.views.display import Display
-from optitrace.views.grid import Grid, hidden_values, training_grid, training_grids
+from optitrace.views.grid import Grid
 from optitrace.views.page import html_page
 from optitrace.views.presenters.training import TrainingPresenter
 from optitrace.views.tables import grid_tables
+from optitrace.views.training_grids import hidden_values, training_grid, training_grids
 from optitrace.views.training_wording import (
     closing_lines,
     ending,
@@ -54,6 +53,7 @@ from optitrace.views.training_wording import (
 NOTHING = TrainingFindings()
 
 PARAMS = Display(by_parameter=True)
+EVERY_PARAMETER = Display(by_parameter=True, all_rows=True)
 
 
 def shown(made: TrainingRecord, look: Display, width: int, **how: Any) -> str:
@@ -113,16 +113,14 @@ def rows_beside_labels(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("width", [36, 40, 60, 80])
 def test_a_row_a_parameter_has_its_step_and_name_in_every_block(width: int) -> None:
     own = replace(with_all().optimizers[0], values={})
-    text = shown(alone(own), Display(by_parameter=True), width)
+    text = shown(alone(own), EVERY_PARAMETER, width)
 
-    assert rows_beside_labels(text) == [
-        list(row) for row in training_grid(own, Display(by_parameter=True)).rows
-    ]
+    assert rows_beside_labels(text) == [list(row) for row in training_grid(own, EVERY_PARAMETER).rows]
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_the_norms_of_a_parameter_stand_beside_its_name() -> None:
-    grid = training_grid(with_all().optimizers[0], Display(by_parameter=True))
+    grid = training_grid(with_all().optimizers[0], EVERY_PARAMETER)
 
     assert grid.rows[5] == ("2", "fc1.bias", "2.500", "0.02500", "25.00", "0.002500")
     assert len(grid.rows) == 12
@@ -221,49 +219,6 @@ def test_a_state_entry_that_counts_is_a_whole_number() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("look", "hint"),
-    [
-        (Display(), "60 rows are hidden; --all shows them, --every 2 thins them out"),
-        (Display(all_rows=True), ""),
-    ],
-)
-def test_a_long_table_is_spread_over_the_run_and_says_how_to_see_the_rest(look: Display, hint: str) -> None:
-    text = shown(alone(optimizer([0.5] * 100)), look, 80)
-    (steps,) = rows_of_blocks(text)
-
-    if hint:
-        assert steps[:21] == [*map(str, range(1, 21)), "⋮"]
-        assert len(steps) == 41
-        gaps = [b - a for a, b in pairwise(map(int, steps[21:]))]
-        assert set(gaps) <= {4, 5}  # 79 rows in 19 parts
-        assert steps[-1] == "100"
-    else:
-        assert steps == [str(step) for step in range(1, 101)]
-    assert hint in text
-    assert ("hidden" in text) is bool(hint)
-    assert ("its row with the greatest loss" in text) is bool(hint)
-
-
-def test_a_long_table_shows_the_leaps_of_the_loss() -> None:
-    losses = [1 / (k + 1) for k in range(6000)]
-    leaps = [917, 1224, 1680, 3522, 5998]
-    for row in leaps:
-        losses[row] *= 1000
-    losses[4000] = math.nan
-
-    (steps,) = rows_of_blocks(shown(alone(optimizer(losses)), Display(), 80))
-
-    assert {str(row + 1) for row in (*leaps, 4000)} <= set(steps)
-
-
-def test_rows_of_parameters_are_thinned_by_no_every() -> None:
-    own = optimizer([0.5] * 20)
-    text = shown(alone(replace(own, by_parameter=by_parameter([[1.0, 2.0, 3.0, 4.0]] * 20))), PARAMS, 80)
-
-    assert "\n40 rows are hidden; --all shows them\n" in text
-
-
 def test_columns_of_one_quantity_are_parted_where_they_do_not_fit_beside_the_labels() -> None:
     row = ("1", "fc1.weight", "1.2345", "2.3456", "3.4567")
     headings = [("step", ""), ("parameter", ""), *(("norms", f"[{k}]") for k in range(3))]
@@ -273,22 +228,6 @@ def test_columns_of_one_quantity_are_parted_where_they_do_not_fit_beside_the_lab
 
     assert max(map(len, text.splitlines())) <= 32
     assert set(row) <= set(text.split())
-
-
-def test_the_rows_of_millions_of_parameters_are_not_all_looked_at() -> None:
-    class Endless(list[int]):
-        def __len__(self) -> int:
-            return 10**12
-
-        def __getitem__(self, index: Any) -> Any:
-            return index + 1
-
-    own = replace(with_all().optimizers[0], steps=Endless())
-    own = replace(
-        own, by_parameter={name: replace(c, first=-(10**12)) for name, c in own.by_parameter.items()}
-    )
-
-    assert training_grid(own, Display(by_parameter=True)).hidden == 4 * 10**12 - 40
 
 
 @pytest.mark.parametrize(

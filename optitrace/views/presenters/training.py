@@ -26,10 +26,11 @@ from optitrace.views.formats import (
     HasRows,
     Presenter,
 )
-from optitrace.views.grid import hidden_values, rows_remark, training_grids
+from optitrace.views.group_grid import group_grid
 from optitrace.views.page import Heading, Paragraph, Section
 from optitrace.views.sparkline import sparkline
-from optitrace.views.tables import as_text, grid_tables, hidden_rows
+from optitrace.views.tables import as_text, grid_tables
+from optitrace.views.training_grids import hidden_values, training_grids
 from optitrace.views.training_wording import (
     NO_STEP,
     closing_lines,
@@ -44,6 +45,7 @@ from optitrace.views.training_wording import (
 )
 
 if TYPE_CHECKING:
+    from optitrace.views.grid import Grid
     from optitrace.views.pictures.scene import Picture
 
 
@@ -54,12 +56,14 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
     Attributes:
         training: what was recorded.
         findings: what was found out about it.
+        whole: the training with all of its recorded steps, where only some of them are shown.
     """
 
     called: ClassVar[str] = "a training"
 
     training: TrainingRecord
     findings: TrainingFindings
+    whole: TrainingRecord | None = None
 
     def table(self, display: Display) -> RenderableType:
         """Return a table for each optimizer, with how it ended and what was found out below."""
@@ -68,6 +72,8 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
         if program := program_line(training):
             parts += [*as_text([program], display, "dim"), Text()]
         shown = extent(training.optimizers, shows_all=display.all_rows)
+        if display.groups:
+            parts += [*_tables(group_grid(shown.optimizers, display), display), Text()]
         for place, optimizer in enumerate(shown.optimizers):
             if place == shown.gap:
                 parts += [*as_text([shown.line], display), Text()]
@@ -98,15 +104,21 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
         if program := program_line(self.training):
             yield Paragraph([program])
         shown = extent(self.training.optimizers, shows_all=display.all_rows)
+        if display.groups:
+            yield group_grid(shown.optimizers, display)
         for place, optimizer in enumerate(shown.optimizers):
             if place == shown.gap:
                 yield Paragraph([shown.line])
             yield Heading(optimizer_title(optimizer), optimizer_subtitle(optimizer))
             if optimizer.steps:
-                yield from training_grids(optimizer, display)
+                for grid in training_grids(optimizer, display):
+                    yield grid
+                    if grid.notes:
+                        yield Paragraph(grid.notes)
             else:
                 yield Paragraph([NO_STEP])
-        yield Paragraph(list(closing_lines(self.training, self.findings, tells_all=display.all_rows)))
+        whole = self.whole or self.training
+        yield Paragraph(list(closing_lines(whole, self.findings, tells_all=display.all_rows)))
 
     def picture(self, display: Display) -> Picture:
         """Return the loss, the lr and the steps' size of each optimizer.
@@ -132,7 +144,7 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
 
     def _faults(self, display: Display) -> Iterator[RenderableType]:
         """Yield each fault and remark with its remedy indented below it; where there is no fault, that."""
-        if sentence := soundness(self.training, self.findings):
+        if sentence := soundness(self.whole or self.training, self.findings):
             yield Text(display.spell(sentence))
         if not self.findings.diagnoses:
             return
@@ -145,7 +157,6 @@ class TrainingPresenter(Presenter, HasJson, HasJsonLines, HasRows, HasPage, HasM
 
 
 def _optimizer(optimizer: OptimizerTrace, display: Display) -> Iterator[RenderableType]:
-
     yield from as_text([optimizer_title(optimizer)], display, "bold")
     yield from as_text([optimizer_subtitle(optimizer)], display, "dim")
     if not optimizer.steps:
@@ -154,13 +165,21 @@ def _optimizer(optimizer: OptimizerTrace, display: Display) -> Iterator[Renderab
     lines: list[str] = []
     for grid in training_grids(optimizer, display):
         yield from _below(lines, display)
-        for table in grid_tables(grid, display):
-            yield from (Text(), table)
-        lines = [*hidden_rows(grid), *rows_remark(grid)]
+        yield Text()
+        yield from _tables(grid, display)
+        lines = list(grid.notes)
     losses = [x for x in optimizer.columns["loss"].values if not math.isnan(x)]  # NaN: none is known
     course = sparkline(losses, display)
     lines += [*hidden_values(optimizer, display), *([f"loss  {course}"] if course else [])]
     yield from _below(lines, display)
+
+
+def _tables(grid: Grid, display: Display) -> Iterator[RenderableType]:
+    """Yield the tables of a grid, with an empty line between two."""
+    for place, table in enumerate(grid_tables(grid, display)):
+        if place:
+            yield Text()
+        yield table
 
 
 def _below(lines: Sequence[str], display: Display) -> Iterator[RenderableType]:

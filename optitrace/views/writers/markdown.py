@@ -35,7 +35,7 @@ def _section(section: Section) -> Iterator[str]:
 def _table(grid: Grid) -> Iterator[str]:
     headings = [" ".join(heading).strip() for heading in grid.headings]
     yield _line(headings)
-    yield _line([":---" if 0 < column < grid.labels else "---:" for column in range(len(headings))])
+    yield _line([":---" if column in grid.words else "---:" for column in range(len(headings))])
     for index, row in enumerate(grid.rows):
         if index == grid.gap:
             yield _line([f"… {grid.hidden} more"] + ["…"] * (len(headings) - 1))
