@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from optitrace.analysis.training.rule_watch.weight_sample import (
+from optitrace.monitoring.weight_sample import (
     MOST_WHOLE,
     SAMPLE,
     SamplePlace,
