@@ -50,6 +50,11 @@ class SamplePlace:
     stride: int
     count: int
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all weights of the parameter."""
+        return self.count == math.prod(self.shape)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParameterBatch:

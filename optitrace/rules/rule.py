@@ -122,6 +122,16 @@ class Rule:
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in self.fixed
         )
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The hyperparameters that are off where they are 0, or False: ``weight_decay``, ``amsgrad``.
+
+        >>> from optitrace.rules.catalogue import find
+        >>> find("sgd").rule.terms
+        ('momentum', 'dampening', 'weight_decay', 'nesterov', 'maximize')
+        """
+        return tuple(p.name for p in self.parameters if p.annotation in (float, bool) and p.name != "lr")
+
     def initial_state(self, hyperparameters: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the state before step 1, as Python numbers; None for what does not exist."""
         return tuple(

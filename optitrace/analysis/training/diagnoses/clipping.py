@@ -115,6 +115,26 @@ def clipped_always(optimizer: OptimizerTrace) -> Iterator[Finding]:
     )
 
 
+@of_an_optimizer("clipping never cuts", 330)
+def clipped_never(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """A limit that no gradient reaches, in nearly every step."""
+    tally, taken = optimizer.clippings.get("used"), optimizer.steps_seen
+    if tally is None or tally.cut is not None or tally.steps.count < max(FEWEST_CLIPPED, NEARLY_ALL * taken):
+        return
+    norms = _norms(optimizer)
+    largest = f"; the largest norm is {short(max(norms))}" if norms else ""
+    yield Finding(
+        step=tally.steps.first,
+        count=tally.steps.count,
+        fact=f"clipping ({_limit(tally)}) cuts no gradient of {_clipped_parts(optimizer, tally)} in "
+        f"{counted(tally.steps.count, 'step')}{largest}",
+        remedy="the steps are the same without it; a limit that is to catch rare gradients should be a few "
+        "times the usual norm",
+        severity="remark",
+        numbers={"limit": tally.limits[0], "largest": max(norms, default=0.0)},
+    )
+
+
 def shortening(optimizer: OptimizerTrace) -> float:
     """Return how many times shorter clipping makes nearly all steps; 1 if it does not, or nobody knows."""
     cut = _usual_cut(optimizer)
