@@ -53,7 +53,6 @@ class TermEffectTracker:
         self._optimizer = weakref.ref(optimizer)
         self._members = members
         self._is_over = False
-        self._rule: Rule | None = None
         self._sample: _Sample | None = None
         self._parts: list[_Part] = []
         self._groups: list[Mapping[str, Any]] = []
@@ -108,8 +107,7 @@ class TermEffectTracker:
             if rule is None or (rule.torch is not None and rule.torch.needs == "sparse gradient"):
                 self._is_over = True
                 return
-            self._rule = rule
-            self._sample = _Sample(optimizer, choose(groups_of(optimizer), extent(rule), MOST))
+            self._sample = _Sample(rule, optimizer)
         self._parts = [
             _Part(
                 place,
@@ -145,8 +143,8 @@ class TermEffectTracker:
         after = [_taken_from(parameters[part.place.parameter], part.place) for part in parts]
         if not all(map(_is_same_step, inputs, made, after)):
             return
-        assert self._rule is not None
-        for term in self._rule.terms:
+        assert self._sample is not None
+        for term in self._sample.rule.terms:
             if not any(group.get(term) for group in self._groups):
                 continue
             groups = [without(group, term) for group in self._groups]
@@ -164,8 +162,8 @@ class TermEffectTracker:
         without: Sequence[ReplayOutput],
     ) -> None:
         """Count what a term has changed in a step, in each group and dtype."""
-        assert self._rule is not None and self._sample is not None
-        shared = [entry.key for entry in self._rule.state if entry.when != term]
+        assert self._sample is not None
+        shared = [entry.key for entry in self._sample.rule.state if entry.when != term]
         batches: dict[tuple[int, str], list[int]] = {}
         for k, part in enumerate(parts):
             batches.setdefault((part.group, dtype_name(part.weights.dtype)), []).append(k)
@@ -206,12 +204,15 @@ class _Sample:
     """The weights that are looked at.
 
     Attributes:
+        rule: of the optimizer.
         places: each with its parameter group and its parameter.
         is_whole: whether these are all that the optimizer moves.
     """
 
-    def __init__(self, optimizer: Optimizer, places: Sequence[SamplePlace]) -> None:
+    def __init__(self, rule: Rule, optimizer: Optimizer) -> None:
         groups = groups_of(optimizer)
+        places = choose(groups, extent(rule), MOST)
+        self.rule = rule
         members = [(number, p) for number, group in enumerate(groups) for p in group]
         self.places = [(place, *members[place.parameter]) for place in places]
         self.is_whole = sum(place.count for place in places) == sum(local(p).numel() for _, p in members)

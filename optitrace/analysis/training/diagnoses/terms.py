@@ -102,8 +102,8 @@ def dominating_eps(optimizer: OptimizerTrace) -> Iterator[Finding]:
             parameter=None if is_all else names[0],
             parameters=() if is_all else names,
             count=effect.steps.count,
-            fact=f"eps {effect.value:g} dominates in {where}: without it their denominator is smaller, so that "
-            f"the step is about lr·m/eps ({counted(effect.steps.count, 'inspected step')})",
+            fact=f"eps {effect.value:g} dominates in {where}: it is most of the denominator, so that the "
+            f"step is about lr·m/eps ({counted(effect.steps.count, 'inspected step')})",
             remedy="the steps grow and shrink with the gradient, as those of SGD: scale the loss or the "
             "targets, or lower eps",
             severity="remark",
@@ -113,7 +113,12 @@ def dominating_eps(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
 @of_an_optimizer("state never falls", 83)
 def stuck_state(optimizer: OptimizerTrace) -> Iterator[Finding]:
-    """A running mean of which rounding keeps every number from falling, in every inspected step."""
+    """A running mean of which rounding keeps every number from falling, in every inspected step.
+
+    Where rounding takes most updates, that is reported alone.
+    """
+    if any(lost_updates(optimizer)):
+        return
     for stuck in optimizer.stuck:
         if stuck.steps.count < stuck.inspected or stuck.dtype not in FORMATS:
             continue
