@@ -25,9 +25,9 @@ from optitrace.monitoring.tensor_values import local
 from optitrace.monitoring.update_rule import rule_of
 from optitrace.monitoring.weight_sample import SamplePlace, choose, values
 from optitrace.records.training import StuckState, Tally, TermEffect, one_more
-from optitrace.rules.rule import Rule
+from optitrace.rules.rule import Rule, without
 from optitrace.rules.source_patching import extent
-from optitrace.tracing.step_replay import ReplayInput, ReplayOutput, copied, replay, without
+from optitrace.tracing.step_replay import ReplayInput, ReplayOutput, copied, replay
 
 MOST = 4096
 """How many weights of an optimizer are looked at; of a small model all."""

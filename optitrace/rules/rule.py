@@ -157,6 +157,16 @@ def as_rule(function: RuleFunction) -> Rule:
     return rule(*(StateEntry(name, name) for name in positional))(function)
 
 
+def without(settings: Mapping[str, Any], term: str) -> Mapping[str, Any]:
+    """Return the settings of a group with a term of the rule turned off; the same if it has none, or is off.
+
+    >>> without({"lr": 0.1, "weight_decay": 0.01}, "weight_decay")
+    {'lr': 0.1, 'weight_decay': 0.0}
+    """
+    value = settings.get(term)
+    return {**settings, term: False if value is True else 0.0} if value else settings
+
+
 def takes_matrices(function: RuleFunction) -> bool:
     """Return whether a rule's weights are a matrix: they are annotated so."""
     return next(iter(function.__annotations__.values()), "") in ("Matrix", Matrix)

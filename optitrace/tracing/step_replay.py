@@ -81,16 +81,6 @@ def replay(
     return [ReplayOutput(w.detach(), copy.state.get(w, {})) for w in weights]
 
 
-def without(settings: Mapping[str, Any], term: str) -> Mapping[str, Any]:
-    """Return the settings of a group with a term of the rule turned off; the same if it has none, or is off.
-
-    >>> without({"lr": 0.1, "weight_decay": 0.01}, "weight_decay")
-    {'lr': 0.1, 'weight_decay': 0.0}
-    """
-    value = settings.get(term)
-    return {**settings, term: False if value is True else 0.0} if value else settings
-
-
 def copied(value: Any) -> Any:
     """Return an entry of a state as it is now."""
     return value.detach().clone() if isinstance(value, Tensor) else value
