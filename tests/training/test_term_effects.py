@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from optitrace.monitoring import term_effects
 from optitrace.records.training import OptimizerTrace, StalledCounter, StuckState, Tally, TermEffect
-from optitrace.tracing.step_replay import ReplayInput, ReplayOutput
+from optitrace.tracing.step_replay import ReplayInput, ReplayOutput, replay
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 LRS = (1e-1, 1e-3, 1e-5, 1e-7, 1e-12)
@@ -105,8 +105,6 @@ def test_the_grid_has_cells_of_all_kinds() -> None:
 
 
 def test_a_replay_in_another_dtype_does_not_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    replay = term_effects.replay
-
     def damaged(optimizer: Any, inputs: list[ReplayInput], groups: Any) -> list[ReplayOutput]:
         exact = [
             ReplayInput(each.group, each.weights.double(), each.gradient.double(), {}) for each in inputs
@@ -206,14 +204,12 @@ def test_a_parameter_without_a_gradient_is_not_looked_at() -> None:
 
 def test_groups_and_dtypes_are_told_apart() -> None:
     first, second = torch.ones(2, requires_grad=True), torch.ones(3, dtype=torch.bfloat16, requires_grad=True)
+    groups: list[dict[str, Any]] = [
+        {"params": [first, second], "weight_decay": 0.01},
+        {"params": [torch.ones(4, requires_grad=True)]},
+    ]
     with watching() as watcher:
-        optimizer = torch.optim.SGD(
-            [
-                {"params": [first, second], "weight_decay": 0.01},
-                {"params": [torch.ones(4, requires_grad=True)]},
-            ],
-            lr=0.01,
-        )
+        optimizer = torch.optim.SGD(groups, lr=0.01)
         first.grad, second.grad = torch.ones(2), torch.ones(3, dtype=torch.bfloat16)
         optimizer.step()
 
@@ -230,7 +226,6 @@ def test_of_a_large_model_a_sample_is_looked_at() -> None:
 
 def test_only_inspected_steps_are_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    replay = term_effects.replay
 
     def counted(*arguments: Any) -> list[ReplayOutput]:
         calls.append(1)
@@ -291,7 +286,7 @@ def test_a_step_that_is_left_out_is_not_looked_at() -> None:
 
 
 def test_neither_weights_nor_state_nor_random_numbers_are_touched() -> None:
-    def train(make: Make) -> tuple[list[Tensor], list[Any], Tensor]:
+    def train(make: Make) -> list[Tensor]:
         model = network(torch.bfloat16)
         optimizer = make(model)
         for step in range(1, 5):
@@ -299,28 +294,25 @@ def test_neither_weights_nor_state_nor_random_numbers_are_touched() -> None:
             differentiate(model, step)
             optimizer.step()
         state = [entry for each in optimizer.state.values() for entry in each.values()]
-        return list(model.parameters()), state, torch.rand(3)
+        return [*model.parameters(), *state, torch.rand(3)]
 
     make = decaying(1e-2, 0.1)
     alone = train(make)
     with watching():
         seen = train(make)
 
-    for one, other in zip(alone, seen, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(alone, seen, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("beta2", "expected"),
-    [
-        (0.999, (StuckState("exp_avg_sq", "bfloat16", pytest.approx(0.001, rel=1e-3), Tally(2, 2), 2),)),
-        (0.95, ()),
-    ],  # type: ignore[arg-type]
-)
-def test_a_second_moment_that_cannot_fall_is_recorded(beta2: float, expected: tuple[StuckState, ...]) -> None:
-    trace = watched(torch.bfloat16, lambda m: torch.optim.Adam(m.parameters(), betas=(0.9, beta2)))
+def test_a_second_moment_that_cannot_fall_is_recorded() -> None:
+    def adam(beta2: float) -> Make:
+        return lambda model: torch.optim.Adam(model.parameters(), betas=(0.9, beta2))
 
-    assert trace.stuck == expected
+    [stuck] = watched(torch.bfloat16, adam(0.999)).stuck
+
+    assert stuck == StuckState("exp_avg_sq", "bfloat16", stuck.fall, Tally(2, 2), 2)
+    assert stuck.fall == pytest.approx(0.001)  # 1 - beta2
+    assert watched(torch.bfloat16, adam(0.95)).stuck == ()
 
 
 def test_in_float32_and_where_nothing_is_to_fall_no_state_is_stuck() -> None:
