@@ -2,7 +2,8 @@
 
 The terms are the hyperparameters of the rule that a 0, or False, turns off: weight decay, eps, momentum,
 amsgrad. The optimizer's own step is replayed on a sample of the weights, once as it is, which must give what
-the program's step has given, and once without each term.
+the program's step has given, and once without each term. A term that has acted is not looked at again, so
+that a sound training is soon left alone.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ class TermEffectTracker:
                 self._is_over = True
                 return
             self._sample = _Sample(rule, optimizer)
+        if not self._open_terms(optimizer) and not self._is_memory_open():
+            return
         self._parts = [
             _Part(
                 place,
@@ -120,6 +123,25 @@ class TermEffectTracker:
             )
             for place, group, parameter in self._sample.places
         ]
+
+    def _open_terms(self, optimizer: Optimizer) -> list[str]:
+        """Return the terms that are on and have not been seen to act as one of several."""
+        assert self._sample is not None
+        is_open: dict[str, bool] = {}
+        for (term, _, _), effect in self._effects.items():
+            is_open[term] = is_open.get(term, False) or not effect.is_settled
+        return [
+            term
+            for term in self._sample.rule.terms
+            if is_open.get(term, True) and any(group.get(term) for group in optimizer.param_groups)
+        ]
+
+    def _is_memory_open(self) -> bool:
+        """Return whether it is still to be seen that the state can fall."""
+        assert self._sample is not None
+        is_short = any(parameter.dtype in SHORT for _, _, parameter in self._sample.places)
+        memories = self._memories.values()
+        return is_short and not (memories and all(m.stuck is None for m in memories))
 
     def _keep_gradients(self, optimizer: Optimizer) -> None:
         assert self._sample is not None
@@ -143,14 +165,11 @@ class TermEffectTracker:
         after = [_taken_from(parameters[part.place.parameter], part.place) for part in parts]
         if not all(map(_is_same_step, inputs, made, after)):
             return
-        assert self._sample is not None
-        for term in self._sample.rule.terms:
-            if not any(group.get(term) for group in self._groups):
-                continue
+        for term in self._open_terms(optimizer):
             groups = [without(group, term) for group in self._groups]
             with suppress(Exception):  # the step cannot be taken without it
                 self._count(step, term, parts, made, replay(optimizer, inputs, groups))
-        if any(part.weights.dtype in SHORT for part in parts):
+        if self._is_memory_open():
             self._look_at_memory(step, optimizer, inputs)
 
     def _count(
@@ -270,6 +289,11 @@ class _Effect:
     moved: Counter[str] = field(default_factory=Counter)
     dominated: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the term has acted, and not on its own."""
+        return self.idle != self.steps and not self._dominated_always()
+
     def add(self, step: int, value: float, lr: float, counts: Mapping[str, _Counts]) -> None:
         """Add what the term did in a step to the weights of some parameters."""
         each = counts.values()
@@ -292,7 +316,6 @@ class _Effect:
     def record(self, term: str, group: int, dtype: str) -> TermEffect:
         """Return it as it is recorded."""
         assert self.steps is not None
-        always = tuple(name for name, count in self.moved.items() if self.dominated[name] == count)
         share = self.halved / self.moving if self.moving else 0.0
         return TermEffect(
             term,
@@ -306,8 +329,11 @@ class _Effect:
             not self.is_whole,
             self.changed,
             share,
-            always,
+            self._dominated_always(),
         )
+
+    def _dominated_always(self) -> tuple[str, ...]:
+        return tuple(name for name, count in self.moved.items() if self.dominated[name] == count)
 
 
 @dataclass(slots=True)

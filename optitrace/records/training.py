@@ -215,7 +215,8 @@ class LostUpdate:
 class TermEffect:
     """What a term of the rule did to the weights of a parameter group, in the steps that were inspected.
 
-    Each of these steps was taken once more on a sample of the weights, without the term, in their own dtype.
+    Each of these steps was taken once more on a sample of the weights, without the term, in their own dtype,
+    until the term was seen to act.
 
     Attributes:
         term: the hyperparameter that is 0, or False, without it: ``weight_decay``.

@@ -124,13 +124,16 @@ class Rule:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The hyperparameters that are off where they are 0, or False: ``weight_decay``, ``amsgrad``.
+        """The hyperparameters that a step can do without: 0, or False, turns them off.
 
         >>> from optitrace.rules.catalogue import find
         >>> find("sgd").rule.terms
         ('momentum', 'dampening', 'weight_decay', 'nesterov', 'maximize')
         """
-        return tuple(p.name for p in self.parameters if p.annotation in (float, bool) and p.name != "lr")
+        others = {"lr", *(entry.initial for entry in self.state)}
+        return tuple(
+            p.name for p in self.parameters if p.annotation in (float, bool) and p.name not in others
+        )
 
     def initial_state(self, hyperparameters: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the state before step 1, as Python numbers; None for what does not exist."""
