@@ -20,10 +20,7 @@ from optitrace.records.training import (
     OptimizerTrace,
     Program,
     Scheduling,
-    StalledCounter,
-    StuckState,
     Tally,
-    TermEffect,
     Training,
     UnownedParameter,
     WatchedParameter,
@@ -131,13 +128,6 @@ def with_all() -> Training:
         },
         non_finite=(NonFinite("loss", 3), NonFinite("gradient", 3, "fc1.weight")),
         lost=(LostUpdate(2, 17, 99_000),),
-        effects=(
-            TermEffect(
-                "weight_decay", 0, "float32", 0.01, 0.001, Tally(2, 1), Tally(1, 2), 99_000, True, 7, 0.5
-            ),
-        ),
-        stuck=(StuckState("exp_avg_sq", "bfloat16", 0.001, Tally(1, 2), 2),),
-        stalled=StalledCounter(256.0, "bfloat16", Tally(2, 2), ("fc1.weight",)),
         scheduling=Scheduling(("StepLR", "LinearLR"), 3, 1),
     )
     columns = {**full.columns, "unclipped_gradient_norm": scalar([30.0, 60.0], first=1)}
