@@ -178,9 +178,17 @@ class TermEffectTracker:
         term: str,
         parts: Sequence[_Part],
         made: Sequence[ReplayOutput],
-        without: Sequence[ReplayOutput],
+        reduced: Sequence[ReplayOutput],
     ) -> None:
-        """Count what a term has changed in a step, in each group and dtype."""
+        """Count what a term has changed in a step, in each group and dtype.
+
+        Args:
+            step: the number of the step.
+            term: the term.
+            parts: the weights.
+            made: what the step makes of each part.
+            reduced: what it makes without the term.
+        """
         assert self._sample is not None
         shared = [entry.key for entry in self._sample.rule.state if entry.when != term]
         batches: dict[tuple[int, str], list[int]] = {}
@@ -189,14 +197,13 @@ class TermEffectTracker:
         for (group, dtype), members in batches.items():
             settings = self._groups[group]
             value, lr = float(settings.get(term) or 0), float(settings.get("lr", 1.0))
-            is_at_work = any(bool(parts[k].weights.any()) for k in members) and any(
-                bool(parts[k].input.gradient.any()) for k in members
-            )
-            if not value or not lr or not is_at_work:
+            has_weights = any(bool(parts[k].weights.any()) for k in members)
+            has_gradient = any(bool(parts[k].input.gradient.any()) for k in members)
+            if not (value and lr and has_weights and has_gradient):
                 continue
             counts = {
                 self._members.names[parts[k].place.parameter]: _counts(
-                    parts[k].weights, made[k], without[k], shared
+                    parts[k].weights, made[k], reduced[k], shared
                 )
                 for k in members
             }
@@ -370,16 +377,16 @@ def _is_same_step(given: ReplayInput, made: ReplayOutput, after: Tensor) -> bool
     return bool(((made.weights == after) | ((made.weights - after).abs() <= allowed)).all())
 
 
-def _counts(before: Tensor, made: ReplayOutput, without: ReplayOutput, entries: Sequence[str]) -> _Counts:
+def _counts(before: Tensor, made: ReplayOutput, reduced: ReplayOutput, entries: Sequence[str]) -> _Counts:
     """Return what a term has done to the weights of a parameter, and to entries of its state."""
-    is_changed = _differ(made.weights, without.weights)
+    is_changed = _differ(made.weights, reduced.weights)
     is_remembered = torch.zeros_like(is_changed)
     for entry in entries:
-        value, other = made.state.get(entry), without.state.get(entry)
+        value, other = made.state.get(entry), reduced.state.get(entry)
         if isinstance(value, Tensor) and isinstance(other, Tensor):
             differ = _differ(value, other)
             is_remembered |= differ if differ.shape == is_changed.shape else differ.any()
-    own, others = ((each.weights.double() - before.double()).abs() for each in (made, without))
+    own, others = ((each.weights.double() - before.double()).abs() for each in (made, reduced))
     is_halved, is_moving = own < others / 2, others > 0  # neither is true of NaN
     numbers = torch.stack([each.sum() for each in (is_changed, is_remembered, is_moving, is_halved)])
     return _Counts(before.numel(), *map(int, numbers.tolist()))
