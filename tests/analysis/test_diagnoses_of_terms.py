@@ -168,16 +168,18 @@ def test_a_counter_that_stays_is_a_fault() -> None:
     assert diagnosis.count == 44
 
 
-@pytest.mark.parametrize(("steps", "cut", "is_told"), [(20, None, True), (19, None, False), (20, 1, False)])
-def test_a_limit_that_no_gradient_of_20_reaches_is_a_remark(
-    steps: int, cut: int | None, is_told: bool
+@pytest.mark.parametrize(
+    ("steps", "cut", "limit", "is_told"),
+    [(20, None, 0.61, True), (20, None, 0.59, False), (19, None, 0.61, False), (20, 1, 0.61, False)],
+)
+def test_a_limit_three_times_above_all_of_20_gradients_is_a_remark(
+    steps: int, cut: int | None, limit: float, is_told: bool
 ) -> None:
     cuts = None if cut is None else Tally(cut, 1)
-    clippings = {"used": ClippingTally(Tally(steps, 1), cuts, (1e4, 1e4))}
-    found = of(clippings=clippings)
+    found = of(clippings={"used": ClippingTally(Tally(steps, 1), cuts, (limit, limit))})
 
     assert told(found) == [("clipping-never-cuts", "remark", 1)] * is_told
     if is_told:
         assert found[0].fact == (
-            "clipping (limit 10000) cuts no gradient of AdamW in 20 steps; the largest norm is 0.2"
+            "clipping (limit 0.61) cuts no gradient of AdamW in 20 steps; the largest norm is 0.2"
         )
