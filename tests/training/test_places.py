@@ -22,6 +22,19 @@ def test_every_parameter_has_its_share_of_the_sample() -> None:
     assert [(place.parameter, place.count) for place in places] == [(0, 21), (1, 21), (2, 3)]
 
 
+def test_a_small_model_is_looked_at_whole() -> None:
+    group = parameters((30, 40), (40,), ())
+
+    places = choose([group], "weight", 1241)
+    assert places == [
+        SamplePlace(0, (30, 40), 0, 1, 1200),
+        SamplePlace(1, (40,), 0, 1, 40),
+        SamplePlace(2, (), 0, 1, 1),
+    ]
+    assert all(place.is_whole for place in places)
+    assert [place.is_whole for place in choose([group], "weight", 1240)] == [False, True, True]
+
+
 def test_no_place_leads_out_of_its_parameter() -> None:
     shapes = [(1,), (2,), (63,), (64,), (65,), (127,), (7, 11), (512, 512)]
     for place in choose([parameters(*shapes)], "weight"):
