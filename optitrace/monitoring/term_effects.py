@@ -28,7 +28,7 @@ from optitrace.monitoring.weight_sample import SamplePlace, choose, values
 from optitrace.records.training import StuckState, Tally, TermEffect, one_more
 from optitrace.rules.rule import Rule, without
 from optitrace.rules.source_patching import extent
-from optitrace.tracing.step_replay import ReplayInput, ReplayOutput, copied, replay
+from optitrace.tracing.step_replay import ReplayInput, ReplayOutput, copied, is_replayable, replay
 
 MOST = 4096
 """How many weights of an optimizer are looked at; of a small model all."""
@@ -105,7 +105,8 @@ class TermEffectTracker:
     def _keep_parts(self, optimizer: Optimizer) -> None:
         if self._sample is None:
             rule, _ = rule_of(optimizer)
-            if rule is None or (rule.torch is not None and rule.torch.needs == "sparse gradient"):
+            is_sparse = rule is not None and rule.torch is not None and rule.torch.needs == "sparse gradient"
+            if rule is None or is_sparse or not is_replayable(optimizer):
                 self._is_over = True
                 return
             self._sample = _Sample(rule, optimizer)

@@ -47,6 +47,12 @@ class ReplayOutput:
     state: Mapping[str, Any]
 
 
+def is_replayable(optimizer: Optimizer) -> bool:
+    """Return whether the step of an optimizer is torch's own: what a program has put there may do more."""
+    module: str = getattr(inspect.unwrap(type(optimizer).step), "__module__", "")
+    return module.startswith("torch.optim.")
+
+
 @torch.no_grad()
 def replay(
     optimizer: Optimizer, inputs: Sequence[ReplayInput], groups: Sequence[Mapping[str, Any]]
@@ -57,7 +63,8 @@ def replay(
     that has other parameters.
 
     Args:
-        optimizer: of a class whose step moves each weight, or each whole parameter, by itself.
+        optimizer: of a class whose step moves each weight, or each whole parameter, by itself, and which
+            `is_replayable`.
         inputs: what it moves.
         groups: the settings of each parameter group; what they have under ``params`` is left out.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -283,6 +284,23 @@ def test_nothing_is_said_of_an_optimizer_without_a_rule() -> None:
 
     trace = stepped(torch.ones(3), [torch.ones(3)], lambda w: Own(w, lr=0.1, weight_decay=0.1))
 
+    assert trace.effects == ()
+
+
+def test_a_step_that_a_program_has_put_in_place_of_torchs_is_not_called_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own_step, calls = inspect.unwrap(torch.optim.AdamW.step), []
+
+    def step(optimizer: torch.optim.Optimizer) -> None:
+        calls.append(1)
+        with torch.no_grad():
+            own_step(optimizer)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    trace = watched(torch.float32, decaying(1e-3, 0.01))
+
+    assert len(calls) == trace.taken == 4
     assert trace.effects == ()
 
 
