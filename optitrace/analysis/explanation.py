@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from optitrace.analysis.tolerance import ulps_between
+from optitrace.analysis.tolerance import rounded, ulps_between
 from optitrace.errors import UsageError, integer
 from optitrace.experiment.experiment import Experiment
 from optitrace.records.trace import TraceRecord
 from optitrace.rules.reader import UNICODE, Part, Reading, RuleLine, Spelling, StepExplanation, read
-from optitrace.rules.rule import Rule
+from optitrace.rules.rule import Rule, without
 from optitrace.rules.source_patching import extent
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class RuleStep:
         ulps: the distance of each from the rule's, in units in the last place of the run's dtype.
         traced: what computed these weights: ``torch``, or the dtype in which the rule itself did.
         breakdown: why torch's weights or state are not finite, if this is the first such step.
+        idle: the terms, such as ``eps``, without which the rule gives the same weights and the same state,
+            each line rounded to the run's dtype.
     """
 
     step: int
@@ -42,6 +45,7 @@ class RuleStep:
     ulps: tuple[float, ...]
     traced: str = "torch"
     breakdown: Breakdown | None = None
+    idle: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,35 @@ def _rule_step(
         ),
         traced="torch" if trace.experiment.entry.class_path else trace.experiment.dtype,
         breakdown=_breakdown(trace, row, reading.rule),
+        idle=_idle_terms(trace, row, reading),
     )
+
+
+def _idle_terms(trace: TraceRecord, row: int, reading: Reading) -> tuple[str, ...]:
+    """Return the terms of a rule that change nothing in the step of a row, in the run's dtype."""
+    dtype = trace.experiment.dtype
+    settings = {**trace.experiment.hyperparameters, **_scheduled(trace, row)}
+
+    def results(settings: Mapping[str, object]) -> Mapping[str, tuple[float, ...]]:
+        weights, state = reading.results(
+            trace.weights.row(row - 1),
+            trace.gradient.row(row),
+            trace.steps[row],
+            _state_at(trace, row - 1),
+            settings,
+            dtype=dtype,
+            nearest=partial(rounded, dtype=dtype),
+        )
+        return {"": weights, **state}
+
+    def is_idle(term: str) -> bool:
+        own = {entry.key for entry in reading.rule.state if entry.when == term}
+        found = results(without(settings, term))
+        return all(found[name] == each for name, each in made.items() if name not in own)
+
+    terms = [term for term in reading.rule.terms if settings.get(term)]
+    made = results(settings) if terms else {}
+    return tuple(filter(is_idle, terms))
 
 
 def _breakdown(trace: TraceRecord, row: int, rule: Rule) -> Breakdown | None:

@@ -130,6 +130,19 @@ def ulp(value: float, dtype: str) -> float:
     return math.ldexp(1.0, exponent - form.bits + 1)
 
 
+def rounded(value: float, dtype: str) -> float:
+    """Return the number of a dtype that is nearest to a number, infinite beyond its largest.
+
+    >>> rounded(1.001, "bfloat16"), rounded(1.006, "bfloat16"), rounded(70000.0, "float16")
+    (1.0, 1.0078125, inf)
+    """
+    if not math.isfinite(value) or dtype == "float64":
+        return value
+    unit = ulp(value, dtype)
+    nearest = round(value / unit) * unit
+    return nearest if abs(nearest) <= FORMATS[dtype].largest else math.copysign(math.inf, value)
+
+
 def ulps_between(a: float, b: float, dtype: str) -> float:
     """Return the distance of two numbers in units in the last place of the larger.
 

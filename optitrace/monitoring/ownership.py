@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from optitrace.monitoring.parameters import NamedParameter
-from optitrace.monitoring.torch_internals import own_modules, own_parameters
+from optitrace.monitoring.torch_internals import own_parameters, user_modules
 from optitrace.records.training import UnownedParameter
 
 MOST_IN_VAIN = 8
@@ -203,7 +203,7 @@ class _Candidate:
 
 
 def _children(module: Module) -> list[Module]:
-    return [child for child in own_modules(module).values() if child is not None]
+    return [child for child in user_modules(module).values() if child is not None]
 
 
 def _own_ids(module: Module) -> Iterator[int]:

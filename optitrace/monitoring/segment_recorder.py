@@ -27,7 +27,9 @@ from optitrace.monitoring.norms import Norm, WeightNorms, WeightRecord
 from optitrace.monitoring.parameters import ParameterSet, hyperparameters_of, storage_of
 from optitrace.monitoring.recording_config import RecordingConfig, SelectedWeights, is_inspected
 from optitrace.monitoring.row_recorder import Row, RowRecorder, Value
+from optitrace.monitoring.step_counters import CounterTracker
 from optitrace.monitoring.step_metrics import EACH, STATE, VALUES, StepMetrics, StepStatistics
+from optitrace.monitoring.term_effects import TermEffectTracker
 from optitrace.monitoring.update_rule import explain_break
 from optitrace.records.training import NUMBERS, WITHOUT_LOSS, GroupStorage, OptimizerTrace
 
@@ -99,6 +101,8 @@ class SegmentRecorder:
         self._metrics = StepMetrics(members.parameters, config, weights, by_parameter=by_parameter)
         self._statistics = StepStatistics(members.names, by_parameter=config.parameters, state=config.state)
         self._clippings = ClippingTracker(members)
+        self._effects = TermEffectTracker(optimizer, members)
+        self._counters = CounterTracker(members.parameters, members.names)
         self._rows = RowRecorder(self._read)
         self._weights = WeightRecord(members.parameters, taken=taken) if keeps_weight_norms else None
         self.unmeasured: Mapping[str, str] = self._metrics.unmeasured
@@ -106,7 +110,7 @@ class SegmentRecorder:
         self._storage: tuple[GroupStorage, ...] = ()
         self._clock = StepClock()
         # of the step that goes on
-        self.is_recorded = self._has_looked = self._is_remembered = False
+        self.is_recorded = self._is_inspected = self._has_looked = self._is_remembered = False
         self._kind = ""
         self._parts: Mapping[str, Sequence[int]] = {}
         self._row: Row = {}
@@ -138,6 +142,8 @@ class SegmentRecorder:
         """Record what a step begins with; a closure is yet to find the gradient, and may move the weights."""
         self._begin_step()
         self.continuity.before_step(self._step, optimizer.state)
+        self._counters.before_step(optimizer.state, is_inspected=self._is_inspected)
+        self._effects.before_step(is_inspected=self._is_inspected)
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.before()
@@ -168,6 +174,8 @@ class SegmentRecorder:
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.after()
+        self._effects.after_step(self._step)
+        self._counters.after_step(self._step, optimizer.state)
         self.provenance.stepped(self._step)
         self.continuity.after_step(optimizer.state, is_next_recorded=self._config.takes(self._step + 1))
 
@@ -229,6 +237,9 @@ class SegmentRecorder:
             unused_backwards=usage.unused,
             storage=self._storage,
             seconds_per_step=self._clock.seconds_per_step,
+            effects=self._effects.effects,
+            stuck=self._effects.stuck,
+            stalled=self._counters.stalled,
         )
 
     def weight_norms(self) -> WeightNorms | None:
@@ -251,6 +262,7 @@ class SegmentRecorder:
         self._has_looked = self._is_remembered = False
         self._losses = []
         self.is_recorded = self._config.takes(self._step)
+        self._is_inspected = self.is_recorded and is_inspected(self._rows.rows + 1)
 
     def _look_at_gradient(self, optimizer: Optimizer, *, is_skipped: bool = False) -> None:
         """Record the gradient that a step is about to use."""
@@ -272,6 +284,7 @@ class SegmentRecorder:
             if unclipped is not None:
                 row["unclipped_gradient_norm"] = unclipped
             self._row = row
+        self._effects.during_step()
         if self.probe is not None:
             with torch.no_grad():
                 self.probe.during()

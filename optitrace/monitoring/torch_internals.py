@@ -197,7 +197,7 @@ def own_parameters(module: Module) -> Mapping[str, Tensor | None] | None:
     return vars(module).get("_parameters")
 
 
-def own_modules(module: Module) -> Mapping[str, Module | None]:
+def user_modules(module: Module) -> Mapping[str, Module | None]:
     """Return the modules that a module has itself; none if it is not initialized, or torch hides them."""
     return vars(module).get("_modules") or {}
 

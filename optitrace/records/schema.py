@@ -179,6 +179,12 @@ _EXPLAINED: Mapping[str, Any] = {
         "of the dtype.",
         **_NUMBERS,
     },
+    "no_effect": {
+        "description": "With --explain: the hyperparameters without which the rule gives the same weights "
+        "and the same state, each line rounded to the dtype; absent if there is none.",
+        "type": "array",
+        "items": _TEXT,
+    },
     "not_finite": _object(
         "With --explain, for the first step that leaves weights or state that are not finite: the line of "
         "the rule that gives such a number, and what keeps the step finite; empty if nothing that was tried "

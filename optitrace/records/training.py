@@ -212,6 +212,79 @@ class LostUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class TermEffect:
+    """What a term of the rule did to the weights of a parameter group, in the steps that were inspected.
+
+    Each of these steps was taken once more on a sample of the weights, without the term, in their own dtype,
+    until the term was seen to act.
+
+    Attributes:
+        term: the hyperparameter that is 0, or False, without it: ``weight_decay``.
+        group: the number of the parameter group.
+        dtype: of the weights.
+        value: of the hyperparameter, 1 for True, in the step where lr · value was largest.
+        lr: of the group in that step.
+        steps: the steps that were taken once more, and the first.
+        idle: those of them in which no weight and no number of the state is another without the term.
+        weights: how many weights were looked at, at most.
+        is_sampled: whether the optimizer moves more than it was looked at.
+        changed: how many weights are others without it, in the step that has the most.
+        share: the share of the weights that move, in all the steps, that move with it less than half as far
+            as without.
+        dominated: the parameters in which nearly all that move do so, in each step.
+    """
+
+    term: Name
+    group: Count
+    dtype: Name
+    value: Number
+    lr: Number
+    steps: Tally
+    idle: Tally | None
+    weights: Count
+    is_sampled: bool
+    changed: Count
+    share: Number
+    dominated: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StuckState:
+    """A running mean of which no number can fall in its dtype, in inspected steps.
+
+    Attributes:
+        entry: the name of the state entry: ``exp_avg_sq``.
+        dtype: of the entry.
+        fall: the share that each number is to lose in a step whose gradient is zero, at most.
+        steps: in which steps none loses it.
+        inspected: in how many steps there were such numbers.
+    """
+
+    entry: Name
+    dtype: Name
+    fall: Number
+    steps: Tally
+    inspected: Count
+
+
+@dataclass(frozen=True, slots=True)
+class StalledCounter:
+    """A step counter that steps no longer raise.
+
+    Attributes:
+        value: at which it stays.
+        dtype: of the counter.
+        steps: the steps that left it as it was, and the first.
+        parameters: the names of the parameters whose it is; empty if all.
+    """
+
+    value: Number
+    dtype: Name
+    steps: Tally
+    parameters: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BackwardCount:
     """How many backwards a step used, and how many were for nothing.
 
@@ -392,6 +465,9 @@ class OptimizerTrace(Table):
         storage: what the parameters of each group keep beside their weights; empty if no step was inspected.
         seconds_per_step: the mean time from the end of a step to that of the next, recorded or not, in
             seconds; None if there are not two steps.
+        effects: what the terms of the rule did, as far as the inspected steps could be taken once more.
+        stuck: the running means in the state that could not fall.
+        stalled: the step counters that stay at a number; None if all count.
     """
 
     QUANTITIES: ClassVar[tuple[Quantity, ...]] = (
@@ -503,6 +579,9 @@ class OptimizerTrace(Table):
     lr_events: tuple[LearningRateEvent, ...] = ()
     storage: tuple[GroupStorage, ...] = ()
     seconds_per_step: Number | None = None
+    effects: tuple[TermEffect, ...] = ()
+    stuck: tuple[StuckState, ...] = ()
+    stalled: StalledCounter | None = None
 
     @property
     def steps_seen(self) -> int:

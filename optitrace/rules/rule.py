@@ -159,6 +159,19 @@ class Rule:
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in self.fixed
         )
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The hyperparameters that a step can do without: 0, or False, turns them off.
+
+        >>> from optitrace.rules.catalogue import find
+        >>> find("sgd").rule.terms
+        ('momentum', 'dampening', 'weight_decay', 'nesterov', 'maximize')
+        """
+        others = {"lr", *(entry.initial for entry in self.state)}
+        return tuple(
+            p.name for p in self.parameters if p.annotation in (float, bool) and p.name not in others
+        )
+
     def initial_state(self, hyperparameters: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the state before step 1, as Python numbers; None for what does not exist."""
         return tuple(
@@ -182,6 +195,16 @@ def as_rule(function: RuleFunction) -> Rule:
     parameters = inspect.signature(function).parameters.values()
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][3:]
     return rule(*(StateEntry(name, name) for name in positional))(function)
+
+
+def without(settings: Mapping[str, Any], term: str) -> Mapping[str, Any]:
+    """Return the settings of a group with a term of the rule turned off; the same if it has none, or is off.
+
+    >>> without({"lr": 0.1, "weight_decay": 0.01}, "weight_decay")
+    {'lr': 0.1, 'weight_decay': 0.0}
+    """
+    value = settings.get(term)
+    return {**settings, term: False if value is True else 0.0} if value else settings
 
 
 def takes_matrices(function: RuleFunction) -> bool:

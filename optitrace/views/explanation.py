@@ -56,6 +56,7 @@ def explained_fields(explained: Mapping[int, ExplainedStep], row: int) -> dict[s
         ],
         "parts": {part.name: part.value for part in step.parts},
         "ulps": step.ulps,
+        **({"no_effect": step.idle} if step.idle else {}),
         **({} if step.breakdown is None else {"not_finite": asdict(step.breakdown)}),
     }
 
@@ -95,7 +96,7 @@ def theory_fields(theory: Theory | None) -> dict[str, Any]:
 def _rule_lines(step: RuleStep, display: Display) -> Iterator[str]:
     precision, width = display.precision, display.width
     for line in step.lines:
-        yield from _broken(_equation(line), _aside(line), width)
+        yield from _broken(_equation(line), _aside(line, step.idle), width)
     ulps = _as_vector([f"{ulp:.1f}" for ulp in step.ulps])
     numbers = _numbers(step.weights, precision)
     traced = f"{step.traced}: "
@@ -135,11 +136,12 @@ def _equation(line: RuleLine) -> list[str]:
     return str(line).split(" = ")
 
 
-def _aside(line: RuleLine) -> str:
-    """Return why a line is the one that acted, and in which round of a loop."""
+def _aside(line: RuleLine, idle: Sequence[str]) -> str:
+    """Return why a line is the one that acted, in which round of a loop, and what of it has no effect."""
     asides = [f"since {line.when}"] if line.when else []
     if line.iteration:
         asides.append(f"iteration {line.iteration}")
+    asides += [f"{term} has no effect here" for term in idle if term in line.names]
     return f"   ({', '.join(asides)})" if asides else ""
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from optitrace.analysis.training.rule_watch.weight_sample import (
+from optitrace.monitoring.weight_sample import (
     MOST_WHOLE,
     SAMPLE,
     SamplePlace,
@@ -20,6 +20,19 @@ def test_every_parameter_has_its_share_of_the_sample() -> None:
     places = choose([parameters((100, 100), (100,)), parameters((3,), (0,))], "weight")
 
     assert [(place.parameter, place.count) for place in places] == [(0, 21), (1, 21), (2, 3)]
+
+
+def test_a_small_model_is_looked_at_whole() -> None:
+    group = parameters((30, 40), (40,), ())
+
+    places = choose([group], "weight", 1241)
+    assert places == [
+        SamplePlace(0, (30, 40), 0, 1, 1200),
+        SamplePlace(1, (40,), 0, 1, 40),
+        SamplePlace(2, (), 0, 1, 1),
+    ]
+    assert all(place.is_whole for place in places)
+    assert [place.is_whole for place in choose([group], "weight", 1240)] == [False, True, True]
 
 
 def test_no_place_leads_out_of_its_parameter() -> None:

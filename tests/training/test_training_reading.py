@@ -23,7 +23,16 @@ from optitrace.errors import InputFileError
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.reader import SavedTraining, parse_trace, parse_training, read_saved
 from optitrace.records.trace import TraceRecord
-from optitrace.records.training import KINDS, Scheduling, Tally, TrainingRecord, UnownedParameter
+from optitrace.records.training import (
+    KINDS,
+    Scheduling,
+    StalledCounter,
+    StuckState,
+    Tally,
+    TermEffect,
+    TrainingRecord,
+    UnownedParameter,
+)
 from optitrace.records.writer import exact_all, fields_of, json_chunks, jsonl_chunks
 
 WRITERS: dict[str, Callable[..., Iterator[str]]] = {"JSON": json_chunks, "JSONL": jsonl_chunks}
@@ -272,6 +281,34 @@ def test_a_file_of_the_first_release_is_read_with_all_that_it_has(name: str) -> 
         ("parameter without optimizer", "fault"),
     ]
     assert read.findings.verified[0].worst == 0.42336478711914155
+
+
+@pytest.mark.parametrize("form", ["JSON", "JSONL"])
+def test_what_terms_state_and_counters_do_is_read_back(form: str) -> None:
+    effect = TermEffect(
+        "weight_decay",
+        0,
+        "float32",
+        0.01,
+        0.001,
+        Tally(2, 1),
+        Tally(1, 2),
+        99_000,
+        True,
+        7,
+        0.5,
+        ("fc1.bias",),
+    )
+    made = training(
+        optimizer(
+            effects=(effect, replace(effect, idle=None)),
+            stuck=(StuckState("exp_avg_sq", "bfloat16", 0.001, Tally(1, 2), 2),),
+            stalled=StalledCounter(256.0, "bfloat16", Tally(2, 2), ("fc1.weight",)),
+        )
+    )
+    read = parse_training(as_bytes(made, form, **fields_of(FINDINGS)))
+
+    assert repr(read.training) == repr(made)
 
 
 def test_a_file_of_schema_1_is_read_as_the_same_of_schema_2() -> None:

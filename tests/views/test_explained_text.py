@@ -12,7 +12,7 @@ from optitrace.experiment.experiment import design
 from optitrace.records.trace import TraceRecord
 from optitrace.tracing.tracer import trace
 from optitrace.views.display import Display
-from optitrace.views.explanation import explained_lines, theory_lines
+from optitrace.views.explanation import explained_fields, explained_lines, theory_lines
 from optitrace.views.presenters.trace import TracePresenter
 
 
@@ -43,6 +43,36 @@ def test_the_branch_that_was_taken_is_given_its_reason() -> None:
     told = text(trace(design("sgd", {"momentum": 0.1}, steps=1)))
 
     assert "  b = g = (1.0000, 2.0000)   (since t = 1)" in told.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "dtype", "idle"),
+    [
+        ("adam", {}, "float32", {"eps"}),  # 1 + 1e-8 is 1 in float32, and not in float64
+        ("adam", {}, "float64", set()),
+        ("adam", {"eps": 1e-3}, "float32", set()),
+        ("adamw", {"lr": 1e-4, "weight_decay": 1e-4}, "float32", {"weight_decay", "eps"}),
+        ("adamw", {"lr": 0.1, "weight_decay": 0.1}, "float32", {"eps"}),
+        ("adamw", {"lr": 1e-3, "weight_decay": 0.01}, "bfloat16", {"weight_decay", "eps"}),
+        ("adam", {"amsgrad": True, "eps": 1e-3}, "float32", {"amsgrad"}),
+        ("sgd", {"momentum": 0.9, "nesterov": True}, "float32", set()),
+        ("sgd", {"weight_decay": 1e-4, "lr": 1e-5}, "bfloat16", {"weight_decay"}),
+    ],
+)
+def test_a_line_says_which_of_its_terms_has_no_effect(
+    name: str, settings: dict[str, object], dtype: str, idle: set[str]
+) -> None:
+    told = text(trace(design(name, settings, steps=1, dtype=dtype)))
+
+    assert set(re.findall(r"(\w+) has no effect here", told)) == idle
+
+
+def test_a_term_without_effect_is_in_json_too() -> None:
+    traced = trace(design("adam", steps=1))
+    explained = explain(traced)
+
+    assert explained_fields(explained, 1)["no_effect"] == ("eps",)
+    assert "no_effect" not in explained_fields(explain(trace(design("sgd", steps=1))), 1)
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 120])

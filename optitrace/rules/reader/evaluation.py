@@ -154,6 +154,25 @@ class Evaluation:
         return value if leaf.fact else self.mixtures.get(leaf.name, value)
 
 
+@dataclass
+class RoundedEvaluation(Evaluation):
+    """An evaluation in which the value of each line is rounded, as it is where a line is computed in a dtype.
+
+    Attributes:
+        nearest: rounds a number; those that are not of the weights' shape stay as they are.
+    """
+
+    nearest: Callable[[float], float] = float
+
+    def _assign(self, assignment: Assignment, iteration: int) -> None:
+        super()._assign(assignment, iteration)
+        value = self.values[assignment.symbol]
+        if isinstance(value, tuple):
+            self.values[assignment.symbol] = tuple(map(self.nearest, value))
+        elif hasattr(value, "apply_"):
+            self.values[assignment.symbol] = value.clone().apply_(self.nearest)
+
+
 def _taken(value: Value, leaf: Leaf, coordinates: tuple[int, ...] | None) -> Value:
     """Return the values of some coordinates; of all where all are looked at."""
     if coordinates is None or leaf.whole or not isinstance(value, tuple):

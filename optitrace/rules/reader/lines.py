@@ -45,6 +45,7 @@ class RuleLine:
             or where it is the general case (``t ≠ 1``).
         coordinates: the coordinates, from 1, that the line is about; empty for all of them.
         iteration: the iteration of a loop, from 1; 0 outside of loops.
+        names: what the formula is made from, conditions included, as the rule's function spells it.
     """
 
     symbol: str
@@ -56,6 +57,7 @@ class RuleLine:
     when: str = ""
     coordinates: tuple[int, ...] = ()
     iteration: int = 0
+    names: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         shown_parts = [self.symbol]
@@ -120,6 +122,7 @@ class View:
             when=branch.when(spelling),
             coordinates=tuple(number + 1 for number in coordinates),
             iteration=line.iteration,
+            names=branch.names,
         )
 
     def _visible(self, case: Case) -> tuple[tuple[Value, ...], Value, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from optitrace.errors import UsageError
 from optitrace.rules.hyperparameter import has_no
 from optitrace.rules.reader.assignments import Assignment
-from optitrace.rules.reader.evaluation import Evaluation
+from optitrace.rules.reader.evaluation import Evaluation, RoundedEvaluation
 from optitrace.rules.reader.lines import RuleLine, Style, Values, View, plain_values
 from optitrace.rules.reader.notation import UNICODE, Spelling, write_names
 from optitrace.rules.reader.parts import (
@@ -103,21 +103,58 @@ class Reading:
         Raises:
             UsageError: a coordinate or a hyperparameter that there is not.
         """
-        settings = self._settings(hyperparameters)
-        weights = self._given(w)
+        weights, settings = self._given(w), self._settings(hyperparameters)
         evaluation = self._evaluation(weights, self._given(g), t, state, settings, dtype)
         evaluation.run(self.body.statements)
-        symbol, *state_symbols = self.body.returned
-        entries = zip(self.rule.state, state_symbols, strict=True)
-        kept = [(entry, name) for entry, name in entries if entry.exists(settings)]
+        symbol, kept = self.body.returned[0], self._kept(settings)
         view = self._view(Style(precision, spelling), coordinate, weights)
-        lines = view.lines(evaluation.executed, [symbol, *(name for _, name in kept)], symbol)
+        lines = view.lines(evaluation.executed, [symbol, *kept.values()], symbol)
         return StepExplanation(
             tuple(lines),
             plain_values(evaluation.values[symbol]),
-            {entry.key: plain_values(_formed(evaluation.values[n], entry, weights)) for entry, n in kept},
+            {e.key: plain_values(_formed(evaluation.values[n], e, weights)) for e, n in kept.items()},
             tuple(_parts(weights, evaluation.mixtures[symbol])),
         )
+
+    def results(
+        self,
+        w: Any,
+        g: Any,
+        t: int,
+        state: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any],
+        *,
+        dtype: str,
+        nearest: Callable[[float], float],
+    ) -> tuple[tuple[float, ...], Mapping[str, tuple[float, ...]]]:
+        """Return the weights and the state after a step, each coordinate after the other.
+
+        Args:
+            w: this and the others, see `explain`.
+            g: the gradient.
+            t: the step's number.
+            state: the state before the step.
+            hyperparameters: the settings.
+            dtype: the dtype of the experiment.
+            nearest: rounds a number to it, as is done with what each line gives.
+        """
+        settings = self._settings(hyperparameters)
+        exact = self._evaluation(self._given(w), self._given(g), t, state, settings, dtype)
+        evaluation = RoundedEvaluation(
+            exact.values, exact.mixtures, exact.typed, exact.specimen, nearest=nearest
+        )
+        evaluation.run(self.body.statements)
+
+        def numbers(symbol: str) -> tuple[float, ...]:
+            return tuple(_flat((plain_values(evaluation.values[symbol]),)))
+
+        kept = {entry.key: numbers(symbol) for entry, symbol in self._kept(settings).items()}
+        return numbers(self.body.returned[0]), kept
+
+    def _kept(self, settings: Mapping[str, Any]) -> dict[StateEntry, str]:
+        """Return the symbols of the state after a step, by the entries that there are."""
+        entries = zip(self.rule.state, self.body.returned[1:], strict=True)
+        return {entry: symbol for entry, symbol in entries if entry.exists(settings)}
 
     def _view(self, style: Style, coordinate: int | None, weights: Any) -> View:
         """Return how the lines are to be shown."""

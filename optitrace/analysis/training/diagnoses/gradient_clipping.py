@@ -30,6 +30,9 @@ SMALL_CUT = 2
 MEANT_FOR_THE_SCALE = 0.01
 """The part of a GradScaler's scale from which on a limit may have been multiplied by the scale, too."""
 
+FAR_LIMIT = 3
+"""How many times the largest norm a limit is that never acts; a nearer one may be there for an outlier."""
+
 MOST_NAMED = 2
 """The number of clipped parameters that are named."""
 
@@ -114,6 +117,27 @@ def clipped_always(optimizer: OptimizerTrace) -> Iterator[Finding]:
         f"typically from norm {short(before)} to {short(after)}",
         remedy=_consequence(optimizer, growth, before / after),
         severity="fault" if growth is not None and growth >= SMALL_CUT else "remark",
+    )
+
+
+@of_an_optimizer("clipping never cuts", 330)
+def clipped_never(optimizer: OptimizerTrace) -> Iterator[Finding]:
+    """A limit far above all gradients, in nearly every step."""
+    tally, taken = optimizer.clippings.get("used"), optimizer.steps_seen
+    if tally is None or tally.cut is not None or tally.steps.count < max(FEWEST_CLIPPED, NEARLY_ALL * taken):
+        return
+    largest = max(_norms(optimizer), default=0.0)
+    if tally.limits[0] < FAR_LIMIT * largest:
+        return
+    yield Finding(
+        step=tally.steps.first,
+        count=tally.steps.count,
+        fact=f"clipping ({_limit(tally)}) cuts no gradient of {_clipped_parts(optimizer, tally)} in "
+        f"{counted(tally.steps.count, 'step')}; the largest norm is {short(largest)}",
+        remedy="the steps are the same without it; a limit that is to catch an outlier should be two or "
+        "three times the usual norm",
+        severity="remark",
+        numbers={"limit": tally.limits[0], "largest": largest},
     )
 
 

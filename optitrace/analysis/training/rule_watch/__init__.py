@@ -10,11 +10,11 @@ from torch.optim import Optimizer
 
 from optitrace.analysis.training.rule_watch.agreement_accumulator import AgreementAccumulator
 from optitrace.analysis.training.rule_watch.step_capture import StepCapture, unreadable
-from optitrace.analysis.training.rule_watch.weight_sample import batches_of
 from optitrace.experiment.user_class import ChosenRule
 from optitrace.monitoring.optimizer_names import renamed
 from optitrace.monitoring.segment_recorder import Probe, SegmentRecorder
 from optitrace.monitoring.update_rule import match_rule
+from optitrace.monitoring.weight_sample import batches_of
 from optitrace.records.findings import RuleAgreement
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from optitrace.analysis.training.rule_watch.rule_inputs import SampledStep, sampled_steps
 from optitrace.analysis.training.rule_watch.step_capture import CapturedStep
-from optitrace.analysis.training.rule_watch.weight_sample import ParameterBatch
 from optitrace.analysis.verification.check import ALLOWED
 from optitrace.analysis.verification.step_check import CheckedStep, allow_rounding, check_step, worst_error
 from optitrace.experiment.user_module import reason
+from optitrace.monitoring.weight_sample import ParameterBatch
 from optitrace.records.findings import RuleAgreement
 from optitrace.rules.rule import Rule
 from optitrace.text import counted

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from optitrace.analysis.training.rule_watch.step_capture import CapturedStep, Snapshot
-from optitrace.analysis.training.rule_watch.weight_sample import ParameterBatch
 from optitrace.analysis.verification.step_check import COUNT, WEIGHTS, StepInputs, numbers_in
+from optitrace.monitoring.weight_sample import ParameterBatch
 from optitrace.rules.rule import Rule
 
 

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optitrace.analysis.training.rule_watch.weight_sample import (
-    ParameterBatch,
-    SamplePlace,
-    gradient_values,
-    values,
-)
 from optitrace.analysis.verification.step_check import COUNT
 from optitrace.monitoring.backward_tracker import FOUND_INF, SCALE, from_scaler
 from optitrace.monitoring.segment_recorder import SegmentRecorder
 from optitrace.monitoring.tensor_values import local
 from optitrace.monitoring.torch_internals import compiler_file
 from optitrace.monitoring.update_rule import default_settings, read_setting
+from optitrace.monitoring.weight_sample import (
+    ParameterBatch,
+    SamplePlace,
+    gradient_values,
+    values,
+)
 from optitrace.rules.rule import Rule, StateEntry
 from optitrace.rules.source_patching import definition, extent
 from optitrace.text import listed

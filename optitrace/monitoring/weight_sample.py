@@ -1,4 +1,4 @@
-"""The sample of an optimizer's weights that is verified: a few of each parameter, or small ones whole."""
+"""The sample of an optimizer's weights that is looked at: a few of each parameter, or small ones whole."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from optitrace.text import counted, listed
 SAMPLE = 64
 """The largest number of weights sampled of an optimizer whose rule is elementwise."""
 
+MOST_PLACES = 64
+"""Of how many parameters some are sampled."""
+
 MOST_WHOLE = 4096
 """The same for a rule that needs whole parameters: the smallest ones are taken."""
 
@@ -46,6 +49,11 @@ class SamplePlace:
     start: int
     stride: int
     count: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all weights of the parameter."""
+        return self.count == math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,19 +103,22 @@ def batches_of(rule: Rule, optimizer: Optimizer) -> tuple[tuple[ParameterBatch, 
     return made, _note(whole, places, parameters)
 
 
-def choose(groups: Sequence[Sequence[Tensor]], extent: Extent) -> list[SamplePlace]:
+def choose(groups: Sequence[Sequence[Tensor]], extent: Extent, most: int = SAMPLE) -> list[SamplePlace]:
     """Return the places to sample, in the order of the parameters; always the same for the same parameters.
 
     Args:
         groups: the parameters of each group.
         extent: what the rule must see whole.
+        most: how many weights are sampled, where a rule moves each by itself; all if there are no more.
     """
     numbered: list[list[tuple[int, Tensor]]] = []
     for group in groups:
         begin = sum(map(len, numbered))
         numbered.append([(begin + k, p) for k, p in enumerate(group)])
     usable = [[(k, p) for k, p in group if _is_usable(p, extent)] for group in numbered]
-    places = _spread(usable) if extent == "weight" else _whole(pair for group in usable for pair in group)
+    places = (
+        _spread(usable, most) if extent == "weight" else _whole(pair for group in usable for pair in group)
+    )
     return sorted(places, key=lambda place: place.parameter)
 
 
@@ -168,17 +179,25 @@ def _is_usable(parameter: Tensor, extent: Extent) -> bool:
     return not is_sharded(parameter) and (parameter.ndim <= 1 if extent == "vector" else parameter.ndim == 2)
 
 
-def _spread(groups: Sequence[Sequence[tuple[int, Tensor]]]) -> list[SamplePlace]:
-    """Take a few weights of each parameter; of some in each group if there are too many."""
+def _spread(groups: Sequence[Sequence[tuple[int, Tensor]]], most: int) -> list[SamplePlace]:
+    """Take all weights, or a few of each parameter; of some in each group if there are too many."""
+    every = [pair for group in groups for pair in group]
+    if len(every) <= MOST_PLACES and sum(local(p).numel() for _, p in every) <= most:
+        return [_all_of(k, p) for k, p in every]
     random = Random(SEED)
     # those that are frozen come last, since they may never move
     orders = [
         sorted(random.sample(list(group), len(group)), key=lambda pair: not pair[1].requires_grad)
         for group in groups
     ]
-    in_turn = [pair for each in zip_longest(*orders) for pair in each if pair is not None][:SAMPLE]
-    share = SAMPLE // len(in_turn) if in_turn else 0
+    in_turn = [pair for each in zip_longest(*orders) for pair in each if pair is not None][:MOST_PLACES]
+    share = most // len(in_turn) if in_turn else 0
     return [_place(k, p, min(share, local(p).numel()), random) for k, p in in_turn]
+
+
+def _all_of(number: int, parameter: Tensor) -> SamplePlace:
+    part = local(parameter)
+    return SamplePlace(number, tuple(part.shape), 0, 1, part.numel())
 
 
 def _place(number: int, parameter: Tensor, count: int, random: Random) -> SamplePlace:
@@ -196,7 +215,7 @@ def _whole(parameters: Iterable[tuple[int, Tensor]]) -> list[SamplePlace]:
     for number, parameter in sorted(parameters, key=lambda pair: pair[1].numel()):
         if sum(place.count for place in places) + parameter.numel() > MOST_WHOLE:
             break
-        places.append(SamplePlace(number, tuple(parameter.shape), 0, 1, parameter.numel()))
+        places.append(_all_of(number, parameter))
     return places
 
 
