@@ -66,8 +66,13 @@ class LearningRateTracker:
     def scheduler_stepped(self, scheduler: LRScheduler, optimizer: Optimizer) -> None:
         """Count the step of a scheduler, which may have been made before the optimizer was monitored."""
         before = self.scheduling or Scheduling((class_name(scheduler),))
-        early = before.early + (not self._has_stepped)
-        self.scheduling = replace(before, steps=before.steps + 1, early=early)
+        self.scheduling = replace(
+            before,
+            steps=before.steps + 1,
+            early=before.early + (not self._has_stepped),
+            reached=self._reached(),
+            late=before.late + 1,
+        )
         self._scheduled = _rates(optimizer)
 
     def scheduler_loaded(self) -> None:
@@ -86,10 +91,16 @@ class LearningRateTracker:
             step: the number of the step.
             saved_epoch: the step of a scheduler in a checkpoint that was read and not loaded; 0 if none.
         """
-        self._has_stepped = True
+        is_first, self._has_stepped = not self._has_stepped, True
         used = self._used = _rates(optimizer)
-        if used is None or self.scheduling is None:
+        if used is None:
             return
+        if self.scheduling is None:
+            if is_first:
+                self._look_whether_replaced(optimizer, used, step)
+            return
+        if self.scheduling.late:
+            self.scheduling = replace(self.scheduling, late=0)
         if self._pending is not None:
             fault, before, after = self._pending
             self._note(fault, step, before, after)
@@ -106,6 +117,16 @@ class LearningRateTracker:
             return
         if self.scheduling is None or self.scheduling.steps == self._steps_before:
             self._note("changed inside step", step, used, rates)
+
+    def _look_whether_replaced(self, optimizer: Optimizer, used: Rates, step: int) -> None:
+        """Look whether loading has replaced the lr that the program gave, and the first step uses it.
+
+        Where a scheduler had moved the loaded lr, it is one of a schedule, and no other was asked for.
+        """
+        if self._given is None or used != self._loaded or used == self._given:
+            return
+        if not any("initial_lr" in group for group in optimizer.param_groups):
+            self._note("replaced by loading", step, self._given, used)
 
     def _look_whether_resumed(self, used: Rates, step: int, saved_epoch: int) -> None:
         """Look whether a scheduler begins anew though the optimizer goes on."""
@@ -131,6 +152,10 @@ class LearningRateTracker:
     def _only_scheduler(self) -> LRScheduler | None:
         alive = [scheduler for one in self._schedulers if (scheduler := one()) is not None]
         return alive[0] if len(alive) == 1 else None
+
+    def _reached(self) -> int:
+        epoch = getattr(self._only_scheduler(), "last_epoch", 0)
+        return max(0, epoch) if isinstance(epoch, int) else 0
 
     def _course(self) -> int | None:
         scheduler = self._only_scheduler()
