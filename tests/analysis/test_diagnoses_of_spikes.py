@@ -180,6 +180,9 @@ SOUND: Mapping[str, Callable[[Random, int], float]] = {
     "two curricula": lambda random, step: 10 ** (step // 100) * random.lognormvariate(0, 0.2),
     "waves": lambda random, step: sine(step) * random.lognormvariate(0, 0.1),
     "epochs": lambda random, step: (3 if step % 20 < 3 else 1) * random.lognormvariate(0, 0.2),
+    "rare classes": lambda random, step: (
+        (50 if random.random() < 0.03 else 1) * random.lognormvariate(0, 0.3)
+    ),
     "large at first": lambda random, step: 1e4 if step < 5 else random.lognormvariate(0, 0.2),
 }
 
@@ -331,6 +334,24 @@ def test_what_is_still_that_of_the_steps_before_is_named() -> None:
     [found] = spikes_of(rmsprop)
 
     assert found.fact.endswith("from then on, and square_avg is still that of the steps before")
+
+
+@pytest.mark.parametrize(
+    ("places", "is_told"),
+    [
+        ((20, 37, 50, 71), True),
+        ((20, 33, 45, 58, 71), False),  # five of eighty, at any time
+        ((20, 32, 44, 56, 68), True),  # every twelve steps
+    ],
+)
+def test_spikes_that_come_often_and_at_any_time_belong_to_the_data(
+    places: tuple[int, ...], is_told: bool
+) -> None:
+    columns = sgd(0.0)
+    for step in places:
+        at(step, columns, loss=100)
+
+    assert bool(spikes_of(of(columns))) == is_told
 
 
 def test_an_episode_ends_where_three_steps_are_as_usual() -> None:

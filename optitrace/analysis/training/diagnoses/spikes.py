@@ -29,6 +29,12 @@ FEWEST_AFTER = 10
 STAYS = 8.0
 """How many times the usual loss it then is."""
 
+FEWEST_OFTEN = 4
+"""Up to how many spikes are told in any run."""
+
+OFTEN = 0.01
+"""From what share of the steps on spikes that come at any time belong to the data, as rare classes do."""
+
 LONG = 5
 """From how many steps on that a state remembers a spike it is said."""
 
@@ -45,6 +51,8 @@ def spikes(optimizer: OptimizerTrace) -> Iterator[Finding]:
     found = list(episodes(optimizer))
     for cause in dict.fromkeys(episode.cause for episode in found):
         alike = [episode for episode in found if episode.cause == cause]
+        if _is_usual(optimizer, alike):
+            continue
         first, worst = alike[0], max(alike, key=lambda episode: episode.first[cause].factor)
         step, row = optimizer.steps[first.rows[0]], first.rows[0]
         parameter = _parameter(optimizer, cause, row)
@@ -100,13 +108,25 @@ def _others(optimizer: OptimizerTrace, alike: Sequence[Episode], worst: Episode)
     """Return how often it happens; empty if once."""
     if len(alike) == 1:
         return ""
-    steps = [optimizer.steps[episode.rows[0]] for episode in alike]
-    distances = {later - earlier for earlier, later in pairwise(steps)}
-    how = f", every {distances.pop()} steps" if len(distances) == 1 and len(steps) > 2 else ""
+    period = _period(optimizer, alike)
+    how = f", every {period} steps" if period else ""
     return (
         f"; so it is in {len(alike)} places{how}, the worst at step {optimizer.steps[worst.rows[0]]}, "
-        f"the last at step {steps[-1]}"
+        f"the last at step {optimizer.steps[alike[-1].rows[0]]}"
     )
+
+
+def _is_usual(optimizer: OptimizerTrace, alike: Sequence[Episode]) -> bool:
+    """Return whether large numbers come so often, and not one like the other, that the data have them."""
+    often = max(FEWEST_OFTEN, OFTEN * len(optimizer.steps))
+    return len(alike) > often and not _period(optimizer, alike)
+
+
+def _period(optimizer: OptimizerTrace, alike: Sequence[Episode]) -> int:
+    """Return after how many steps each episode comes; 0 if not always after as many, or they are two."""
+    steps = [optimizer.steps[episode.rows[0]] for episode in alike]
+    distances = {later - earlier for earlier, later in pairwise(steps)}
+    return distances.pop() if len(distances) == 1 and len(steps) > 2 else 0
 
 
 def _consequence(optimizer: OptimizerTrace, last: Episode) -> str:
