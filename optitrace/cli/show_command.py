@@ -10,7 +10,7 @@ from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.tolerance import EXACT
 from optitrace.analysis.training.diagnoses.registry import check_allowed, without_allowed
 from optitrace.cli import options, terminal
-from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted
+from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted, plan_delivery
 from optitrace.cli.experiment_runner import run_experiment, say_code
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
@@ -55,11 +55,21 @@ STRICT_OPTION = options.flag(
     "or a training has a fault.",
 )
 
+WHY_OPTION = options.text_option(
+    "why",
+    metavar="STEP",
+    panel=options.OUTPUT,
+    help="Compare one step of a training with those before it, and say what made its update so long.",
+)
+
 OF_TRACES = ("explain", "coordinate", "theory", "update", "rerun")
 """The options for traces only."""
 
 OF_TRAININGS = {"allow": "allow", "params": "params", "groups": "groups", "first": "from", "last": "to"}
 """The options for trainings only, and what they are called."""
+
+BESIDE_WHY = (*OF_TRACES, "state", "params", "plot", "all", "strict", "allow")
+"""The options that say nothing of one step."""
 
 
 @options.takes(
@@ -70,6 +80,7 @@ OF_TRAININGS = {"allow": "allow", "params": "params", "groups": "groups", "first
         options.GROUPS_OPTION,
         FROM_OPTION,
         TO_OPTION,
+        WHY_OPTION,
         *REQUEST_OPTIONS,
         STRICT_OPTION,
         options.ALLOW_OPTION,
@@ -77,6 +88,9 @@ OF_TRAININGS = {"allow": "allow", "params": "params", "groups": "groups", "first
 )
 def show_saved(**given: Any) -> None:
     """Show a saved trace or training in any format; with --rerun, run a trace again and compare."""
+    if given["why"] is not None:
+        _show_step(given)
+        return
     request = read_request(given)
     check_allowed(given["allow"])
     saved = read_saved(given["file"])
@@ -105,6 +119,23 @@ def show_saved(**given: Any) -> None:
         _show_whether_same(report, request.delivery)
         leave((), is_no=not report.differences.are_same)
     leave(unwritten, is_no=request.is_failed(trace))
+
+
+def _show_step(given: Mapping[str, Any]) -> None:
+    """Show one step of a training beside those before it."""
+    from optitrace.analysis.training.step_account import accounts_of, concerns
+    from optitrace.views.presenters.step_account import StepPresenter
+
+    step = whole_number("why", given["why"], least=1)
+    for name in BESIDE_WHY:
+        if given[name]:
+            raise UsageError(f"--why shows one step, and --{name} says nothing of it; leave it out.")
+    delivery = plan_delivery(given, StepPresenter)
+    saved = read_saved(given["file"])
+    if not isinstance(saved, SavedTraining):
+        raise UsageError("--why is for trainings, and this is a trace; use --explain.")
+    found = tuple(one for one in saved.findings.diagnoses if concerns(one, step))
+    leave(delivery.deliver(StepPresenter(accounts_of(saved.training, step), found)))
 
 
 def _check_training(training: TrainingRecord, given: Mapping[str, Any]) -> None:

@@ -69,8 +69,13 @@ class LearningRateTracker:
     def scheduler_stepped(self, scheduler: LRScheduler, optimizer: Optimizer) -> None:
         """Count the step of a scheduler, which may have been made before the optimizer was monitored."""
         before = self.scheduling or Scheduling((class_name(scheduler),))
-        early = before.early + (not self._has_stepped)
-        self.scheduling = replace(before, steps=before.steps + 1, early=early)
+        self.scheduling = replace(
+            before,
+            steps=before.steps + 1,
+            early=before.early + (not self._has_stepped),
+            reached=self._reached(),
+            late=before.late + 1,
+        )
         self._scheduled = _rates(optimizer)
 
     def scheduler_loaded(self) -> None:
@@ -89,10 +94,15 @@ class LearningRateTracker:
             step: the number of the step.
             saved_epoch: the step of a scheduler in a checkpoint that was read and not loaded; 0 if none.
         """
-        self._has_stepped = True
+        is_first, self._has_stepped = not self._has_stepped, True
         self._lrs = _lrs(optimizer)
-        if self.scheduling is None or (used := _rates(optimizer)) is None:
+        if (self.scheduling is None and not is_first) or (used := _numbers(self._lrs)) is None:
             return
+        if self.scheduling is None:
+            self._look_whether_replaced(optimizer, used, step)
+            return
+        if self.scheduling.late:
+            self.scheduling = replace(self.scheduling, late=0)
         if self._pending is not None:
             fault, before, after = self._pending
             self._note(fault, step, before, after)
@@ -110,6 +120,16 @@ class LearningRateTracker:
         is_scheduled = self.scheduling is not None and self.scheduling.steps != self._steps_before
         if not is_scheduled and (used := _numbers(before)) and (rates := _numbers(after)) and used != rates:
             self._note("changed inside step", step, used, rates)
+
+    def _look_whether_replaced(self, optimizer: Optimizer, used: Rates, step: int) -> None:
+        """Look whether loading has replaced the lr that the program gave, and the first step uses it.
+
+        Where a scheduler had moved the loaded lr, it is one of a schedule, and no other was asked for.
+        """
+        if self._given is None or used != self._loaded or used == self._given:
+            return
+        if not any("initial_lr" in group for group in optimizer.param_groups):
+            self._note("replaced by loading", step, self._given, used)
 
     def _look_whether_resumed(self, used: Rates, step: int, saved_epoch: int) -> None:
         """Look whether a scheduler begins anew though the optimizer goes on."""
@@ -135,6 +155,10 @@ class LearningRateTracker:
     def _only_scheduler(self) -> LRScheduler | None:
         alive = [scheduler for one in self._schedulers if (scheduler := one()) is not None]
         return alive[0] if len(alive) == 1 else None
+
+    def _reached(self) -> int:
+        epoch = getattr(self._only_scheduler(), "last_epoch", 0)
+        return max(0, epoch) if isinstance(epoch, int) else 0
 
     def _course(self) -> int | None:
         scheduler = self._only_scheduler()

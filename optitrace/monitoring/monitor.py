@@ -362,4 +362,5 @@ def _with_names(trace: OptimizerTrace, names: Mapping[str, str]) -> OptimizerTra
         shares_state=shared and replace(shared, optimizer=renamed(shared.optimizer, names)),
         parameters=parameters,
         follows=renamed(trace.follows, names),
+        takes_over=renamed(trace.takes_over, names),
     )

@@ -22,6 +22,7 @@ from optitrace.monitoring.parameters import (
     class_name,
     groups_of,
     models_of,
+    module_classes,
     names_of,
     parameters_of,
     state_tensors,
@@ -219,7 +220,8 @@ class OptimizerRegistry:
         tracked.provenance.follow(parameters)
         self._ownership.own(tracked.name, parameters)
         self._note_wrappers(optimizer, tracked)
-        models = self._models_of(parameters)
+        modules = self._models or self.modules.owning(parameters)
+        models = models_of(parameters, modules)
         tracked.has_models = bool(models)
         self._ownership.look_at(models, tracked.name, taken + 1)
         names = names_of(groups_of(optimizer), models)
@@ -228,7 +230,7 @@ class OptimizerRegistry:
             optimizer,
             name,
             tracked.provenance,
-            ParameterSet(optimizer, names),
+            ParameterSet(optimizer, names, module_classes(parameters, modules)),
             self._config,
             weights=selection.weights,
             keeps_weight_norms=self._keeps_weight_norms,
@@ -241,15 +243,17 @@ class OptimizerRegistry:
         return recorder
 
     def _look_for_predecessor(self, optimizer: Optimizer, tracked: TrackedOptimizer) -> None:
-        """Record which optimizer has moved all the parameters before, and that this one does from now on."""
+        """Record which optimizer has moved the parameters before, and that this one does from now on."""
         assert tracked.recorder is not None
         movers = set()
         for parameter in tracked.recorder.members.parameters:
             movers.add(self._movers.get(parameter, tracked))
             self._movers[parameter] = tracked
         [*other] = movers - {tracked}
-        if len(movers) == len(other) == 1 and not optimizer.state:
-            tracked.comes_after(other[0])
+        if len(other) == 1:
+            tracked.takes_over(other[0])
+            if len(movers) == 1 and not optimizer.state:
+                tracked.comes_after(other[0])
 
     def _models_of(self, parameters: Sequence[Tensor]) -> list[list[NamedParameter]]:
         return models_of(parameters, self._models or self.modules.owning(parameters))

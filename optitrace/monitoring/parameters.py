@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import is_
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 
 from optitrace.errors import printable
 from optitrace.experiment.float_formats import dtype_name
+from optitrace.monitoring.torch_internals import own_parameters
 from optitrace.records.training import GroupStorage, Movement, WatchedParameter
 
 WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
@@ -36,11 +38,14 @@ class ParameterSet:
         names: of each.
     """
 
-    def __init__(self, optimizer: Optimizer, names: Sequence[str]) -> None:
-        """Take those that an optimizer has now, with their names."""
+    def __init__(
+        self, optimizer: Optimizer, names: Sequence[str], modules: Mapping[int, str] = MappingProxyType({})
+    ) -> None:
+        """Take those that an optimizer has now, with their names and the classes of their modules."""
         groups = groups_of(optimizer)
         self.parameters = [p for group in groups for p in group]
         self.names = names
+        self._modules = [modules.get(id(p), "") for p in self.parameters]
         self._groups: list[list[Tensor]] = [list(group["params"]) for group in optimizer.param_groups]
         self._numbers = [number for number, group in enumerate(groups) for _ in group]
         self._shapes = [p.shape for p in self.parameters]
@@ -81,6 +86,7 @@ class ParameterSet:
                 had_gradient=k not in ungraded,
                 also_in=also_in.get(id(p), ""),
                 movement=movements[k],
+                module=self._modules[k],
             )
             for k, (name, p, shape, group) in enumerate(each)
         )
@@ -130,6 +136,17 @@ def models_of(parameters: Sequence[Tensor], models: Iterable[Module]) -> list[li
     return sorted(found, key=len, reverse=True)
 
 
+def module_classes(parameters: Sequence[Tensor], models: Iterable[Module]) -> Mapping[int, str]:
+    """Return the class of the first module that has a parameter as its own, by the parameter's id."""
+    wanted = set(map(id, parameters))
+    classes: dict[int, str] = {}
+    for module in (module for model in models for module in model.modules()):
+        for parameter in (own_parameters(module) or {}).values():
+            if id(parameter) in wanted:
+                classes.setdefault(id(parameter), class_name(module))
+    return classes
+
+
 def names_of(groups: Sequence[Sequence[Tensor]], models: Sequence[Sequence[NamedParameter]]) -> list[str]:
     """Return a name for each parameter of an optimizer's groups, all different.
 
@@ -148,7 +165,7 @@ def names_of(groups: Sequence[Sequence[Tensor]], models: Sequence[Sequence[Named
 
 
 def class_name(thing: object) -> str:
-    """Return the name of the class of an optimizer or a scheduler, which a program can make of any text."""
+    """Return the name of a class of the program, which can make it of any text."""
     return shown_name(type(thing).__name__)
 
 

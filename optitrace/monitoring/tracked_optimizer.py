@@ -65,6 +65,7 @@ class TrackedOptimizer:
         self._shared_since = 0
         self._unloaded: UnloadedState | None = None
         self._is_loaded = False
+        self._mover: TrackedOptimizer | None = None
         self._predecessor: TrackedOptimizer | None = None
         self._left: Left | None = None
         self._finished: list[OptimizerTrace] = []
@@ -88,12 +89,6 @@ class TrackedOptimizer:
         if self.recorder is not None:
             return self.recorder.members.names
         return [p.name for p in self._finished[-1].parameters] if self._finished else []
-
-    @property
-    def _follows(self) -> str:
-        """The name of the optimizer in whose place it is: one that took no step since this one's first."""
-        before = self._predecessor
-        return before.name if before is not None and before.last < self.first else ""
 
     @property
     def unmeasured(self) -> Mapping[str, str]:
@@ -123,6 +118,10 @@ class TrackedOptimizer:
         """Record, after a step, another optimizer whose state has the same tensors."""
         if self._shares_with is None:
             self._shares_with, self._shared_since = other, self.taken
+
+    def takes_over(self, other: TrackedOptimizer) -> None:
+        """Record the only other optimizer that has moved some of its parameters before."""
+        self._mover = self._mover or other
 
     def comes_after(self, other: TrackedOptimizer) -> None:
         """Record an optimizer that has moved the same parameters before, if its state could have gone on.
@@ -159,7 +158,8 @@ class TrackedOptimizer:
             segments[0] = replace(
                 segments[0],
                 scheduling=self.learning_rates.scheduling,
-                follows=self._follows,
+                follows=self._name_if_over(self._predecessor),
+                takes_over=self._name_if_over(self._mover),
                 shares_state=None if shared is None else SharedState(shared.name, self._shared_since),
                 unloaded=self._unloaded,
                 lr_events=self.learning_rates.events,
@@ -196,3 +196,7 @@ class TrackedOptimizer:
             and 0 < self.first < other.last
             and 0 < other.first < self.last
         )
+
+    def _name_if_over(self, before: TrackedOptimizer | None) -> str:
+        """Return the name of an optimizer that took no step since this one's first; empty of another."""
+        return before.name if before is not None and before.last < self.first else ""

@@ -125,6 +125,7 @@ class WatchedParameter:
         also_in: the name of another optimizer that has it too, and steps between the steps of this one;
             empty if none does.
         movement: whether it moves.
+        module: the class of the module whose own parameter it is, ``Embedding``; empty if none is known.
     """
 
     name: Name
@@ -135,6 +136,7 @@ class WatchedParameter:
     had_gradient: bool = True
     also_in: str = ""
     movement: Movement = Movement()
+    module: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,23 +343,35 @@ class Scheduling:
         early: how often it did so before the first step of the optimizer.
         course: after how many steps of its own the only scheduler is at the end of its course, as
             ``T_max`` and ``total_iters`` say; None if it has no such end.
+        reached: how many steps of its own the only scheduler is at in the end, those before a loaded state
+            among them; 0 if there are several.
+        late: how often the program stepped any of them after the optimizer's last step.
     """
 
     schedulers: tuple[str, ...]
     steps: Count = 0
     early: Count = 0
     course: Count | None = None
+    reached: Count = 0
+    late: Count = 0
 
 
 LearningRateFault: TypeAlias = Literal[
-    "undone by constructor", "scheduler not resumed", "put back", "levelled", "changed inside step"
+    "undone by constructor",
+    "scheduler not resumed",
+    "put back",
+    "levelled",
+    "changed inside step",
+    "replaced by loading",
 ]
 """What can happen to the learning rates of an optimizer, beside what is meant.
 
 ``undone by constructor``: the constructor of a scheduler has put back what `load_state_dict` had loaded.
 ``scheduler not resumed``: the optimizer's state was loaded, and the scheduler begins anew. ``put back``: a
 scheduler has undone what the program had set. ``levelled``: the constructor of a scheduler has given the same
-lr to groups that had different ones. ``changed inside step``: by the optimizer itself.
+lr to groups that had different ones. ``changed inside step``: by the optimizer itself. ``replaced by
+loading``: `load_state_dict` has replaced the lr that the optimizer was made with, and no scheduler has a part
+in it.
 """
 
 
@@ -458,6 +472,8 @@ class OptimizerTrace(Table):
         follows: the name of another optimizer of the class that has moved the same parameters before and took
             no step since; this one began with the weights that it left, and without its state. Empty if there
             is none.
+        takes_over: the name of another optimizer that has moved some of the parameters before and took no
+            step since this one's first; empty if there is none.
         shares_state: another optimizer that has tensors of its state; None if none has.
         unloaded: a state for these parameters in a checkpoint whose weights alone were loaded; None if there
             is none, or this one did not begin without a state.
@@ -574,6 +590,7 @@ class OptimizerTrace(Table):
     uncleared: Tally | None = None
     unused_backwards: Count = 0
     follows: str = ""
+    takes_over: str = ""
     shares_state: SharedState | None = None
     unloaded: UnloadedState | None = None
     lr_events: tuple[LearningRateEvent, ...] = ()

@@ -469,3 +469,85 @@ def test_a_step_with_a_closure_has_its_evaluations_and_their_losses() -> None:
     assert columns["evaluations"] == [float(len(found)) for found in losses]
     assert columns["largest_loss"] == [max(found) for found in losses]
     assert (columns["loss"], columns["last_loss"]) == ([f[0] for f in losses], [f[-1] for f in losses])
+
+
+@pytest.mark.parametrize(
+    ("made", "then", "faults"),
+    [(0.0001, 0.01, ["replaced by loading"]), (0.01, 0.01, []), (0.0001, 0.0001, [])],
+)
+def test_an_lr_that_loading_replaces_is_an_event_if_the_first_step_uses_it(
+    made: float, then: float, faults: list[str]
+) -> None:
+    task = Task()
+    before = adam(task)
+    task.train(before, 2)
+    with watching() as watcher:
+        optimizer = torch.optim.Adam(task.model.parameters(), lr=made)
+        optimizer.load_state_dict(before.state_dict())
+        optimizer.param_groups[0]["lr"] = then
+        task.train(optimizer, 2)
+
+    assert [event.fault for event in only(watcher).lr_events] == faults
+
+
+def test_an_lr_of_a_schedule_that_is_loaded_replaces_none() -> None:
+    task = Task()
+    before = adam(task)
+    scheduler = LambdaLR(before, lambda step: 1 / (1 + step))
+    task.train(before, 2, lambda step: scheduler.step())
+    with watching() as watcher:
+        optimizer = adam(task)
+        optimizer.load_state_dict(before.state_dict())
+        task.train(optimizer, 2)
+
+    assert only(watcher).lr_events == ()
+
+
+def test_a_scheduler_that_goes_on_for_an_optimizer_in_whose_place_is_another_is_counted() -> None:
+    task = Task()
+    with watching() as watcher:
+        old = torch.optim.SGD([task.model.bias], lr=0.1)
+        scheduler = LambdaLR(old, lambda step: 1 / (1 + step))
+        task.train(old, 2, lambda step: scheduler.step())
+        new = torch.optim.SGD(task.model.parameters(), lr=0.1)
+        task.train(new, 3, lambda step: scheduler.step())
+
+    first, second = seen(watcher).optimizers
+    assert first.scheduling is not None
+    assert (first.scheduling.steps, first.scheduling.reached, first.scheduling.late) == (5, 5, 4)
+    assert (first.takes_over, second.takes_over) == ("", first.name)
+
+
+def test_an_optimizer_that_steps_on_is_in_nobodys_hands() -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizers = [torch.optim.SGD([task.model.bias], lr=0.1) for _ in range(2)]
+        for _ in range(2):
+            for optimizer in optimizers:
+                task.train(optimizer, 1)
+
+    assert [trace.takes_over for trace in seen(watcher).optimizers] == ["", ""]
+
+
+def test_how_far_a_schedule_is_counts_what_was_before_its_loaded_state() -> None:
+    task = Task()
+    with watching() as watcher:
+        optimizer = adam(task)
+        scheduler = OneCycleLR(optimizer, 0.1, total_steps=10)
+        scheduler.load_state_dict(scheduler.state_dict() | {"last_epoch": 6})
+        task.train(optimizer, 2, lambda step: scheduler.step())
+
+    scheduling = only(watcher).scheduling
+    assert scheduling is not None
+    assert (scheduling.course, scheduling.steps, scheduling.reached) == (10, 2, 8)
+
+
+def test_a_parameter_has_the_class_of_the_module_that_owns_it() -> None:
+    model = nn.Sequential(nn.Embedding(3, 2), nn.LayerNorm(2))
+    scale = torch.ones(2, requires_grad=True)
+    with watching() as watcher:
+        optimizer = torch.optim.SGD([*model.parameters(), scale], lr=0.1)
+        (model(torch.tensor([0, 2])) * scale).sum().backward()
+        optimizer.step()
+
+    assert [p.module for p in only(watcher).parameters] == ["Embedding", "LayerNorm", "LayerNorm", ""]

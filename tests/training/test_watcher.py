@@ -694,7 +694,10 @@ def test_a_schedule_over_records_of_two_groups_is_told_once_and_as_it_ended() ->
         scheduler.step()
 
     training = seen(watcher)
-    assert [trace.scheduling for trace in training.optimizers] == [Scheduling(("StepLR",), 1, 0), None]
+    assert [trace.scheduling for trace in training.optimizers] == [
+        Scheduling(("StepLR",), 1, 0, reached=1, late=1),
+        None,
+    ]
     assert [diagnosis.fault for diagnosis in diagnose(training)] == ["parameter without gradient"]
     assert ending(training) == "completed after 15 steps of SGD and 2 steps of SGD, from step 16 on"
 
@@ -722,7 +725,7 @@ def test_a_class_of_schedulers_that_is_made_while_watched_is_heard() -> None:
         scheduler = Halving(optimizer)
         task.train(optimizer, 2, then=lambda step: scheduler.step())
 
-    assert only(watcher).scheduling == Scheduling(("Halving",), 2, 0)
+    assert only(watcher).scheduling == Scheduling(("Halving",), 2, 0, late=1)
 
 
 def test_what_others_put_in_a_place_between_two_watches_is_left_there() -> None:
@@ -803,7 +806,7 @@ def test_a_scheduler_over_what_passes_on_to_an_optimizer_is_that_optimizers() ->
         passing_on.step()
         scheduler.step()
 
-    assert only(watcher).scheduling == Scheduling(("StepLR",), 1, 0)
+    assert only(watcher).scheduling == Scheduling(("StepLR",), 1, 0, reached=1, late=1)
 
 
 def test_a_scheduler_that_was_never_made_as_one_ends_no_watching() -> None:
@@ -831,7 +834,9 @@ def test_a_watch_within_another_is_told_of_schedulers_too() -> None:
         task.train(optimizer, 1)
         scheduler.step()
 
-    assert only(outer).scheduling == only(inner).scheduling == Scheduling(("StepLR",), 1, 0)
+    assert (
+        only(outer).scheduling == only(inner).scheduling == Scheduling(("StepLR",), 1, 0, reached=1, late=1)
+    )
 
 
 def test_an_optimizer_that_is_gone_keeps_its_record_and_not_its_parameters() -> None:

@@ -290,6 +290,13 @@ def schedule_over(log: Log) -> int | None:
     return number if number < len(lrs) / 5 else None
 
 
+def lr_turns(log: Log) -> int | None:
+    """Find the step of the least lr after which it rises again to half of the first."""
+    lrs = [step.lrs[0] for step in log.of(0)]
+    least = lrs.index(min(lrs))
+    return least + 1 if max(lrs[least:]) > lrs[0] / 2 else None
+
+
 def spike(kind: str, factor: float = 10) -> Proof:
     """Find a step whose gradient, lr or update is so many times the median of those before it."""
 
@@ -424,6 +431,7 @@ PROOFS: dict[str, Proof] = {
     "schedule_cut_short": lambda log: (
         len(log.of(0)) if log.schedulers[0].last_epoch < log.schedulers[0].total_steps / 2 else None  # type: ignore[attr-defined]
     ),
+    "schedule_turns_back": lr_turns,
     "onecycle_levels_groups": lambda log: first(
         log.of(0), lambda s: len(set(s.lrs)) < len(set(log.made_lrs[0]))
     ),

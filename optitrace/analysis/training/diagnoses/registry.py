@@ -116,6 +116,15 @@ def short(number: float) -> str:
     return f"{float(text):.0f}" if 100 <= abs(number) < 1e5 else text
 
 
+def times(factor: float) -> str:
+    """Return a factor in words of two digits.
+
+    >>> times(1.25), times(99.99), times(12345.0)
+    ('1.2', '100', '12,000')
+    """
+    return f"{float(f'{factor:.2g}'):,.0f}" if factor >= 10 else short(factor)
+
+
 def share_of_steps(count: int, taken: int) -> str:
     """Return the number of steps out of all, in words.
 
