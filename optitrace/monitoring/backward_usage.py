@@ -114,7 +114,7 @@ class BackwardUsage:
             step: its number.
             is_rewritten: whether the program has changed the gradients since the last backward.
         """
-        self._settle()
+        self.settle()
         used, count = self._used, self._used_count
         is_meant = self._is_moved_by_hand or self._is_for_inputs or is_rewritten or self._evaluations > 1
         if self._evaluations > 1 and not self._cleared_count and count >= self._evaluations:
@@ -132,23 +132,12 @@ class BackwardUsage:
         self._weights, self._is_moved_by_hand = None, False
 
     def counts(self) -> tuple[BackwardCount, ...]:
-        """Return how many backwards steps have used and wasted, those alike as one, by their first steps."""
-        self._settle()
+        """Return how many backwards the settled steps have used and wasted, by the first such steps."""
         found = [BackwardCount(*key, steps, last) for key, (steps, last) in self._tallies.items()]
         return tuple(sorted(found, key=lambda one: one.steps.first))
 
-    def _foreign(self, used: Sequence[Backward]) -> tuple[tuple[int, Backward], ...]:
-        """Return the backwards that came after another optimizer had stepped on one before, with that."""
-        return tuple(
-            (user, later)
-            for backward in used
-            for user, begun in backward.used_by.items()
-            for later in used
-            if user != id(self) and later.number >= begun
-        )
-
-    def _settle(self) -> None:
-        """Count the last step: by now, other optimizers have used what this one has not."""
+    def settle(self) -> None:
+        """Count the last step, once other optimizers have used what this one has not."""
         if (taken := self._waiting) is None:
             return
         self._waiting = None
@@ -160,6 +149,16 @@ class BackwardUsage:
         if key in self._tallies or len(self._tallies) < MOST_PATTERNS:
             tally, _ = self._tallies.get(key, (None, 0))
             self._tallies[key] = one_more(tally, taken.step), taken.step
+
+    def _foreign(self, used: Sequence[Backward]) -> tuple[tuple[int, Backward], ...]:
+        """Return the backwards that came after another optimizer had stepped on one before, with that."""
+        return tuple(
+            (user, later)
+            for backward in used
+            for user, begun in backward.used_by.items()
+            for later in used
+            if user != id(self) and later.number >= begun
+        )
 
     def _search(self, backward: Backward) -> None:
         """Look whether a cleared backward was for the gradient of an input."""
