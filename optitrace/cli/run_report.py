@@ -205,7 +205,7 @@ def _diagnosed(training: TrainingRecord, failures: list[str]) -> tuple[TrainingR
 
 
 def _end_part(part: RunPart | None, *, is_written: bool) -> list[str]:
-    """Remove what was written while the training went on, once it is written whole; return what to say of it."""
+    """Remove the part of a training that is written whole; return what there is to say of it."""
     if part is None:
         return []
     sentences = [part.failure] if part.failure else []

@@ -8,16 +8,17 @@ from typing import Any
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.tolerance import EXACT
-from optitrace.analysis.training.diagnoses.registry import check_allowed, without_allowed
+from optitrace.analysis.training.diagnoses.registry import check_allowed, diagnose, without_allowed
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted
 from optitrace.cli.experiment_runner import run_experiment, say_code
+from optitrace.cli.following import find_saved, follow
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
 from optitrace.errors import UsageError, printable
 from optitrace.experiment.objectives import UserLoss
 from optitrace.experiment.user_class import entry_of
-from optitrace.records.reader import SavedTraining, read_saved
+from optitrace.records.reader import STDIN, SavedTraining, read_saved
 from optitrace.records.trace import NamedTrace, TraceRecord
 from optitrace.records.training import TrainingRecord
 from optitrace.views.presenters.training import TrainingPresenter
@@ -37,6 +38,12 @@ PARAMS_OPTION = options.flag(
     "params", panel=options.OUTPUT, help="Show a training with a row for each parameter of each step."
 )
 
+FOLLOW_OPTION = options.flag(
+    "follow",
+    panel=options.OUTPUT,
+    help="Report the latest steps of a training that is still running until it ends, then show it.",
+)
+
 STRICT_OPTION = options.flag(
     "strict",
     panel=options.OUTPUT,
@@ -48,12 +55,14 @@ OF_TRACES = ("explain", "coordinate", "theory", "update", "rerun")
 """The options for traces only."""
 
 
-@options.takes((FILE, RERUN_OPTION, PARAMS_OPTION, *REQUEST_OPTIONS, STRICT_OPTION, options.ALLOW_OPTION))
+@options.takes(
+    (FILE, FOLLOW_OPTION, RERUN_OPTION, PARAMS_OPTION, *REQUEST_OPTIONS, STRICT_OPTION, options.ALLOW_OPTION)
+)
 def show_saved(**given: Any) -> None:
     """Show a saved trace or training in any format; with --rerun, run a trace again and compare."""
     request = read_request(given)
     check_allowed(given["allow"])
-    saved = read_saved(given["file"])
+    saved = read_saved(_followed(given["file"]) if given["follow"] else find_saved(given["file"]))
     if isinstance(saved, SavedTraining):
         _check_training(saved.training, given)
         _show_training(saved, request, given["allow"])
@@ -81,6 +90,16 @@ def show_saved(**given: Any) -> None:
     leave(unwritten, is_no=request.is_failed(trace))
 
 
+def _followed(path: str) -> str:
+    """Return the path of a training once it has ended."""
+    if path == STDIN:
+        raise UsageError("--follow needs a file, and - is standard input; name the file.")
+    with Interruption() as interruption:
+        path = follow(path, interruption)
+    leave_if_interrupted(interruption, "interrupted; the training is not.")
+    return path
+
+
 def _check_training(training: TrainingRecord, given: Mapping[str, Any]) -> None:
     """Refuse options that do not apply to this training."""
     for name in OF_TRACES:
@@ -94,7 +113,8 @@ def _check_training(training: TrainingRecord, given: Mapping[str, Any]) -> None:
 
 
 def _show_training(saved: SavedTraining, request: TraceRequest, allowed: Sequence[str]) -> None:
-    findings = replace(saved.findings, diagnoses=without_allowed(saved.findings.diagnoses, allowed))
+    diagnoses = diagnose(saved.training) if saved.is_part else saved.findings.diagnoses
+    findings = replace(saved.findings, diagnoses=without_allowed(diagnoses, allowed))
     training = saved.training.every_kth(request.every)
     with Interruption() as interruption:
         unwritten = request.delivery.deliver(

@@ -1,7 +1,7 @@
 """The file of a training that goes on: blocks of JSONL, readable whenever the program is killed.
 
-Each block is a first line, with all but the steps, and a line for each new step. The last first line counts, and
-the rows of all blocks. A line that was cut short is left out.
+Each block is a head, which is a line with all but the steps, and a line for each new step. The last head and
+the rows of all blocks are the training so far. A last line that was cut short is left out.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def part_of(path: str) -> str:
 
 
 class PartFile:
-    """The file while it is written; it is locked until then, so that readers know that the training goes on.
+    """Writes the file, which is locked meanwhile, so that readers know that the training goes on.
 
-    The file may be gone, or have been replaced by that of another run, and a program may close what it did not
-    open. So it is seen before each block whether the file is still the own one.
+    Another run may replace it, and a program may close files that it did not open. So each block is written
+    only if the file is still the one that was begun.
     """
 
     def __init__(self, path: Path) -> None:

@@ -226,7 +226,7 @@ def _parts(content: bytes, form: Form) -> tuple[Row, list[Row] | None, list[int]
 
 
 def _blocks(content: bytes, head: Row, lines: Sequence[Line], form: Form) -> tuple[Row, list[Line]]:
-    """Return the last first line of a training that had not ended, and the rows of all its blocks."""
+    """Return the last head of a training that had not ended, and the rows of all its blocks."""
     if not content.endswith(b"\n"):  # the program was killed while it wrote the last line
         lines = lines[:-1]
     heads = [(number, line) for number, line in lines if line.startswith(_HEAD)]
