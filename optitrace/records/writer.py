@@ -240,7 +240,8 @@ def _by_parameter(table: Table) -> Cell:
 
 def _value(column: Column, index: int) -> str:
     """Return a row's value as JSON: a number, a list of them, or null where there is none."""
+    if not column.shape:  # the usual one, without a tuple around it
+        place = index - column.first
+        return number_text(column.values[place]) if 0 <= place < len(column.values) else "null"
     row = column.row(index)
-    if row is None:
-        return "null"
-    return f"[{', '.join(map(number_text, row))}]" if column.shape else number_text(row[0])
+    return "null" if row is None else f"[{', '.join(map(number_text, row))}]"
