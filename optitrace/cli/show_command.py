@@ -96,7 +96,7 @@ def _followed(path: str) -> str:
         raise UsageError("--follow needs a file, and - is standard input; name the file.")
     with Interruption() as interruption:
         path = follow(path, interruption)
-    leave_if_interrupted(interruption, "interrupted; the training is not.")
+    leave_if_interrupted(interruption, "interrupted; the training continues.")
     return path
 
 

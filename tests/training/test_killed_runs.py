@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,20 +175,11 @@ def adversarial(**more: Any) -> str:
 
 
 def test_a_part_whose_program_runs_is_running_and_else_interrupted(tmp_path: Path) -> None:
-    words = [*PROGRAM, "run", "-o", "run.jsonl", "script.py"]
-    (tmp_path / "script.py").write_text(ENDLESS)
-    with subprocess.Popen(
-        words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            assert process.stdout is not None
-            process.stdout.readline()  # the first step is written before it is done
-            running = read(tmp_path / "run.jsonl.part")
-        finally:
-            process.kill()
+    with running(tmp_path) as process:
+        during = read(tmp_path / "run.jsonl.part")
     killed = run_process("show", str(tmp_path / "run.jsonl"))
 
-    assert running.training.outcome.status is Status.RUNNING
+    assert during.training.outcome.status is Status.RUNNING
     assert read(tmp_path / "run.jsonl.part").training.outcome.status is Status.INTERRUPTED
     assert process.returncode == -signal.SIGKILL
     assert killed.code == 0
@@ -194,30 +187,53 @@ def test_a_part_whose_program_runs_is_running_and_else_interrupted(tmp_path: Pat
 
 
 def test_following_reports_the_steps_until_the_training_ends_and_then_shows_it(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(ENDLESS)
-    words = [*PROGRAM, "run", "-o", "run.jsonl", "script.py"]
-    with subprocess.Popen(
-        words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            assert process.stdout is not None
-            process.stdout.readline()
-            following_it = [*PROGRAM, "show", "--follow", "run.jsonl"]
-            with subprocess.Popen(
-                following_it, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            ) as follower:
-                assert follower.stderr is not None
-                first = follower.stderr.readline()
-                is_going_on = follower.poll() is None
-                process.kill()
-                shown, _ = follower.communicate(timeout=120)
-        finally:
-            process.kill()
+    with running(tmp_path) as training, follower_in(tmp_path) as follower:
+        assert follower.stderr is not None
+        first = follower.stderr.readline()
+        is_going_on = follower.poll() is None
+        training.kill()
+        shown, _ = follower.communicate(timeout=120)
 
     assert first.startswith(b"optitrace: SGD: step ")
     assert is_going_on
     assert follower.returncode == 0
     assert b"interrupted after " in shown
+
+
+def test_who_follows_can_leave_while_the_training_continues(tmp_path: Path) -> None:
+    with running(tmp_path) as training, follower_in(tmp_path) as follower:
+        assert follower.stderr is not None
+        follower.stderr.readline()
+        follower.send_signal(signal.SIGINT)
+        shown, said = follower.communicate(timeout=120)
+        is_going_on = training.poll() is None
+
+    assert is_going_on
+    assert (follower.returncode, shown) == (130, b"")
+    assert said.endswith(b"optitrace: interrupted; the training continues.\n")
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a training without an end, whose first step is written when this begins."""
+    (folder / "script.py").write_text(ENDLESS)
+    words = [*PROGRAM, "run", "-o", "run.jsonl", "script.py"]
+    with subprocess.Popen(
+        words, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def follower_in(folder: Path) -> subprocess.Popen[bytes]:
+    words = [*PROGRAM, "show", "--follow", "run.jsonl"]
+    return subprocess.Popen(
+        words, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def test_following_a_training_that_has_ended_shows_it(tmp_path: Path) -> None:
@@ -325,6 +341,15 @@ def test_a_part_that_cannot_be_written_costs_one_sentence(tmp_path: Path) -> Non
     assert ran.stderr.endswith(
         f"optitrace: '{part}' was not written to the end of the training: Is a directory.\n"
     )
+
+
+def test_the_part_stays_if_the_training_cannot_be_written(tmp_path: Path) -> None:
+    whole, part = tmp_path / "run.jsonl", tmp_path / "run.jsonl.part"
+    ran = run_script(f"{STEPPED}import os; os.mkdir({str(whole)!r})", tmp_path, options=("-o", str(whole)))
+
+    assert ran.code == 4
+    assert f"optitrace: what was recorded until shortly before the end is in '{part}'.\n" in ran.stderr
+    assert read(part).training.outcome.status is Status.INTERRUPTED
 
 
 @pytest.mark.parametrize("fault", ["full", "removed", "replaced", "closed", "own"])
