@@ -19,6 +19,7 @@ from optitrace.cli.interruption import Interruption, raising_terminated, rest_ha
 from optitrace.cli.output_files import STDOUT
 from optitrace.cli.run_command_line import RunCommandLine
 from optitrace.cli.run_ending import Ending
+from optitrace.cli.run_part import RunPart
 from optitrace.cli.run_report import Rank, Report, Rules, tell
 from optitrace.cli.run_status import RunStatus
 from optitrace.errors import UsageError, quoted
@@ -30,6 +31,7 @@ from optitrace.monitoring.script_runner import check_program, run_program
 from optitrace.monitoring.session import Session
 from optitrace.records.training import Program
 from optitrace.text import listed
+from optitrace.views.formats import find_writer
 from optitrace.views.presenters.training import TrainingPresenter
 
 if TYPE_CHECKING:
@@ -119,7 +121,6 @@ def run_training(**given: Any) -> None:
     rank = Rank.of_this_process()
     delivery = _plan(given, rank)
     check_allowed(given["allow"])
-    report = Report(delivery, given["strict"], tuple(given["allow"]), _command_line(program, given, rank))
     config = RecordingConfig(
         every=whole_number("every", given["every"], least=1),
         first=whole_number("from", given["first"], least=1),
@@ -132,7 +133,10 @@ def run_training(**given: Any) -> None:
         raise UsageError("--rule names a rule for --verify to check; add --verify.")
     process, stderr = os.getpid(), sys.stderr
     rules = Rules(_choices(given["rule"])) if given["verify"] else None
-    session = Session(lambda: _watcher(config, rank, rules))
+    part = _part(delivery, program, rank, rules)
+    command = _command_line(program, given, rank)
+    report = Report(delivery, given["strict"], tuple(given["allow"]), command, part)
+    session = Session(lambda: _watcher(config, rank, rules, part))
     interruption = Interruption()
     with ExitStack() as taken_over:
         with session.watching():
@@ -210,13 +214,27 @@ def _status(session: Session, passed: float) -> str:
     return f"optitrace: step {watcher.step:,}, {watcher.step / passed:,.1f}/s"
 
 
-def _watcher(config: RecordingConfig, rank: Rank, rules: Rules | None) -> Monitor:
+def _part(delivery: Delivery, program: Program, rank: Rank, rules: Rules | None) -> RunPart | None:
+    """Return what writes the training while it goes on: into the first file of JSONL, if there is one."""
+    paths = [file.path for file in delivery.files if file.writer is find_writer("jsonl", TrainingPresenter)]
+    path = next((path for path in paths if path.is_file() or not path.exists()), None)
+    if path is None:
+        return None
+
+    def findings(monitor: Monitor) -> Mapping[str, Any]:
+        return {"verified": rules.agreements(monitor.names())} if rules is not None else {}
+
+    return RunPart(path, program, rank, findings)
+
+
+def _watcher(config: RecordingConfig, rank: Rank, rules: Rules | None, part: RunPart | None) -> Monitor:
     from optitrace.monitoring.monitor import Monitor
 
     return Monitor(
         config,
         keeps_weight_norms=rank.world_size > 1,
         make_probe=rules.make_probe if rules is not None else None,
+        when_recorded=part,
     )
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from optitrace.analysis.training.rule_watch import RuleWatch
+    from optitrace.cli.run_part import RunPart
     from optitrace.monitoring.monitor import Monitor
     from optitrace.monitoring.segment_recorder import Probe, SegmentRecorder
 
@@ -115,12 +116,14 @@ class Report:
         strict: whether a fault, or an incomplete recording, makes the exit code 1.
         allowed: the diagnoses that are accepted, as `without_allowed` takes them.
         command: the command line of the run.
+        part: what writes the training while it goes on; None if nothing does.
     """
 
     delivery: Delivery
     strict: bool
     allowed: tuple[str, ...]
     command: RunCommandLine
+    part: RunPart | None = None
 
 
 def tell(
@@ -163,6 +166,7 @@ def tell(
     errors = report.delivery.write(result)
     complaints = [*watcher.complaints(), *(rules.complaints(training) if rules else ())]
     remarks = [*watcher.unmeasured(), *complaints] if rank.number == 0 else []
+    remarks += _end_part(report.part, is_written=not errors)
     for sentence in [*dict.fromkeys(remarks), *map(str, errors), *failures]:
         terminal.say(sentence)
     if errors:
@@ -198,6 +202,18 @@ def _diagnosed(training: TrainingRecord, failures: list[str]) -> tuple[TrainingR
             what = f"the diagnosis failed: {reason(error)}"
             training = replace(training, outcome=Outcome(Status.FAILED, reason=what))
         return training, ()
+
+
+def _end_part(part: RunPart | None, *, is_written: bool) -> list[str]:
+    """Remove the part of a training that is written whole; return what there is to say of it."""
+    if part is None:
+        return []
+    sentences = [part.failure] if part.failure else []
+    if is_written:
+        part.remove()
+    elif part.is_begun:
+        sentences.append(f"what was recorded until shortly before the end is in {quoted(str(part.path))}.")
+    return sentences
 
 
 def _compare_ranks(

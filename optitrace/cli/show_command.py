@@ -8,17 +8,18 @@ from typing import Any
 
 from optitrace.analysis.diff_report import DiffReport, report_differences
 from optitrace.analysis.tolerance import EXACT
-from optitrace.analysis.training.diagnoses.registry import check_allowed, without_allowed
+from optitrace.analysis.training.diagnoses.registry import check_allowed, diagnose, without_allowed
 from optitrace.cli import options, terminal
 from optitrace.cli.delivery import Delivery, leave, leave_if_interrupted, plan_delivery
 from optitrace.cli.experiment_runner import run_experiment, say_code
+from optitrace.cli.following import find_saved, follow
 from optitrace.cli.interruption import Interruption
 from optitrace.cli.trace_request import REQUEST_OPTIONS, TraceRequest, read_request
 from optitrace.errors import UsageError, printable
 from optitrace.experiment.objectives import UserLoss
 from optitrace.experiment.text import whole_number
 from optitrace.experiment.user_class import entry_of
-from optitrace.records.reader import SavedTraining, read_saved
+from optitrace.records.reader import STDIN, SavedTraining, read_saved
 from optitrace.records.trace import NamedTrace, TraceRecord
 from optitrace.records.training import TrainingRecord
 from optitrace.views.presenters.training import TrainingPresenter
@@ -48,6 +49,12 @@ TO_OPTION = options.text_option(
     "last", "--to", metavar="STEP", panel=options.OUTPUT, help="Show a training up to this step."
 )
 
+FOLLOW_OPTION = options.flag(
+    "follow",
+    panel=options.OUTPUT,
+    help="Report the latest steps of a training that is still running until it ends, then show it.",
+)
+
 STRICT_OPTION = options.flag(
     "strict",
     panel=options.OUTPUT,
@@ -75,6 +82,7 @@ BESIDE_WHY = (*OF_TRACES, "state", "params", "plot", "all", "strict", "allow")
 @options.takes(
     (
         FILE,
+        FOLLOW_OPTION,
         RERUN_OPTION,
         PARAMS_OPTION,
         options.GROUPS_OPTION,
@@ -93,7 +101,7 @@ def show_saved(**given: Any) -> None:
         return
     request = read_request(given)
     check_allowed(given["allow"])
-    saved = read_saved(given["file"])
+    saved = read_saved(_followed(given["file"]) if given["follow"] else find_saved(given["file"]))
     if isinstance(saved, SavedTraining):
         _check_training(saved.training, given)
         selected = _selected(saved.training, given["first"], given["last"])
@@ -138,6 +146,16 @@ def _show_step(given: Mapping[str, Any]) -> None:
     leave(delivery.deliver(StepPresenter(accounts_of(saved.training, step), found)))
 
 
+def _followed(path: str) -> str:
+    """Return the path of a training once it has ended."""
+    if path == STDIN:
+        raise UsageError("--follow needs a file, and - is standard input; name the file.")
+    with Interruption() as interruption:
+        path = follow(path, interruption)
+    leave_if_interrupted(interruption, "interrupted; the training continues.")
+    return path
+
+
 def _check_training(training: TrainingRecord, given: Mapping[str, Any]) -> None:
     """Refuse options that do not apply to this training."""
     for name in OF_TRACES:
@@ -171,7 +189,8 @@ def _selected(training: TrainingRecord, first: str | None, last: str | None) -> 
 def _show_training(
     saved: SavedTraining, selected: TrainingRecord, request: TraceRequest, allowed: Sequence[str]
 ) -> None:
-    findings = replace(saved.findings, diagnoses=without_allowed(saved.findings.diagnoses, allowed))
+    diagnoses = diagnose(saved.training) if saved.is_part else saved.findings.diagnoses
+    findings = replace(saved.findings, diagnoses=without_allowed(diagnoses, allowed))
     training = selected.every_kth(request.every)
     with Interruption() as interruption:
         result = TrainingPresenter(training, findings, saved.training)

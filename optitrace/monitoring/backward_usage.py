@@ -119,10 +119,10 @@ class BackwardUsage:
         """
         used, count = self._used, self._used_count
         if self._waiting is not None:
-            self._settle()
+            self.settle()
         if count == 1 and not (self._cleared_count or self._evaluations or used[0].used_by):
             used[0].used_by[id(self)] = used[0].tracker.begun  # as most steps are
-            self._used, self._used_count = [], 0
+            self._used, self._used_count, self._weights = [], 0, None
             self._count(step, PLAIN)
             return
         is_meant = self._is_moved_by_hand or self._is_for_inputs or is_rewritten or self._evaluations > 1
@@ -141,26 +141,15 @@ class BackwardUsage:
         self._weights, self._is_moved_by_hand = None, False
 
     def counts(self) -> tuple[BackwardCount, ...]:
-        """Return how many backwards steps have used and wasted, those alike as one, by their first steps."""
-        self._settle()
+        """Return how many backwards the settled steps have used and wasted, by the first such steps."""
         found = [
             BackwardCount(*key, Tally(count, first), last)
             for key, (count, first, last) in self._tallies.items()
         ]
         return tuple(sorted(found, key=lambda one: one.steps.first))
 
-    def _foreign(self, used: Sequence[Backward]) -> tuple[tuple[int, Backward], ...]:
-        """Return the backwards that came after another optimizer had stepped on one before, with that."""
-        return tuple(
-            (user, later)
-            for backward in used
-            for user, begun in backward.used_by.items()
-            for later in used
-            if user != id(self) and later.number >= begun
-        )
-
-    def _settle(self) -> None:
-        """Count the last step: by now, other optimizers have used what this one has not."""
+    def settle(self) -> None:
+        """Count the last step, once other optimizers have used what this one has not."""
         if (taken := self._waiting) is None:
             return
         self._waiting = None
@@ -174,6 +163,16 @@ class BackwardUsage:
         count, first, _ = self._tallies.get(key, (0, step, step))
         if count or len(self._tallies) < MOST_PATTERNS:
             self._tallies[key] = count + 1, first, step
+
+    def _foreign(self, used: Sequence[Backward]) -> tuple[tuple[int, Backward], ...]:
+        """Return the backwards that came after another optimizer had stepped on one before, with that."""
+        return tuple(
+            (user, later)
+            for backward in used
+            for user, begun in backward.used_by.items()
+            for later in used
+            if user != id(self) and later.number >= begun
+        )
 
     def _search(self, backward: Backward) -> None:
         """Look whether a cleared backward was for the gradient of an input."""

@@ -54,6 +54,7 @@ class Monitor:
         models: Iterable[Module] = (),
         keeps_weight_norms: bool = False,
         make_probe: MakeProbe | None = None,
+        when_recorded: Callable[[Monitor], None] | None = None,
     ) -> None:
         """Begin.
 
@@ -63,12 +64,14 @@ class Monitor:
             models: where to find the names of parameters; among all modules that there are if none is given.
             keeps_weight_norms: whether to keep the norms of each parameter's weights, for `weight_norms`.
             make_probe: makes what else looks at the steps of an optimizer, before its first; if given.
+            when_recorded: called after each recorded step, if given.
         """
         self.step = 0
         self.failure: BaseException | None = None
         self.is_blind = False
         only = None if only is None else list(only)
         self._config = config
+        self._when_recorded = when_recorded
         self._backwards = BackwardTracker()
         self._optimizers = OptimizerRegistry(
             config,
@@ -172,6 +175,8 @@ class Monitor:
         recorder.after_step(optimizer)
         tracked.learning_rates.after_step(optimizer, tracked.taken)
         self._optimizers.stepped(optimizer, tracked, recorder.rows if recorder.is_recorded else 0)
+        if self._when_recorded is not None and recorder.is_recorded:
+            self._when_recorded(self)
 
     @harmless
     def before_backward(self, tensors: Tensor | Sequence[Tensor]) -> Backward:
@@ -272,23 +277,22 @@ class Monitor:
         self, program: Program, outcome: Outcome, *, rank: int = 0, world_size: int = 1
     ) -> TrainingRecord:
         """Return what was seen so far; what was not watched to its end has failed, though it completed."""
-        names, registry = self.names(), self._optimizers
-        traces = registry.collect(lambda tracked: tracked.traces(registry.also_in(tracked)))
+        registry = self._optimizers
+        traces = registry.collect(lambda tracked: tracked.settled_traces(registry.also_in(tracked)))
+        registry.look_for_unowned()
         if self.failures and outcome.status is Status.COMPLETED:
             outcome = Outcome(Status.FAILED, self.step, reason=self.failures[0].clause)
-        return TrainingRecord(
-            program=replace(program, arguments=tuple(map(printable, program.arguments))),
-            versions=Versions(optitrace=__version__, torch=torch.__version__),
-            outcome=outcome,
-            optimizers=tuple(_with_names(trace, names) for trace in traces),
-            idle=tuple(names[idle] for idle in registry.idle()),
-            unowned=tuple(
-                replace(one, optimizer=renamed(one.optimizer, names)) for one in registry.unowned()
-            ),
-            unobserved=tuple(self._unobserved),
-            rank=rank,
-            world_size=world_size,
-        )
+        return self._record(program, outcome, traces, rank, world_size)
+
+    def training_so_far(self, program: Program, *, rank: int = 0, world_size: int = 1) -> TrainingRecord:
+        """Return what was seen so far, while the program runs; what is recorded later does not depend on it.
+
+        Raises:
+            Exception: a thread of the program is in the middle of a step; later it may work.
+        """
+        registry = self._optimizers
+        traces = [trace for one in registry for trace in one.traces(registry.also_in(one))]
+        return self._record(program, Outcome(Status.RUNNING, self.step), traces, rank, world_size)
 
     def names(self) -> Mapping[str, str]:
         """Return what each optimizer is called in the end, by the class and number that it has until then."""
@@ -316,6 +320,29 @@ class Monitor:
             for tracked in self._optimizers
             for key, why in tracked.unmeasured.items()
         ]
+
+    def _record(
+        self,
+        program: Program,
+        outcome: Outcome,
+        traces: Sequence[OptimizerTrace],
+        rank: int,
+        world_size: int,
+    ) -> TrainingRecord:
+        names, registry = self.names(), self._optimizers
+        return TrainingRecord(
+            program=replace(program, arguments=tuple(map(printable, program.arguments))),
+            versions=Versions(optitrace=__version__, torch=torch.__version__),
+            outcome=outcome,
+            optimizers=tuple(_with_names(trace, names) for trace in traces),
+            idle=tuple(names[idle] for idle in registry.idle()),
+            unowned=tuple(
+                replace(one, optimizer=renamed(one.optimizer, names)) for one in registry.unowned()
+            ),
+            unobserved=tuple(self._unobserved),
+            rank=rank,
+            world_size=world_size,
+        )
 
     @harmless_to_others
     def _after_closure(self, optimizer: Optimizer, loss: Any) -> None:

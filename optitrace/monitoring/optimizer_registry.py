@@ -205,10 +205,13 @@ class OptimizerRegistry:
         idle = (one for one in self._tracked if not one.taken and not one.wrapped)
         return [one.name for one in idle if one.name not in lost]
 
-    def unowned(self) -> tuple[UnownedParameter, ...]:
-        """Return the parameters that get gradients and that no optimizer has."""
+    def look_for_unowned(self) -> None:
+        """Look once more for parameters that get gradients and that no optimizer has."""
         for tracked in self.alive():
             self._look_for_unowned(tracked)
+
+    def unowned(self) -> tuple[UnownedParameter, ...]:
+        """Return those of them that were found."""
         return self._ownership.unowned()
 
     def _begin(self, optimizer: Optimizer, tracked: TrackedOptimizer) -> SegmentRecorder:

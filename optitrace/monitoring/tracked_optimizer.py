@@ -144,6 +144,12 @@ class TrackedOptimizer:
         now = None if recorder is None or not recorder.has_stepped else recorder.weight_norms()
         return self._finished_norms if now is None else [*self._finished_norms, now]
 
+    def settled_traces(self, also_in: Mapping[int, str]) -> list[OptimizerTrace]:
+        """Return what `traces` does, after no optimizer will use anything of the last step any more."""
+        if self.recorder is not None:
+            self.recorder.provenance.usage.settle()
+        return self.traces(also_in)
+
     def traces(self, also_in: Mapping[int, str]) -> list[OptimizerTrace]:
         """Return the segments that have steps; schedulers go on over all, and are those of the first.
 
@@ -170,7 +176,7 @@ class TrackedOptimizer:
         """Keep what was recorded so far, and end the segment."""
         if self.recorder is not None:
             self._left = self.recorder.continuity.left
-        self._finished, self._finished_norms = self.traces(also_in), self.weight_norms()
+        self._finished, self._finished_norms = self.settled_traces(also_in), self.weight_norms()
         self.recorder = None
 
     def give_up(self, also_in: Mapping[int, str]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from math import nan
@@ -20,6 +21,7 @@ from optitrace.experiment.objectives import objective_of
 from optitrace.experiment.user_class import is_user_class, recorded_entry
 from optitrace.records.fault import FaultError, validated
 from optitrace.records.findings import TrainingFindings
+from optitrace.records.part_file import is_in_use, part_of
 from optitrace.records.quantity import Per, Quantity
 from optitrace.records.trace import Column, Outcome, Status, Table, TraceRecord, Versions
 from optitrace.records.training import (
@@ -43,6 +45,9 @@ Place = Callable[[int], str]
 Row: TypeAlias = Mapping[str, Any]
 """A row as it stands in a file."""
 
+Line: TypeAlias = tuple[int, bytes]
+"""A line of a file and its number, from 1."""
+
 STDIN = "-"
 """The path that stands for standard input."""
 
@@ -54,10 +59,12 @@ class SavedTraining:
     Attributes:
         training: the training.
         findings: what was found out about it.
+        is_part: whether it was written before the training had ended, and not diagnosed then.
     """
 
     training: TrainingRecord
     findings: TrainingFindings
+    is_part: bool = False
 
 
 Saved: TypeAlias = TraceRecord | SavedTraining
@@ -114,6 +121,7 @@ def parse_training(content: bytes) -> SavedTraining:
     return _training(head, _sorted_out(head, rows, numbers))
 
 
+_HEAD = b'{"schema"'
 _KIND = re.compile(rb'"(experiment|program)"\s*:')
 _SCHEMA = re.compile(rb'"schema"\s*:\s*(1|2)\b')
 
@@ -122,27 +130,47 @@ def _read(path: str, parse: Callable[[bytes], Content]) -> Content:
     """Return what the content of a file stands for, with the name of the file in what is wrong with it."""
     name = "standard input" if path == STDIN else quoted(path)
     try:
-        return parse(_content(path))
+        content, is_written = _content(path)
+        parsed = parse(content)
+        return parsed if is_written else _ended(parsed)
     except FaultError as fault:
         raise InputFileError(f"cannot read {name}: {printable(str(fault))}.") from None
 
 
-def _content(path: str) -> bytes:
+def _content(path: str) -> tuple[bytes, bool]:
+    """Return the content of a file, and whether a training that goes on was writing it."""
     try:
         if path == STDIN:
             if sys.stdin is None:
                 raise FaultError("it is closed")
-            return sys.stdin.buffer.read()
+            return sys.stdin.buffer.read(), False
         with open(path, "rb") as stream:
-            return stream.read()
+            is_written = is_in_use(stream.fileno())  # first, as it may end meanwhile
+            return stream.read(), is_written
     except FileNotFoundError:
-        raise FaultError("there is no such file") from None
+        raise FaultError(_missing(path)) from None
     except IsADirectoryError:
         raise FaultError("it is a folder") from None
     except OSError as error:
         raise FaultError(error.strerror or str(error)) from None
     except ValueError:
         raise FaultError("this is not a valid file name") from None
+
+
+def _missing(path: str) -> str:
+    """Return that there is no such file, and where the training is that was to be written there."""
+    part = part_of(path)
+    if os.path.exists(part):
+        return f"there is no such file; what was recorded before the training ended is in {quoted(part)}"
+    return "there is no such file"
+
+
+def _ended(content: Content) -> Content:
+    """Return what a file holds that nobody writes any more: if it is a training, it has ended."""
+    if not isinstance(content, SavedTraining) or content.training.outcome.status is not Status.RUNNING:
+        return content
+    outcome = replace(content.training.outcome, status=Status.INTERRUPTED)
+    return replace(content, training=replace(content.training, outcome=outcome))
 
 
 def _check_text(content: bytes) -> None:
@@ -164,7 +192,7 @@ def _is_training(content: bytes) -> bool:
     return key is not None and key[1] == b"program"
 
 
-def _numbered_lines(content: bytes) -> list[tuple[int, bytes]]:
+def _numbered_lines(content: bytes) -> list[Line]:
     """Return the lines of JSONL with their numbers, from 1; none of a content that is one JSON object."""
     first, _, rest = content.partition(b"\n")
     if not rest.strip() or not _is_whole_object(first):
@@ -191,8 +219,20 @@ def _parts(content: bytes, form: Form) -> tuple[Row, list[Row] | None, list[int]
         return validated(form.whole, content, "", form), None, []
     (first, head), *rest = lines
     checked = validated(form.head, head, f"line {first}", form)
+    if checked["outcome"]["status"] == Status.RUNNING:
+        checked, rest = _blocks(content, checked, rest, form)
     rows = [validated(form.row, line, f"line {number}", form) for number, line in rest]
     return checked, rows, [number for number, _ in rest]
+
+
+def _blocks(content: bytes, head: Row, lines: Sequence[Line], form: Form) -> tuple[Row, list[Line]]:
+    """Return the last head of a training that had not ended, and the rows of all its blocks."""
+    if not content.endswith(b"\n"):  # the program was killed while it wrote the last line
+        lines = lines[:-1]
+    heads = [(number, line) for number, line in lines if line.startswith(_HEAD)]
+    for number, line in heads[-1:]:
+        head = validated(form.head, line, f"line {number}", form)
+    return head, [(number, line) for number, line in lines if not line.startswith(_HEAD)]
 
 
 def _on_lines(numbers: Sequence[int]) -> Place:
@@ -236,6 +276,8 @@ def _experiment(given: Row) -> Experiment:
 def _check_ending(trace: TraceRecord, place: Place) -> None:
     """See whether the rows end where the outcome says that the run did."""
     outcome, last = trace.outcome, trace.steps[-1]
+    if outcome.status is Status.RUNNING:
+        raise FaultError("outcome.status is 'running', which only a training can be")
     if (outcome.step is None) is not (outcome.status is Status.COMPLETED):
         raise FaultError(
             f"outcome: a run that is {outcome.status} has {'a' if outcome.step is None else 'no'} step"
@@ -273,7 +315,8 @@ def _training(head: Row, optimizers: Sequence[OptimizerTrace]) -> SavedTraining:
     if training.rank >= training.world_size:
         raise FaultError(f"rank is {training.rank}, and world_size {training.world_size}; ranks count from 0")
     found = {name: head[name] for name in TrainingFindings.__dataclass_fields__ if name in head}
-    return SavedTraining(training, TrainingFindings(**found))
+    is_part = training.outcome.status is Status.RUNNING
+    return SavedTraining(training, TrainingFindings(**found), is_part)
 
 
 def _whole_optimizers(given: Sequence[Row]) -> list[OptimizerTrace]:

@@ -27,7 +27,7 @@ from optitrace.experiment.settings import DTYPES
 from optitrace.records import findings, trace, training
 from optitrace.records.findings import TrainingFindings
 from optitrace.records.quantity import Count, Name, Number, Per, Quantity, StepNumber
-from optitrace.records.trace import Outcome, Table, TraceRecord, Versions
+from optitrace.records.trace import Outcome, Status, Table, TraceRecord, Versions
 from optitrace.records.training import OptimizerTrace, Tally, TrainingRecord, UnownedParameter
 from optitrace.records.writer import TRACE_SCHEMA, TRAINING_SCHEMA
 
@@ -209,7 +209,11 @@ def _trace_form(quantities: tuple[Quantity, ...]) -> Form:
         "schema": version(TRACE_SCHEMA),
         "experiment": _experiment(),
         "versions": shape(Versions, optional=set()),
-        "outcome": shape(Outcome, optional={"step", "quantity", "reason"}),
+        "outcome": shape(
+            Outcome,
+            optional={"step", "quantity", "reason"},
+            status=_free({"enum": [status for status in Status if status is not Status.RUNNING]}, Status),
+        ),
         "theory": NotRequired[_free(_THEORY)],
     }
     explained = {name: NotRequired[_free(schema)] for name, schema in _EXPLAINED.items()}
@@ -235,7 +239,7 @@ def _training_form(quantities: tuple[Quantity, ...], schema: int) -> Form:
             Outcome,
             optional={"step", "reason"},
             without={"quantity"},
-            status=Literal["completed", "interrupted", "failed"],
+            status=Literal["completed", "interrupted", "failed", "running"],
         ),
         **found,
         **was,

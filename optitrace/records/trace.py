@@ -19,7 +19,7 @@ Numbers: TypeAlias = "array[float] | memoryview[float]"
 
 
 class Status(StrEnum):
-    """How a run ended."""
+    """How a run ended; ``running`` is a training that had not ended when it was written."""
 
     COMPLETED = "completed"
     NON_FINITE = "non-finite"
@@ -28,6 +28,7 @@ class Status(StrEnum):
     TARGET_REACHED = "target reached"
     TARGET_NOT_REACHED = "target not reached"
     FAILED = "failed"
+    RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,15 +74,29 @@ def jsonl_chunks(
 
     The arguments are those of `json_chunks`.
     """
-    head = {**_head(record), **above}
     if isinstance(record, TraceRecord):
-        yield _as_json({**head, "final_loss": record.final_loss}) + "\n"
+        yield _as_json({**_head(record), **above, "final_loss": record.final_loss}) + "\n"
         yield from (f"{{{row}}}\n" for row in _rows(record, more))
-        return
-    yield _as_json({**head, "optimizers": list(map(fields_of, record.optimizers))}) + "\n"
-    for optimizer in record.optimizers:
+    else:
+        yield from jsonl_block(record, {}, above)
+
+
+def jsonl_block(
+    training: TrainingRecord, written: Mapping[str, int], above: Mapping[str, Any] = NO_FIELDS
+) -> Iterator[str]:
+    """Yield a training as lines of JSON, without the rows that an earlier block has.
+
+    Args:
+        training: the training so far.
+        written: how many rows of each optimizer are written, by its name.
+        above: what stands on the first line, beside what was run.
+    """
+    optimizers = training.optimizers
+    yield _as_json({**_head(training), **above, "optimizers": list(map(fields_of, optimizers))}) + "\n"
+    for optimizer in optimizers:
         begin = f'{{"optimizer": {_as_json(optimizer.name)}, '
-        yield from (f"{begin}{row}}}\n" for row in _rows(optimizer))
+        rows = _rows(optimizer, first=written.get(optimizer.name, 0))
+        yield from (f"{begin}{row}}}\n" for row in rows)
 
 
 def exact(value: float) -> float | str:
@@ -170,8 +184,8 @@ def _separated(rows: Iterator[str]) -> Iterator[str]:
         row = following
 
 
-def _rows(table: Table, more: MoreFields | None = None) -> Iterator[str]:
-    """Yield the fields of each row as JSON, without braces around them."""
+def _rows(table: Table, more: MoreFields | None = None, first: int = 0) -> Iterator[str]:
+    """Yield the fields of each row from the first one on as JSON, without braces around them."""
     cells = [_cell(table, quantity) for quantity in table.recorded]
     if table.state or "state" in table.ALWAYS:
         cells.append(_named("state", table.state))
@@ -179,7 +193,7 @@ def _rows(table: Table, more: MoreFields | None = None) -> Iterator[str]:
         cells.append(_named("values", table.values))
     if table.by_parameter:
         cells.append(_by_parameter(table))
-    for index, step in enumerate(table.steps):
+    for index, step in enumerate(table.steps[first:], start=first):
         row = ", ".join([f'"step": {step}', *(cell(index) for cell in cells)])
         for name, value in more(index).items() if more else ():
             row += f", {json.dumps(name)}: {json.dumps(exact_all(value))}"
@@ -226,7 +240,8 @@ def _by_parameter(table: Table) -> Cell:
 
 def _value(column: Column, index: int) -> str:
     """Return a row's value as JSON: a number, a list of them, or null where there is none."""
+    if not column.shape:  # the usual one, without a tuple around it
+        place = index - column.first
+        return number_text(column.values[place]) if 0 <= place < len(column.values) else "null"
     row = column.row(index)
-    if row is None:
-        return "null"
-    return f"[{', '.join(map(number_text, row))}]" if column.shape else number_text(row[0])
+    return "null" if row is None else f"[{', '.join(map(number_text, row))}]"

@@ -98,7 +98,8 @@ def ending(training: TrainingRecord) -> str:
         what = "no step was observed" if training.unobserved else "no optimizer took a step"
         line = f"{outcome.status}; {what}"
     else:
-        line = f"{outcome.status} after {_steps_taken(training.optimizers)}"
+        status = f"still {outcome.status}" if outcome.status is Status.RUNNING else outcome.status
+        line = f"{status} after {_steps_taken(training.optimizers)}"
     return f"{line}: {printable(outcome.reason)}" if outcome.reason else line
 
 
@@ -118,7 +119,8 @@ def soundness(training: TrainingRecord, findings: TrainingFindings) -> str:
         return ""
     if unknown := unjudged(training):
         return f"{printable(unknown)}; no other faults found"
-    return f"{NO_FAULTS} until then" if training.outcome.status is Status.INTERRUPTED else NO_FAULTS
+    until = {Status.INTERRUPTED: " until then", Status.RUNNING: " so far"}
+    return f"{NO_FAULTS}{until.get(training.outcome.status, '')}"
 
 
 def closing_lines(training: TrainingRecord, findings: TrainingFindings, *, tells_all: bool) -> Iterator[str]:

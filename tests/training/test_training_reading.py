@@ -384,7 +384,7 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     ),
     "a status of traces": (
         damaged('"status": "failed"', '"status": "non-finite"'),
-        r"outcome\.status is 'non-finite'; it should be 'completed', 'interrupted' or 'failed'",
+        r"outcome\.status is 'non-finite'; it should be 'completed', 'interrupted', 'failed' or",
     ),
     "an unknown gradient": (damaged('"gradient": "fresh"', '"gradient": "old"'), r"gradient is 'old'; it sh"),
     "a loss missing": (
@@ -427,7 +427,10 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         damaged('"step": 7, ', '"step": 8, '),
         r"optimizers\[1\]\.steps\[2\]\.step is 8, and 7 were taken",
     ),
-    "two optimizers of one name": (damaged('"SGD 2"', '"AdamW"'), r"optimizers: two are named 'AdamW'"),
+    "two optimizers of one name": (
+        damaged('"name": "SGD 2"', '"name": "AdamW"'),
+        r"optimizers: two are named 'AdamW'",
+    ),
     "two parameters of one name": (
         damaged('"name": "fc1.bias"', '"name": "fc1.weight"'),
         r"optimizers\[0\]\.parameters: two are named 'fc1.weight'",
