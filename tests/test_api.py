@@ -93,8 +93,8 @@ def test_an_explanation_prints_as_the_command_line_does() -> None:
 
 
 def test_mistakes_are_errors_with_one_sentence() -> None:
-    with pytest.raises(optitrace.OptitraceError, match=r"unknown optimizer 'adan'; did you mean 'adam'\?"):
-        optitrace.trace("adan")
+    with pytest.raises(optitrace.OptitraceError, match=r"unknown optimizer 'adem'; did you mean 'adam'\?"):
+        optitrace.trace("adem")
     with pytest.raises(optitrace.OptitraceError, match="adam has no momentum; its hyperparameters are lr,"):
         optitrace.trace("adam", momentum=0.9)
 

@@ -151,7 +151,7 @@ class ContinuityTracker:
             how: How = "loaded" if self._is_loaded else "written" if is_same_tensor else "replaced"
             alike.setdefault((entry, how, became, place in written), []).append(place)
         for (entry, how, became, with_weights), places in alike.items():
-            self._note(step, shown_name(entry), how, became, places, with_weights=with_weights)
+            self._note(step, shown_name(str(entry)), how, became, places, with_weights=with_weights)
 
     def _note(
         self, step: int, quantity: str, how: How, became: str, places: Sequence[int], *, with_weights: bool

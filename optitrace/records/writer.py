@@ -193,7 +193,7 @@ def _rows(table: Table, more: MoreFields | None = None, first: int = 0) -> Itera
         cells.append(_named("values", table.values))
     if table.by_parameter:
         cells.append(_by_parameter(table))
-    for index, step in enumerate(table.steps[first:], start=first):
+    for index, step in enumerate(table.steps[first:] if first else table.steps, start=first):
         row = ", ".join([f'"step": {step}', *(cell(index) for cell in cells)])
         for name, value in more(index).items() if more else ():
             row += f", {json.dumps(name)}: {json.dumps(exact_all(value))}"

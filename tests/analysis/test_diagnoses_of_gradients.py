@@ -23,6 +23,7 @@ def test_a_stale_gradient_is_told_with_its_first_step_and_how_many_have_it() -> 
         fact="step 2 of SGD reuses the gradient of the previous step: backward() was not called in between "
         "(19 of 20 steps)",
         remedy="call loss.backward() before each optimizer.step()",
+        code="stale-gradient",
     )
 
 
@@ -105,6 +106,7 @@ def test_a_cleared_gradient_is_told_with_what_has_cleared_it() -> None:
         fact="step 1 of SGD has no gradient to use: zero_grad() was called between backward and step "
         "(20 of 20 steps)",
         remedy="call zero_grad() before loss.backward() or after optimizer.step()",
+        code="cleared-gradient",
     )
 
 

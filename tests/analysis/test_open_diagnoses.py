@@ -65,7 +65,7 @@ def test_it_is_in_the_list(tmp_path: Path) -> None:
     listed = with_new_diagnosis(tmp_path, "list", "--diagnoses")
 
     assert listed.returncode == 0, listed.stderr
-    assert "two groups" in listed.stdout
+    assert "two-groups" in listed.stdout
     assert "An optimizer with more than one parameter group." in listed.stdout
 
 

@@ -10,6 +10,9 @@ from optitrace.analysis.documented import results
 from optitrace.rules.catalogue import OPTIMIZERS
 from optitrace.version import __version__
 
+LONGEST_OPTION = 22
+"""How much of the name of an option a help of 80 columns shows."""
+
 
 @pytest.mark.parametrize("name", ["SGD", "Sgd", "AdamW", "LBFGS", "SparseAdam"])
 def test_an_optimizer_is_found_in_any_letter_case(name: str) -> None:
@@ -33,7 +36,9 @@ def test_the_help_of_an_optimizer_has_three_panels_and_all_its_hyperparameters(o
     panels = re.findall(r"^╭─ (\S+) ─", finished.stdout, re.MULTILINE)
     assert panels == ["Hyperparameters", "Experiment", "Output"]
     for hyperparameter in OPTIMIZERS[optimizer].hyperparameters:
-        assert re.search(rf"^│ --{hyperparameter.name.replace('_', '-')} ", finished.stdout, re.MULTILINE)
+        option = f"--{hyperparameter.name.replace('_', '-')}"
+        shown = option if len(option) <= LONGEST_OPTION else f"{option[: LONGEST_OPTION - 1]}…"
+        assert re.search(rf"^│ {shown} ", finished.stdout, re.MULTILINE)
 
 
 def test_the_help_of_the_program_lists_every_command_in_two_panels() -> None:

@@ -42,7 +42,8 @@ def test_one_header_names_the_columns_of_all_optimizers() -> None:
 
     assert next(csv.reader([header])) == [
         *("optimizer", "step", "parameter", "loss", "lr", "lr_1", "lr_2", "gradient", "gradient_norm"),
-        *("unclipped_gradient_norm", "update_norm", "weight_norm", "update_ratio"),
+        *("unclipped_gradient_norm", "backwards", "evaluations", "largest_loss", "last_loss"),
+        *("update_norm", "weight_norm", "update_ratio"),
         *("state_step", "exp_avg", "fc1.weight[0,3]", "fc1.bias_1", "fc1.bias_2"),
     ]
 

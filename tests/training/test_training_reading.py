@@ -428,7 +428,7 @@ FAULTS: dict[str, tuple[bytes, str]] = {
         r"optimizers\[1\]\.steps\[2\]\.step is 8, and 7 were taken",
     ),
     "two optimizers of one name": (
-        damaged('"name": "SGD 2"', '"name": "AdamW"'),
+        damaged('"name": "SGD 2", "class', '"name": "AdamW", "class'),
         r"optimizers: two are named 'AdamW'",
     ),
     "two parameters of one name": (

@@ -11,6 +11,9 @@ from optitrace.text import counted
 NEARLY_ALL = 0.9
 """The share of steps from which on something is what the loop does, and not an exception."""
 
+FEWEST_ADDED = 3
+"""From how many backwards on they are rather micro-batches than different losses of one batch."""
+
 FEWEST_STEPS = 3
 """From how many steps on a loop has a pattern."""
 
@@ -71,6 +74,8 @@ def undivided(optimizer: OptimizerTrace) -> Iterator[Finding]:
     if tally is None or not several or tally.count < NEARLY_ALL * optimizer.steps_seen:
         return
     usual = max(several, key=lambda one: one.steps.count).used
+    if usual < FEWEST_ADDED:
+        return
     yield Finding(
         step=tally.first,
         count=tally.count,

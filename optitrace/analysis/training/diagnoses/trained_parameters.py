@@ -116,8 +116,11 @@ def still_parameters(optimizer: OptimizerTrace) -> Iterator[Finding]:
 
 @of_an_optimizer("gradient of zeros", 141)
 def zero_gradients(optimizer: OptimizerTrace) -> Iterator[Finding]:
-    """Parameters whose gradient is zero in every number of every inspected step, while others have some."""
-    zero = [p for p in optimizer.parameters if _is_always_zero(p) and not p.is_frozen]
+    """Weights whose gradient is zero in every number of every inspected step, while others have some.
+
+    Biases are left out: those of a difference, or before a normalization, have such a gradient by right.
+    """
+    zero = [p for p in optimizer.parameters if _is_always_zero(p) and not p.is_frozen and len(p.shape) > 1]
     if not zero or len(zero) == len(optimizer.parameters) or any(p.movement.drifts for p in zero):
         return
     names, steps = [p.name for p in zero], zero[0].movement.zero
