@@ -75,6 +75,7 @@ class BackwardUsage:
         self._waiting: _TakenStep | None = None
         self._weights: Tensor | None = None
         self._is_moved_by_hand = self._is_for_inputs = self._looks_at_weights = False
+        self._is_measured = False
         self._searched = 0
         self._tallies: dict[tuple[int, int], tuple[int, int, int]] = {}
         self._evaluations = 0
@@ -92,14 +93,22 @@ class BackwardUsage:
         if self._looks_at_weights and self.read_weights is not None:
             before, self._weights = self._weights, self.read_weights()
             self._is_moved_by_hand |= before is not None and not torch.equal(before, self._weights)
+        self._is_measured = False
         backward.reached.add(id(self))
         self._used_count += 1
         if len(self._used) < MOST_REMEMBERED:
             self._used.append(backward)
 
+    def measured(self) -> None:
+        """Record that the program has measured the gradient: if it is cleared then, that is what it was for."""
+        self._is_measured = True
+
     def cleared(self) -> None:
         """Record that the gradients were cleared before a step."""
         self._looks_at_weights = True
+        if self._is_measured:
+            self._used, self._used_count = [], 0
+            return
         for backward in self._used:
             self._search(backward)
         self._cleared_count += self._used_count

@@ -265,7 +265,7 @@ class GradientProvenance:
             is_of_step_before=not is_new and self._reached == self._reached_before,
             is_scaled=underway.is_scaled
             if underway is not None and is_new
-            else self._is_scaled and self._marks == self._marks_now(),
+            else self._is_scaled and not self._is_rewritten and self._marks == self._marks_now(),
         )
 
     def mark_of_step(self) -> GradientMark:
@@ -283,6 +283,7 @@ class GradientProvenance:
         """Return which gradient is about to be clipped, as `mark` does."""
         self._observe(is_before_step=True)
         self._unclipped = self._marks_now()
+        self.usage.measured()
         return self.mark(underway)
 
     def after_clipping(self) -> None:

@@ -152,7 +152,7 @@ def _is_same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, ast.AST):
-        return all(_is_same(getattr(one, name, None), getattr(other, name, None)) for name in one._fields)
+        return all(_is_same(value, getattr(other, name, None)) for name, value in ast.iter_fields(one))
     if isinstance(one, list):
         return len(one) == len(other) and all(map(_is_same, one, other))
     return bool(one == other)

@@ -77,7 +77,7 @@ def make_optimizer(experiment: Experiment, weights: Tensor) -> Optimizer:
     if missing := settings.keys() - known.keys():
         raise UsageError(
             f"{optimizer_class.__name__} of torch {torch.__version__} has no {', '.join(sorted(missing))}; "
-            "a newer torch has."
+            "install a newer torch."
         )
     try:
         return construct(optimizer_class, [weights], {**settings, **implementation})

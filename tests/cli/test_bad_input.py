@@ -96,8 +96,8 @@ MISTAKES = [
     ("notebook --format xml", "unknown format 'xml'; choose from: table, json, csv, tsv."),
     ("sgd --color red", "unknown color 'red'; choose from: auto, always, never."),
     (
-        "sgd -o trace.xml",
-        f"cannot determine the format of 'trace.xml': '.xml' is not a known suffix; {SUFFIXES}",
+        "sgd -o trace.yaml",
+        f"cannot determine the format of 'trace.yaml': '.yaml' is not a known suffix; {SUFFIXES}",
     ),
     ("sgd -o trace", f"cannot determine the format of 'trace': it has no suffix; {SUFFIXES}"),
     ("sgd -o ''", f"cannot determine the format of '': it has no suffix; {SUFFIXES}"),

@@ -95,7 +95,7 @@ REASONS = {
     "gone": "there is no module 'fancy.nothing' here or among the installed packages; ",
     "lost": "there is no 'ascent' in fancy.rules; did you mean 'descent'?",
     "odd": "its entry point is 'fancy rules'; write package.module:function.",
-    "wrong": "{0}/fancy/rules.py, line 12: a rule must ",
+    "wrong": "{0}/fancy/rules.py, line 12: ",
 }
 
 
@@ -130,7 +130,7 @@ def test_a_rule_of_the_catalogue_keeps_its_name(sound: Path) -> None:
 def test_a_shipped_rule_stands_wherever_a_name_does(command: str, sound: Path) -> None:
     assert run_with(sound, *command.split()).code in (0, 1)
     assert run_with(sound, *command.replace("fancy", "fanci").split()).stderr.startswith(
-        "optitrace: 'fanci' is no optimizer and no file; did you mean 'fancy'?"
+        "optitrace: 'fanci' is neither an optimizer nor a file; did you mean 'fancy'?"
         if "sweep" not in command
         else "optitrace: unknown optimizer 'fanci'; did you mean 'fancy'?"
     )

@@ -23,6 +23,11 @@ RULES = {name: each.rule for name, each in OPTIMIZERS.items() if each.rule is no
 IDLE = {
     ("adamw", "g = g + weight_decay·w"),  # its weight decay is decoupled
     ("adafactor", "ε₁ = machine_epsilon(w)"),  # the check puts the number in place of None
+    # settings of these are chosen for what departs most, not yet for every branch
+    ("muon_jordan", "x = 0.2·√(max(rows(w), columns(w)))·x"),
+    ("muon_jordan", "x = bfloat16(m)"),
+    ("muon_moonlight", "x = bfloat16(√(max(1, rows(w) / columns(w)))·x)"),
+    ("prodigy", "step = d·g"),
 }
 """Lines that act under no settings."""
 

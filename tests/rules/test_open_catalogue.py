@@ -68,7 +68,7 @@ def test_its_entry_says_that_torch_has_no_class(package: Path) -> None:
     listed = run(package, "list", "lion")
 
     assert "lion: Evolved sign momentum" in listed.stdout
-    assert "torch has no class of it" in listed.stdout
+    assert "torch has no class for it" in listed.stdout
 
 
 def test_its_help_has_its_options_and_formulas(package: Path) -> None:

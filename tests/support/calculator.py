@@ -141,6 +141,7 @@ def _of_several(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[list[
 FUNCTIONS: dict[str, Callable[[list[Row]], Tensor]] = {
     "sqrt": _of_one(torch.sqrt),
     "abs": _of_one(torch.abs),
+    "log": _of_one(torch.log),
     "sign": _of_one(torch.sign),
     "transpose": _of_one(lambda x: _simplest(_matrix(x).mT)),
     "bfloat16": _of_one(lambda x: x.bfloat16().double()),

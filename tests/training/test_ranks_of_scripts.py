@@ -37,7 +37,7 @@ def test_ranks_that_are_not_alike_part_where_that_begins(how: str, step: int, tm
         "0.weight",
     )
     assert found["norms"][0] != found["norms"][1]
-    assert ran.stderr.count("ranks 0 and 1 part") == 1
+    assert ran.stderr.count("ranks 0 and 1 first differ") == 1
     assert "no faults found" not in ran.stderr
 
 

@@ -55,7 +55,7 @@ def cells_of(step: dict[str, Any]) -> dict[str, str]:
         if isinstance(value, list):
             cells |= {f"{name}_{k}": repr(number) for k, number in enumerate(value, start=1)}
         elif value is not None:
-            cells[name] = repr(value)
+            cells[name] = value if isinstance(value, str) else repr(value)  # NaN is a text in JSON
     return cells
 
 

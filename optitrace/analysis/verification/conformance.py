@@ -283,7 +283,7 @@ def order_does_not_matter(trial: Trial, variation: Arguments) -> Result | None:
     forward, backward = trial.run(variation), trial.run(variation, order=(1, 0))
     if not (step := apart(forward, backward, SUMMATION)):
         return None
-    finding = f"step {step} is another if they are given the other way round{said(variation)}"
+    finding = f"step {step} differs if they are given in the opposite order{said(variation)}"
     # a search of the loss turns where sums are rounded differently
     search = [COUPLED] if trial.options.get("has_loss") else []
     return _failed_unless_exempt(trial, variation, finding, RANDOM, PAIRS, *search)

@@ -10,7 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
@@ -78,18 +78,26 @@ def verify_separately(request: Request, report: Report = lambda done, of, what: 
     """
     tried = TriedSettings()
     while True:
-        outcome = _in_a_process(request, tried, report)
+        try:
+            outcome = _in_a_process(request, tried, report)
+        except OptitraceError:
+            if not request.avoided:
+                raise
+            return _ended(request.name, dict.fromkeys(how for _, how in request.avoided))  # none is left
         if isinstance(outcome, VerificationResult):
             return outcome
         what = "it" if tried.current else "importing it"
         culprit = tried.abandon() or {}
         avoided = (*request.avoided, (culprit, f"{what} {outcome}"))
         if not culprit or len(avoided) > MOST_ENDINGS:
-            finding = "; ".join([*(sentence(*each) for each in avoided), "nothing else could be tried"])
-            return VerificationResult(
-                conformances=(Conformance(request.name, ENDS, ClaimOutcome.FAILED, finding),)
-            )
+            return _ended(request.name, [sentence(*each) for each in avoided])
         request = replace(request, avoided=avoided)
+
+
+def _ended(name: str, endings: Iterable[str]) -> VerificationResult:
+    """Return that a class ends the process whatever is tried."""
+    finding = "; ".join([*endings, "nothing else could be tried"])
+    return VerificationResult(conformances=(Conformance(name, ENDS, ClaimOutcome.FAILED, finding),))
 
 
 class TriedSettings:
