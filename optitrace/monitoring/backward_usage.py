@@ -100,7 +100,7 @@ class BackwardUsage:
             self._used.append(backward)
 
     def measured(self) -> None:
-        """Record that the program has measured the gradient: if it is cleared then, that is what it was for."""
+        """Record that the program has measured the gradient; if it is cleared then, it was for that."""
         self._is_measured = True
 
     def cleared(self) -> None:

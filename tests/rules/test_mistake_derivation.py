@@ -121,7 +121,9 @@ def test_the_mistakes_of_a_rule_have_different_names_which_are_clauses(name: str
         assert "\n" not in each
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    "name", sorted(set(RULES) - {"soap"})
+)  # whose keys, such as GG.0, name a place in a list
 def test_a_mistake_is_named_in_the_words_of_torch(name: str) -> None:
     rule = RULES[name]
     symbols = {entry.symbol for entry in rule.state if entry.symbol != entry.key}

@@ -46,7 +46,12 @@ def code_of(clause: str) -> str:
     >>> code_of("eps is inside the square root"), code_of("w = w − lr·g is replaced by w = w + lr·g")
     ('eps-is-inside-the-square-root', 'changed-line')
     """
-    return "changed-line" if "=" in clause else "-".join(re.findall(r"\w+", clause.lower()))
+    spelled = "".join(f" {_SIGNS[sign]} " if sign in _SIGNS else sign for sign in clause.lower())
+    return "changed-line" if "=" in clause else "-".join(re.findall(r"\w+", spelled))
+
+
+_SIGNS = {"+": "plus", "−": "minus", "<": "below", ">": "above", "≤": "at-most", "≥": "at-least"}
+"""The words for the signs by which causes differ."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,9 +118,15 @@ def still_parameters(optimizer: OptimizerTrace) -> Iterator[Finding]:
 def zero_gradients(optimizer: OptimizerTrace) -> Iterator[Finding]:
     """Weights whose gradient is zero in every number of every inspected step, while others have some.
 
-    Biases are left out: those of a difference, or before a normalization, have such a gradient by right.
+    Only those count whose module has another parameter with a gradient: what reaches that would reach them,
+    too. A bias may have none by right, as before a normalization, and a whole module that is never active.
     """
-    zero = [p for p in optimizer.parameters if _is_always_zero(p) and not p.is_frozen and len(p.shape) > 1]
+    reached = {_module(p) for p in optimizer.parameters if p.movement.graded}
+    zero = [
+        p
+        for p in optimizer.parameters
+        if _is_always_zero(p) and not p.is_frozen and len(p.shape) > 1 and _module(p) in reached
+    ]
     if not zero or len(zero) == len(optimizer.parameters) or any(p.movement.drifts for p in zero):
         return
     names, steps = [p.name for p in zero], zero[0].movement.zero
@@ -165,6 +171,10 @@ def drifting_parameters(optimizer: OptimizerTrace) -> Iterator[Finding]:
         remedy="leave what is frozen or unused out of the optimizer, "
         "or clear gradients with zero_grad(set_to_none=True), so that steps pass such parameters",
     )
+
+
+def _module(parameter: WatchedParameter) -> str:
+    return parameter.name.rpartition(".")[0]
 
 
 def _is_still(movement: Movement, graded: int) -> bool:
