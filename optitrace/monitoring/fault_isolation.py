@@ -253,8 +253,9 @@ def _run_waiting(frame: FrameType | None) -> None:
     """Run the handlers that wait, in Python's order. Each runs, though another raises."""
     try:
         while _waiting:
-            number = min(_waiting)
-            _waiting.pop(number)(number, frame)
+            number = min(_waiting, default=0)
+            if (handler := _waiting.pop(number, None)) is not None:  # else another has run them meanwhile
+                handler(number, frame)
     finally:
         _run_all(frame)
 
