@@ -40,9 +40,7 @@ def _diagnoses() -> Presenter:
     from optitrace.analysis.training.diagnoses.registry import diagnosis_checks
     from optitrace.views.presenters.lists import DiagnosesPresenter
 
-    return DiagnosesPresenter(
-        {check.fault: check.summary for checks in diagnosis_checks() for check in checks}
-    )
+    return DiagnosesPresenter([check for checks in diagnosis_checks() for check in checks])
 
 
 def _presenter(name: str | None) -> Presenter:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -21,6 +21,9 @@ from optitrace.views.display import Display
 from optitrace.views.formats import HasJson, Presenter
 from optitrace.views.tables import as_text, headed_table
 from optitrace.views.wording import setting, vector
+
+if TYPE_CHECKING:
+    from optitrace.analysis.training.diagnoses.registry import DiagnosisCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,22 +188,19 @@ class DiagnosesPresenter(Presenter, HasJson):
     """What is looked for in a training.
 
     Attributes:
-        summaries: what each fault is, in one sentence, by its name.
+        checks: what finds each fault, in the order of the list.
     """
 
     called: ClassVar[str] = "the list of diagnoses"
 
-    summaries: Mapping[str, str]
+    checks: Sequence[DiagnosisCheck[Any]]
 
     def table(self, display: Display) -> RenderableType:
         """Return a row for each fault, by its code."""
-        rows = [(fault.replace(" ", "-"), summary) for fault, summary in self.summaries.items()]
+        rows = [(check.code, check.summary) for check in self.checks]
         return headed_table(("code", "what is looked for"), rows, display)
 
     def json(self, display: Display) -> Iterator[str]:
         """Yield an array with an object for each fault."""
-        faults = [
-            {"fault": fault, "code": fault.replace(" ", "-"), "summary": summary}
-            for fault, summary in self.summaries.items()
-        ]
+        faults = [{"fault": c.fault, "code": c.code, "summary": c.summary} for c in self.checks]
         yield json.dumps(faults, indent=2) + "\n"

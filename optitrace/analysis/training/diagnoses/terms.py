@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optitrace.analysis.training.diagnoses.registry import Finding, of_an_optimizer, short
-from optitrace.analysis.training.diagnoses.trained_parameters import SHORT_DTYPES
-from optitrace.analysis.training.diagnoses.updates import lost_updates
+from optitrace.analysis.training.diagnoses.updates import SHORT_DTYPES, lost_updates
 from optitrace.experiment.float_formats import FORMATS
 from optitrace.records.training import OptimizerTrace, TermEffect
 from optitrace.text import counted, first_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optitrace.analysis.training.diagnoses.registry import Finding, of_a_training, of_an_optimizer
+from optitrace.analysis.training.diagnoses.updates import SHORT_DTYPES
 from optitrace.records.trace import Status
 from optitrace.records.training import (
     Movement,
@@ -17,9 +18,6 @@ from optitrace.text import counted, first_of
 
 FEWEST_INSPECTED = 4
 """In how many inspected steps a parameter that never moves must have had a gradient."""
-
-SHORT_DTYPES = frozenset({"bfloat16", "float16"})
-"""The dtypes whose weights can be kept in float32 instead."""
 
 MOST_NAMED = 3
 """The number of idle optimizers that a diagnosis names."""
